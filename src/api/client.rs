@@ -1,0 +1,176 @@
+//! The calls of the Workspace API that this program makes. Reading and writing are two types, so that what only
+//! reads (a plan) can't write: the client that could does not exist there.
+
+use std::fmt::Write as _;
+use std::sync::Arc;
+
+use bytes::Bytes;
+use http::{Method, Request};
+use serde::{Deserialize, Serialize};
+
+use super::auth::SharedAuthenticator;
+use super::transport::{Reply, Transport};
+
+/// Operations with a limit of their own at the API, each with a gate of its own here.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Class {
+    BatchDetach,
+    BatchAttach,
+    ListDesktops,
+    ShowDesktop,
+    ShowJob,
+    ListSubJobs,
+    ListUsers,
+}
+
+impl Class {
+    pub const ALL: [Self; 7] = [
+        Self::BatchDetach,
+        Self::BatchAttach,
+        Self::ListDesktops,
+        Self::ShowDesktop,
+        Self::ShowJob,
+        Self::ListSubJobs,
+        Self::ListUsers,
+    ];
+
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::BatchDetach => "batch-detach",
+            Self::BatchAttach => "batch-attach",
+            Self::ListDesktops => "list-desktops",
+            Self::ShowDesktop => "show-desktop",
+            Self::ShowJob => "show-job",
+            Self::ListSubJobs => "list-sub-jobs",
+            Self::ListUsers => "list-users",
+        }
+    }
+
+    /// Whether a request of this class can change bindings.
+    pub const fn is_write(self) -> bool {
+        matches!(self, Self::BatchDetach | Self::BatchAttach)
+    }
+}
+
+/// Bytes of a write's answer at most.
+pub const MAX_WRITE_ANSWER: usize = 4 << 20;
+/// Bytes of a read's answer at most.
+pub const MAX_READ_ANSWER: usize = 32 << 20;
+
+/// Where requests go: a server, a project, and who asks.
+#[derive(Clone)]
+pub struct Target {
+    pub transport: Arc<dyn Transport>,
+    pub auth: SharedAuthenticator,
+    /// `https://workspace.cn-north-4.myhuaweicloud.com`, without a slash at its end.
+    pub endpoint: String,
+    pub project_id: String,
+}
+
+impl Target {
+    async fn call(&self, method: Method, path: &str, query: &[(&str, &str)], body: Bytes, max: usize) -> Reply {
+        let mut uri = format!("{}/v2/{}{path}", self.endpoint, encode(&self.project_id));
+        for (n, (name, value)) in query.iter().enumerate() {
+            _ = write!(uri, "{}{}={}", if n == 0 { '?' } else { '&' }, encode(name), encode(value));
+        }
+        let request = Request::builder().method(method).uri(uri).header("Content-Type", "application/json").body(body);
+        let mut request = match request {
+            Ok(request) => request,
+            Err(error) => return Reply::NotSent { cause: format!("the request can't be built: {error}") },
+        };
+        if let Err(cause) = self.auth.authorize(&mut request).await {
+            return Reply::NotSent { cause };
+        }
+        self.transport.call(request, max).await
+    }
+}
+
+/// Reads live state; can't change anything.
+#[derive(Clone)]
+pub struct Reader {
+    target: Target,
+}
+
+impl Reader {
+    pub fn new(target: Target) -> Self {
+        Self { target }
+    }
+
+    pub fn target(&self) -> &Target {
+        &self.target
+    }
+
+    async fn get(&self, path: &str, query: &[(&str, &str)]) -> Reply {
+        self.target.call(Method::GET, path, query, Bytes::new(), MAX_READ_ANSWER).await
+    }
+
+    /// `GET …/desktops/detail` with filters as given (repeated keys are arrays).
+    pub async fn list_desktops(&self, query: &[(&str, &str)]) -> Reply {
+        self.get("/desktops/detail", query).await
+    }
+
+    /// `GET …/desktops/{id}`.
+    pub async fn show_desktop(&self, id: &str) -> Reply {
+        self.get(&format!("/desktops/{}", encode(id)), &[]).await
+    }
+
+    /// `GET …/workspace-jobs/{id}`.
+    pub async fn show_job(&self, id: &str) -> Reply {
+        self.get(&format!("/workspace-jobs/{}", encode(id)), &[]).await
+    }
+
+    /// `GET …/workspace-sub-jobs?job_id=…`.
+    pub async fn list_sub_jobs(&self, job_id: &str, offset: u64) -> Reply {
+        self.get("/workspace-sub-jobs", &[("job_id", job_id), ("limit", "1000"), ("offset", &offset.to_string())]).await
+    }
+
+    /// `GET …/users` with filters as given.
+    pub async fn list_users(&self, query: &[(&str, &str)]) -> Reply {
+        self.get("/users", query).await
+    }
+}
+
+/// Changes bindings. Only a run or an undo that was confirmed ever makes one.
+#[derive(Clone)]
+pub struct Writer {
+    target: Target,
+}
+
+impl Writer {
+    pub fn new(target: Target) -> Self {
+        Self { target }
+    }
+
+    /// `POST …/desktops/batch-detach` or `…/batch-attach`; `body` goes out byte for byte.
+    pub async fn send(&self, class: Class, body: Bytes) -> Reply {
+        let path = match class {
+            Class::BatchAttach => "/desktops/batch-attach",
+            _ => "/desktops/batch-detach",
+        };
+        self.target.call(Method::POST, path, &[], body, MAX_WRITE_ANSWER).await
+    }
+}
+
+/// Percent-encodes one path segment, query name or query value; unreserved characters stay (RFC 3986).
+pub fn encode(text: &str) -> String {
+    let mut encoded = String::with_capacity(text.len());
+    for byte in text.bytes() {
+        if byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_' | b'.' | b'~') {
+            encoded.push(char::from(byte));
+        } else {
+            _ = write!(encoded, "%{byte:02X}");
+        }
+    }
+    encoded
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_unreserved_characters_stay() {
+        assert_eq!(encode("a-_.~ /桌?"), "a-_.~%20%2F%E6%A1%8C%3F");
+    }
+}

@@ -1,0 +1,77 @@
+//! What an error body says, in whichever of the four shapes it comes.
+
+use serde_json::Value;
+
+use crate::model::tame;
+
+/// Characters of foreign text that are kept (RELIABILITY.md section 6).
+pub const MAX_TEXT: usize = 1_000;
+
+/// Code and text of an error answer. Both may be empty: bodies can be HTML, empty, or cut.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct ErrorBody {
+    pub code: String,
+    pub message: String,
+    /// Gateway errors repeat the request id in the body.
+    pub request_id: Option<String>,
+    /// Why permission was refused, to be decoded through STS.
+    pub encoded_authorization_message: Option<String>,
+}
+
+impl ErrorBody {
+    /// Reads `{error_code, error_msg}`, `{errorCode, errorMsg}`, `{code, message}` or any of them inside
+    /// `{"error": …}`; of anything else the beginning is kept as the message.
+    pub fn parse(body: &[u8]) -> Self {
+        let Ok(Value::Object(top)) = serde_json::from_slice::<Value>(body) else {
+            return Self { message: tame(String::from_utf8_lossy(body).trim(), 200), ..Self::default() };
+        };
+        let inner = top.get("error").and_then(Value::as_object).unwrap_or(&top);
+        let text = |names: &[&str]| {
+            names.iter().find_map(|name| match inner.get(*name) {
+                Some(Value::String(text)) if !text.is_empty() => Some(tame(text, MAX_TEXT)),
+                Some(Value::Number(number)) => Some(number.to_string()),
+                _ => None,
+            })
+        };
+        Self {
+            code: text(&["error_code", "errorCode", "code"]).unwrap_or_default(),
+            message: text(&["error_msg", "errorMsg", "message", "title"]).unwrap_or_default(),
+            request_id: text(&["request_id"]),
+            encoded_authorization_message: text(&["encoded_authorization_message"]),
+        }
+    }
+
+    /// The number of the code without its prefix (`APIGW.0308` → `0308`): prefixes vary between gateways.
+    pub fn number(&self) -> &str {
+        self.code.rsplit_once('.').map_or("", |(_, number)| number)
+    }
+
+    /// Whether the code is one of the gateway's (`APIGW.`, `APIG.`, `APIC.`), so the service never saw the request.
+    pub fn is_gateway(&self) -> bool {
+        ["APIGW.", "APIG.", "APIC."].iter().any(|prefix| self.code.starts_with(prefix))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn all_four_shapes_are_read() {
+        for body in [
+            r#"{"error_code":"WKS.1","error_msg":"m"}"#,
+            r#"{"errorCode":"WKS.1","errorMsg":"m"}"#,
+            r#"{"code":"WKS.1","message":"m"}"#,
+            r#"{"error":{"code":"WKS.1","message":"m","title":"t"}}"#,
+        ] {
+            let read = ErrorBody::parse(body.as_bytes());
+            assert_eq!((read.code.as_str(), read.message.as_str(), read.number()), ("WKS.1", "m", "1"), "{body}");
+        }
+    }
+
+    #[test]
+    fn html_and_nothing_have_no_code() {
+        assert_eq!(ErrorBody::parse(b"").code, "");
+        assert_eq!(ErrorBody::parse(b"<html>Bad Gateway</html>").message, "<html>Bad Gateway</html>");
+    }
+}

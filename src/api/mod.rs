@@ -1,0 +1,13 @@
+//! The Workspace API, one attempt at a time: what goes on the wire, what came back, who may send.
+//!
+//! No retries and no pacing down here: every request that leaves is decided, paced and journaled above.
+
+pub mod auth;
+pub mod client;
+pub mod fault;
+pub mod transport;
+pub mod wire;
+
+pub use client::{Class, Reader, Target, Writer};
+pub use fault::ErrorBody;
+pub use transport::{Answer, Reply, Transport};

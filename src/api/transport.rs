@@ -1,0 +1,58 @@
+//! The seam between the program and a server: one request out, one reply back.
+
+use bytes::Bytes;
+use futures::future::BoxFuture;
+
+/// A complete answer, with the few headers that matter.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Answer {
+    pub status: u16,
+    pub body: Bytes,
+    /// `X-Request-Id`; IAM's `X-IAM-Trace-Id` where that is missing.
+    pub request_id: Option<String>,
+    /// `Retry-After` as it was written: seconds or a date, or garbage.
+    pub retry_after: Option<String>,
+    /// `Date` as it was written; the server's clock.
+    pub date: Option<String>,
+    /// `Location` as it was written; named in the error about a redirect, never followed.
+    pub location: Option<String>,
+    /// `X-Subject-Token` of an IAM answer. Secret: never shown.
+    pub subject_token: Option<secrecy_token::Token>,
+}
+
+/// A token that came in an answer; its `Debug` shows nothing.
+pub mod secrecy_token {
+    use secrecy::{ExposeSecret, SecretString};
+
+    /// See the module.
+    #[derive(Debug, Clone)]
+    pub struct Token(pub SecretString);
+
+    impl PartialEq for Token {
+        fn eq(&self, other: &Self) -> bool {
+            self.0.expose_secret() == other.0.expose_secret()
+        }
+    }
+
+    impl Eq for Token {}
+}
+
+/// What one attempt brought.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Reply {
+    /// No connection came about (DNS, TCP, TLS): nothing was sent, which is certain.
+    NotSent {
+        /// In plain words, no secrets.
+        cause: String,
+    },
+    /// Sent, or possibly sent, and no complete answer: time-out, reset, closed, cut short, over the size cap.
+    Lost { cause: String },
+    /// A complete answer of any status.
+    Answer(Answer),
+}
+
+/// Carries a request to a server. One attempt; follows no redirect, repeats nothing.
+pub trait Transport: Send + Sync {
+    /// `max_answer`: bytes of the answer's body at most, counted while they come in; more is [`Reply::Lost`].
+    fn call(&self, request: http::Request<Bytes>, max_answer: usize) -> BoxFuture<'_, Reply>;
+}

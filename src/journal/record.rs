@@ -1,0 +1,291 @@
+//! What the journal holds, as plain values.
+//!
+//! An *entry* is one record of the results to be. An *item* is one desktop's share of one chunk; its *slots* are
+//! the bindings that it carries. Several entries may point at one slot (the same binding named twice).
+
+use std::collections::BTreeMap;
+
+use serde::{Deserialize, Serialize};
+
+use crate::api::Class;
+use crate::model::{DesktopId, Kind, Outcome, PartLabel, Refusal};
+
+/// An item's number in its journal, from 1, in the order of the plan.
+pub type ItemId = u32;
+/// A binding's place within its item, from 0.
+pub type SlotNo = u16;
+/// A write request's number in its journal, from 1, in the order of the intents.
+pub type AttemptId = u64;
+
+/// What makes a run *that* run, and what it was made by. A resume under another one is refused (P16).
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Identity {
+    /// Eight hex digits, made when the journal is; files that are moved aside carry it.
+    pub run_id: String,
+    /// [`Class::BatchDetach`], or [`Class::BatchAttach`] for an undo.
+    pub class: Class,
+    /// UTC, RFC 3339.
+    pub created_at: String,
+    pub program_version: String,
+    /// The user and the host that made the run.
+    pub operator: String,
+    pub host: String,
+    pub ticket: Option<String>,
+    /// The input as it was named on the command line.
+    pub input_path: String,
+    /// SHA-256 of the input's bytes, hex.
+    pub input_sha256: String,
+    /// SHA-256 of the plan, hex (INTERFACE.md says what it covers).
+    pub plan_hash: String,
+    pub endpoint: String,
+    pub project_id: String,
+    pub region: Option<String>,
+    /// The settings that shape a plan, by option name; a resume names the ones that differ.
+    pub plan_settings: BTreeMap<String, String>,
+    /// Whether the live bindings were read before the plan was made.
+    pub preflight: bool,
+    /// The journal's own warnings for plan and summary: a last line without newline, for example.
+    pub notes: Vec<String>,
+    /// Whether the results begin with a byte order mark.
+    pub results_bom: bool,
+    /// Names of the input's other columns, in their order.
+    pub extra_columns: Vec<String>,
+    /// For an undo: the journal that it takes back.
+    pub undo_of: Option<String>,
+}
+
+/// What the plan holds for one record of the results.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Fate {
+    /// To be sent, as this binding of this item.
+    Send { item: ItemId, slot: SlotNo },
+    /// Settled by the plan: already detached, invalid, or left out (`not_sent`).
+    Fixed { outcome: Outcome, code: String, message: String },
+}
+
+/// One record of the results to be, in input order.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Entry {
+    /// The line (or sheet row) its row starts on.
+    pub line: u64,
+    /// The row's own cells: desktop_id, desktop_name, user_name, user_id, user_group, type, domain; as given, or
+    /// filled with what was found where they were empty.
+    pub cells: [String; 7],
+    /// The cells of [`Identity::extra_columns`].
+    pub extras: Vec<String>,
+    pub fate: Fate,
+}
+
+/// One binding that is to be changed, as it goes on the wire.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Slot {
+    #[serde(rename = "t")]
+    pub kind: Kind,
+    #[serde(rename = "n")]
+    pub user_name: String,
+    #[serde(rename = "i", default, skip_serializing_if = "Option::is_none")]
+    pub user_id: Option<String>,
+    #[serde(rename = "g", default, skip_serializing_if = "Option::is_none")]
+    pub user_group: Option<String>,
+    #[serde(rename = "d", default, skip_serializing_if = "Option::is_none")]
+    pub domain: Option<String>,
+    /// How many entries share it: what one settled slot adds to the counts.
+    #[serde(rename = "r")]
+    pub rows: u32,
+    /// Whether the preflight saw it bound.
+    #[serde(rename = "s", default, skip_serializing_if = "std::ops::Not::not")]
+    pub seen: bool,
+}
+
+/// One desktop's share of one chunk.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Item {
+    pub id: ItemId,
+    pub chunk: u32,
+    pub desktop: DesktopId,
+    pub desktop_name: String,
+    pub pooled: bool,
+    /// Detaches everybody (`ALL`): then the slots are those who were bound at preflight.
+    pub all: bool,
+    pub slots: Vec<Slot>,
+    /// Whether the preflight saw the desktop at all.
+    pub seen: bool,
+}
+
+/// A write that is about to be sent (P4: durable before its first byte).
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Attempt {
+    pub id: AttemptId,
+    pub part: PartLabel,
+    /// What the request carries: items with the slots of each.
+    pub carries: Vec<(ItemId, Vec<SlotNo>)>,
+    /// Hex.
+    pub body_sha256: String,
+    pub body_bytes: u64,
+    /// UTC, RFC 3339.
+    pub at: String,
+}
+
+/// What became of an attempt.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum AnswerKind {
+    /// A complete answer that the request was taken, desktop by desktop.
+    Answered,
+    /// Nobody knows whether it was executed: a read-back decides.
+    Doubt,
+    /// A complete answer that proves it was not executed: refused as a whole.
+    Refused,
+    /// 429: not executed, and no attempt spent.
+    Throttled,
+    /// Never left this machine: no connection, or withdrawn at a stop. No attempt spent.
+    NotSent,
+}
+
+impl AnswerKind {
+    pub const ALL: [Self; 5] = [Self::Answered, Self::Doubt, Self::Refused, Self::Throttled, Self::NotSent];
+
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Answered => "answered",
+            Self::Doubt => "doubt",
+            Self::Refused => "refused",
+            Self::Throttled => "throttled",
+            Self::NotSent => "not_sent",
+        }
+    }
+
+    /// Whether the answer proves that nothing was executed.
+    pub const fn is_not_executed(self) -> bool {
+        matches!(self, Self::Refused | Self::Throttled | Self::NotSent)
+    }
+
+    /// Whether the attempt counts as one in a row's `attempts`.
+    pub const fn counts(self) -> bool {
+        matches!(self, Self::Answered | Self::Doubt | Self::Refused)
+    }
+}
+
+/// The answer to an attempt, or that there is none.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct AnswerRecord {
+    pub attempt: AttemptId,
+    pub kind: AnswerKind,
+    pub status: Option<u16>,
+    /// Of a refusal of the whole request, or the cause of a doubt.
+    pub code: String,
+    pub message: String,
+    pub request_id: String,
+    pub job_id: String,
+    /// Desktops that a 200 listed as refused.
+    pub refused: Vec<(ItemId, Refusal)>,
+    /// UTC, RFC 3339.
+    pub at: String,
+    /// How long the answer took, in milliseconds.
+    pub took_ms: u64,
+}
+
+/// One final word on some slots of an item, with its evidence.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Settlement {
+    pub item: ItemId,
+    pub slots: Vec<SlotNo>,
+    pub outcome: Outcome,
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub code: String,
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub message: String,
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub job_id: String,
+    /// Writes that carried the slots, 429s not counted.
+    pub attempts: u32,
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub request_id: String,
+    /// The part that carried them last; the chunk where none did.
+    pub part: String,
+    /// UTC, RFC 3339.
+    pub finished_at: String,
+    /// In words, what the outcome rests on.
+    pub evidence: String,
+    /// Whether the slots were ever in doubt, so that they are read once more at the end of the run.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub recheck: bool,
+}
+
+/// One change of the journal. What is committed together becomes durable together.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Record {
+    /// A process begins (or resumes) the run.
+    Started {
+        at: String,
+        version: String,
+    },
+    /// A write is about to be sent.
+    Intent(Attempt),
+    Answer(AnswerRecord),
+    /// What a job said of an item: a refusal, or (`None`) that it ended well.
+    Job {
+        item: ItemId,
+        job_id: String,
+        refusal: Option<Refusal>,
+    },
+    /// Slots that a read-back saw bound though the preflight had not.
+    Seen {
+        item: ItemId,
+        slots: Vec<SlotNo>,
+    },
+    /// A final word. A later one on the same slot replaces it (the last read of a run may).
+    Settled(Settlement),
+    /// The final re-read of slots that were ever in doubt agreed with their outcome.
+    Rechecked {
+        item: ItemId,
+    },
+    /// The canary's judgement; a failed one is final for this journal.
+    Canary {
+        passed: bool,
+    },
+    /// Requests since the last such record, by class and by what became of them (`ok`, `throttled`, `failed`, …).
+    Requests {
+        counts: Vec<(Class, String, u64)>,
+    },
+    /// The process ends in good order.
+    Stopped {
+        at: String,
+        exit: u8,
+        reason: String,
+    },
+}
+
+/// What a resume knows of an item that is not settled yet.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct OpenItem {
+    pub item: Item,
+    /// Slots that have their final word.
+    pub settled: Vec<SlotNo>,
+    /// Attempts that counted.
+    pub attempts: u32,
+    /// The latest attempt that carried it, unless it provably was not executed.
+    pub last: Option<LastAttempt>,
+    /// Whether any attempt of it ever was in doubt.
+    pub ever_doubt: bool,
+    /// Slots that were seen bound, at the preflight or later.
+    pub seen_bound: Vec<SlotNo>,
+}
+
+/// The latest attempt of an open item.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct LastAttempt {
+    pub id: AttemptId,
+    pub part: PartLabel,
+    pub slots: Vec<SlotNo>,
+    /// `None` where no answer is on record: it may have been sent, so it is a doubt.
+    pub kind: Option<AnswerKind>,
+    /// When it was about to be sent; UTC, RFC 3339.
+    pub at: String,
+    pub request_id: String,
+    pub job_id: String,
+    /// Whether the job is known to have ended.
+    pub job_done: bool,
+    /// What the answer (or the job) said against this desktop.
+    pub refusal: Option<Refusal>,
+}
