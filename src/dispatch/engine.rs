@@ -1,0 +1,501 @@
+//! Does what [`State`] decides: waits at the gates, makes intents durable, sends, reads, journals, tells.
+//!
+//! One task owns the state, the journal's order and the observer. What takes time runs in tasks of its own, which
+//! only bring back what came of it; an answer is durable before the task that fetched it gives its slot free.
+
+use std::collections::HashSet;
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use sha2::{Digest, Sha256};
+use tokio::sync::mpsc;
+use tokio::task::JoinSet;
+use tokio::time::{Instant, sleep_until};
+use tokio_util::sync::CancellationToken;
+
+use super::rules::{Rules, StopReason};
+use super::state::{Done, Op, Output, Part, Start, State, kind_of};
+use super::verdict::{Verdict, judge};
+use crate::api::{Class, Reader, Reply, Writer};
+use crate::error::Error;
+use crate::event::{Event, Observer};
+use crate::journal::record::{AnswerRecord, Attempt, ItemId, Record};
+use crate::journal::{Journal, JournalError};
+use crate::model::{DesktopId, PartLabel, timestamp_now};
+use crate::pace::{Ceiling, Gates, Heard, MAX_GATE, Pass};
+use crate::reconcile::judge::ReadSpan;
+use crate::reconcile::reads::{self, JobWord, ReadFault, judge_job};
+
+/// Sub jobs are read page by page; a job with more of them than this is not of our making.
+const MAX_SUB_JOBS: u64 = 10_000;
+
+/// Everything that a run needs once its plan is durable.
+pub struct Drive {
+    pub journal: Arc<dyn Journal>,
+    pub reader: Reader,
+    pub writer: Writer,
+    pub gates: Arc<Gates>,
+    pub rules: Rules,
+    /// The ceiling of the write class: what the budget of repeats grows with.
+    pub write_ceiling: Ceiling,
+    /// Whether an earlier process drove this journal.
+    pub resumed: bool,
+    /// Whether the credentials were answered already (the preflight's reads were).
+    pub proved: bool,
+    pub seed: u64,
+    /// Fires at the first signal: nothing new starts, open writes may answer.
+    pub stop: CancellationToken,
+    /// Fires at the second: everything is dropped at once; the journal covers it.
+    pub abandon: CancellationToken,
+}
+
+/// How a drive ended.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Ended {
+    /// Every row has its word, or could not be read in time.
+    Complete,
+    /// Before its end; `no_access` where nothing ever got through and nothing was written.
+    Stopped { reason: StopReason, no_access: bool },
+    /// Dropped by a second signal: no results are written.
+    Abandoned,
+}
+
+/// Drives the journal's run to its end, or to a stop.
+///
+/// # Errors
+/// [`Error::Disk`] where the journal could not be written: nothing was sent after that (P13).
+pub async fn drive(run: Drive, observer: &mut dyn Observer) -> Result<Ended, Error> {
+    let (telling, mut told) = mpsc::unbounded_channel();
+    let (mut out, began) = (Output::default(), Instant::now());
+    let progress = run.journal.progress().await.map_err(broken)?;
+    let chunks = u32::try_from(progress.chunks).unwrap_or(u32::MAX);
+    let start = Start {
+        chunks,
+        next_attempt: run.journal.next_attempt().await.map_err(broken)?,
+        in_flight: run.journal.in_flight().await.map_err(broken)?,
+        resumed: run.resumed,
+        canary: progress.canary,
+        failed_before: progress.outcomes.keys().any(|outcome| !outcome.is_success()) && run.resumed,
+        proved: run.proved,
+        write_ceiling: run.write_ceiling,
+        seed: run.seed,
+    };
+    let resumed_open = start.in_flight.len();
+    let mut state = State::new(run.rules.clone(), start, began, &mut out);
+    observer.on_event(&Event::Begun {
+        rows: progress.rows,
+        settled: progress.rows - progress.open(),
+        chunks: progress.chunks,
+        chunks_open: progress.chunks_open,
+        ceiling_per_s: run.write_ceiling.per_s(),
+        resumed: run.resumed,
+    });
+    tracing::info!(chunks, in_flight = resumed_open, resumed = run.resumed, "the run begins");
+    let version = env!("CARGO_PKG_VERSION").to_owned();
+    out.records.insert(0, Record::Started { at: timestamp_now(), version });
+    let deadline = run.rules.max_runtime.map(|limit| began + limit);
+    let context = Arc::new(Context {
+        journal: Arc::clone(&run.journal),
+        reader: run.reader,
+        writer: run.writer,
+        gates: Arc::clone(&run.gates),
+        class: run.rules.class,
+        telling,
+    });
+    let mut hold = CancellationToken::new();
+    let mut epoch = state.epoch();
+    let mut ops: JoinSet<Result<Done, JournalError>> = JoinSet::new();
+    let mut drain_until: Option<Instant> = None;
+    let mut probing = false;
+    loop {
+        flush(&run.journal, &mut out, observer).await?;
+        if state.stop_reason().is_some() && drain_until.is_none() {
+            drain_until = Some(Instant::now() + run.rules.drain_time);
+            hold.cancel();
+        }
+        if state.epoch() != epoch {
+            epoch = state.epoch();
+            hold.cancel();
+            hold = CancellationToken::new();
+        }
+        while let Some(op) = state.next_op(Instant::now()) {
+            spawn(&mut ops, &context, &state, op, &hold);
+        }
+        if state.is_finished() {
+            break;
+        }
+        if !probing && state.stop_reason().is_none() && run.gates.breaker_wait().is_some() {
+            // Reads that are due would probe by themselves; where none is, somebody has to ask.
+            probing = true;
+            ops.spawn(probe(Arc::clone(&context), state.generation(), hold.clone()));
+        }
+        let wake = state.wake_at(Instant::now()).into_iter().chain(deadline.filter(|_| drain_until.is_none())).min();
+        tokio::select! {
+            biased;
+            () = run.abandon.cancelled() => return Ok(Ended::Abandoned),
+            () = run.stop.cancelled(), if state.stop_reason().is_none() => state.stop(StopReason::Signal, &mut out),
+            () = sleep_to(drain_until) => break,
+            Some(event) = told.recv() => observer.on_event(&event.as_event()),
+            Some(done) = ops.join_next(), if !ops.is_empty() => {
+                let mut next = Some(done);
+                while let Some(done) = next {
+                    let done = done.map_err(|panic| Error::Internal(format!("a task of the engine broke: {panic}")))?;
+                    match done.map_err(broken)? {
+                        Done::Turn { pass } => take_turn(&mut ops, &context, &mut state, pass),
+                        done => {
+                            probing &= !matches!(done, Done::Probed { .. });
+                            state.absorb(done, Instant::now(), &mut out);
+                        }
+                    }
+                    next = ops.try_join_next();
+                }
+            }
+            () = sleep_to(wake) => {
+                if deadline.is_some_and(|at| Instant::now() >= at) {
+                    state.stop(StopReason::Deadline, &mut out);
+                }
+            }
+        }
+    }
+    ops.abort_all();
+    let counts = run.gates.counts().into_iter().map(|(class, what, count)| (class, what.to_owned(), count)).collect();
+    out.records.push(Record::Requests { counts });
+    flush(&run.journal, &mut out, observer).await?;
+    if state.unchecked() > 0 {
+        tracing::warn!(desktops = state.unchecked(), "could not be read once more at the end of the run");
+    }
+    Ok(match state.stop_reason() {
+        Some(reason) => Ended::Stopped { reason: reason.clone(), no_access: state.is_no_access() },
+        None => Ended::Complete,
+    })
+}
+
+/// First durable, then told.
+async fn flush(journal: &Arc<dyn Journal>, out: &mut Output, observer: &mut dyn Observer) -> Result<(), Error> {
+    if !out.records.is_empty() {
+        journal.commit(std::mem::take(&mut out.records)).await.map_err(broken)?;
+    }
+    for told in out.told.drain(..) {
+        observer.on_event(&told.as_event());
+    }
+    Ok(())
+}
+
+fn broken(error: JournalError) -> Error {
+    error.into()
+}
+
+async fn sleep_to(at: Option<Instant>) {
+    match at {
+        Some(at) => sleep_until(at).await,
+        None => std::future::pending().await,
+    }
+}
+
+/// What a task tells as it goes, before it has come to its end.
+enum Aside {
+    Sent { part: PartLabel, desktops: usize, users: usize },
+    Throttled { class: Class, wait: Duration },
+    Paced { class: Class, per_s: f64 },
+}
+
+impl Aside {
+    fn as_event(&self) -> Event<'static> {
+        match *self {
+            Self::Sent { part, desktops, users } => Event::Sent { part, desktops, users },
+            Self::Throttled { class, wait } => Event::Throttled { class, wait },
+            Self::Paced { class, per_s } => Event::Paced { class, per_s },
+        }
+    }
+}
+
+/// What the tasks share.
+struct Context {
+    journal: Arc<dyn Journal>,
+    reader: Reader,
+    writer: Writer,
+    gates: Arc<Gates>,
+    class: Class,
+    telling: mpsc::UnboundedSender<Aside>,
+}
+
+impl Context {
+    fn tell(&self, aside: Aside) {
+        _ = self.telling.send(aside); // nobody listens any more once the loop has ended
+    }
+
+    fn throttled(&self, pass: &mut Pass, hint: crate::pace::ThrottleHint) -> Duration {
+        let class = pass.class();
+        let wait = self.gates.throttled(pass, hint);
+        self.tell(Aside::Throttled { class, wait });
+        self.tell(Aside::Paced { class, per_s: self.gates.pace(class) });
+        wait
+    }
+
+    /// Tells the gates what became of a read.
+    fn heard_read<T>(&self, pass: &mut Pass, result: &Result<T, ReadFault>) {
+        let heard = match result {
+            Ok(_) => Heard::Success,
+            Err(ReadFault::NotSent { .. }) => Heard::NoConnection,
+            Err(ReadFault::Trouble { .. }) => Heard::Failed,
+            Err(ReadFault::Throttled { hint, .. }) => return _ = self.throttled(pass, *hint),
+            Err(_) => Heard::Refused,
+        };
+        self.gates.heard(pass, heard);
+    }
+}
+
+fn spawn(
+    ops: &mut JoinSet<Result<Done, JournalError>>,
+    context: &Arc<Context>,
+    state: &State,
+    op: Op,
+    hold: &CancellationToken,
+) {
+    let (context, hold) = (Arc::clone(context), hold.clone());
+    match op {
+        Op::Load(chunk) => {
+            ops.spawn(async move { Ok(Done::Loaded { chunk, items: context.journal.chunk(chunk).await? }) });
+        }
+        Op::LoadRechecks => {
+            ops.spawn(async move { Ok(Done::Rechecks(context.journal.rechecks().await?)) });
+        }
+        Op::Write { part, mut attempt, desktops, users, generation } => {
+            let items = state.items_of(&attempt);
+            let carried: Vec<_> = items.iter().map(|(item, slots)| (*item, slots.as_slice())).collect();
+            let mut body = Vec::new();
+            match context.class {
+                Class::BatchAttach => crate::plan::attach_body(&carried, &mut body),
+                _ => crate::plan::detach_body(&carried, &mut body),
+            }
+            attempt.body_sha256 = hex::encode(Sha256::digest(&body));
+            attempt.body_bytes = body.len() as u64;
+            let write = Write { part, attempt, desktops, users, generation, body: Bytes::from(body) };
+            ops.spawn(write.go(context, hold));
+        }
+        Op::ReadTurn => {
+            ops.spawn(async move {
+                Ok(match context.gates.pass(Class::ListDesktops, &hold).await {
+                    Some(pass) => Done::Turn { pass },
+                    None => Done::TurnLost,
+                })
+            });
+        }
+        Op::Show { item, desktop, generation } => {
+            ops.spawn(async move {
+                let Some(mut pass) = context.gates.pass(Class::ShowDesktop, &hold).await else {
+                    return Ok(Done::ShowLost { item });
+                };
+                let began = Instant::now();
+                let reply = context.reader.show_desktop(desktop.as_str()).await;
+                let result = reads::desktop(&reply, desktop.as_str());
+                context.heard_read(&mut pass, &result);
+                Ok(Done::Shown { item, result, span: ReadSpan { began, ended: Instant::now() }, generation })
+            });
+        }
+        Op::Job { job_id, generation } => {
+            ops.spawn(async move {
+                let result = ask_job(&context, &job_id, &hold).await;
+                Ok(match result {
+                    Some(result) => Done::JobTold { job_id, result, generation },
+                    None => Done::JobLost { job_id },
+                })
+            });
+        }
+        Op::Renew => {
+            ops.spawn(async move {
+                let auth = Arc::clone(&context.reader.target().auth);
+                Ok(Done::Renewed(auth.renew().await))
+            });
+        }
+    }
+}
+
+/// The turn of a read has come: what is due now goes into it.
+fn take_turn(
+    ops: &mut JoinSet<Result<Done, JournalError>>,
+    context: &Arc<Context>,
+    state: &mut State,
+    mut pass: Pass,
+) {
+    let (batch, generation) = state.read_turn(Instant::now());
+    if batch.is_empty() {
+        return;
+    }
+    let context = Arc::clone(context);
+    ops.spawn(async move {
+        let asked: Vec<ItemId> = batch.iter().map(|(item, _)| *item).collect();
+        let limit = batch.len().to_string();
+        let mut query: Vec<(&str, &str)> = batch.iter().map(|(_, id)| ("desktop_id", id.as_str())).collect();
+        query.push(("limit", &limit));
+        let began = Instant::now();
+        let reply = context.reader.list_desktops(&query).await;
+        let result = reads::desktops(&reply).map(|page| page.desktops);
+        context.heard_read(&mut pass, &result);
+        Ok(Done::Read { asked, result, span: ReadSpan { began, ended: Instant::now() }, generation })
+    });
+}
+
+async fn probe(context: Arc<Context>, generation: u32, hold: CancellationToken) -> Result<Done, JournalError> {
+    let Some(mut pass) = context.gates.pass(Class::ListDesktops, &hold).await else {
+        return Ok(Done::Probed { result: Ok(()), generation, lost: true });
+    };
+    let reply = context.reader.list_desktops(&[("limit", "1")]).await;
+    let result = reads::desktops(&reply).map(|_| ());
+    context.heard_read(&mut pass, &result);
+    Ok(Done::Probed { result, generation, lost: false })
+}
+
+/// Asks a job, and for its sub jobs where its own answer does not hold them all. `None`: stopped first.
+async fn ask_job(
+    context: &Context,
+    job_id: &str,
+    hold: &CancellationToken,
+) -> Option<Result<Option<JobWord>, ReadFault>> {
+    let mut pass = context.gates.pass(Class::ShowJob, hold).await?;
+    let result = reads::job(&context.reader.show_job(job_id).await);
+    context.heard_read(&mut pass, &result);
+    drop(pass);
+    let parent = match result {
+        Ok(Some(parent)) => parent,
+        Ok(None) => return Some(Ok(None)),
+        Err(fault) => return Some(Err(fault)),
+    };
+    if judge_job(&parent, &[]) == JobWord::Pending {
+        return Some(Ok(Some(JobWord::Pending)));
+    }
+    let mut subs = parent.sub_jobs.clone();
+    if subs.is_empty() || (subs.len() as u64) < parent.sub_jobs_total {
+        subs.clear();
+        while (subs.len() as u64) < MAX_SUB_JOBS {
+            let mut pass = context.gates.pass(Class::ListSubJobs, hold).await?;
+            let result = reads::sub_jobs(&context.reader.list_sub_jobs(job_id, subs.len() as u64).await);
+            context.heard_read(&mut pass, &result);
+            match result {
+                Ok(page) if page.is_empty() => break,
+                Ok(page) => subs.extend(page),
+                Err(fault) => return Some(Err(fault)),
+            }
+            if subs.len() < 1_000 {
+                break;
+            }
+        }
+    }
+    Some(Ok(Some(judge_job(&parent, &subs))))
+}
+
+/// One write on its way.
+struct Write {
+    part: Part,
+    attempt: Attempt,
+    desktops: Vec<(ItemId, DesktopId)>,
+    users: usize,
+    generation: u32,
+    body: Bytes,
+}
+
+impl Write {
+    /// Intent durable, then the turn, then the wire, then the answer durable; only then the slot is free.
+    async fn go(mut self, context: Arc<Context>, hold: CancellationToken) -> Result<Done, JournalError> {
+        let Some(near) = context.gates.approach(context.class, &hold).await else {
+            return Ok(Done::Withdrawn { part: self.part });
+        };
+        self.attempt.at = timestamp_now();
+        let id = self.attempt.id;
+        context.journal.commit(vec![Record::Intent(self.attempt)]).await?;
+        let Some(mut pass) = context.gates.pass_from(near, &hold).await else {
+            let withdrawn = AnswerRecord {
+                message: "withdrawn before it left".to_owned(),
+                ..AnswerRecord::empty(id, crate::journal::AnswerKind::NotSent)
+            };
+            context.journal.commit(vec![Record::Answer(withdrawn)]).await?;
+            return Ok(Done::Withdrawn { part: self.part });
+        };
+        context.tell(Aside::Sent { part: self.part.label, desktops: self.desktops.len(), users: self.users });
+        let began = Instant::now();
+        let reply = context.writer.send(context.class, self.body).await;
+        let ended = Instant::now();
+        let sent: HashSet<&str> = self.desktops.iter().map(|(_, desktop)| desktop.as_str()).collect();
+        let verdict = judge(&reply, &sent);
+        let (status, request_id) = match &reply {
+            Reply::Answer(answer) => (Some(answer.status), answer.request_id.clone().unwrap_or_default()),
+            Reply::NotSent { .. } | Reply::Lost { .. } => (None, String::new()),
+        };
+        let wait = hear(&context, &mut pass, &verdict, status);
+        context.journal.commit(vec![Record::Answer(self.answer_record(id, &verdict, status, &request_id, ended - began))]).await?;
+        drop(pass);
+        let too_long = (wait > MAX_GATE).then_some(wait);
+        Ok(Done::Wrote {
+            part: self.part,
+            request_id: crate::model::tame(&request_id, 100),
+            verdict,
+            began,
+            ended,
+            status,
+            generation: self.generation,
+            too_long,
+        })
+    }
+
+    fn answer_record(
+        &self,
+        attempt: u64,
+        verdict: &Verdict,
+        status: Option<u16>,
+        request_id: &str,
+        took: Duration,
+    ) -> AnswerRecord {
+        let (kind, code) = kind_of(verdict);
+        let mut record = AnswerRecord {
+            status,
+            code,
+            request_id: crate::model::tame(request_id, 100),
+            took_ms: u64::try_from(took.as_millis()).unwrap_or(u64::MAX),
+            ..AnswerRecord::empty(attempt, kind)
+        };
+        match verdict {
+            Verdict::Taken { refused, job_id, .. } => {
+                record.job_id.clone_from(job_id);
+                record.refused = self
+                    .desktops
+                    .iter()
+                    .filter_map(|(item, desktop)| {
+                        let listed = refused.iter().find(|(id, _)| id == desktop.as_str())?;
+                        Some((*item, listed.1.clone()))
+                    })
+                    .collect();
+            }
+            Verdict::NotSent { cause } => record.message.clone_from(cause),
+            Verdict::Doubt { cause }
+            | Verdict::Throttled { cause, .. }
+            | Verdict::Later { cause }
+            | Verdict::Unauthorized { cause }
+            | Verdict::Busy { cause }
+            | Verdict::Divide { cause }
+            | Verdict::Forbidden { cause }
+            | Verdict::Halt { cause, .. } => record.message.clone_from(&cause.message),
+        }
+        record
+    }
+}
+
+/// Tells the gates what became of a write; how long its class is closed by it.
+fn hear(context: &Context, pass: &mut Pass, verdict: &Verdict, status: Option<u16>) -> Duration {
+    let heard = match verdict {
+        Verdict::Taken { .. } => Heard::Success,
+        Verdict::Throttled { hint, .. } => return context.throttled(pass, *hint),
+        Verdict::NotSent { .. } => Heard::NoConnection,
+        Verdict::Doubt { .. } if status == Some(503) => Heard::Unavailable,
+        Verdict::Doubt { .. } if status.is_some() => Heard::Failed,
+        Verdict::Doubt { .. } => Heard::Lost,
+        Verdict::Later { .. } => Heard::Unavailable,
+        Verdict::Unauthorized { .. }
+        | Verdict::Busy { .. }
+        | Verdict::Divide { .. }
+        | Verdict::Forbidden { .. }
+        | Verdict::Halt { .. } => Heard::Refused,
+    };
+    context.gates.heard(pass, heard);
+    Duration::ZERO
+}

@@ -1,0 +1,114 @@
+//! Where an item begins: loaded from the journal, taken up from an earlier process, looked at first.
+
+use super::*;
+
+impl State {
+    pub(super) fn live(&self, open: OpenItem, now: Instant) -> Live {
+        let chunk = open.item.chunk;
+        let (label, request_id, job_id, refusal) = open.last.as_ref().map_or_else(
+            || (PartLabel { chunk, part: 0 }, String::new(), String::new(), None),
+            |last| (last.part, last.request_id.clone(), last.job_id.clone(), last.refusal.clone()),
+        );
+        let slots = 0..SlotNo::try_from(open.item.slots.len()).unwrap_or(SlotNo::MAX);
+        Live {
+            open: slots.filter(|slot| !open.settled.contains(slot)).collect(),
+            label,
+            carried: open.attempts,
+            // Of earlier processes only the sum is known, splits among it; one try is left in any case.
+            tries: open.attempts.min(self.rules.max_tries - 1),
+            ever_doubt: open.ever_doubt,
+            seen_bound: open.seen_bound,
+            refusal,
+            request_id,
+            job_id,
+            phase: Phase::Queued,
+            busy_rounds: 0,
+            busy_since: None,
+            deadline: now + self.rules.read_back_deadline,
+            due: None,
+            item: open.item,
+        }
+    }
+
+    /// Takes up an item that an earlier process had sent, or may have sent.
+    pub(super) fn take_up(&mut self, open: OpenItem, now: Instant, out: &mut Output) {
+        let id = open.item.id;
+        let Some(last) = open.last.clone() else { return };
+        let live = self.live(open, now);
+        self.divided.entry(last.part.chunk).and_modify(|n| *n = (*n).max(last.part.part)).or_insert(last.part.part);
+        self.holders.insert(live.item.desktop.clone(), id);
+        self.items.insert(id, live);
+        let LastAttempt { kind, job_id, job_done, refusal, .. } = last;
+        if kind == Some(AnswerKind::Answered) {
+            let in_job = !job_id.is_empty() && !job_done && refusal.is_none();
+            if in_job { self.follow(job_id, vec![id], now) } else { self.answered(id, refusal, now, now, out) }
+        } else {
+            // Sent, or possibly sent. How long ago is the wall clock's word, which may have jumped: wait in full.
+            self.doubt(id, now);
+        }
+    }
+
+    pub(super) fn loaded(&mut self, chunk: u32, opened: Vec<OpenItem>, now: Instant) {
+        self.loading = false;
+        let mut plain = Vec::new();
+        let mut look = Vec::new();
+        for open in opened {
+            let id = open.item.id;
+            if self.items.contains_key(&id) {
+                continue; // in flight since the start
+            }
+            let live = self.live(open, now);
+            // What an earlier process planned is read again, and an `ALL` is always looked at right before.
+            if live.item.all || (self.resumed && self.rules.preflight) { look.push(id) } else { plain.push(id) }
+            self.items.insert(id, live);
+        }
+        let label = PartLabel { chunk, part: 0 };
+        if !plain.is_empty() {
+            self.ready.push_back(Part::new(label, plain));
+        }
+        self.look(look, now);
+    }
+
+    pub(super) fn look(&mut self, ids: Vec<ItemId>, now: Instant) {
+        for id in ids {
+            // Another item of this desktop may be open; looking now would see its state, not ours.
+            let holder = self.items.get(&id).and_then(|live| self.holders.get(&live.item.desktop).copied());
+            if holder.is_some_and(|holder| holder != id)
+                && let Some(live) = self.items.get_mut(&id)
+            {
+                live.phase = Phase::Queued;
+                let (label, desktop) = (live.label, live.item.desktop.clone());
+                let part = Part { look: true, ..Part::new(label, vec![id]) };
+                self.aside_items += 1;
+                self.aside.entry(desktop).or_default().push(part);
+                continue;
+            }
+            if let Some(live) = self.items.get_mut(&id) {
+                live.phase = Phase::Looking;
+                live.deadline = now + self.rules.read_back_deadline;
+                self.holders.insert(live.item.desktop.clone(), id);
+                self.read_at(id, now);
+            }
+        }
+    }
+
+    pub(super) fn read_at(&mut self, id: ItemId, at: Instant) {
+        let due = if let Some(recheck) = self.rechecks.get_mut(&id) {
+            &mut recheck.due
+        } else if let Some(live) = self.items.get_mut(&id) {
+            &mut live.due
+        } else {
+            return;
+        };
+        if let Some(old) = due.replace(at) {
+            self.due.remove(&(old, id));
+        }
+        self.due.insert((at, id));
+    }
+
+    pub(super) fn next_label(&mut self, chunk: u32) -> PartLabel {
+        let part = self.divided.entry(chunk).or_insert(0);
+        *part += 1;
+        PartLabel { chunk, part: *part }
+    }
+}

@@ -1,0 +1,165 @@
+//! What happened, and who has to know of it: credentials, outages, each kind of answer.
+
+use super::*;
+
+impl State {
+    /// Takes in what came of an operation.
+    pub fn absorb(&mut self, done: Done, now: Instant, out: &mut Output) {
+        match done {
+            Done::Loaded { chunk, items } => self.loaded(chunk, items, now),
+            Done::Wrote { part, request_id, verdict, began, ended, status, generation, too_long } => {
+                self.writes_out -= 1;
+                if let Some(wait) = too_long {
+                    let why = format!("the service asks to stay away for {} minutes", wait.as_secs() / 60);
+                    self.stop(StopReason::Throttled(why), out);
+                }
+                self.wrote |= !matches!(verdict, Verdict::NotSent { .. });
+                let (kind, code) = kind_of(&verdict);
+                out.told.push(Told::Answered {
+                    part: part.label,
+                    kind: kind.as_str(),
+                    status,
+                    code,
+                    took: ended.saturating_duration_since(began),
+                });
+                self.hear(verdict.is_answer(), now, out);
+                for id in &part.items {
+                    if let Some(live) = self.items.get_mut(id) {
+                        live.carried += u32::from(kind.counts());
+                        if kind.counts() {
+                            live.request_id.clone_from(&request_id);
+                        }
+                    }
+                }
+                self.wrote_part(part, verdict, (began, ended), generation, now, out);
+            }
+            Done::Withdrawn { part } => {
+                self.writes_out -= 1;
+                self.requeue(part);
+            }
+            Done::Turn { .. } | Done::TurnLost => {
+                self.turn_asked = false;
+                self.reads_out -= 1;
+            }
+            Done::ShowLost { item } => {
+                self.reads_out -= 1;
+                self.shows.push_back(item);
+            }
+            Done::JobLost { job_id } => {
+                self.reads_out -= 1;
+                if let Some(job) = self.jobs.get_mut(&job_id) {
+                    job.asked = false;
+                }
+            }
+            Done::Read { asked, result, span, generation } => {
+                self.reads_out -= 1;
+                self.read_list(asked, result, span, generation, now, out);
+            }
+            Done::Shown { item, result, span, generation } => {
+                self.reads_out -= 1;
+                match result {
+                    Ok(Some(desktop)) => {
+                        self.hear_read(now, out);
+                        self.sight(item, Sight::Shown(&desktop), span, now, out);
+                    }
+                    Ok(None) => {
+                        self.hear_read(now, out);
+                        self.sight(item, Sight::Nowhere, span, now, out);
+                    }
+                    Err(fault) => self.read_failed(&[item], &fault, generation, now, out),
+                }
+            }
+            Done::JobTold { job_id, result, generation } => {
+                self.reads_out -= 1;
+                self.job_told(&job_id, result, generation, now, out);
+            }
+            Done::Renewed(result) => self.renewed(result, out),
+            Done::Rechecks(list) => self.begin_rechecks(list, now),
+            Done::Probed { lost: true, .. } => {}
+            Done::Probed { result, generation, lost: false } => {
+                match result {
+                    Err(ReadFault::NotSent { .. } | ReadFault::Trouble { .. }) => self.hear(false, now, out),
+                    Err(ReadFault::Unauthorized { cause }) => {
+                        self.hear_read(now, out);
+                        self.unauthorized(generation, &cause, out);
+                    }
+                    Err(_) | Ok(()) => self.hear_read(now, out),
+                }
+            }
+        }
+        self.judge_canary(out);
+        if self.next_chunk > self.chunks && self.ready.is_empty() && self.writes_out == 0 && !self.said_verifying {
+            let open = self.items.len() - self.parked;
+            if open > 0 && self.waiting.is_empty() {
+                self.said_verifying = true;
+                out.told.push(Told::Verifying { open: open as u64 });
+            }
+        }
+    }
+
+    /// Counts answers and silence: for the breaker, the outage limit, and the first tries of a process.
+    pub(super) fn hear(&mut self, answered: bool, now: Instant, out: &mut Output) {
+        if answered {
+            self.answers += 1;
+            self.silent = 0;
+            self.last_answer = now;
+            return;
+        }
+        self.silent += 1;
+        let quiet = now.saturating_duration_since(self.last_answer);
+        if self.answers == 0 && self.silent >= FIRST_TRIES && !self.wrote {
+            self.no_access = true;
+            let why = format!("no answer from the endpoint in {} tries", self.silent);
+            self.stop(StopReason::Endpoint(why), out);
+        } else if quiet >= self.rules.outage_limit {
+            let why = format!("no answer from the endpoint for {} minutes", quiet.as_secs() / 60);
+            self.stop(StopReason::Outage(why), out);
+        }
+    }
+
+    pub(super) fn hear_read(&mut self, now: Instant, out: &mut Output) {
+        self.hear(true, now, out);
+        self.proved();
+    }
+
+    /// An answer came that the credentials were good for.
+    pub(super) fn proved(&mut self) {
+        if self.access == Access::Unproved {
+            self.access = Access::Proved;
+        }
+        self.renewed_since_success = false;
+    }
+
+    pub(super) fn unauthorized(&mut self, generation: u32, cause: &Refusal, out: &mut Output) {
+        if generation != self.generation || self.access == Access::Renewing {
+            return; // asked with credentials that are being, or have been, replaced
+        }
+        if self.renewed_since_success {
+            return self.refuse_credentials(&format!("{}: {}", cause.code, cause.message), out);
+        }
+        self.access = Access::Renewing;
+        self.renew_asked = false;
+        self.epoch += 1;
+    }
+
+    pub(super) fn refuse_credentials(&mut self, cause: &str, out: &mut Output) {
+        self.no_access = !self.wrote_any();
+        self.stop(StopReason::Credentials(format!("the service refuses the credentials ({cause})")), out);
+    }
+
+    pub(super) fn wrote_any(&self) -> bool {
+        self.succeeded || self.resumed
+    }
+
+    pub(super) fn renewed(&mut self, result: Result<bool, String>, out: &mut Output) {
+        match result {
+            Ok(true) => {
+                self.generation += 1;
+                self.renewed_since_success = true;
+                self.access = Access::Unproved;
+            }
+            Ok(false) => self.refuse_credentials("401, and they cannot be renewed", out),
+            Err(why) => self.refuse_credentials(&format!("401, and renewing them failed: {why}"), out),
+        }
+    }
+}

@@ -1,0 +1,430 @@
+//! What the engine knows and what it does next. Decides only: takes what happened, gives operations, records and
+//! events. Time is an argument, and nothing in here waits, sends or touches a disk.
+
+mod ask;
+mod begin;
+mod hear;
+mod reads;
+mod settle;
+mod writes;
+
+pub use settle::kind_of;
+
+use std::cmp::Reverse;
+use std::collections::{BTreeMap, BTreeSet, BinaryHeap, HashMap, VecDeque};
+use std::time::Duration;
+
+use tokio::time::Instant;
+
+use super::rules::{ALIKE_LIMIT, FIRST_TRIES, FORBIDDEN_LIMIT, MAX_BUSY_WAIT, Rules, STOP_AT_FROM, StopReason};
+use super::verdict::{Verdict, is_passing};
+use crate::api::Class;
+use crate::event::Event;
+use crate::journal::record::{AnswerKind, Attempt, AttemptId, ItemId, OpenItem, Record, Settlement, SlotNo};
+use crate::journal::{Item, LastAttempt};
+use crate::model::{DesktopId, Kind, LiveDesktop, Outcome, PartLabel, Refusal, timestamp_now};
+use crate::pace::{Budget, Ceiling, Pass, backoff};
+use crate::reconcile::judge::{Proof, ReadSpan, Sight, Watch, newcomers};
+use crate::reconcile::reads::{JobWord, ReadFault};
+
+/// Ids in one `desktop_id` filter at most.
+pub const MAX_IDS_PER_READ: usize = 100;
+/// The first look at a desktop after its answer; grows to the settle time where the service is slower.
+const FIRST_LOOK: Duration = Duration::from_secs(1);
+/// A job that is not found is waited for so long after its answer.
+const JOB_APPEARS_WITHIN: Duration = Duration::from_secs(30);
+/// A look older than this no longer allows an `ALL` to be sent.
+const LOOK_LASTS: Duration = Duration::from_secs(10);
+/// Chunks that may wait for an open desktop before no more are loaded.
+const MAX_ASIDE: usize = 1_000;
+
+/// What one request will carry: the open slots of these items.
+#[derive(Debug, Clone)]
+pub struct Part {
+    pub label: PartLabel,
+    pub items: Vec<ItemId>,
+    /// A new attempt (after a doubt, a busy desktop or "still bound"): it draws on the budget of repeats.
+    repeat: bool,
+    /// Connections that failed in a row.
+    failures: u32,
+    /// When its items were looked at, where they had to be.
+    looked_at: Option<Instant>,
+    /// It waited aside, and has to be looked at first.
+    look: bool,
+}
+
+impl Part {
+    fn new(label: PartLabel, items: Vec<ItemId>) -> Self {
+        Self { label, items, repeat: false, failures: 0, looked_at: None, look: false }
+    }
+}
+
+/// Something to do, for the engine.
+#[derive(Debug)]
+pub enum Op {
+    /// Load the open items of this chunk from the journal.
+    Load(u32),
+    /// Make the intent durable, wait for the gate, send.
+    Write { part: Part, attempt: Attempt, desktops: Vec<(ItemId, DesktopId)>, users: usize, generation: u32 },
+    /// Wait for the turn of a read of the list; what to read is asked for when it comes.
+    ReadTurn,
+    /// Read one desktop by itself, since the list lacked it.
+    Show { item: ItemId, desktop: DesktopId, generation: u32 },
+    /// Ask a job.
+    Job { job_id: String, generation: u32 },
+    /// Renew the credentials, once for everybody.
+    Renew,
+    /// Load what was ever in doubt, for the last read.
+    LoadRechecks,
+}
+
+/// What came of an operation.
+#[derive(Debug)]
+pub enum Done {
+    Loaded {
+        chunk: u32,
+        items: Vec<OpenItem>,
+    },
+    Wrote {
+        part: Part,
+        request_id: String,
+        verdict: Verdict,
+        began: Instant,
+        ended: Instant,
+        status: Option<u16>,
+        generation: u32,
+        /// A 429 that asks for more than anybody should wait.
+        too_long: Option<Duration>,
+    },
+    /// Stopped before it left.
+    Withdrawn {
+        part: Part,
+    },
+    /// The turn of a read has come; the engine asks [`State::read_turn`] what to read.
+    Turn {
+        pass: Pass,
+    },
+    /// The turn of a read was given up.
+    TurnLost,
+    ShowLost {
+        item: ItemId,
+    },
+    JobLost {
+        job_id: String,
+    },
+    Read {
+        asked: Vec<ItemId>,
+        result: Result<Vec<LiveDesktop>, ReadFault>,
+        span: ReadSpan,
+        generation: u32,
+    },
+    Shown {
+        item: ItemId,
+        result: Result<Option<LiveDesktop>, ReadFault>,
+        span: ReadSpan,
+        generation: u32,
+    },
+    /// `None`: the job is not found.
+    JobTold {
+        job_id: String,
+        result: Result<Option<JobWord>, ReadFault>,
+        generation: u32,
+    },
+    Renewed(Result<bool, String>),
+    Rechecks(Vec<(Item, Vec<Settlement>)>),
+    /// `lost`: nothing was asked.
+    Probed {
+        result: Result<(), ReadFault>,
+        generation: u32,
+        lost: bool,
+    },
+}
+
+/// What follows from what happened: records to make durable, then events to tell.
+#[derive(Debug, Default)]
+pub struct Output {
+    pub records: Vec<Record>,
+    pub told: Vec<Told>,
+}
+
+/// An event that owns its words, until it may be told.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Told {
+    Answered { part: PartLabel, kind: &'static str, status: Option<u16>, code: String, took: Duration },
+    Settled { outcome: Outcome, rows: u64 },
+    Amended { from: Outcome, to: Outcome, rows: u64 },
+    Waiting { why: String, wait: Duration },
+    Stopping { why: String },
+    Verifying { open: u64 },
+}
+
+impl Told {
+    pub fn as_event(&self) -> Event<'_> {
+        match self {
+            Self::Answered { part, kind, status, code, took } => {
+                Event::Answered { part: *part, kind, status: *status, code, took: *took }
+            }
+            Self::Settled { outcome, rows } => Event::Settled { outcome: *outcome, rows: *rows },
+            Self::Amended { from, to, rows } => Event::Amended { from: *from, to: *to, rows: *rows },
+            Self::Waiting { why, wait } => Event::Waiting { why, wait: *wait },
+            Self::Stopping { why } => Event::Stopping { why },
+            Self::Verifying { open } => Event::Verifying { open: *open },
+        }
+    }
+}
+
+/// An item in work.
+#[derive(Debug)]
+struct Live {
+    item: Item,
+    /// Slots without their final word.
+    open: Vec<SlotNo>,
+    label: PartLabel,
+    /// Writes that carried it (429s and failed connections not counted): the `attempts` of its rows.
+    carried: u32,
+    /// Writes that may have changed something: what the limit of attempts counts.
+    tries: u32,
+    ever_doubt: bool,
+    seen_bound: Vec<SlotNo>,
+    refusal: Option<Refusal>,
+    request_id: String,
+    job_id: String,
+    phase: Phase,
+    busy_rounds: u32,
+    busy_since: Option<Instant>,
+    deadline: Instant,
+    due: Option<Instant>,
+}
+
+#[derive(Debug)]
+enum Phase {
+    /// In a part that waits to be sent.
+    Queued,
+    Sending,
+    /// Its job is followed first.
+    InJob,
+    /// Read before it is sent.
+    Looking,
+    /// Its part was refused because some desktop is busy: is it this one?
+    Triage(u64),
+    /// Known to be busy: waits until it is idle.
+    Busy,
+    Watching(Watch),
+    /// Could not be read in time: `unknown` (or `not_sent`) until a resume.
+    Parked,
+}
+
+/// A part that was refused because some desktop of it is busy.
+#[derive(Debug)]
+struct Triage {
+    part: Part,
+    cause: Refusal,
+    waiting: usize,
+    seen: Vec<(ItemId, Look)>,
+}
+
+/// What a read shows of a desktop that may be the busy one.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Look {
+    Busy,
+    /// In a state that forbids it, however long one waits.
+    Stuck,
+    /// Nothing to see.
+    Idle,
+}
+
+impl Look {
+    fn at(sight: Sight<'_>) -> Self {
+        match sight {
+            Sight::Shown(desktop) if !desktop.is_idle() => Self::Busy,
+            Sight::Shown(desktop) if matches!(desktop.status.as_str(), "HIBERNATED" | "ERROR") => Self::Stuck,
+            Sight::Shown(_) | Sight::Nowhere => Self::Idle,
+        }
+    }
+}
+
+#[derive(Debug)]
+struct JobWatch {
+    items: Vec<ItemId>,
+    due: Instant,
+    asked: bool,
+    since: Instant,
+}
+
+#[derive(Debug)]
+struct Recheck {
+    item: Item,
+    settled: Vec<Settlement>,
+    /// Set once a read differed from the outcome: two more decide.
+    watch: Option<Watch>,
+    deadline: Instant,
+    due: Option<Instant>,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Access {
+    Proved,
+    /// Not yet answered with these credentials: one request out at a time.
+    Unproved,
+    Renewing,
+}
+
+#[derive(Debug, PartialEq, Eq)]
+struct Later(Reverse<(Instant, u64)>, u64);
+
+impl PartialOrd for Later {
+    fn partial_cmp(&self, other: &Self) -> Option<std::cmp::Ordering> {
+        Some(self.cmp(other))
+    }
+}
+
+impl Ord for Later {
+    fn cmp(&self, other: &Self) -> std::cmp::Ordering {
+        self.0.cmp(&other.0)
+    }
+}
+
+/// See the module.
+#[derive(Debug)]
+pub struct State {
+    rules: Rules,
+    random: fastrand::Rng,
+    items: HashMap<ItemId, Live>,
+    /// Which item holds a desktop open: no second write for it meanwhile (P6).
+    holders: HashMap<DesktopId, ItemId>,
+    /// Parts that wait for a desktop that another item holds open.
+    aside: HashMap<DesktopId, Vec<Part>>,
+    aside_items: usize,
+    parked: usize,
+    ready: VecDeque<Part>,
+    /// Parts that wait for a time, by number.
+    later: BinaryHeap<Later>,
+    waiting: HashMap<u64, Part>,
+    serial: u64,
+    chunks: u32,
+    next_chunk: u32,
+    loading: bool,
+    resumed: bool,
+    next_attempt: AttemptId,
+    /// How many parts each chunk was divided into.
+    divided: HashMap<u32, u32>,
+    due: BTreeSet<(Instant, ItemId)>,
+    shows: VecDeque<ItemId>,
+    turn_asked: bool,
+    reads_out: usize,
+    writes_out: usize,
+    jobs: BTreeMap<String, JobWatch>,
+    triages: HashMap<u64, Triage>,
+    budget: Budget,
+    first_look: Duration,
+    access: Access,
+    generation: u32,
+    renewed_since_success: bool,
+    renew_asked: bool,
+    /// Whether any write of this process left; decides between exit 4 and 5.
+    wrote: bool,
+    answers: u64,
+    silent: u32,
+    last_answer: Instant,
+    succeeded: bool,
+    alike: (String, u32),
+    forbidden: u32,
+    settled_rows: u64,
+    failed_rows: u64,
+    canary: Canary,
+    rechecks: HashMap<ItemId, Recheck>,
+    rechecks_loaded: Option<bool>,
+    unchecked: u64,
+    stop: Option<StopReason>,
+    no_access: bool,
+    said_verifying: bool,
+    epoch: u32,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Canary {
+    None,
+    /// Not judged yet; whether a row of it is not as wanted.
+    Pending { bad: bool },
+    Passed,
+}
+
+/// What the state starts from.
+#[derive(Debug)]
+pub struct Start {
+    pub chunks: u32,
+    pub next_attempt: AttemptId,
+    pub in_flight: Vec<OpenItem>,
+    pub resumed: bool,
+    /// `Some` where the canary was judged before.
+    pub canary: Option<bool>,
+    /// Whether rows of an earlier process failed already.
+    pub failed_before: bool,
+    /// Whether a read of this process was answered already, with these credentials.
+    pub proved: bool,
+    pub write_ceiling: Ceiling,
+    pub seed: u64,
+}
+
+impl State {
+    pub fn new(rules: Rules, start: Start, now: Instant, out: &mut Output) -> Self {
+        let canary = match (rules.canary_chunks, start.canary) {
+            (0, _) => Canary::None,
+            (_, Some(true)) => Canary::Passed,
+            _ => Canary::Pending { bad: start.failed_before || start.canary == Some(false) },
+        };
+        let mut state = Self {
+            budget: Budget::new(start.write_ceiling, now),
+            random: fastrand::Rng::with_seed(start.seed),
+            items: HashMap::new(),
+            holders: HashMap::new(),
+            aside: HashMap::new(),
+            aside_items: 0,
+            parked: 0,
+            ready: VecDeque::new(),
+            later: BinaryHeap::new(),
+            waiting: HashMap::new(),
+            serial: 0,
+            chunks: start.chunks,
+            next_chunk: 1,
+            loading: false,
+            resumed: start.resumed,
+            next_attempt: start.next_attempt,
+            divided: HashMap::new(),
+            due: BTreeSet::new(),
+            shows: VecDeque::new(),
+            turn_asked: false,
+            reads_out: 0,
+            writes_out: 0,
+            jobs: BTreeMap::new(),
+            triages: HashMap::new(),
+            first_look: FIRST_LOOK.min(rules.settle_time),
+            access: if start.proved { Access::Proved } else { Access::Unproved },
+            generation: 0,
+            renewed_since_success: false,
+            renew_asked: false,
+            wrote: false,
+            answers: u64::from(start.proved),
+            silent: 0,
+            last_answer: now,
+            succeeded: false,
+            alike: (String::new(), 0),
+            forbidden: 0,
+            settled_rows: 0,
+            failed_rows: 0,
+            canary,
+            rechecks: HashMap::new(),
+            rechecks_loaded: None,
+            unchecked: 0,
+            stop: None,
+            no_access: false,
+            said_verifying: false,
+            epoch: 0,
+            rules,
+        };
+        for open in start.in_flight {
+            state.take_up(open, now, out);
+        }
+        state
+    }
+}

@@ -1,0 +1,354 @@
+//! What follows from a read of a desktop, or of a job.
+
+use super::*;
+
+impl State {
+    pub(super) fn read_list(
+        &mut self,
+        asked: Vec<ItemId>,
+        result: Result<Vec<LiveDesktop>, ReadFault>,
+        span: ReadSpan,
+        generation: u32,
+        now: Instant,
+        out: &mut Output,
+    ) {
+        let list = match result {
+            Ok(list) => list,
+            Err(fault) => return self.read_failed(&asked, &fault, generation, now, out),
+        };
+        self.hear_read(now, out);
+        let shown: HashMap<&DesktopId, &LiveDesktop> = list.iter().map(|desktop| (&desktop.id, desktop)).collect();
+        for id in asked {
+            let Some(desktop) = self.desktop_of(id) else { continue };
+            match shown.get(&desktop) {
+                Some(desktop) => self.sight(id, Sight::Shown(desktop), span, now, out),
+                // A list that lacks it proves nothing: filters are fuzzy, ignored, or cut short.
+                None => self.shows.push_back(id),
+            }
+        }
+    }
+
+    pub(super) fn read_failed(&mut self, ids: &[ItemId], fault: &ReadFault, generation: u32, now: Instant, out: &mut Output) {
+        let wait = match fault {
+            ReadFault::NotSent { .. } | ReadFault::Trouble { .. } => {
+                self.hear(false, now, out);
+                backoff(self.silent.min(6), self.rules.retry_base, self.random.f64()).max(self.rules.retry_base / 2)
+            }
+            ReadFault::Throttled { .. } => {
+                self.hear(true, now, out);
+                Duration::ZERO
+            }
+            ReadFault::Unauthorized { cause } => {
+                self.hear(true, now, out);
+                self.unauthorized(generation, cause, out);
+                Duration::ZERO
+            }
+            ReadFault::Halt { why, .. } => {
+                self.no_access = !self.wrote_any();
+                self.stop(StopReason::Endpoint(why.clone()), out);
+                self.rules.poll_interval
+            }
+            ReadFault::Forbidden { .. } | ReadFault::Refused { .. } => {
+                self.hear(true, now, out);
+                self.rules.poll_interval
+            }
+        };
+        let hopeless = matches!(fault, ReadFault::Forbidden { .. } | ReadFault::Refused { .. });
+        for id in ids {
+            if let Some(Phase::Triage(number)) = self.items.get(id).map(|live| &live.phase)
+                && hopeless
+            {
+                let number = *number;
+                self.triaged(*id, number, Look::Idle, now, out); // none to see
+                continue;
+            }
+            self.again_or_park(*id, now + wait, now, out);
+        }
+    }
+
+    /// Reads an item again, or gives up on it once its deadline is over.
+    pub(super) fn again_or_park(&mut self, id: ItemId, at: Instant, now: Instant, out: &mut Output) {
+        if let Some(recheck) = self.rechecks.get(&id) {
+            if now >= recheck.deadline {
+                self.rechecks.remove(&id);
+                self.unchecked += 1;
+                return;
+            }
+            return self.read_at(id, at);
+        }
+        let Some(live) = self.items.get(&id) else { return };
+        if now < live.deadline {
+            return self.read_at(id, at);
+        }
+        match live.phase {
+            Phase::Busy => {
+                let refusal = live.refusal.clone();
+                let slots = live.open.clone();
+                let busy = Refusal { code: "BUSY".to_owned(), message: "the desktop stayed busy".to_owned() };
+                let refusal = refusal.unwrap_or(busy);
+                if live.ever_doubt { self.park(id, out) } else {
+                    self.settle(id, &slots, Outcome::Failed, Some(&refusal), "busy until the deadline", out);
+                }
+            }
+            Phase::Triage(number) => self.triaged(id, number, Look::Idle, now, out),
+            _ => self.park(id, out),
+        }
+    }
+
+    pub(super) fn park(&mut self, id: ItemId, out: &mut Output) {
+        if let Some(live) = self.items.get_mut(&id)
+            && !matches!(live.phase, Phase::Parked)
+        {
+            live.phase = Phase::Parked;
+            self.parked += 1;
+            if let Canary::Pending { bad } = &mut self.canary {
+                *bad = true;
+            }
+            let rows: u64 = live.open.iter().map(|slot| rows_of(&live.item, *slot)).sum();
+            let wait = self.rules.read_back_deadline;
+            let why = format!("{rows} row(s) of desktop {} could not be read in time", live.item.desktop);
+            out.told.push(Told::Waiting { why, wait });
+        }
+    }
+
+    /// One desktop was seen by a read.
+    pub(super) fn sight(&mut self, id: ItemId, sight: Sight<'_>, span: ReadSpan, now: Instant, out: &mut Output) {
+        if self.rechecks.contains_key(&id) {
+            return self.recheck(id, sight, span, now, out);
+        }
+        let Some(live) = self.items.get_mut(&id) else { return };
+        match &mut live.phase {
+            Phase::Watching(watch) => {
+                let proofs = watch.see(&live.item, sight, span);
+                self.proofs(id, &proofs, span, now, out);
+            }
+            Phase::Looking => self.looked(id, sight, now, out),
+            Phase::Triage(number) => {
+                let number = *number;
+                self.triaged(id, number, Look::at(sight), now, out);
+            }
+            Phase::Busy => {
+                let refusal = live.refusal.clone();
+                match Look::at(sight) {
+                    Look::Stuck => self.answered(id, refusal, now, now, out),
+                    _ if now >= live.deadline => self.again_or_park(id, now, now, out),
+                    Look::Busy => self.wait_busy(id, now),
+                    Look::Idle => self.send_again(id, now),
+                }
+            }
+            Phase::Queued | Phase::Sending | Phase::InJob | Phase::Parked => {}
+        }
+    }
+
+    /// A look before the first send: what is gone is settled, the rest may go (nothing is added to it).
+    pub(super) fn looked(&mut self, id: ItemId, sight: Sight<'_>, now: Instant, out: &mut Output) {
+        let poll = self.rules.poll_interval;
+        let want_bound = self.rules.class == Class::BatchAttach;
+        let Some(live) = self.items.get_mut(&id) else { return };
+        let Sight::Shown(desktop) = sight else {
+            let slots = live.open.clone();
+            let refusal = Refusal {
+                code: "DESKTOP_NOT_FOUND".to_owned(),
+                message: "the desktop is gone since the plan was made".to_owned(),
+            };
+            let (outcome, refusal) =
+                if want_bound || !live.item.seen { (Outcome::Failed, Some(refusal)) } else { (Outcome::AlreadyDetached, None) };
+            return self.settle(id, &slots, outcome, refusal.as_ref(), "the service does not know the desktop", out);
+        };
+        let Some(bound) = desktop.bound.as_deref() else {
+            return self.again_or_park(id, now + poll, now, out);
+        };
+        if live.item.all && !desktop.is_idle() {
+            return self.again_or_park(id, now + poll, now, out);
+        }
+        if live.item.all {
+            let new = newcomers(&live.item, bound);
+            if !new.is_empty() {
+                let names: Vec<_> = new.iter().take(5).map(|one| one.user_name.as_str()).collect();
+                let refusal = Refusal {
+                    code: "STILL_BOUND".to_owned(),
+                    message: crate::model::tame(
+                        &format!(
+                            "not sent: {} bound to this desktop since the plan was made ({}); plan again to include them",
+                            if new.len() == 1 { "1 was".to_owned() } else { format!("{} were", new.len()) },
+                            names.join(", ")
+                        ),
+                        crate::api::fault::MAX_TEXT,
+                    ),
+                };
+                let slots = live.open.clone();
+                return self.settle(id, &slots, Outcome::Failed, Some(&refusal), "a look right before sending", out);
+            }
+        }
+        let is_there = |slot: &SlotNo| {
+            live.item.slots.get(usize::from(*slot)).is_some_and(|one| crate::reconcile::judge::holds(one, bound))
+        };
+        let (done, left): (Vec<_>, Vec<_>) = live.open.iter().partition(|slot| is_there(slot) == want_bound);
+        if !done.is_empty() && !desktop.is_idle() {
+            return self.again_or_park(id, now + poll, now, out);
+        }
+        if !done.is_empty() && live.tries > 0 {
+            // It was sent before: what is gone now may be gone by that, and one read does not prove it.
+            return self.watch(id, now, now + self.rules.read_back_deadline, now + self.rules.settle_time);
+        }
+        if !done.is_empty() {
+            let outcome = if want_bound { Outcome::AlreadyAttached } else { Outcome::AlreadyDetached };
+            self.settle(id, &done, outcome, None, "a good read right before sending", out);
+        }
+        if left.is_empty() {
+            return;
+        }
+        let Some(live) = self.items.get_mut(&id) else { return };
+        live.phase = Phase::Queued;
+        let (label, looked_at) = (live.label, live.item.all.then_some(now));
+        if let Some(part) = self.ready.iter_mut().rev().find(|part| !part.repeat && part.label == label) {
+            part.looked_at = match (part.looked_at, looked_at) {
+                (Some(a), Some(b)) => Some(a.min(b)),
+                (a, b) => a.or(b),
+            };
+            return part.items.push(id);
+        }
+        self.ready.push_back(Part { looked_at, ..Part::new(label, vec![id]) });
+    }
+
+    pub(super) fn success(&self) -> Outcome {
+        if self.rules.class == Class::BatchAttach { Outcome::Attached } else { Outcome::Detached }
+    }
+
+    /// What the reads of a watched item prove.
+    pub(super) fn proofs(&mut self, id: ItemId, proofs: &[(SlotNo, Proof)], span: ReadSpan, now: Instant, out: &mut Output) {
+        let want_bound = self.rules.class == Class::BatchAttach;
+        let of = |wanted: Proof| proofs.iter().filter(move |(_, proof)| *proof == wanted).map(|(slot, _)| *slot);
+        let (good, bad) = if want_bound { (Proof::Bound, Proof::Absent) } else { (Proof::Absent, Proof::Bound) };
+        let (wanted, unwanted, gone): (Vec<_>, Vec<_>, Vec<_>) = (of(good).collect(), of(bad).collect(), of(Proof::Gone).collect());
+        let Some(live) = self.items.get_mut(&id) else { return };
+        if let Phase::Watching(watch) = &mut live.phase {
+            watch.close(&wanted);
+            watch.close(&gone);
+            watch.close(&unwanted);
+        }
+        let (was, was_not) = split_seen(live, &wanted, self.rules.preflight, want_bound);
+        let (gone_seen, gone_never): (Vec<_>, Vec<_>) =
+            gone.into_iter().partition(|slot| !want_bound && (live.item.seen || live.seen_bound.contains(slot)));
+        let refusal = live.refusal.clone();
+        let success = self.success();
+        let never = if want_bound { Outcome::AlreadyAttached } else { Outcome::AlreadyDetached };
+        self.settle(id, &was, success, None, "two good reads after it was sent", out);
+        self.settle(id, &was_not, never, None, "never seen bound, and absent in two good reads", out);
+        self.settle(id, &gone_seen, success, None, "the desktop is gone, and its bindings with it", out);
+        if !gone_never.is_empty() {
+            let unknown = Refusal {
+                code: "DESKTOP_NOT_FOUND".to_owned(),
+                message: "the service does not know this desktop".to_owned(),
+            };
+            let refusal = refusal.clone().unwrap_or(unknown);
+            self.settle(id, &gone_never, Outcome::Failed, Some(&refusal), "the service does not know the desktop", out);
+        }
+        if !unwanted.is_empty() {
+            self.still_there(id, &unwanted, refusal, now, out);
+        }
+        let Some(live) = self.items.get(&id) else { return };
+        let Phase::Watching(watch) = &live.phase else { return };
+        if watch.is_done() {
+            return;
+        }
+        let next = if watch.is_half_proved() { span.ended + self.rules.settle_time } else { now + self.rules.poll_interval };
+        if !watch.is_half_proved() && live.refusal.is_none() && !live.ever_doubt && live.busy_rounds == 0 {
+            // The service takes longer than the first look waited: wait longer with the next ones.
+            self.first_look = (self.first_look * 2).min(self.rules.settle_time);
+        }
+        self.again_or_park(id, next, now, out);
+    }
+
+    /// Slots that are proved to be as they were: refused, or a new attempt.
+    pub(super) fn still_there(&mut self, id: ItemId, slots: &[SlotNo], refusal: Option<Refusal>, now: Instant, out: &mut Output) {
+        let max = self.rules.max_tries;
+        let Some(live) = self.items.get_mut(&id) else { return };
+        let mut newly = Vec::new();
+        for slot in slots {
+            if !live.seen_bound.contains(slot) && !live.item.slots.get(usize::from(*slot)).is_some_and(|one| one.seen) {
+                live.seen_bound.push(*slot);
+                newly.push(*slot);
+            }
+        }
+        if !newly.is_empty() {
+            out.records.push(Record::Seen { item: id, slots: newly });
+        }
+        match refusal {
+            Some(refusal) if is_passing(&refusal) && now < live.deadline => self.wait_busy(id, now),
+            Some(refusal) => {
+                self.settle(id, slots, Outcome::Failed, Some(&refusal), "refused, and unchanged in two good reads", out);
+            }
+            None if live.tries < max => {
+                // The other slots of the item stay watched until they are proved, too; then all go together.
+                let others_open = matches!(&live.phase, Phase::Watching(watch) if !watch.is_done());
+                if others_open && let Phase::Watching(watch) = &mut live.phase {
+                    let counts_from = watch.unwanted_counts_from();
+                    let (apart, want) = (self.rules.settle_time, self.rules.class == Class::BatchAttach);
+                    *watch = Watch::new(&live.open, counts_from, apart, want);
+                } else {
+                    self.send_again(id, now);
+                }
+            }
+            None => {
+                let words = if self.rules.class == Class::BatchAttach { "not bound" } else { "still bound" };
+                let refusal = Refusal {
+                    code: if self.rules.class == Class::BatchAttach { "NOT_BOUND" } else { "STILL_BOUND" }.to_owned(),
+                    message: format!("sent {} times and {words} afterwards", live.tries),
+                };
+                self.settle(id, slots, Outcome::Failed, Some(&refusal), "unchanged in two good reads", out);
+            }
+        }
+    }
+
+    pub(super) fn job_told(
+        &mut self,
+        job_id: &str,
+        result: Result<Option<JobWord>, ReadFault>,
+        generation: u32,
+        now: Instant,
+        out: &mut Output,
+    ) {
+        let poll = self.rules.poll_interval;
+        let word = match result {
+            Ok(word) => {
+                self.hear_read(now, out);
+                word
+            }
+            Err(fault) => {
+                self.read_failed(&[], &fault, generation, now, out);
+                Some(JobWord::Pending)
+            }
+        };
+        let Some(job) = self.jobs.get_mut(job_id) else { return };
+        job.asked = false;
+        job.due = now + poll;
+        let late = now.saturating_duration_since(job.since);
+        let (failed, whole) = match word {
+            None if late < JOB_APPEARS_WITHIN => return,
+            // It never appeared: the reads alone judge, as for a desktop without a job.
+            None => (Vec::new(), None),
+            Some(JobWord::Pending) if late < self.rules.read_back_deadline => return,
+            Some(JobWord::Pending) => {
+                let items = self.jobs.remove(job_id).map(|job| job.items).unwrap_or_default();
+                for id in items {
+                    self.park(id, out);
+                }
+                return;
+            }
+            Some(JobWord::Ended { failed }) => (failed, None),
+            Some(JobWord::FailedWhole { refusal }) => (Vec::new(), Some(refusal)),
+        };
+        let JobWatch { items, since, .. } = match self.jobs.remove(job_id) {
+            Some(job) => job,
+            None => return,
+        };
+        for id in items {
+            let Some(desktop) = self.desktop_of(id) else { continue };
+            let named = failed.iter().find(|(name, _)| *name == desktop.as_str()).map(|(_, refusal)| refusal.clone());
+            let refusal = named.or_else(|| whole.clone());
+            out.records.push(Record::Job { item: id, job_id: job_id.to_owned(), refusal: refusal.clone() });
+            self.answered(id, refusal, since, now, out);
+        }
+    }
+}

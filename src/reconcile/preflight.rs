@@ -1,0 +1,346 @@
+//! Looks at the live bindings before anything is planned: what the rows name, in as few reads as the API allows.
+//!
+//! Filters of the API are fuzzy, or ignored by older installations, so nothing is "not there" because a filtered list
+//! lacks it: an id is asked for by itself, a name counts as missing only when every page of the whole list lacks it.
+
+use std::collections::{BTreeSet, HashMap, HashSet};
+use std::future::Future;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
+use std::time::Duration;
+
+use futures::stream::{self, StreamExt, TryStreamExt};
+use tokio::sync::Mutex;
+use tokio::time::Instant;
+use tokio_util::sync::CancellationToken;
+
+use super::reads::{self, Page, ReadFault};
+use crate::api::{Class, Reader, Reply};
+use crate::dispatch::rules::FIRST_TRIES;
+use crate::error::Error;
+use crate::model::{DesktopId, LiveDesktop};
+use crate::pace::{Gates, Heard, MAX_GATE, backoff};
+use crate::plan::{Questions, Snapshot, UserKey, fold};
+
+/// Ids or names in one filter at most.
+const PER_FILTER: usize = 100;
+/// Desktops in one page of the whole list.
+const PAGE: u64 = 500;
+/// A broken answer (5xx, cut short, without its list) is asked for again so often.
+const TRIES: u32 = 6;
+
+/// Reads before the first write. Every failure that does not pass is [`Error::NoAccess`], with what to do.
+pub struct Preflight {
+    reader: Reader,
+    gates: Arc<Gates>,
+    concurrency: usize,
+    retry_base: Duration,
+    stop: CancellationToken,
+    /// Renewals of the credentials so far; the mutex makes it one task for everybody.
+    renewals: Mutex<u32>,
+    answered: AtomicU32,
+    reads: AtomicU64,
+    random: std::sync::Mutex<fastrand::Rng>,
+}
+
+impl Preflight {
+    pub fn new(
+        reader: Reader,
+        gates: Arc<Gates>,
+        concurrency: usize,
+        retry_base: Duration,
+        seed: u64,
+        stop: CancellationToken,
+    ) -> Self {
+        Self {
+            reader,
+            gates,
+            concurrency: concurrency.max(1),
+            retry_base,
+            stop,
+            renewals: Mutex::new(0),
+            answered: AtomicU32::new(0),
+            reads: AtomicU64::new(0),
+            random: std::sync::Mutex::new(fastrand::Rng::with_seed(seed)),
+        }
+    }
+
+    /// Requests made so far.
+    pub fn reads(&self) -> u64 {
+        self.reads.load(Ordering::Relaxed)
+    }
+
+    /// One cheap read that proves credentials, project, region and the permission to read.
+    pub async fn probe(&self) -> Result<(), Error> {
+        self.page(&[("limit", "1")]).await.map(|_| ())
+    }
+
+    /// Everything that `asked` wants to know.
+    ///
+    /// # Errors
+    /// [`Error::NoAccess`]; [`Error::Stopped`] where a signal came first.
+    pub async fn look(&self, asked: &Questions) -> Result<Snapshot, Error> {
+        if asked.ids.is_empty() && asked.names.is_empty() && asked.users.is_empty() && !asked.needs_assigned_total {
+            return Ok(Snapshot::default());
+        }
+        self.probe().await?;
+        let mut found: HashMap<DesktopId, Option<LiveDesktop>> = HashMap::new();
+        let mut by_user: HashMap<UserKey, BTreeSet<DesktopId>> = HashMap::new();
+
+        let by_ids: Vec<_> = asked.ids.chunks(PER_FILTER).map(|ids| self.by_ids(ids)).collect();
+        for list in self.together(by_ids).await? {
+            found.extend(list.into_iter().map(|desktop| (desktop.id.clone(), Some(desktop))));
+        }
+        let missing: Vec<_> = asked.ids.iter().filter(|id| !found.contains_key(*id)).collect();
+        let shows: Vec<_> = missing.into_iter().map(|id| async { Ok((id.clone(), self.show(id).await?)) }).collect();
+        for (id, desktop) in self.together(shows).await? {
+            found.insert(id, desktop);
+        }
+
+        let names: Vec<_> = asked.names.chunks(PER_FILTER).map(|names| self.by_names("computer_names", names)).collect();
+        for list in self.together(names).await? {
+            found.extend(list.into_iter().map(|desktop| (desktop.id.clone(), Some(desktop))));
+        }
+        let users: Vec<String> = asked.users.iter().map(|user| user.name.clone()).collect();
+        let users: Vec<_> = users.chunks(PER_FILTER).map(|names| self.by_names("user_names", names)).collect();
+        for list in self.together(users).await? {
+            found.extend(list.into_iter().map(|desktop| (desktop.id.clone(), Some(desktop))));
+        }
+
+        // One name may stand for two desktops and one user may hold several: whether a filtered list told all of
+        // them nobody knows, so where names are asked for at all the whole list has the last word, read once.
+        let mut assigned = None;
+        if !asked.names.is_empty() || !asked.users.is_empty() {
+            let whole = self.whole_list().await?;
+            assigned = Some(whole.iter().filter(|desktop| is_assigned(desktop)).count() as u64);
+            found.extend(whole.into_iter().map(|desktop| (desktop.id.clone(), Some(desktop))));
+        } else if asked.needs_assigned_total {
+            assigned = Some(self.assigned_total().await?);
+        }
+
+        let mut by_name: HashMap<String, Vec<DesktopId>> = HashMap::new();
+        let keys: HashMap<_, Vec<&UserKey>> = asked.users.iter().fold(HashMap::new(), |mut keys, user| {
+            keys.entry(fold(&user.name).into_owned()).or_insert_with(Vec::new).push(user);
+            keys
+        });
+        for desktop in found.values().flatten() {
+            if !desktop.name.is_empty() {
+                by_name.entry(fold(&desktop.name).into_owned()).or_default().push(desktop.id.clone());
+            }
+            for bound in desktop.bound.iter().flatten() {
+                for key in keys.get(fold(&bound.user_name).as_ref()).into_iter().flatten() {
+                    if key.may_be(bound) {
+                        by_user.entry((*key).clone()).or_default().insert(desktop.id.clone());
+                    }
+                }
+            }
+        }
+        by_name.values_mut().for_each(|ids| ids.sort());
+        let by_user = by_user.into_iter().map(|(key, ids)| (key, ids.into_iter().collect())).collect();
+        let known_users = if asked.users.is_empty() { None } else { self.known_users().await };
+        Ok(Snapshot { desktops: found, by_name, by_user, known_users, assigned_desktops: assigned })
+    }
+
+    /// Several reads at once, as many as may be in flight; the first failure ends them all.
+    async fn together<T>(&self, reads: Vec<impl Future<Output = Result<T, Error>>>) -> Result<Vec<T>, Error> {
+        stream::iter(reads).buffer_unordered(self.concurrency).try_collect().await
+    }
+
+    async fn by_ids(&self, ids: &[DesktopId]) -> Result<Vec<LiveDesktop>, Error> {
+        let limit = PER_FILTER.to_string();
+        let mut query: Vec<_> = ids.iter().map(|id| ("desktop_id", id.as_str())).collect();
+        query.push(("limit", &limit));
+        let wanted: HashSet<&DesktopId> = ids.iter().collect();
+        let page = self.page(&query).await?;
+        Ok(page.desktops.into_iter().filter(|desktop| wanted.contains(&desktop.id)).collect())
+    }
+
+    async fn by_names(&self, filter: &'static str, names: &[String]) -> Result<Vec<LiveDesktop>, Error> {
+        let limit = PAGE.to_string();
+        let mut query: Vec<_> = names.iter().map(|name| (filter, name.as_str())).collect();
+        query.push(("limit", &limit));
+        Ok(self.page(&query).await?.desktops)
+    }
+
+    /// Every desktop of the project, page by page. A short page is not the end: an empty one, or the total, is.
+    async fn whole_list(&self) -> Result<Vec<LiveDesktop>, Error> {
+        let (mut all, mut offset) = (Vec::new(), 0_u64);
+        loop {
+            let (limit, from) = (PAGE.to_string(), offset.to_string());
+            let query =
+                [("limit", limit.as_str()), ("offset", &from), ("sort_field", "created"), ("sort_type", "ASC")];
+            let page = self.page(&query).await?;
+            offset += page.received as u64;
+            let (empty, total) = (page.received == 0, page.total);
+            all.extend(page.desktops);
+            if empty || (total > 0 && offset >= total) {
+                return Ok(all);
+            }
+        }
+    }
+
+    async fn assigned_total(&self) -> Result<u64, Error> {
+        let page = self.page(&[("user_attached", "true"), ("limit", "1")]).await?;
+        if page.total > 0 && page.desktops.iter().all(is_assigned) {
+            return Ok(page.total);
+        }
+        // The filter was ignored, or there is no total: count them.
+        Ok(self.whole_list().await?.iter().filter(|desktop| is_assigned(desktop)).count() as u64)
+    }
+
+    /// Names that the service knows, for hints alone: not to be had is no failure.
+    async fn known_users(&self) -> Option<HashSet<String>> {
+        let (mut known, mut offset) = (HashSet::new(), 0_u64);
+        loop {
+            let from = offset.to_string();
+            let query = [("limit", "1000"), ("offset", from.as_str())];
+            let mut pass = self.gates.pass(Class::ListUsers, &self.stop).await?;
+            self.reads.fetch_add(1, Ordering::Relaxed);
+            let result = reads::users(&self.reader.list_users(&query).await);
+            self.heard(&mut pass, &result);
+            let (users, total) = result.ok()?;
+            if users.is_empty() {
+                return Some(known);
+            }
+            offset += users.len() as u64;
+            known.extend(users.into_iter().map(|user| fold(&user.user_name).into_owned()));
+            if offset >= total {
+                return Some(known);
+            }
+        }
+    }
+
+    async fn page(&self, query: &[(&str, &str)]) -> Result<Page, Error> {
+        self.patiently(Class::ListDesktops, || self.reader.list_desktops(query), reads::desktops).await
+    }
+
+    async fn show(&self, id: &DesktopId) -> Result<Option<LiveDesktop>, Error> {
+        let read = |reply: &Reply| reads::desktop(reply, id.as_str());
+        self.patiently(Class::ShowDesktop, || self.reader.show_desktop(id.as_str()), read).await
+    }
+
+    fn heard<T>(&self, pass: &mut crate::pace::Pass, result: &Result<T, ReadFault>) -> Duration {
+        let heard = match result {
+            Ok(_) => Heard::Success,
+            Err(ReadFault::Throttled { hint, .. }) => return self.gates.throttled(pass, *hint),
+            Err(ReadFault::NotSent { .. }) => Heard::NoConnection,
+            Err(ReadFault::Trouble { .. }) => Heard::Failed,
+            Err(_) => Heard::Refused,
+        };
+        self.gates.heard(pass, heard);
+        Duration::ZERO
+    }
+
+    /// One read, repeated as long as that can help.
+    async fn patiently<T, F: Future<Output = Reply>>(
+        &self,
+        class: Class,
+        call: impl Fn() -> F,
+        read: impl Fn(&Reply) -> Result<T, ReadFault>,
+    ) -> Result<T, Error> {
+        let (mut failures, began) = (0, Instant::now());
+        loop {
+            let seen_renewals = *self.renewals.lock().await;
+            let Some(mut pass) = self.gates.pass(class, &self.stop).await else {
+                return Err(Error::Stopped("stopped by a signal before anything was sent".to_owned()));
+            };
+            self.reads.fetch_add(1, Ordering::Relaxed);
+            let reply = tokio::select! {
+                biased;
+                () = self.stop.cancelled() => {
+                    return Err(Error::Stopped("stopped by a signal before anything was sent".to_owned()));
+                }
+                reply = call() => reply,
+            };
+            let result = read(&reply);
+            let closed = self.heard(&mut pass, &result);
+            drop(pass);
+            let fault = match result {
+                Ok(value) => {
+                    self.answered.fetch_add(1, Ordering::Relaxed);
+                    return Ok(value);
+                }
+                Err(fault) => fault,
+            };
+            match &fault {
+                ReadFault::Throttled { .. } if closed <= MAX_GATE => continue,
+                ReadFault::Throttled { .. } => {
+                    let minutes = closed.as_secs() / 60;
+                    return Err(Error::NoAccess(format!("the service asks to stay away for {minutes} minutes")));
+                }
+                ReadFault::Unauthorized { cause } => {
+                    self.renew(seen_renewals, &format!("{}: {}", cause.code, cause.message)).await?;
+                }
+                ReadFault::NotSent { .. } | ReadFault::Trouble { .. } => {
+                    failures += 1;
+                    let silent = self.answered.load(Ordering::Relaxed) == 0;
+                    let limit = if silent && matches!(fault, ReadFault::NotSent { .. }) { FIRST_TRIES } else { TRIES };
+                    if failures >= limit {
+                        return Err(Error::NoAccess(format!(
+                            "no usable answer from {} in {failures} tries over {} s: {}",
+                            self.reader.target().endpoint,
+                            began.elapsed().as_secs(),
+                            fault.in_words()
+                        )));
+                    }
+                    let chance = self.random.lock().map_or(0.5, |mut random| random.f64());
+                    let wait = backoff(failures, self.retry_base, chance);
+                    tracing::warn!(tries = failures, cause = %fault.in_words(), "a read failed; it is tried again");
+                    tokio::select! {
+                        () = self.stop.cancelled() => {}
+                        () = tokio::time::sleep(wait) => {}
+                    }
+                }
+                ReadFault::Forbidden { cause } => {
+                    return Err(Error::NoAccess(format!(
+                        "reading desktops is not permitted ({}: {}); grant `workspace:desktops:list` and \
+                         `workspace:desktops:get`, or run with `--preflight off --verify off`",
+                        cause.code, cause.message
+                    )));
+                }
+                ReadFault::Halt { .. } | ReadFault::Refused { .. } => {
+                    return Err(Error::NoAccess(format!(
+                        "{} does not take the request: {}; check region, endpoint and project id",
+                        self.reader.target().endpoint,
+                        fault.in_words()
+                    )));
+                }
+            }
+        }
+    }
+
+    /// After a 401: new credentials, once, by whoever comes first.
+    async fn renew(&self, seen: u32, cause: &str) -> Result<(), Error> {
+        let mut renewals = self.renewals.lock().await;
+        if *renewals > seen {
+            return Ok(()); // somebody else did while this one was out
+        }
+        let auth = &self.reader.target().auth;
+        let refused =
+            |more: &str| Error::NoAccess(format!("the service refuses the credentials, {} ({cause}){more}", auth.describe()));
+        if *renewals > 0 {
+            return Err(refused("; renewing them did not help"));
+        }
+        match auth.renew().await {
+            Ok(true) => {
+                *renewals += 1;
+                // Proved by one request before the others go on: a second refusal is the last (P11).
+                let Some(mut pass) = self.gates.pass(Class::ListDesktops, &self.stop).await else { return Ok(()) };
+                self.reads.fetch_add(1, Ordering::Relaxed);
+                let result = reads::desktops(&self.reader.list_desktops(&[("limit", "1")]).await);
+                self.heard(&mut pass, &result);
+                match result {
+                    Err(ReadFault::Unauthorized { .. }) => Err(refused("; renewing them did not help")),
+                    _ => Ok(()),
+                }
+            }
+            Ok(false) => Err(refused("; check that they belong to this project and region, and get new ones")),
+            Err(why) => Err(refused(&format!("; they could not be renewed: {why}"))),
+        }
+    }
+}
+
+fn is_assigned(desktop: &LiveDesktop) -> bool {
+    desktop.bound.as_ref().is_none_or(|bound| !bound.is_empty())
+        && !matches!(desktop.attach_state.as_str(), "UNATTACH" | "DEATTACHED")
+}
