@@ -5,7 +5,7 @@
 //! ```text
 //! data     input ─→ plan ─→ dispatch ─→ outcome      cli joins them; none names its successor
 //! calls    dispatch, reconcile ─→ api ─→ api::auth    dispatch ─→ journal    dispatch ─→ event ←─ report
-//! beneath  model, error; config::Settings is passed in, never looked up
+//! beneath  model, error, pace (under dispatch and reconcile); config::Settings is passed in, never looked up
 //! beside   sim ─→ api::wire and model, never back
 //! ```
 
@@ -19,6 +19,7 @@ pub mod input;
 pub mod journal;
 pub mod model;
 pub mod outcome;
+pub mod pace;
 pub mod plan;
 pub mod reconcile;
 pub mod report;

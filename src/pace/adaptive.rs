@@ -1,0 +1,197 @@
+//! The pace below a ceiling that follows what the server allows (RELIABILITY.md sections 5.2 to 5.5). Pure: time is an
+//! argument.
+
+use std::collections::VecDeque;
+use std::time::Duration;
+
+use tokio::time::Instant;
+
+use super::Ceiling;
+
+/// What a 429 says about itself.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct ThrottleHint {
+    /// See [`super::parse_retry_after`].
+    pub retry_after: Option<Duration>,
+    /// So many requests in so long; see [`super::parse_limit_text`].
+    pub limit: Option<(u32, Duration)>,
+}
+
+const SECOND: Duration = Duration::from_secs(1);
+const MINUTE: Duration = Duration::from_secs(60);
+/// After a 429 without a hint the class stays closed so long at first, doubling up to [`LONGEST_WAIT`].
+const FIRST_WAIT: Duration = Duration::from_secs(5);
+const LONGEST_WAIT: Duration = MINUTE;
+/// What the cap grows by, minute after minute without a cut; the last one goes on.
+const GROWTH: [f64; 6] = [1.05, 1.1, 1.2, 1.4, 1.8, 2.0];
+/// A limit that the server named is good for longer.
+const TEXT_GROWTH: (Duration, f64) = (Duration::from_secs(600), 1.1);
+
+/// The pace of one class.
+///
+/// `rate` ≤ `cap` ≤ `ceiling`, all per second. The cap is the best guess of what the server allows for long; the rate
+/// dips below it after a cut, so that a window that is used up can pass, and is soon back.
+#[derive(Debug, Clone)]
+pub(super) struct Adaptive {
+    ceiling: f64,
+    cap: f64,
+    rate: f64,
+    /// Rises with each cut: what was sent before the last cut says nothing about the rate after it.
+    generation: u64,
+    /// Cuts by a 429 since the last success.
+    refused_in_row: i32,
+    rate_since: Instant,
+    cap_since: Instant,
+    /// Steps of [`GROWTH`] made since the last cut.
+    steps: usize,
+    /// Whether the cap is a limit that the server named.
+    named: bool,
+    successes: Successes,
+}
+
+impl Adaptive {
+    pub(super) fn new(ceiling: f64, now: Instant) -> Self {
+        Self {
+            ceiling,
+            cap: ceiling,
+            rate: ceiling,
+            generation: 0,
+            refused_in_row: 0,
+            rate_since: now,
+            cap_since: now,
+            steps: 0,
+            named: false,
+            successes: Successes::default(),
+        }
+    }
+
+    pub(super) fn rate(&self) -> f64 {
+        self.rate
+    }
+
+    /// From one start to the next; never less than the ceiling's.
+    pub(super) fn period(&self, ceiling: Ceiling) -> Duration {
+        Duration::try_from_secs_f64(1.0 / self.rate).unwrap_or(Duration::MAX).max(ceiling.period)
+    }
+
+    pub(super) fn generation(&self) -> u64 {
+        self.generation
+    }
+
+    /// A request starts; the rate grows by what its time has earned. `waited`: it had to wait for its turn, so all the
+    /// time since the last growth was used, otherwise at most a second of it. Returns whether the rate is another one.
+    pub(super) fn started(&mut self, now: Instant, waited: bool) -> bool {
+        self.successes.first_request(now);
+        let before = self.rate;
+        while let Some((after, factor)) = self.next_step().filter(|(after, _)| self.cap_since + *after <= now) {
+            self.cap = (self.cap * factor).min(self.ceiling);
+            self.cap_since += after;
+            self.steps += 1;
+        }
+        let seconds = now.saturating_duration_since(self.rate_since).as_secs();
+        if seconds > 0 {
+            let used = if waited { u32::try_from(seconds).unwrap_or(u32::MAX) } else { 1 };
+            self.rate = (self.rate + self.cap / 20.0 * f64::from(used)).min(self.cap);
+            self.rate_since = now;
+        }
+        // Equal bits, not equal enough: a rate at its cap must not make a new limiter at each start.
+        self.rate.to_bits() != before.to_bits()
+    }
+
+    /// When after the last change the cap grows next, and by what; `None` at the ceiling.
+    fn next_step(&self) -> Option<(Duration, f64)> {
+        let step = if self.named { TEXT_GROWTH } else { (MINUTE, GROWTH[self.steps.min(GROWTH.len() - 1)]) };
+        (self.cap < self.ceiling).then_some(step)
+    }
+
+    pub(super) fn succeeded(&mut self, now: Instant, generation: u64) {
+        self.successes.add(now);
+        if generation == self.generation {
+            self.refused_in_row = 0;
+        }
+    }
+
+    /// A 429. Returns how long to stay closed (jitter apart), or `None` where that is settled already: the request was
+    /// sent before the last cut, and the server named no time.
+    pub(super) fn throttled(&mut self, now: Instant, generation: u64, hint: ThrottleHint) -> Option<Duration> {
+        if generation != self.generation {
+            return hint.retry_after;
+        }
+        let named = hint.limit.map(|(n, window)| 0.9 * f64::from(n) / window.as_secs_f64());
+        let cap = named.unwrap_or_else(|| match self.successes.per_s(now) {
+            some if some > 0.0 => self.cap.min(0.95 * some),
+            _ => self.cap / 2.0,
+        });
+        self.cap = self.within(cap);
+        self.named = named.is_some();
+        self.cap_since = now;
+        self.steps = 0;
+        self.cut(now);
+        let by_streak = |streak: i32| FIRST_WAIT.mul_f64(2_f64.powi(streak.clamp(0, 8))).min(LONGEST_WAIT);
+        let told = hint.retry_after.or(hint.limit.map(|(_, window)| window / 6));
+        // A time that was told and turned out too short is not believed again.
+        let wait = match (told, self.refused_in_row) {
+            (Some(told), 0) => told,
+            (Some(told), streak) => told.max(by_streak(streak - 1)),
+            (None, streak) => by_streak(streak),
+        };
+        self.refused_in_row = self.refused_in_row.saturating_add(1);
+        Some(wait)
+    }
+
+    /// No answer in time, or none for now (503): slower, but the limit is what it was. Returns whether it was a cut.
+    pub(super) fn slowed(&mut self, now: Instant, generation: u64) -> bool {
+        let fresh = generation == self.generation;
+        if fresh {
+            self.cut(now);
+        }
+        fresh
+    }
+
+    fn cut(&mut self, now: Instant) {
+        self.rate = self.within((0.7 * self.rate).min(self.cap));
+        self.rate_since = now;
+        self.generation += 1;
+    }
+
+    fn within(&self, rate: f64) -> f64 {
+        rate.clamp(self.ceiling / 200.0, self.ceiling)
+    }
+}
+
+/// Successes of the last minute, by the second.
+#[derive(Debug, Clone, Default)]
+struct Successes {
+    first_request: Option<Instant>,
+    /// Whole seconds since the first request, and how many there were in each.
+    seconds: VecDeque<(u64, u32)>,
+}
+
+impl Successes {
+    fn first_request(&mut self, now: Instant) {
+        self.first_request.get_or_insert(now);
+    }
+
+    fn add(&mut self, now: Instant) {
+        let second = now.saturating_duration_since(*self.first_request.get_or_insert(now)).as_secs();
+        match self.seconds.back_mut() {
+            Some((last, count)) if *last == second => *count = count.saturating_add(1),
+            _ => self.seconds.push_back((second, 1)),
+        }
+        while self.seconds.front().is_some_and(|(first, _)| first + MINUTE.as_secs() <= second) {
+            self.seconds.pop_front();
+        }
+    }
+
+    /// Over the last minute, or since the first request where that is less; at least over a second.
+    fn per_s(&self, now: Instant) -> f64 {
+        let Some(first) = self.first_request else { return 0.0 };
+        let age = now.saturating_duration_since(first);
+        let count: u32 = self
+            .seconds
+            .iter()
+            .filter(|(second, _)| second + MINUTE.as_secs() > age.as_secs())
+            .fold(0, |sum, (_, count)| sum.saturating_add(*count));
+        f64::from(count) / age.clamp(SECOND, MINUTE).as_secs_f64()
+    }
+}

@@ -1,0 +1,18 @@
+//! How fast, and whether at all, requests may start: RELIABILITY.md section 5. Knows nothing of HTTP.
+//!
+//! [`Gates`] is what everybody who sends waits at. Inside it, each class of requests has a ceiling that is never
+//! passed (P8, [`limiter`]), a pace below it that follows the server's 429s (P9, [`adaptive`]), and a gate that
+//! those close; all classes share the slots and the [`breaker`]. [`Budget`] and [`backoff`] bound repeats (P10).
+
+mod adaptive;
+pub mod breaker;
+mod budget;
+mod gates;
+mod hints;
+mod limiter;
+
+pub use adaptive::ThrottleHint;
+pub use budget::{Budget, MAX_BACKOFF, backoff};
+pub use gates::{Approach, Gates, Heard, MAX_GATE, Pass};
+pub use hints::{parse_limit_text, parse_retry_after};
+pub use limiter::Ceiling;
