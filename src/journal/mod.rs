@@ -1,15 +1,34 @@
-//! The run's durable state: one SQLite file beside the results.
+//! The run's durable state: one `SQLite` file beside the results.
 //!
 //! A journal is made whole or not at all (built aside, then renamed), and holds from then on everything that a
 //! resume, the results, `status`, `undo` and `report` need: the input and older results may be gone.
-//! What is *in* it is [`record`]; how it is kept is [`store`].
+//! What is *in* it is [`record`]; [`Builder`] makes it, [`Store`] drives it, [`View`] reads it.
 
-pub mod lock;
+mod apply;
+mod aside;
+mod build;
+mod codec;
+pub mod fs;
+mod load;
+mod lock;
+mod memory;
 pub mod record;
-pub mod replay;
-pub mod schema;
-pub mod store;
+mod replay;
+#[cfg(test)]
+mod sample;
+mod schema;
+mod seam;
+mod store;
+mod view;
 
+pub use aside::{MovedAside, move_aside};
+pub use build::Builder;
+pub use lock::RunLock;
+pub use memory::MemoryJournal;
 pub use record::{
-    AnswerKind, Attempt, AttemptId, Entry, Fate, Identity, Item, ItemId, OpenItem, Record, Settlement, Slot, SlotNo,
+    AnswerKind, AnswerRecord, Attempt, AttemptId, Entry, EntryRef, Fate, Identity, Item, ItemId, LastAttempt, OpenItem,
+    Process, Progress, Recheck, Record, ResultRow, Sent, Settlement, Slot, SlotNo, Stopped,
 };
+pub use seam::{Journal, JournalError};
+pub use store::{Handle, Store};
+pub use view::View;

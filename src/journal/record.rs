@@ -68,12 +68,23 @@ pub enum Fate {
 pub struct Entry {
     /// The line (or sheet row) its row starts on.
     pub line: u64,
-    /// The row's own cells: desktop_id, desktop_name, user_name, user_id, user_group, type, domain; as given, or
+    /// The row's own cells: `desktop_id,desktop_name,user_name,user_id,user_group,type,domain`; as given, or
     /// filled with what was found where they were empty.
     pub cells: [String; 7],
     /// The cells of [`Identity::extra_columns`].
     pub extras: Vec<String>,
     pub fate: Fate,
+}
+
+/// An [`Entry`] whose cells are borrowed, so that building the journal copies each cell once.
+#[derive(Debug, Clone, Copy)]
+pub struct EntryRef<'a> {
+    pub line: u64,
+    /// As in [`Entry::cells`].
+    pub cells: [&'a str; 7],
+    /// As in [`Entry::extras`].
+    pub extras: &'a [&'a str],
+    pub fate: &'a Fate,
 }
 
 /// One binding that is to be changed, as it goes on the wire.
@@ -126,8 +137,32 @@ pub struct Attempt {
     pub at: String,
 }
 
+/// An attempt with its answer, if one is on record.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Sent {
+    pub attempt: Attempt,
+    pub answer: Option<AnswerRecord>,
+}
+
+impl Sent {
+    /// `None` where no answer is on record: then it may have been sent.
+    pub fn kind(&self) -> Option<AnswerKind> {
+        self.answer.as_ref().map(|answer| answer.kind)
+    }
+
+    /// Whether it is proved that the server executed nothing of it.
+    pub fn is_not_executed(&self) -> bool {
+        self.kind().is_some_and(AnswerKind::is_not_executed)
+    }
+
+    /// Whether it is one of a row's `attempts`; an intent without an answer is, because it may have been sent.
+    pub fn counts(&self) -> bool {
+        self.kind().is_none_or(AnswerKind::counts)
+    }
+}
+
 /// What became of an attempt.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum AnswerKind {
     /// A complete answer that the request was taken, desktop by desktop.
@@ -153,6 +188,10 @@ impl AnswerKind {
             Self::Throttled => "throttled",
             Self::NotSent => "not_sent",
         }
+    }
+
+    pub fn parse(word: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|kind| kind.as_str() == word)
     }
 
     /// Whether the answer proves that nothing was executed.
@@ -288,4 +327,80 @@ pub struct LastAttempt {
     pub job_done: bool,
     /// What the answer (or the job) said against this desktop.
     pub refusal: Option<Refusal>,
+}
+
+/// An item that is to be read once more at the end of the run, with the words that rest on a doubt: each settlement
+/// with the slots of which it is the latest.
+pub type Recheck = (Item, Vec<Settlement>);
+
+/// One process that drove the run.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Process {
+    /// UTC, RFC 3339.
+    pub started_at: String,
+    pub version: String,
+    /// `None` where it was killed, or is at work.
+    pub stopped: Option<Stopped>,
+}
+
+/// How a process ended.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Stopped {
+    /// UTC, RFC 3339.
+    pub at: String,
+    pub exit: u8,
+    pub reason: String,
+}
+
+/// Where a run stands.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Progress {
+    /// Records of the results.
+    pub rows: u64,
+    /// Rows that have their final word, fixed ones of the plan included; no zeros.
+    pub outcomes: BTreeMap<Outcome, u64>,
+    /// Rows without a final word of which nothing can have been executed.
+    pub open_not_sent: u64,
+    /// Rows without a final word that may have been executed.
+    pub open_unknown: u64,
+    pub chunks: u64,
+    pub chunks_open: u64,
+    /// Writes by what became of them; `None`: no answer on record. No zeros.
+    pub attempts: BTreeMap<Option<AnswerKind>, u64>,
+    /// [`Record::Requests`], added up.
+    pub requests: BTreeMap<(Class, String), u64>,
+    /// Items that are still to be read once more at the end of the run.
+    pub rechecks_open: u64,
+    /// The canary's judgement, if there was one.
+    pub canary: Option<bool>,
+    /// The latest process that drove the run.
+    pub last: Option<Process>,
+    /// Nothing is left to send, nothing is unknown, nothing is to be read once more.
+    pub finished: bool,
+}
+
+impl Progress {
+    /// Rows without a final word.
+    pub const fn open(&self) -> u64 {
+        self.open_not_sent + self.open_unknown
+    }
+}
+
+/// One record of the results, borrowed from the block it was read from.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct ResultRow<'a> {
+    pub line: u64,
+    /// As in [`Entry::cells`].
+    pub cells: [&'a str; 7],
+    pub outcome: Outcome,
+    pub job_id: &'a str,
+    pub error_code: &'a str,
+    pub error_msg: &'a str,
+    pub attempts: u32,
+    pub request_id: &'a str,
+    /// The part that carried it last; empty where the plan settled it.
+    pub chunk: &'a str,
+    /// UTC, RFC 3339; empty while the row has no final word.
+    pub finished_at: &'a str,
+    pub extras: &'a [&'a str],
 }

@@ -1,0 +1,236 @@
+//! Makes a journal: whole, or not at all.
+
+use std::fs::File;
+use std::path::{Path, PathBuf};
+
+use rusqlite::{CachedStatement, Connection, OpenFlags, params};
+
+use crate::error::Error;
+
+use super::codec;
+use super::fs;
+use super::record::{Entry, EntryRef, Fate, Identity, Item};
+use super::schema::{self, Fault, beside};
+
+/// Entries in one block.
+const BLOCK: u64 = 1_000;
+const VERB: &str = "write the journal";
+
+/// Writes the whole plan beside its place (`FILE.journal.new`), and puts it there when it is complete.
+///
+/// Dropped before [`Builder::finish`], it leaves nothing.
+#[derive(Debug)]
+pub struct Builder {
+    /// `None` once it is closed.
+    connection: Option<Connection>,
+    path: PathBuf,
+    aside: PathBuf,
+    /// Cells that follow each entry.
+    extras: usize,
+    block: Vec<u8>,
+    entries: u64,
+    /// Entries that are to be sent.
+    sendable: u64,
+    /// Entries that the slots say they stand for.
+    promised: u64,
+    fixed: std::collections::BTreeMap<crate::model::Outcome, u64>,
+    last_item: u32,
+    chunk: Option<Chunk>,
+    chunks: u64,
+}
+
+#[derive(Debug, Clone, Copy)]
+struct Chunk {
+    number: u32,
+    first_item: u32,
+    slots: usize,
+}
+
+impl Builder {
+    /// Begins a journal that will stand at `path`.
+    ///
+    /// # Errors
+    /// [`Error::File`] where there is one already, or nothing can be written there.
+    pub fn create(path: &Path, identity: &Identity) -> Result<Self, Error> {
+        let aside = beside(path, ".new");
+        let trouble = |source| Error::File { verb: VERB, path: path.to_owned(), source };
+        if path.symlink_metadata().is_ok() {
+            return Err(trouble(std::io::ErrorKind::AlreadyExists.into()));
+        }
+        // What a killed process left of its own attempt: it was never a journal.
+        for ending in ["", "-journal", "-wal", "-shm"] {
+            fs::remove_if_there(&beside(&aside, ending)).map_err(trouble)?;
+        }
+        drop(fs::create_private(&aside).map_err(trouble)?);
+        let made = Self {
+            connection: None,
+            path: path.to_owned(),
+            aside,
+            extras: identity.extra_columns.len(),
+            block: Vec::new(),
+            entries: 0,
+            sendable: 0,
+            promised: 0,
+            fixed: std::collections::BTreeMap::new(),
+            last_item: 0,
+            chunk: None,
+            chunks: 0,
+        };
+        made.begin(identity).map_err(|fault| fault.at(VERB, path))
+    }
+
+    fn begin(mut self, identity: &Identity) -> Result<Self, Fault> {
+        let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
+        let connection = Connection::open_with_flags(&self.aside, flags)?;
+        // Half a file is thrown away, so it needs no protection while it grows.
+        connection.execute_batch(&format!(
+            "PRAGMA page_size = 4096;
+             PRAGMA journal_mode = OFF;
+             PRAGMA synchronous = OFF;
+             PRAGMA locking_mode = EXCLUSIVE;
+             PRAGMA cache_size = -65536;
+             PRAGMA application_id = {};
+             PRAGMA user_version = {};
+             BEGIN;
+             {}",
+            schema::APPLICATION_ID,
+            schema::VERSION,
+            schema::TABLES,
+        ))?;
+        let identity = serde_json::to_string(identity).map_err(|error| Fault::Bad(format!("identity: {error}")))?;
+        connection.execute("INSERT INTO meta VALUES ('identity', ?1)", [identity])?;
+        self.connection = Some(connection);
+        Ok(self)
+    }
+
+    fn prepare(&self, sql: &str) -> Result<CachedStatement<'_>, Fault> {
+        let connection = self.connection.as_ref().ok_or_else(|| Fault::Bad("it is closed".to_owned()))?;
+        Ok(connection.prepare_cached(sql)?)
+    }
+
+    /// Adds one record of the results to be; in input order.
+    pub fn entry(&mut self, entry: EntryRef<'_>) -> Result<(), Error> {
+        if entry.extras.len() != self.extras {
+            let (has, wants) = (entry.extras.len(), self.extras);
+            return Err(Error::Internal(format!("line {}: {has} other cells instead of {wants}", entry.line)));
+        }
+        codec::write_entry(&entry, &mut self.block);
+        self.entries += 1;
+        match entry.fate {
+            Fate::Send { .. } => self.sendable += 1,
+            Fate::Fixed { outcome, .. } => *self.fixed.entry(*outcome).or_default() += 1,
+        }
+        if self.entries.is_multiple_of(BLOCK) { self.end_block().map_err(|fault| self.fail(fault)) } else { Ok(()) }
+    }
+
+    /// As [`Builder::entry`], for one that owns its cells.
+    pub fn owned_entry(&mut self, entry: &Entry) -> Result<(), Error> {
+        let extras: Vec<&str> = entry.extras.iter().map(String::as_str).collect();
+        let cells = entry.cells.each_ref().map(String::as_str);
+        self.entry(EntryRef { line: entry.line, cells, extras: &extras, fate: &entry.fate })
+    }
+
+    fn end_block(&mut self) -> Result<(), Fault> {
+        if self.block.is_empty() {
+            return Ok(());
+        }
+        let first = i64::try_from((self.entries - 1) / BLOCK * BLOCK).map_err(|error| Fault::Bad(error.to_string()))?;
+        self.prepare("INSERT INTO entries VALUES (?1, ?2)")?.execute(params![first, self.block])?;
+        self.block.clear();
+        Ok(())
+    }
+
+    /// Adds one desktop's share of a chunk. Items are numbered from 1 without a gap, and come chunk by chunk.
+    pub fn item(&mut self, item: &Item) -> Result<(), Error> {
+        let in_order = self.chunk.is_none_or(|chunk| chunk.number <= item.chunk);
+        if self.last_item.checked_add(1) != Some(item.id) || !in_order || item.chunk == 0 {
+            return Err(Error::Internal(format!("item {} of chunk {} comes out of order", item.id, item.chunk)));
+        }
+        self.add_item(item).map_err(|fault| self.fail(fault))
+    }
+
+    fn add_item(&mut self, item: &Item) -> Result<(), Fault> {
+        if self.chunk.is_none_or(|chunk| chunk.number != item.chunk) {
+            self.end_chunk()?;
+            self.chunk = Some(Chunk { number: item.chunk, first_item: item.id, slots: 0 });
+        }
+        self.last_item = item.id;
+        if let Some(chunk) = &mut self.chunk {
+            chunk.slots += item.slots.len();
+        }
+        self.promised += item.slots.iter().map(|slot| u64::from(slot.rows)).sum::<u64>();
+        let body = codec::write_item(item)?;
+        self.prepare("INSERT INTO item VALUES (?1, ?2)")?.execute(params![item.id, body])?;
+        Ok(())
+    }
+
+    fn end_chunk(&mut self) -> Result<(), Fault> {
+        let Some(Chunk { number, first_item, slots }) = self.chunk.take() else { return Ok(()) };
+        let slots = i64::try_from(slots).map_err(|error| Fault::Bad(error.to_string()))?;
+        self.prepare("INSERT INTO chunk(number, first_item, last_item, open) VALUES (?1, ?2, ?3, ?4)")?
+            .execute(params![number, first_item, self.last_item, slots])?;
+        self.chunks += 1;
+        Ok(())
+    }
+
+    /// Puts the journal in its place, durably.
+    ///
+    /// # Errors
+    /// [`Error::Internal`] where the slots do not stand for just the entries that are to be sent; else as elsewhere.
+    /// There is no journal then.
+    pub fn finish(mut self) -> Result<(), Error> {
+        if self.sendable != self.promised {
+            let (sendable, promised) = (self.sendable, self.promised);
+            return Err(Error::Internal(format!("{sendable} rows are to be sent, and the plan holds {promised}")));
+        }
+        self.complete().map_err(|fault| self.fail(fault))
+    }
+
+    fn complete(&mut self) -> Result<(), Fault> {
+        self.end_block()?;
+        self.end_chunk()?;
+        {
+            let mut tally = self.prepare("INSERT INTO tally VALUES (?1, ?2)")?;
+            let mut add = |key: &str, n: u64| {
+                let n = i64::try_from(n).map_err(|error| Fault::Bad(error.to_string()))?;
+                tally.execute(params![key, n]).map_err(Fault::from)
+            };
+            add("entries", self.entries)?;
+            add("chunks", self.chunks)?;
+            for (outcome, rows) in &self.fixed {
+                add(&format!("rows.{outcome}"), *rows)?;
+            }
+        }
+        let Some(connection) = self.connection.take() else { return Err(Fault::Bad("it is closed".to_owned())) };
+        connection.execute_batch(schema::INDEXES)?;
+        connection.execute_batch(
+            "INSERT INTO tally SELECT 'chunks.open', count(*) FROM chunk WHERE open > 0;
+             INSERT INTO meta VALUES ('whole', 'yes');
+             COMMIT;",
+        )?;
+        connection.close().map_err(|(_, error)| error)?;
+        File::open(&self.aside)?.sync_all()?;
+        // Left over from a journal that was taken away by hand, they would be taken for this one's.
+        for ending in ["-wal", "-shm", "-journal"] {
+            fs::remove_if_there(&beside(&self.path, ending))?;
+        }
+        fs::rename_new(&self.aside, &self.path)?;
+        fs::sync_dir_of(&self.path)?;
+        Ok(())
+    }
+
+    fn fail(&self, fault: Fault) -> Error {
+        match fault {
+            Fault::Bad(what) => Error::Internal(format!("the journal can't hold this: {what}")),
+            fault => fault.at(VERB, &self.path),
+        }
+    }
+}
+
+impl Drop for Builder {
+    fn drop(&mut self) {
+        drop(self.connection.take());
+        // Nothing to tell anybody: the next one clears it away, too.
+        _ = fs::remove_if_there(&self.aside);
+    }
+}

@@ -1,0 +1,142 @@
+//! Files that are whole or absent, and durable.
+
+use std::fs::{self, File, OpenOptions};
+use std::io::{self, BufWriter, Write};
+use std::path::{Path, PathBuf};
+
+use crate::error::Error;
+
+/// The directory that holds `path`.
+pub fn parent(path: &Path) -> &Path {
+    match path.parent() {
+        Some(parent) if !parent.as_os_str().is_empty() => parent,
+        _ => Path::new("."),
+    }
+}
+
+/// Makes durable what was created, renamed or removed in the directory that holds `path`.
+pub fn sync_dir_of(path: &Path) -> io::Result<()> {
+    File::open(parent(path))?.sync_all()
+}
+
+/// Replaces `path` by what `write` writes: the old complete file or the new complete one, never a part (P14).
+///
+/// Goes through a temporary file of mode 0600 in the same directory, which is synced and renamed; then the directory
+/// is synced. A file that is there keeps its mode, a symbolic link its place. What is no regular file (`/dev/null`, a
+/// pipe) is written to as it is.
+///
+/// # Errors
+/// Whatever `write` says, or [`Error::Disk`]; the old file is then as it was.
+pub fn write_atomically<T>(path: &Path, write: impl FnOnce(&mut dyn Write) -> Result<T, Error>) -> Result<T, Error> {
+    let target = fs::canonicalize(path).unwrap_or_else(|_| path.to_owned());
+    let trouble = |source: io::Error| Error::Disk { verb: "write", path: path.to_owned(), source: source.into() };
+    let old = fs::metadata(&target).ok();
+    if old.as_ref().is_some_and(|old| !old.is_file() && !old.is_dir()) {
+        let file = OpenOptions::new().write(true).open(&target).map_err(trouble)?;
+        let mut out = BufWriter::new(file);
+        let value = write(&mut out)?;
+        out.flush().map_err(trouble)?;
+        return Ok(value);
+    }
+    let named = tempfile::Builder::new().prefix(&temporary_prefix(&target)).suffix(".tmp").tempfile_in(parent(&target));
+    let mut out = BufWriter::with_capacity(1 << 18, named.map_err(trouble)?);
+    let value = write(&mut out)?;
+    let named = out.into_inner().map_err(|error| trouble(error.into_error()))?;
+    if let Some(old) = old {
+        named.as_file().set_permissions(old.permissions()).map_err(trouble)?;
+    }
+    named.as_file().sync_all().map_err(trouble)?;
+    named.persist(&target).map_err(|error| trouble(error.error))?;
+    sync_dir_of(&target).map_err(trouble)?;
+    Ok(value)
+}
+
+/// Hidden, and telling whose it is where a kill left it behind.
+fn temporary_prefix(target: &Path) -> String {
+    format!(".{}.", target.file_name().map_or_else(Default::default, |name| name.to_string_lossy()))
+}
+
+/// Renames a file, but never over another one. Not yet durable: see [`sync_dir_of`].
+pub fn rename_new(from: &Path, to: &Path) -> io::Result<()> {
+    #[cfg(any(target_os = "linux", target_os = "macos"))]
+    {
+        use rustix::fs::{CWD, RenameFlags, renameat_with};
+        use rustix::io::Errno;
+        match renameat_with(CWD, from, CWD, to, RenameFlags::NOREPLACE) {
+            // A file system, or a kernel, that can't: then a look must do.
+            Err(Errno::INVAL | Errno::NOSYS | Errno::NOTSUP) => {}
+            result => return result.map_err(Into::into),
+        }
+    }
+    if fs::symlink_metadata(to).is_ok() {
+        return Err(io::Error::new(io::ErrorKind::AlreadyExists, format!("{} exists", to.display())));
+    }
+    fs::rename(from, to)
+}
+
+/// Removes a file that may not be there.
+pub fn remove_if_there(path: &Path) -> io::Result<()> {
+    match fs::remove_file(path) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
+        result => result,
+    }
+}
+
+/// Makes a file of mode 0600 that was not there before.
+pub fn create_private(path: &Path) -> io::Result<File> {
+    use std::os::unix::fs::OpenOptionsExt as _;
+    OpenOptions::new().read(true).write(true).create_new(true).mode(0o600).open(path)
+}
+
+/// Whether the file system is one on which `SQLite`'s shared memory and locks can't be trusted: `SQLite` then works with
+/// a rollback journal. `false` where that can't be told.
+pub fn is_network(path: &Path) -> bool {
+    #[cfg(target_os = "linux")]
+    {
+        /// NFS, SMB, CIFS, SMB2, FUSE, 9P, AFS, Ceph, Lustre, GPFS, OCFS2, GFS2, Coda, vboxsf, beegfs, panfs.
+        const MAGIC: [u32; 16] = [
+            0x6969,
+            0x517b,
+            0xff53_4d42,
+            0xfe53_4d42,
+            0x6573_5546,
+            0x0102_1997,
+            0x5346_414f,
+            0x00c3_6400,
+            0x0bd0_0bd0,
+            0x4750_4653,
+            0x7461_636f,
+            0x0116_1970,
+            0x7375_7245,
+            0x786f_4256,
+            0x1983_0326,
+            0xaad7_aaea,
+        ];
+        // The type's width and sign vary by architecture; the numbers have 32 bits.
+        let kind = |stat: rustix::fs::StatFs| i128::from(stat.f_type).rem_euclid(1 << 32);
+        rustix::fs::statfs(parent(path)).is_ok_and(|stat| MAGIC.map(i128::from).contains(&kind(stat)))
+    }
+    #[cfg(target_os = "macos")]
+    {
+        /// `MNT_LOCAL` of `<sys/mount.h>`.
+        const LOCAL: u32 = 0x1000;
+        rustix::fs::statfs(parent(path)).is_ok_and(|stat| stat.f_flags & LOCAL == 0)
+    }
+    #[cfg(not(any(target_os = "linux", target_os = "macos")))]
+    {
+        _ = path;
+        false
+    }
+}
+
+/// A path that is not taken, with `word` put before the ending: `leavers.results.WORD.csv`.
+pub fn with_word(path: &Path, word: &str) -> PathBuf {
+    let mut name = path.file_stem().unwrap_or_default().to_owned();
+    name.push(".");
+    name.push(word);
+    if let Some(extension) = path.extension() {
+        name.push(".");
+        name.push(extension);
+    }
+    path.with_file_name(name)
+}

@@ -1,0 +1,65 @@
+//! The seam between the engine and what keeps its records.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use futures::future::BoxFuture;
+
+use crate::error::Error;
+
+use super::record::{AttemptId, OpenItem, Progress, Recheck, Record};
+
+/// Why the journal did not do what it was asked to.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum JournalError {
+    /// Something could not be made durable. From then on every commit fails (P13).
+    #[error("the journal can't be written: {cause}")]
+    Failed { path: PathBuf, cause: Arc<str> },
+    /// Nobody writes this journal any more.
+    #[error("the journal is closed")]
+    Closed { path: PathBuf },
+    /// A read failed; what was committed stands.
+    #[error("the journal can't be read: {cause}")]
+    Unreadable { path: PathBuf, cause: Arc<str> },
+}
+
+impl From<JournalError> for Error {
+    fn from(error: JournalError) -> Self {
+        let (JournalError::Failed { path, .. } | JournalError::Closed { path } | JournalError::Unreadable { path, .. }) =
+            &error;
+        Self::Disk { verb: "use the journal", path: path.clone(), source: error.into() }
+    }
+}
+
+/// Keeps records durably, and tells what is on record.
+///
+/// Each call stands for itself: a future that is dropped may or may not have taken effect.
+pub trait Journal: Send + Sync {
+    /// Resolves when all of `records` are durable, together and in their order. Commits of many callers that wait at
+    /// the same time become one transaction.
+    ///
+    /// # Errors
+    /// [`JournalError::Failed`] after the first failure, whoever met it: then no further write may be sent (P13).
+    fn commit(&self, records: Vec<Record>) -> BoxFuture<'_, Result<(), JournalError>>;
+
+    /// Whether a commit has failed, so that every later one does.
+    fn has_failed(&self) -> bool;
+
+    /// A number that no write has had, and that is handed out once.
+    fn next_attempt_id(&self) -> BoxFuture<'_, Result<AttemptId, JournalError>>;
+
+    /// The chunks with slots that have no final word, by number.
+    fn open_chunks(&self) -> BoxFuture<'_, Result<Vec<u32>, JournalError>>;
+
+    /// The items of a chunk that are not settled; none where there is no such chunk.
+    fn chunk(&self, number: u32) -> BoxFuture<'_, Result<Vec<OpenItem>, JournalError>>;
+
+    /// Every open item that was sent, or may have been.
+    fn in_flight(&self) -> BoxFuture<'_, Result<Vec<OpenItem>, JournalError>>;
+
+    /// The items that are to be read once more at the end of the run, each with the words that rest on a doubt.
+    fn rechecks(&self) -> BoxFuture<'_, Result<Vec<Recheck>, JournalError>>;
+
+    /// Where the run stands.
+    fn totals(&self) -> BoxFuture<'_, Result<Progress, JournalError>>;
+}

@@ -1,0 +1,436 @@
+//! Reads a journal: where the run stands, and every record of its results. Never writes.
+
+use std::collections::HashMap;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use rusqlite::config::DbConfig;
+use rusqlite::{Connection, OpenFlags, params};
+
+use crate::api::Class;
+use crate::api::client::encode;
+use crate::error::Error;
+use crate::model::Outcome;
+
+use super::codec::{Entries, FateRef};
+use super::load::{self, Range, attempt_columns, unsigned};
+use super::record::{
+    AnswerKind, AttemptId, Identity, Item, ItemId, OpenItem, Process, Progress, Recheck, ResultRow, Sent, Settlement,
+};
+use super::replay::{History, Word, latest};
+use super::schema::{self, Fault, beside};
+
+const VERB: &str = "read the journal";
+/// How long a read waits for a writer that has the file for itself.
+const PATIENCE: Duration = Duration::from_secs(30);
+
+/// A journal to read from.
+///
+/// Works while a run is going on in another process, and on what a kill left behind. The process that writes a
+/// journal must not open a second view on it: see [`super::Handle::with_view`].
+#[derive(Debug)]
+pub struct View {
+    connection: Connection,
+    path: PathBuf,
+    identity: Identity,
+}
+
+impl View {
+    /// # Errors
+    /// [`Error::File`] where it can't be read, [`Error::Foreign`] where it is no whole journal of this version.
+    pub fn open(path: &Path) -> Result<Self, Error> {
+        schema::check_header(path)?;
+        let opened = connect(path, Access::Read).or_else(|fault| {
+            let unwritable = matches!(&fault, Fault::Sql(error) if matches!(
+                error.sqlite_error_code(),
+                Some(rusqlite::ErrorCode::CannotOpen | rusqlite::ErrorCode::ReadOnly)
+            ));
+            let holds = |ending| std::fs::metadata(beside(path, ending)).is_ok_and(|file| file.len() > 0);
+            match (unwritable, holds("-journal"), holds("-wal")) {
+                // A killed writer's half transaction: SQLite takes it back before anybody reads.
+                (true, true, _) => connect(path, Access::Recover),
+                // A directory that can't be written to (a copy on read-only media): nobody else writes there either,
+                // so the file alone tells all.
+                (true, false, false) => connect(path, Access::Immutable),
+                _ => Err(fault),
+            }
+        });
+        let (connection, identity) = opened.map_err(|fault| fault.at(VERB, path))?;
+        Ok(Self { connection, path: path.to_owned(), identity })
+    }
+
+    /// The writer's own view, on its one connection.
+    pub(super) fn over(connection: Connection, path: &Path, identity: Identity) -> Self {
+        Self { connection, path: path.to_owned(), identity }
+    }
+
+    pub(super) fn connection(&self) -> &Connection {
+        &self.connection
+    }
+
+    pub(super) fn connection_mut(&mut self) -> &mut Connection {
+        &mut self.connection
+    }
+
+    pub(super) fn into_connection(self) -> Connection {
+        self.connection
+    }
+
+    pub(super) fn path(&self) -> &Path {
+        &self.path
+    }
+
+    pub fn identity(&self) -> &Identity {
+        &self.identity
+    }
+
+    /// Runs `read` on one unchanging state of the journal.
+    fn read<T>(&self, read: impl FnOnce(&Connection) -> Result<T, Fault>) -> Result<T, Error> {
+        let read = || {
+            let transaction = self.connection.unchecked_transaction()?;
+            read(&transaction)
+        };
+        read().map_err(|fault| fault.at(VERB, &self.path))
+    }
+
+    /// Where the run stands. Takes as long for a million rows as for ten, but for those in flight.
+    pub fn progress(&self) -> Result<Progress, Error> {
+        self.read(progress)
+    }
+
+    /// The chunks with slots that have no final word, by number.
+    pub fn open_chunks(&self) -> Result<Vec<u32>, Error> {
+        self.read(|connection| {
+            let mut found = connection.prepare_cached("SELECT number FROM chunk WHERE open > 0 ORDER BY number")?;
+            let numbers = found.query_map([], |row| row.get(0))?.collect::<Result<_, _>>()?;
+            Ok(numbers)
+        })
+    }
+
+    /// The items of a chunk that are not settled; none where there is no such chunk.
+    pub fn chunk(&self, number: u32) -> Result<Vec<OpenItem>, Error> {
+        self.read(|connection| {
+            let Some(range) = load::range_of_chunk(connection, number)? else { return Ok(Vec::new()) };
+            let history = load::chunk(connection, range)?;
+            Ok(history.items.keys().filter_map(|id| history.open_item(*id)).collect())
+        })
+    }
+
+    /// Every open item that was sent, or may have been.
+    pub fn in_flight(&self) -> Result<Vec<OpenItem>, Error> {
+        self.read(|connection| {
+            let mut open = Vec::new();
+            for range in touched(connection)? {
+                open.extend(load::chunk(connection, range)?.in_flight());
+            }
+            Ok(open)
+        })
+    }
+
+    /// The items that are to be read once more at the end of the run, each with the words that rest on a doubt.
+    pub fn rechecks(&self) -> Result<Vec<Recheck>, Error> {
+        self.read(|connection| {
+            let mut found = connection.prepare_cached("SELECT item FROM recheck ORDER BY item")?;
+            let ids = found.query_map([], |row| row.get(0))?.collect::<Result<Vec<ItemId>, _>>()?;
+            let one = |id| {
+                let item = load::item(connection, id)?.ok_or_else(|| super::replay::no_item(id))?;
+                let mut history = History::default();
+                history.settlements.insert(id, load::settlements(connection, id)?);
+                Ok((item, history.to_recheck(id)))
+            };
+            ids.into_iter().map(one).collect()
+        })
+    }
+
+    pub(super) fn next_attempt(&self) -> Result<AttemptId, Error> {
+        self.read(load::next_attempt)
+    }
+
+    /// Hands every record of the results to `f`, in input order, on one unchanging state of the journal.
+    ///
+    /// Rows without a final word are `not_sent` where every write that carried them is proved not executed, else
+    /// `unknown`.
+    pub fn for_each_result(&self, mut f: impl FnMut(ResultRow<'_>) -> Result<(), Error>) -> Result<(), Error> {
+        self.read(|connection| {
+            let mut words = Words::new(connection)?;
+            let mut blocks = connection.prepare("SELECT body FROM entries ORDER BY first")?;
+            let mut blocks = blocks.query([])?;
+            while let Some(block) = blocks.next()? {
+                let block = block.get_ref(0)?.as_blob().map_err(rusqlite::Error::from)?;
+                each_in_block(block, &self.identity, &mut words, &mut f)?;
+            }
+            Ok(())
+        })
+    }
+
+    /// Hands every item with the outcome of each of its slots to `f`, in the order of the plan. Open slots are
+    /// `unknown` or `not_sent`, as in the results.
+    pub fn for_each_item(&self, mut f: impl FnMut(&Item, &[Outcome]) -> Result<(), Error>) -> Result<(), Error> {
+        self.read(|connection| {
+            let mut outcomes = Vec::new();
+            for range in ranges(connection, "SELECT number, first_item, last_item FROM chunk ORDER BY number")? {
+                let history = load::chunk(connection, range)?;
+                for (id, item) in &history.items {
+                    outcomes.clear();
+                    let words = (0..).zip(&item.slots).filter_map(|(slot, _)| history.word(*id, slot));
+                    outcomes.extend(words.map(|word| word.outcome));
+                    f(item, &outcomes).map_err(Fault::Caller)?;
+                }
+            }
+            Ok(())
+        })
+    }
+
+    /// Hands every write with its answer to `f`, in the order of the intents.
+    pub fn for_each_attempt(&self, mut f: impl FnMut(&Sent) -> Result<(), Error>) -> Result<(), Error> {
+        self.read(|connection| {
+            let sql = concat!("SELECT ", attempt_columns!(), " FROM attempt AS a ORDER BY a.id");
+            let mut found = connection.prepare(sql)?;
+            let mut rows = found.query([])?;
+            while let Some(row) = rows.next()? {
+                f(&load::sent(row)?).map_err(Fault::Caller)?;
+            }
+            Ok(())
+        })
+    }
+
+    /// Hands every settlement, also those that a later one replaced, to `f`: by item, then in their order.
+    pub fn for_each_settlement(&self, mut f: impl FnMut(&Settlement) -> Result<(), Error>) -> Result<(), Error> {
+        self.read(|connection| {
+            let mut found = connection.prepare("SELECT item, body FROM settled ORDER BY item, n")?;
+            let mut rows = found.query([])?;
+            while let Some(row) = rows.next()? {
+                let body = row.get_ref(1)?.as_str().map_err(rusqlite::Error::from)?;
+                f(&super::codec::read_settlement(row.get(0)?, body)?).map_err(Fault::Caller)?;
+            }
+            Ok(())
+        })
+    }
+
+    /// The processes that drove the run, in their order.
+    pub fn processes(&self) -> Result<Vec<Process>, Error> {
+        self.read(|connection| processes(connection, "SELECT started_at, version, stopped FROM process ORDER BY id"))
+    }
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Access {
+    Read,
+    /// May roll back what a killed writer left; changes nothing else.
+    Recover,
+    /// As if nobody ever wrote to it.
+    Immutable,
+}
+
+fn connect(path: &Path, access: Access) -> Result<(Connection, Identity), Fault> {
+    let read = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX;
+    let connection = match access {
+        Access::Read => Connection::open_with_flags(path, read)?,
+        Access::Recover => {
+            let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
+            let connection = Connection::open_with_flags(path, flags)?;
+            connection.set_db_config(DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, true)?;
+            connection.pragma_update(None, "query_only", true)?;
+            connection
+        }
+        Access::Immutable => {
+            let path: Vec<String> = path.to_string_lossy().split('/').map(encode).collect();
+            let uri = format!("file:{}?immutable=1", path.join("/"));
+            Connection::open_with_flags(uri, read | OpenFlags::SQLITE_OPEN_URI)?
+        }
+    };
+    connection.busy_timeout(PATIENCE)?;
+    let identity = schema::read_identity(&connection)?;
+    Ok((connection, identity))
+}
+
+fn ranges(connection: &Connection, sql: &str) -> Result<Vec<Range>, Fault> {
+    Ok(connection.prepare_cached(sql)?.query_map([], load::range)?.collect::<Result<_, _>>()?)
+}
+
+/// The chunks that hold open slots which may have been sent.
+fn touched(connection: &Connection) -> Result<Vec<Range>, Fault> {
+    ranges(connection, "SELECT number, first_item, last_item FROM chunk WHERE open > 0 AND touched > 0 ORDER BY number")
+}
+
+fn processes(connection: &Connection, sql: &str) -> Result<Vec<Process>, Fault> {
+    let mut found = connection.prepare_cached(sql)?;
+    let mut rows = found.query([])?;
+    let mut all = Vec::new();
+    while let Some(row) = rows.next()? {
+        let stopped: Option<String> = row.get(2)?;
+        let stopped = stopped.map(|text| serde_json::from_str(&text)).transpose();
+        let stopped = stopped.map_err(|error| Fault::Bad(format!("end of a process: {error}")))?;
+        all.push(Process { started_at: row.get(0)?, version: row.get(1)?, stopped });
+    }
+    Ok(all)
+}
+
+fn progress(connection: &Connection) -> Result<Progress, Fault> {
+    let mut progress = Progress::default();
+    let mut found = connection.prepare_cached("SELECT key, n FROM tally WHERE n <> 0")?;
+    let mut rows = found.query([])?;
+    while let Some(row) = rows.next()? {
+        let key = row.get_ref(0)?.as_str().map_err(rusqlite::Error::from)?;
+        let n = unsigned(row.get(1)?)?;
+        if let Some(outcome) = key.strip_prefix("rows.").and_then(Outcome::parse) {
+            progress.outcomes.insert(outcome, n);
+        } else if let Some(kind) = key.strip_prefix("attempts.") {
+            progress.attempts.insert(AnswerKind::parse(kind), n);
+        } else if let Some((class, word)) = key.strip_prefix("requests.").and_then(|key| key.split_once('.')) {
+            if let Some(class) = Class::ALL.into_iter().find(|known| known.as_str() == class) {
+                progress.requests.insert((class, word.to_owned()), n);
+            }
+        } else {
+            match key {
+                "entries" => progress.rows = n,
+                "chunks" => progress.chunks = n,
+                "chunks.open" => progress.chunks_open = n,
+                _ => return Err(Fault::Bad(format!("count {key:?}"))),
+            }
+        }
+    }
+    for range in touched(connection)? {
+        let history = load::chunk(connection, range)?;
+        progress.open_unknown += history.items.values().map(|item| history.unknown_rows(item)).sum::<u64>();
+    }
+    let settled: u64 = progress.outcomes.values().sum();
+    let open = progress.rows.checked_sub(settled).ok_or_else(|| Fault::Bad("more outcomes than rows".to_owned()))?;
+    progress.open_not_sent =
+        open.checked_sub(progress.open_unknown).ok_or_else(|| Fault::Bad("more open rows than rows".to_owned()))?;
+    progress.rechecks_open = unsigned(connection.query_row("SELECT count(*) FROM recheck", [], |row| row.get(0))?)?;
+    progress.canary = schema::meta(connection, "canary")?.map(|word| word == "passed");
+    let latest = "SELECT started_at, version, stopped FROM process ORDER BY id DESC LIMIT 1";
+    progress.last = processes(connection, latest)?.pop();
+    progress.finished = progress.chunks_open == 0 && open == 0 && progress.rechecks_open == 0;
+    Ok(progress)
+}
+
+/// The words on slots, while the results are walked through.
+struct Words<'c> {
+    connection: &'c Connection,
+    ranges: Vec<Range>,
+    /// Of the items that the block at hand names.
+    settled: HashMap<ItemId, Vec<Settlement>>,
+    /// Of the open chunks that were met lately: their writes alone.
+    attempts: HashMap<u32, History>,
+}
+
+/// Open chunks whose writes are kept at most, so that memory stays bounded.
+const KEPT: usize = 1_024;
+
+impl<'c> Words<'c> {
+    fn new(connection: &'c Connection) -> Result<Self, Fault> {
+        let sql = "SELECT number, first_item, last_item FROM chunk ORDER BY first_item";
+        let ranges = ranges(connection, sql)?;
+        Ok(Self { connection, ranges, settled: HashMap::new(), attempts: HashMap::new() })
+    }
+
+    /// Reads the settlements of `items`, which are sorted.
+    fn fetch(&mut self, items: &[ItemId]) -> Result<(), Fault> {
+        self.settled.clear();
+        let [first, .., last] = items else {
+            for item in items {
+                self.settled.insert(*item, load::settlements(self.connection, *item)?);
+            }
+            return Ok(());
+        };
+        // Where the items lie close together, as they mostly do, one walk is faster than many searches.
+        if usize::try_from(last - first).is_ok_and(|span| span / 4 <= items.len()) {
+            let sql = "SELECT item, body FROM settled WHERE item BETWEEN ?1 AND ?2 ORDER BY item, n";
+            let mut found = self.connection.prepare_cached(sql)?;
+            let mut rows = found.query(params![first, last])?;
+            while let Some(row) = rows.next()? {
+                let item = row.get(0)?;
+                if items.binary_search(&item).is_ok() {
+                    let body = row.get_ref(1)?.as_str().map_err(rusqlite::Error::from)?;
+                    self.settled.entry(item).or_default().push(super::codec::read_settlement(item, body)?);
+                }
+            }
+        } else {
+            for item in items {
+                self.settled.insert(*item, load::settlements(self.connection, *item)?);
+            }
+        }
+        Ok(())
+    }
+
+    fn settled(&self, item: ItemId, slot: u16) -> Option<&Settlement> {
+        latest(self.settled.get(&item)?, slot)
+    }
+
+    fn open(&mut self, item: ItemId, slot: u16) -> Result<Word, Fault> {
+        let after = self.ranges.partition_point(|range| range.first <= item);
+        let range = after.checked_sub(1).and_then(|at| self.ranges.get(at)).filter(|range| range.holds(item));
+        let chunk = range.ok_or_else(|| super::replay::no_item(item))?.chunk;
+        if self.attempts.len() >= KEPT && !self.attempts.contains_key(&chunk) {
+            self.attempts.clear();
+        }
+        let history = match self.attempts.entry(chunk) {
+            std::collections::hash_map::Entry::Occupied(known) => known.into_mut(),
+            std::collections::hash_map::Entry::Vacant(new) => {
+                let mut history = History::default();
+                load::add_attempts(self.connection, chunk, &mut history)?;
+                new.insert(history)
+            }
+        };
+        Ok(history.open_word(chunk, item, slot))
+    }
+}
+
+fn each_in_block(
+    block: &[u8],
+    identity: &Identity,
+    words: &mut Words<'_>,
+    f: &mut impl FnMut(ResultRow<'_>) -> Result<(), Error>,
+) -> Result<(), Fault> {
+    let mut extras = Vec::new();
+    let mut items = Vec::new();
+    let mut entries = Entries::new(block, identity.extra_columns.len());
+    while let Some(entry) = entries.next(&mut extras)? {
+        if let FateRef::Send { item, .. } = entry.fate {
+            items.push(item);
+        }
+    }
+    items.sort_unstable();
+    items.dedup();
+    words.fetch(&items)?;
+
+    let mut entries = Entries::new(block, identity.extra_columns.len());
+    while let Some(entry) = entries.next(&mut extras)? {
+        let (line, cells, extras) = (entry.line, entry.cells, extras.as_slice());
+        let result = match entry.fate {
+            FateRef::Fixed { outcome, code, message } => f(ResultRow {
+                line,
+                cells,
+                outcome,
+                job_id: "",
+                error_code: code,
+                error_msg: message,
+                attempts: 0,
+                request_id: "",
+                chunk: "",
+                finished_at: &identity.created_at,
+                extras,
+            }),
+            FateRef::Send { item, slot } => match words.settled(item, slot) {
+                Some(word) => f(ResultRow {
+                    line,
+                    cells,
+                    outcome: word.outcome,
+                    job_id: &word.job_id,
+                    error_code: &word.code,
+                    error_msg: &word.message,
+                    attempts: word.attempts,
+                    request_id: &word.request_id,
+                    chunk: &word.part,
+                    finished_at: &word.finished_at,
+                    extras,
+                }),
+                None => f(words.open(item, slot)?.row(line, cells, extras)),
+            },
+        };
+        result.map_err(Fault::Caller)?;
+    }
+    Ok(())
+}
