@@ -3,7 +3,7 @@
 use std::io::{self, Read};
 
 use chardetng::{EncodingDetector, Iso2022JpDetection, Utf8Detection};
-use encoding_rs::{Decoder, DecoderResult, Encoding, GB18030, GBK, UTF_8, UTF_16BE, UTF_16LE};
+use encoding_rs::{BIG5, Decoder, DecoderResult, EUC_KR, Encoding, GB18030, GBK, SHIFT_JIS, UTF_8, UTF_16BE, UTF_16LE};
 use sha2::{Digest, Sha256};
 
 /// Bytes read at once. The header line must fit the first block, so this is more than a record may hold, in UTF-16.
@@ -64,14 +64,15 @@ const UTF_16_GUESSED: &str = "read as UTF-16, guessed from the zero bytes becaus
 const GB18030_GUESSED: &str = "read as GB18030, guessed because the bytes are not UTF-8: check the names in the plan, \
                                or say the encoding with --encoding";
 
-/// ASCII in UTF-16 has a NUL in each second byte; one or two stray NULs are no UTF-16.
+/// ASCII in UTF-16 has a NUL in each second byte; one or two stray NULs are no UTF-16. On the other side there are
+/// few: 开 is U+5F00.
 fn utf_16_by_nuls(head: &[u8]) -> Option<&'static Encoding> {
     let head = &head[..head.len().min(4096)];
     let nuls = |from: usize| head.iter().skip(from).step_by(2).filter(|&&b| b == 0).count();
     let enough = (head.len() / 20).max(2);
     match (nuls(0), nuls(1)) {
-        (0, odd) if odd >= enough => Some(UTF_16LE),
-        (even, 0) if even >= enough => Some(UTF_16BE),
+        (even, odd) if odd >= enough && even * 8 <= odd => Some(UTF_16LE),
+        (even, odd) if even >= enough && odd * 8 <= even => Some(UTF_16BE),
         _ => None,
     }
 }
@@ -81,32 +82,76 @@ fn utf_16_by_nuls(head: &[u8]) -> Option<&'static Encoding> {
 /// Nothing else is guessed: in a one-byte encoding every byte means something, so a wrong guess would quietly
 /// make other names, and a name that nobody has counts as "already detached".
 ///
-/// `bytes` stands at the first one; from the first byte that is not ASCII on, a megabyte is looked at.
+/// `bytes` stands at the first one; from the first that is not ASCII on, a megabyte is looked at.
 ///
 /// # Errors
-/// Inside: the name of the encoding that the bytes look like.
-pub(super) fn guess(mut bytes: impl Read) -> io::Result<Result<Reading, &'static str>> {
-    let mut detector = EncodingDetector::new(Iso2022JpDetection::Deny);
-    let mut block = vec![0; 64 * 1024];
-    let mut left = 16;
-    while left > 0 {
+/// Inside: what the bytes look like.
+pub(super) fn guess(bytes: impl Read) -> io::Result<Result<Reading, &'static str>> {
+    let (sample, is_all) = sample(bytes)?;
+    Ok(match judge(&sample, is_all) {
+        None => Ok(Reading { encoding: GB18030, bom: 0, certain: true, note: Some(GB18030_GUESSED) }),
+        Some(looks_like) => Err(looks_like),
+    })
+}
+
+/// The first megabyte of the part that starts with a byte beyond ASCII, and whether it reaches the end.
+fn sample(mut bytes: impl Read) -> io::Result<(Vec<u8>, bool)> {
+    let mut sample = Vec::new();
+    let mut block = vec![0; BLOCK];
+    while sample.len() < 4 * BLOCK {
         let count = match bytes.read(&mut block) {
+            Ok(0) => return Ok((sample, true)),
             Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
             read => read?,
         };
-        if detector.feed(&block[..count], count == 0) {
-            left -= 1;
-        }
-        if count == 0 {
-            break;
+        // A block of ASCII ends where a character ends, in both encodings.
+        if !sample.is_empty() || !block[..count].is_ascii() {
+            sample.extend_from_slice(&block[..count]);
         }
     }
+    Ok((sample, false))
+}
+
+/// `None` for GB18030, else what the sample looks like.
+fn judge(sample: &[u8], is_all: bool) -> Option<&'static str> {
+    // Characters of three bytes hardly ever come about by chance: this was UTF-8 before something damaged it.
+    let (mut long, mut damaged) = (0, 0);
+    for chunk in sample.utf8_chunks() {
+        long += chunk.valid().chars().filter(|c| c.len_utf8() > 2).count();
+        damaged += usize::from(!chunk.invalid().is_empty());
+    }
+    let is_cut = is_all && std::str::from_utf8(sample).is_err_and(|error| error.error_len().is_none());
+    if is_cut || (long > 0 && long >= damaged) {
+        return Some("damaged or cut-off UTF-8");
+    }
+
+    let mut detector = EncodingDetector::new(Iso2022JpDetection::Deny);
+    detector.feed(sample, is_all);
     let guessed = detector.guess(None, Utf8Detection::Deny);
-    Ok(if guessed == GBK || guessed == GB18030 {
-        Ok(Reading { encoding: GB18030, bom: 0, certain: true, note: Some(GB18030_GUESSED) })
-    } else {
-        Err(guessed.name())
-    })
+    if guessed == GBK || guessed == GB18030 {
+        return None;
+    }
+    // A few names are too little for the detector, but they show that every character is one of GB 2312, and
+    // nearly all are among its frequent ones: neither Latin nor Cyrillic letters look like that.
+    let (mut pairs, mut rare, mut other) = (0, 0, 0);
+    let mut rest = sample;
+    while let [first, tail @ ..] = rest {
+        rest = match (first, tail) {
+            (0..=0x7F, _) => tail,
+            // Rows 4 and 5 are kana.
+            (0xA1..=0xA3 | 0xA6..=0xF7, [0xA1..=0xFE, tail @ ..]) => {
+                pairs += 1;
+                rare += usize::from(*first >= 0xD8);
+                tail
+            }
+            _ => {
+                other += 1;
+                tail
+            }
+        };
+    }
+    let is_other_cjk = [BIG5, EUC_KR, SHIFT_JIS].contains(&guessed);
+    (is_other_cjk || pairs == 0 || other > usize::from(!is_all) || rare * 3 > pairs).then(|| guessed.name())
 }
 
 /// What a block of input brought.
@@ -287,15 +332,26 @@ mod tests {
         assert!(detect(b"abc", Some("ebcdic")).unwrap_err().contains("ebcdic"));
     }
 
+    const TEAM: &str = "桌面ID,用户名,类型,备注\nd-1,张伟,USER,\"a, b\"\nd-2,开发组,GROUP,x\n";
+
     #[test]
     fn short_chinese_tables_are_guessed_and_one_byte_encodings_are_not() {
-        for text in ["桌面ID,用户名\nd-1,张伟\n", "desktop,user\nd-1,王芳\nd-2,李娜\n", "用户名\n张三\n"]
+        for text in ["桌面ID,用户名\nd-1,张伟\n", "desktop,user\nd-1,王芳\nd-2,李娜\n", "用户名\n张三\n", TEAM]
         {
             let (bytes, _, _) = GB18030.encode(text);
             let reading = guess(&*bytes).unwrap().unwrap();
             assert_eq!(decode_all(&bytes, reading).unwrap(), text);
         }
-        for bytes in [&b"desktop,user\nd-1,M\xfcller\n"[..], b"user\nJos\xe9\nRen\xe9e\n", b"user\n\xff\n"] {
+        let cyrillic = encoding_rs::WINDOWS_1251.encode("user\nИван\nПётр\nМария\n").0.into_owned();
+        let damaged = ["桌面ID,用户名\nd-1,张".as_bytes(), b"\xff\n"].concat();
+        for bytes in [
+            &b"desktop,user\nd-1,M\xfcller\n"[..],
+            b"user\nJos\xe9\nRen\xe9e\n",
+            b"user\n\xff\n",
+            &cyrillic,
+            &damaged,
+            &"user\n张".as_bytes()[..7],
+        ] {
             assert!(guess(bytes).unwrap().is_err(), "{bytes:?}");
         }
     }

@@ -351,6 +351,12 @@ fn xlsx(sheets: &[(&str, &str, &str)]) -> Vec<u8> {
         "xl/_rels/workbook.xml.rels".to_owned(),
         format!(r#"<Relationships xmlns="{package}">{relations}</Relationships>"#),
     ));
+    parts.push((
+        "_rels/.rels".to_owned(),
+        format!(
+            r#"<Relationships xmlns="{package}"><Relationship Id="rId1" Type="{rel_ns}/officeDocument" Target="xl/workbook.xml"/></Relationships>"#
+        ),
+    ));
     zipped(&parts.iter().map(|(name, content)| (name.as_str(), content.as_str())).collect::<Vec<_>>())
 }
 
