@@ -1,1 +1,27 @@
 //! From bytes to rows: every cell and every line number, with all faults found in one go.
+//!
+//! ```text
+//! source ─→ encoding ─→ delimited ─┐
+//!    └───→ sheet ──────────────────┴─→ row (header, rules) ─→ table, faults
+//! ```
+//!
+//! Everything is bounded: the file is read in blocks, a record goes through a buffer of fixed size, and the table
+//! keeps all cells in one text. What is wrong with the file as a whole is an [`Error`](crate::error::Error); what
+//! is wrong with a row is a [`RowFault`], and the row stays in the table.
+
+mod delimited;
+mod encoding;
+mod fault;
+pub mod guard;
+mod header;
+mod row;
+mod sheet;
+mod source;
+mod table;
+#[cfg(test)]
+mod tests;
+
+pub use fault::{RowFault, report};
+pub use header::Field;
+pub use source::{Input, MAX_ROWS, ReadOptions, Source, read};
+pub use table::{RowRef, Table};

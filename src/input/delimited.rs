@@ -1,0 +1,253 @@
+//! Delimited text: RFC 4180 records out of blocks of text, in buffers of fixed size.
+
+use csv_core::{ReadRecordResult, Reader, ReaderBuilder};
+
+use super::header;
+use super::row::{MAX_CELL, MAX_COLUMNS, MAX_RECORD, Record, Rows};
+
+/// What a file may be delimited by.
+pub(super) const DELIMITERS: [u8; 4] = [b',', b';', b'\t', b'|'];
+
+/// Splits text into records, keeping count of lines.
+pub(super) struct Records {
+    reader: Reader,
+    /// The current record's cells, and where each ends. Both one longer than allowed, so that "full" means "too much".
+    cells: Box<[u8]>,
+    used: usize,
+    ends: Box<[usize]>,
+    found: usize,
+    /// The line of the next byte; inside a record, the line that the record started on.
+    line: u64,
+    in_record: bool,
+    /// Whether the byte before was a CR that ended a record: an LF now belongs to it.
+    after_cr: bool,
+    last_byte: Option<u8>,
+}
+
+impl Records {
+    pub(super) fn new(delimiter: u8) -> Self {
+        Self {
+            reader: ReaderBuilder::new().delimiter(delimiter).build(),
+            cells: vec![0; MAX_RECORD + 1].into(),
+            used: 0,
+            ends: vec![0; MAX_COLUMNS + 1].into(),
+            found: 0,
+            line: 1,
+            in_record: false,
+            after_cr: false,
+            last_byte: None,
+        }
+    }
+
+    /// Takes the next block of text, valid UTF-8.
+    ///
+    /// # Errors
+    /// In words, with the line: a NUL, a record over its cap, or what `rows` refuses.
+    pub(super) fn feed(&mut self, text: &[u8], rows: &mut Rows<'_>) -> Result<(), String> {
+        let nul = text.iter().position(|&b| b == 0);
+        self.split(&text[..nul.unwrap_or(text.len())], rows)?;
+        match nul {
+            Some(_) => Err(format!(
+                "line {}: a zero byte; this is no text, or text in an encoding to be named with --encoding",
+                self.here()
+            )),
+            None => Ok(()),
+        }
+    }
+
+    fn split(&mut self, mut text: &[u8], rows: &mut Rows<'_>) -> Result<(), String> {
+        self.last_byte = text.last().copied().or(self.last_byte);
+        loop {
+            if !self.in_record {
+                text = self.skip_line_ends(text);
+            }
+            if text.is_empty() {
+                return Ok(());
+            }
+            self.in_record = true;
+            let (result, read, wrote, found) =
+                self.reader.read_record(text, &mut self.cells[self.used..], &mut self.ends[self.found..]);
+            self.used += wrote;
+            self.found += found;
+            match result {
+                ReadRecordResult::Record => {
+                    self.after_cr = text[read - 1] == b'\r';
+                    self.emit(rows)?;
+                    self.line += 1;
+                }
+                ReadRecordResult::InputEmpty | ReadRecordResult::End => return Ok(()),
+                ReadRecordResult::OutputFull => return Err(self.too_long()),
+                ReadRecordResult::OutputEndsFull => return Err(self.too_many_columns()),
+            }
+            text = &text[read..];
+        }
+    }
+
+    /// Between records only: an empty line is none.
+    fn skip_line_ends<'t>(&mut self, mut text: &'t [u8]) -> &'t [u8] {
+        while let [first @ (b'\r' | b'\n'), rest @ ..] = text {
+            if *first == b'\r' || !self.after_cr {
+                self.line += 1;
+            }
+            self.after_cr = *first == b'\r';
+            text = rest;
+        }
+        if !text.is_empty() {
+            self.after_cr = false;
+        }
+        text
+    }
+
+    fn emit(&mut self, rows: &mut Rows<'_>) -> Result<(), String> {
+        let cells = &self.cells[..self.used];
+        // Only quotes can put a line end into a cell.
+        let inside = line_ends(cells);
+        let text = std::str::from_utf8(cells)
+            .map_err(|_| format!("line {}: quotes divide a character; write the line anew", self.line))?;
+        let record = Record { line: self.line, text, ends: &self.ends[..self.found], damaged: &[] };
+        rows.take(record).map_err(|problem| {
+            // Told here, because only here it is known that the record spans lines.
+            if inside == 0 { problem } else { format!("{problem} (the record spans {} lines)", inside + 1) }
+        })?;
+        self.line += inside;
+        (self.used, self.found, self.in_record) = (0, 0, false);
+        Ok(())
+    }
+
+    fn too_long(&self) -> String {
+        let (line, open) = (self.line, self.open_cell_line());
+        if line_ends(&self.cells[..self.used]) == 0 {
+            format!("line {line}: longer than 64 KiB; shorten it, or say the delimiter with --delimiter")
+        } else {
+            format!("line {line}: a record longer than 64 KiB; the quote opened on line {open} is not closed")
+        }
+    }
+
+    fn too_many_columns(&self) -> String {
+        format!("line {}: more than {MAX_COLUMNS} columns; remove the surplus ones, or check --delimiter", self.line)
+    }
+
+    /// The line on which the cell that is being read starts.
+    fn open_cell_line(&self) -> u64 {
+        let before = self.found.checked_sub(1).map_or(0, |last| self.ends[last]);
+        self.line + line_ends(&self.cells[..before.min(self.used)])
+    }
+
+    /// The line of the next byte, in or between records.
+    pub(super) fn here(&self) -> u64 {
+        self.line + line_ends(&self.cells[..self.used])
+    }
+
+    /// Whether the text ends without a line end; an empty text does not.
+    pub(super) fn is_cut(&self) -> bool {
+        self.last_byte.is_some_and(|byte| !matches!(byte, b'\n' | b'\r'))
+    }
+
+    /// Ends the last record.
+    ///
+    /// # Errors
+    /// A quote that is still open. csv-core itself would accept it without a word and swallow all that follows the
+    /// quote; so instead of telling it the end, give it one more line end: only inside quotes that is data.
+    pub(super) fn finish(&mut self, rows: &mut Rows<'_>) -> Result<(), String> {
+        if !self.in_record {
+            return Ok(());
+        }
+        let (result, _, wrote, found) =
+            self.reader.read_record(b"\n", &mut self.cells[self.used..], &mut self.ends[self.found..]);
+        match result {
+            ReadRecordResult::Record => {
+                self.used += wrote;
+                self.found += found;
+                self.emit(rows)
+            }
+            ReadRecordResult::OutputFull => Err(self.too_long()),
+            ReadRecordResult::OutputEndsFull => Err(self.too_many_columns()),
+            ReadRecordResult::InputEmpty | ReadRecordResult::End => Err(format!(
+                "line {}: the quote opened on this line is not closed before the end of the file; close it, or \
+                 double it if it belongs to the text",
+                self.open_cell_line()
+            )),
+        }
+    }
+}
+
+/// LF, CR and CRLF count as one each.
+fn line_ends(text: &[u8]) -> u64 {
+    // A first, branch-free look: nearly no record has one, and this runs for every record.
+    if !text.iter().fold(false, |any, &b| any | matches!(b, b'\r' | b'\n')) {
+        return 0;
+    }
+    let mut count = 0;
+    let mut after_cr = false;
+    for &byte in text {
+        count += u64::from(byte == b'\r' || (byte == b'\n' && !after_cr));
+        after_cr = byte == b'\r';
+    }
+    count
+}
+
+/// Which delimiter the header line speaks for: the one that makes most known headers of it, then the most columns.
+/// The comma where there is none; the flag says whether another one fits as well.
+pub(super) fn detect(text: &[u8]) -> (u8, bool) {
+    let start = text.iter().position(|b| !matches!(b, b'\r' | b'\n')).unwrap_or(text.len());
+    let head = &text[start..text.len().min(start + MAX_RECORD)];
+    let mut best = (b',', (0, 0));
+    let mut is_sure = true;
+    let (mut cells, mut ends) = (vec![0; MAX_RECORD + 1], vec![0; MAX_COLUMNS + 1]);
+    for delimiter in DELIMITERS {
+        let mut reader = ReaderBuilder::new().delimiter(delimiter).build();
+        let (mut result, _, _, mut found) = reader.read_record(head, &mut cells, &mut ends);
+        if result == ReadRecordResult::InputEmpty {
+            let (ended, _, _, more) = reader.read_record(&[], &mut cells, &mut ends[found..]);
+            (result, found) = (ended, found + more);
+        }
+        if result != ReadRecordResult::Record && found == 0 {
+            continue;
+        }
+        let mut from = 0;
+        let headers = ends[..found].iter().map(|&end| {
+            let cell = cells.get(from..end).and_then(|cell| std::str::from_utf8(cell).ok()).unwrap_or_default();
+            from = end;
+            if cell.len() > MAX_CELL { "" } else { cell }
+        });
+        let score = (header::known(headers), found);
+        if score > best.1 {
+            // One column is what every wrong delimiter makes.
+            is_sure = best.1.0 == 0 || best.1.1 < 2 || score.0 > best.1.0;
+            best = (delimiter, score);
+        } else if score.0 > 0 && score.0 == best.1.0 && score.1 > 1 {
+            is_sure = false;
+        }
+    }
+    (best.0, is_sure)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_delimiter_is_the_one_that_makes_known_headers() {
+        for (header, delimiter, is_sure) in [
+            ("desktop,user\n", b',', true),
+            ("\r\n\ndesktop;user\n", b';', true),
+            ("desktop\tuser name", b'\t', true),
+            ("desktop|user|note, long", b'|', true),
+            ("\"desktop,id\";user;type", b';', true),
+            ("\"de\nsktop\";user", b';', true),
+            ("user\nalice", b',', true),
+            ("user", b',', true),
+            ("", b',', true),
+            ("a,user;b", b',', true),
+            ("user,x;desktop", b',', false),
+        ] {
+            assert_eq!(detect(header.as_bytes()), (delimiter, is_sure), "{header:?}");
+        }
+    }
+
+    #[test]
+    fn line_ends_of_all_three_kinds_count_once() {
+        assert_eq!(line_ends(b"a\nb\rc\r\nd\n\re"), 5);
+        assert_eq!(line_ends(b""), 0);
+    }
+}

@@ -1,0 +1,387 @@
+//! Which column is which field.
+
+use super::source::ReadOptions;
+use crate::model::tame;
+
+/// A column of the input that means something to the run.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum Field {
+    DesktopId,
+    DesktopName,
+    UserName,
+    UserId,
+    UserGroup,
+    Type,
+    Domain,
+}
+
+impl Field {
+    /// Every field, in the order of the results' columns.
+    pub const ALL: [Self; 7] =
+        [Self::DesktopId, Self::DesktopName, Self::UserName, Self::UserId, Self::UserGroup, Self::Type, Self::Domain];
+
+    /// The header in the results, and the word in `--column FIELD=HEADER`.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::DesktopId => "desktop_id",
+            Self::DesktopName => "desktop_name",
+            Self::UserName => "user_name",
+            Self::UserId => "user_id",
+            Self::UserGroup => "user_group",
+            Self::Type => "type",
+            Self::Domain => "domain",
+        }
+    }
+
+    /// Reads what [`Field::as_str`] writes.
+    pub fn parse(word: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|field| field.as_str() == word)
+    }
+
+    /// The field's place in [`Field::ALL`].
+    pub const fn index(self) -> usize {
+        match self {
+            Self::DesktopId => 0,
+            Self::DesktopName => 1,
+            Self::UserName => 2,
+            Self::UserId => 3,
+            Self::UserGroup => 4,
+            Self::Type => 5,
+            Self::Domain => 6,
+        }
+    }
+
+    /// Headers that mean this field, normalised.
+    const fn aliases(self) -> &'static [&'static str] {
+        match self {
+            Self::DesktopId => &["desktopid", "desktop", "桌面id"],
+            Self::DesktopName => &["desktopname", "computername", "桌面名称"],
+            Self::UserName => &["username", "user", "用户名"],
+            Self::UserId => &["userid", "用户id"],
+            Self::UserGroup => &["usergroup", "用户组"],
+            Self::Type => &["type", "类型"],
+            Self::Domain => &["domain", "域"],
+        }
+    }
+
+    fn of_header(normal: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|field| field.aliases().contains(&normal))
+    }
+}
+
+/// Columns of the results that are not the row's own; an input's columns of these names are replaced.
+const RESULT_COLUMNS: [&str; 9] =
+    ["line", "outcome", "job_id", "error_code", "error_msg", "attempts", "request_id", "chunk", "finished_at"];
+
+/// Headers as they are compared: without case, blanks, `_`, `-` and zero-width characters.
+fn normalise(header: &str) -> String {
+    header
+        .chars()
+        .filter(|&c| !super::row::is_blank(c) && !matches!(c, '_' | '-'))
+        .flat_map(char::to_lowercase)
+        .collect()
+}
+
+/// How many of the headers are known ones; tells one delimiter from another.
+pub(super) fn known<'h>(headers: impl Iterator<Item = &'h str>) -> usize {
+    headers
+        .filter(|header| {
+            let normal = normalise(header);
+            Field::of_header(&normal).is_some() || RESULT_COLUMNS.iter().any(|own| normalise(own) == normal)
+        })
+        .count()
+}
+
+/// What the header line says about every other line.
+#[derive(Debug)]
+pub(super) struct Layout {
+    /// All headers as the file spells them, trimmed.
+    pub(super) headers: Vec<String>,
+    /// The file's column for each field.
+    pub(super) fields: [Option<usize>; Field::ALL.len()],
+    /// The file's columns that travel through.
+    pub(super) extras: Vec<usize>,
+    /// The file's `outcome` column.
+    pub(super) outcome: Option<usize>,
+    /// Whether the file is an earlier run's results: then the formula guard is to be taken off.
+    pub(super) is_results: bool,
+    /// What to tell about the header.
+    pub(super) notes: Vec<String>,
+}
+
+impl Layout {
+    /// # Errors
+    /// In words: `user_name` missing, a field twice, a `--column` that names no header.
+    pub(super) fn new(headers: Vec<String>, options: &ReadOptions) -> Result<Self, String> {
+        let normal: Vec<String> = headers.iter().map(|header| normalise(header)).collect();
+        let result_column = |name: &str| normal.iter().position(|header| *header == normalise(name));
+        let is_results = ["line", "outcome", "finished_at"].iter().all(|name| result_column(name).is_some());
+
+        let mut fields = [None; Field::ALL.len()];
+        for (field, wanted) in &options.columns {
+            let column = explicit(*field, wanted, &headers, &normal)?;
+            place(&mut fields, *field, column, &headers)?;
+        }
+        let explicit_fields = fields;
+        for (column, header) in normal.iter().enumerate() {
+            // A results file spells its own columns in one way; an alias in it is a column that travels through.
+            let field = if is_results {
+                Field::ALL.into_iter().find(|field| normalise(field.as_str()) == *header)
+            } else {
+                Field::of_header(header)
+            };
+            let Some(field) = field.filter(|field| explicit_fields[field.index()].is_none()) else { continue };
+            if !fields.contains(&Some(column)) {
+                place(&mut fields, field, column, &headers)?;
+            }
+        }
+
+        let mut layout = Self { headers, fields, extras: Vec::new(), outcome: None, is_results, notes: Vec::new() };
+        layout.require_user_name(&normal)?;
+        layout.look_for_misspelt(&normal)?;
+        layout.sort_out_the_rest(&normal, options.only.is_some())?;
+        Ok(layout)
+    }
+
+    pub(super) fn column_of(&self, field: Field) -> Option<usize> {
+        self.fields[field.index()]
+    }
+
+    /// The header of the field's column, for messages.
+    pub(super) fn header_of(&self, field: Field) -> Option<String> {
+        self.column_of(field).and_then(|column| self.headers.get(column)).cloned()
+    }
+
+    fn require_user_name(&self, normal: &[String]) -> Result<(), String> {
+        if self.column_of(Field::UserName).is_some() {
+            return Ok(());
+        }
+        let free = |column: &usize| !self.fields.contains(&Some(*column));
+        let near = (0..normal.len())
+            .filter(free)
+            .map(|column| {
+                let far = |alias: &&str| distance(&normal[column], alias);
+                (Field::UserName.aliases().iter().map(far).min().unwrap_or(usize::MAX), column)
+            })
+            .min()
+            .filter(|&(far, column)| far <= 2 && far < normal[column].chars().count());
+        let what_to_do = if let Some((_, column)) = near {
+            let header = tame(&self.headers[column], 60);
+            format!("did you mean \"{header}\"? Then rename it, or say --column \"user_name={header}\"")
+        } else {
+            let found: Vec<String> = self.headers.iter().take(12).map(|h| format!("\"{}\"", tame(h, 60))).collect();
+            format!("found: {}. Name the column with --column user_name=HEADER", found.join(", "))
+        };
+        Err(format!("no column `user_name` in the header line; {what_to_do}"))
+    }
+
+    /// A misspelt header of an optional column would be passed over without a word. Where it is the desktop's, each
+    /// row would mean *every* desktop of its user, so that is refused.
+    fn look_for_misspelt(&mut self, normal: &[String]) -> Result<(), String> {
+        let no_desktop = self.column_of(Field::DesktopId).is_none() && self.column_of(Field::DesktopName).is_none();
+        for (column, header) in normal.iter().enumerate() {
+            let taken =
+                self.fields.contains(&Some(column)) || RESULT_COLUMNS.iter().any(|own| normalise(own) == *header);
+            if taken || Field::of_header(header).is_some() {
+                continue;
+            }
+            for field in Field::ALL.into_iter().filter(|field| self.fields[field.index()].is_none()) {
+                let is_near = |alias: &&str| {
+                    let length = alias.chars().count();
+                    distance(header, alias) <= if length >= 8 { 2 } else { usize::from(length >= 4) }
+                };
+                if !field.aliases().iter().any(is_near) {
+                    continue;
+                }
+                let (name, header) = (field.as_str(), tame(&self.headers[column], 60));
+                if no_desktop && matches!(field, Field::DesktopId | Field::DesktopName) {
+                    return Err(format!(
+                        "the header \"{header}\" is not known; did you mean `{name}`? Without a desktop column each \
+                         row means every desktop of its user. Rename it, or say --column \"{name}={header}\""
+                    ));
+                }
+                self.notes.push(format!(
+                    "the column \"{header}\" is not read as `{name}`; if it is meant, say --column \"{name}={header}\""
+                ));
+                break;
+            }
+        }
+        if no_desktop {
+            self.notes.push("no desktop column: each row means every desktop that its user holds".to_owned());
+        }
+        Ok(())
+    }
+
+    fn sort_out_the_rest(&mut self, normal: &[String], outcome_counts: bool) -> Result<(), String> {
+        for (column, header) in normal.iter().enumerate() {
+            if self.fields.contains(&Some(column)) {
+                continue;
+            }
+            let is_own = |own: &&str| normalise(own) == *header;
+            let result = RESULT_COLUMNS.iter().find(|own| is_own(own));
+            if result == Some(&"outcome") {
+                if let Some(first) = self.outcome.filter(|_| outcome_counts) {
+                    return Err(self.twice("outcome", first, column));
+                }
+                self.outcome = Some(column);
+            }
+            // A column that another one was chosen for would stand twice in the results.
+            let replaced = result.is_some() || Field::ALL.into_iter().any(|field| is_own(&field.as_str()));
+            if !replaced {
+                self.extras.push(column);
+            } else if !self.is_results {
+                let header = tame(&self.headers[column], 60);
+                self.notes.push(format!("the column \"{header}\" is replaced in the results by their own"));
+            }
+        }
+        Ok(())
+    }
+
+    fn twice(&self, name: &str, first: usize, second: usize) -> String {
+        twice(name, &self.headers, first, second)
+    }
+}
+
+fn explicit(field: Field, wanted: &str, headers: &[String], normal: &[String]) -> Result<usize, String> {
+    let name = field.as_str();
+    let mut exact = (0..headers.len()).filter(|&column| headers[column] == wanted.trim());
+    let wanted_normal = normalise(wanted);
+    let mut alike = (0..headers.len()).filter(|&column| normal[column] == wanted_normal);
+    let (first, second) = match (exact.next(), exact.next()) {
+        (None, _) => (alike.next(), alike.next()),
+        found => found,
+    };
+    match (first, second) {
+        (Some(column), None) => Ok(column),
+        (Some(first), Some(second)) => Err(twice(name, headers, first, second)),
+        (None, _) => Err(format!("--column {name}={}: the header line has no such column", tame(wanted, 60))),
+    }
+}
+
+fn place(
+    fields: &mut [Option<usize>; Field::ALL.len()],
+    field: Field,
+    column: usize,
+    headers: &[String],
+) -> Result<(), String> {
+    match fields[field.index()].replace(column) {
+        Some(first) if first != column => Err(twice(field.as_str(), headers, first, column)),
+        _ => Ok(()),
+    }
+}
+
+fn twice(name: &str, headers: &[String], first: usize, second: usize) -> String {
+    let header = |column: usize| {
+        format!("column {} \"{}\"", column + 1, headers.get(column).map_or(String::new(), |h| tame(h, 60)))
+    };
+    format!(
+        "`{name}` is there twice: {} and {}; rename or remove one, or choose with --column {name}=HEADER",
+        header(first),
+        header(second)
+    )
+}
+
+/// Levenshtein distance in characters, of texts that are cut at 64.
+fn distance(one: &str, other: &str) -> usize {
+    let other: Vec<char> = other.chars().take(64).collect();
+    let mut row: Vec<usize> = (0..=other.len()).collect();
+    for (i, c) in one.chars().take(64).enumerate() {
+        let mut diagonal = row[0];
+        row[0] = i + 1;
+        for (j, d) in other.iter().enumerate() {
+            let replaced = diagonal + usize::from(c != *d);
+            diagonal = row[j + 1];
+            row[j + 1] = replaced.min(diagonal + 1).min(row[j] + 1);
+        }
+    }
+    row[other.len()]
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn layout(headers: &str, options: &ReadOptions) -> Result<Layout, String> {
+        Layout::new(headers.split(',').map(str::to_owned).collect(), options)
+    }
+
+    fn plain(headers: &str) -> Result<Layout, String> {
+        layout(headers, &ReadOptions::default())
+    }
+
+    #[test]
+    fn every_alias_is_found_without_case_blanks_and_dashes() {
+        for (headers, field, column) in [
+            ("Desktop ID,USER-NAME", Field::DesktopId, 0),
+            ("desktop,User", Field::UserName, 1),
+            ("computer_name,username", Field::DesktopName, 0),
+            ("桌面ID,用户名", Field::DesktopId, 0),
+            ("桌面 名称,用户名", Field::DesktopName, 0),
+            ("用户名,用户ID", Field::UserId, 1),
+            ("user,用户组", Field::UserGroup, 1),
+            ("user,类型,域", Field::Domain, 2),
+            ("user,类型,域", Field::Type, 1),
+            ("user,Do main", Field::Domain, 1),
+        ] {
+            assert_eq!(plain(headers).unwrap().column_of(field), Some(column), "{headers}");
+        }
+    }
+
+    #[test]
+    fn a_field_twice_is_refused_and_both_columns_are_named() {
+        let problem = plain("desktop,user,Desktop_ID").unwrap_err();
+        assert!(problem.contains("column 1 \"desktop\"") && problem.contains("column 3 \"Desktop_ID\""), "{problem}");
+    }
+
+    #[test]
+    fn a_missing_user_name_names_the_nearest_header() {
+        let problem = plain("desktop_id,usr_name").unwrap_err();
+        assert!(problem.contains("did you mean \"usr_name\"?"), "{problem}");
+        let problem = plain("a,b").unwrap_err();
+        assert!(problem.contains("found: \"a\", \"b\""), "{problem}");
+    }
+
+    #[test]
+    fn a_misspelt_desktop_column_never_becomes_every_desktop_of_the_user() {
+        let problem = plain("desktp_id,user").unwrap_err();
+        assert!(problem.contains("did you mean `desktop_id`?"), "{problem}");
+        assert!(plain("desktops,user").is_err());
+        assert!(plain("desktops,desktop_id,user").is_ok());
+        let only_users = plain("user,office").unwrap();
+        assert!(only_users.notes.iter().any(|note| note.contains("no desktop column")));
+        let domains = plain("user,desktop,domains").unwrap();
+        assert!(domains.notes[0].contains("not read as `domain`"), "{:?}", domains.notes);
+    }
+
+    #[test]
+    fn columns_named_by_the_user_win_over_aliases() {
+        let mut options = ReadOptions { columns: vec![(Field::UserName, "Konto".to_owned())], ..Default::default() };
+        let found = layout("desktop,konto,user", &options).unwrap();
+        assert_eq!((found.column_of(Field::UserName), found.extras), (Some(1), vec![2]));
+        options.columns[0].1 = "account".to_owned();
+        assert!(layout("desktop,konto,user", &options).unwrap_err().contains("no such column"));
+    }
+
+    #[test]
+    fn columns_of_the_results_are_replaced_and_others_travel_through() {
+        let found = plain("line,user_name,outcome,office,finished_at,desktop_id").unwrap();
+        assert!(found.is_results && found.notes.is_empty());
+        assert_eq!((found.extras, found.outcome), (vec![3], Some(2)));
+        let found = plain("Chunk,user,desktop").unwrap();
+        assert!(found.extras.is_empty() && found.notes[0].contains("replaced"));
+    }
+
+    #[test]
+    fn results_whose_input_had_a_second_user_column_read_back() {
+        let found = plain("line,user_name,outcome,finished_at,desktop_id,user").unwrap();
+        assert_eq!((found.column_of(Field::UserName), found.extras), (Some(1), vec![5]));
+    }
+
+    #[test]
+    fn distances_are_counted_in_characters() {
+        for (one, other, far) in [("", "abc", 3), ("user", "user", 0), ("usre", "user", 2), ("用户", "用户名", 1)]
+        {
+            assert_eq!(distance(one, other), far);
+        }
+    }
+}

@@ -1,0 +1,390 @@
+//! From records to rows: the header first, then every rule that a row can break without a look at the API.
+
+use super::fault::RowFault;
+use super::guard::unguard;
+use super::header::{Field, Layout};
+use super::source::ReadOptions;
+use super::table::Table;
+use crate::model::{Kind, Outcome, is_invisible, tame};
+
+/// Bytes that one record may hold, its quotes and delimiters not counted.
+pub(super) const MAX_RECORD: usize = 64 * 1024;
+/// Bytes that one cell may hold.
+pub(super) const MAX_CELL: usize = 4 * 1024;
+/// Cells that one record may have.
+pub(super) const MAX_COLUMNS: usize = 256;
+/// Faults of one input: they are kept, and with more the file as a whole is the wrong one.
+const MAX_FAULTS: usize = 1_000_000;
+
+/// Characters of a user or group name; of any other name or id. Source: `api/workspace-api.md`, 2.1.
+const MAX_USER_NAME: usize = 64;
+const MAX_OTHER: usize = 255;
+
+/// What is trimmed off a cell: blanks and line ends, no-break and zero-width characters.
+pub(super) fn is_blank(c: char) -> bool {
+    c.is_whitespace() || matches!(c, '\u{200B}'..='\u{200D}' | '\u{2060}' | '\u{FEFF}')
+}
+
+fn trim(cell: &str) -> &str {
+    match cell.as_bytes() {
+        // Most cells: told by two bytes.
+        [only] if only.is_ascii_graphic() => cell,
+        [first, .., last] if first.is_ascii_graphic() && last.is_ascii_graphic() => cell,
+        _ => cell.trim_matches(is_blank),
+    }
+}
+
+/// One record as it was read: its cells in one text.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Record<'r> {
+    /// The line, or sheet row, that it starts on.
+    pub(super) line: u64,
+    pub(super) text: &'r str,
+    /// Where each cell ends in `text`.
+    pub(super) ends: &'r [usize],
+    /// Columns whose cell cannot be what somebody typed: a date, or a number that lost digits.
+    pub(super) damaged: &'r [usize],
+}
+
+impl<'r> Record<'r> {
+    /// Empty where the record has no such cell.
+    pub(super) fn cell(&self, column: usize) -> &'r str {
+        let Some(&end) = self.ends.get(column) else { return "" };
+        let start = column.checked_sub(1).map_or(0, |before| self.ends[before]);
+        self.text.get(start..end).unwrap_or_default()
+    }
+
+    fn cells(&self) -> impl Iterator<Item = &'r str> {
+        let record = *self;
+        (0..self.ends.len()).map(move |column| record.cell(column))
+    }
+}
+
+/// Takes the records of an input one after the other, the header first.
+#[derive(Debug)]
+pub(super) struct Rows<'o> {
+    options: &'o ReadOptions,
+    /// Whether empty cells at a row's end may simply be missing.
+    is_sheet: bool,
+    layout: Option<Layout>,
+    /// The file's columns in the table's order.
+    kept: Vec<usize>,
+    table: Table,
+    faults: Vec<RowFault>,
+    /// Records after the header that are not blank.
+    records: usize,
+    trimmed: u64,
+    blank: u64,
+    /// Names with characters that the service's own rules do not list: how many, and the first one's line.
+    unusual: (u64, u64),
+}
+
+/// What became of an input's records.
+#[derive(Debug)]
+pub(super) struct Collected {
+    pub(super) table: Table,
+    pub(super) faults: Vec<RowFault>,
+    pub(super) notes: Vec<String>,
+}
+
+impl<'o> Rows<'o> {
+    pub(super) fn new(options: &'o ReadOptions, is_sheet: bool) -> Self {
+        Self {
+            options,
+            is_sheet,
+            layout: None,
+            kept: Vec::new(),
+            table: Table::default(),
+            faults: Vec::new(),
+            records: 0,
+            trimmed: 0,
+            blank: 0,
+            unusual: (0, 0),
+        }
+    }
+
+    /// # Errors
+    /// In words, with the place: what makes the input as a whole unreadable.
+    pub(super) fn take(&mut self, record: Record<'_>) -> Result<(), String> {
+        let place = if self.is_sheet { "row" } else { "line" };
+        if record.ends.len() > MAX_COLUMNS {
+            return Err(format!("{place} {}: more than {MAX_COLUMNS} columns; remove the surplus ones", record.line));
+        }
+        if record.text.len() > MAX_RECORD {
+            return Err(format!("{place} {}: longer than 64 KiB; shorten it", record.line));
+        }
+        if record.text.len() > MAX_CELL
+            && let Some(column) = (0..record.ends.len()).find(|&column| record.cell(column).len() > MAX_CELL)
+        {
+            let header = self.layout.as_ref().and_then(|layout| layout.headers.get(column));
+            let name = header.map_or(String::new(), |header| format!(" \"{}\"", tame(header, 60)));
+            return Err(format!(
+                "{place} {}, column {}{name}: a cell is longer than 4 KiB; a quote before it may be unbalanced",
+                record.line,
+                column + 1
+            ));
+        }
+        if record.cells().all(|cell| trim(cell).is_empty()) {
+            self.blank += 1;
+            return Ok(());
+        }
+        match self.layout.take() {
+            None => self.header(record),
+            Some(layout) => {
+                let taken = self.row(&layout, record);
+                self.layout = Some(layout);
+                taken
+            }
+        }
+    }
+
+    fn header(&mut self, record: Record<'_>) -> Result<(), String> {
+        let headers = record.cells().map(|cell| trim(cell).to_owned()).collect();
+        let layout =
+            Layout::new(headers, self.options).map_err(|problem| format!("line {}: {problem}", record.line))?;
+        if self.options.only.is_some() && layout.outcome.is_none() {
+            return Err("--only chooses rows by their `outcome` column, and there is none; give it the results file \
+                        of an earlier run"
+                .to_owned());
+        }
+        let mut places = [None; Field::ALL.len()];
+        for (place, column) in layout.fields.iter().enumerate().filter_map(|(place, column)| Some((place, (*column)?)))
+        {
+            places[place] = Some(self.kept.len());
+            self.kept.push(column);
+        }
+        self.kept.extend(&layout.extras);
+        self.table = Table::new(places, layout.extras.iter().map(|&column| layout.headers[column].clone()).collect());
+        self.layout = Some(layout);
+        Ok(())
+    }
+
+    fn row(&mut self, layout: &Layout, record: Record<'_>) -> Result<(), String> {
+        self.records += 1;
+        if self.records > self.options.max_rows {
+            return Err(format!("more than {} rows; split the file", self.options.max_rows));
+        }
+        if let (Some(only), Some(column)) = (&self.options.only, layout.outcome) {
+            let word = trim(record.cell(column));
+            if !only.iter().any(|outcome: &Outcome| word.eq_ignore_ascii_case(outcome.as_str())) {
+                return Ok(());
+            }
+        }
+        let mut cells = [""; Field::ALL.len()];
+        for (cell, column) in cells.iter_mut().zip(&layout.fields) {
+            let Some(column) = *column else { continue };
+            let given = record.cell(column);
+            let trimmed = trim(given);
+            self.trimmed += u64::from(trimmed.len() != given.len());
+            *cell = if layout.is_results { unguard(trimmed) } else { trimmed };
+        }
+        let fields = cells.iter().zip(&layout.fields).filter_map(|(cell, column)| column.and(Some(*cell)));
+        let extras = self.kept[layout.fields.iter().flatten().count()..].iter().map(|&column| {
+            let cell = record.cell(column);
+            if layout.is_results { unguard(cell) } else { cell }
+        });
+        let too_much = |_| format!("line {}: the cells of the file take more than 2 GiB; split the file", record.line);
+        self.table.push(record.line, fields.chain(extras)).map_err(too_much)?;
+        self.check(layout, record, &cells);
+        if self.faults.len() > MAX_FAULTS {
+            return Err(format!(
+                "line {}: this is fault number {MAX_FAULTS} of the file; is it the right one? The first: {}",
+                record.line,
+                super::fault::report(&self.faults[..1], 1)
+            ));
+        }
+        Ok(())
+    }
+
+    fn check(&mut self, layout: &Layout, record: Record<'_>, cells: &[&str; Field::ALL.len()]) {
+        let row = self.table.len() - 1;
+        let faults = &mut self.faults;
+        let mut fault = |field: Option<Field>, code, message: String| {
+            let column = field.and_then(|field| layout.header_of(field));
+            faults.push(RowFault { row, line: record.line, column, code, message });
+        };
+        let cell = |field: Field| cells[field.index()];
+
+        if (layout.headers.len()..record.ends.len()).any(|column| !trim(record.cell(column)).is_empty()) {
+            let message = format!(
+                "{} cells, but the header line has {} columns; put a cell that holds the delimiter in quotes, or give \
+                 each column a header",
+                record.ends.len(),
+                layout.headers.len()
+            );
+            fault(None, "INVALID_RAGGED", message);
+        }
+        let has_desktop = !cell(Field::DesktopId).is_empty() || !cell(Field::DesktopName).is_empty();
+        let is_cut = |field| layout.column_of(field).is_some_and(|column| column >= record.ends.len());
+        if !self.is_sheet && !has_desktop {
+            // Cut short before its desktop, the row would mean every desktop of the user.
+            if let Some(field) = [Field::DesktopId, Field::DesktopName].into_iter().find(|&field| is_cut(field)) {
+                let message = "the row ends before this column; write the missing cells, empty ones as well";
+                fault(Some(field), "INVALID_RAGGED", message.to_owned());
+            }
+        }
+
+        match Kind::parse(cell(Field::Type)) {
+            None => {
+                let message = format!(
+                    "the type \"{}\" is none of USER, GROUP and ALL; write one of them, or leave it empty for USER",
+                    tame(cell(Field::Type), 40)
+                );
+                fault(Some(Field::Type), "INVALID_TYPE", message);
+            }
+            Some(Kind::All) => {
+                if !cell(Field::UserName).is_empty() {
+                    let message = "a row of type ALL detaches everybody and names no user; empty this cell, or write \
+                                   USER or GROUP as the type";
+                    fault(Some(Field::UserName), "INVALID_ALL_WITH_USER", message.to_owned());
+                }
+                if !has_desktop {
+                    let message = "a row of type ALL needs a desktop; write its id or its name";
+                    fault(Some(Field::DesktopId), "INVALID_DESKTOP_MISSING", message.to_owned());
+                }
+            }
+            Some(Kind::User | Kind::Group) if cell(Field::UserName).is_empty() => {
+                let message = "the user is missing, and an empty user is never read as everybody; write the name, or \
+                               the type ALL for everybody on this desktop";
+                fault(Some(Field::UserName), "INVALID_USER_MISSING", message.to_owned());
+            }
+            Some(kind @ (Kind::User | Kind::Group)) => {
+                if cell(Field::UserName).chars().any(|c| !is_usual(c, kind)) {
+                    if self.unusual.0 == 0 {
+                        self.unusual.1 = record.line;
+                    }
+                    self.unusual.0 += 1;
+                }
+            }
+        }
+
+        for field in Field::ALL.into_iter().filter(|&field| field != Field::Type) {
+            let text = cell(field);
+            let max = if field == Field::UserName { MAX_USER_NAME } else { MAX_OTHER };
+            if text.len() > max && text.chars().count() > max {
+                let message = format!("longer than {max} characters; correct it (an unbalanced quote looks like this)");
+                fault(Some(field), "INVALID_TOO_LONG", message);
+            }
+            if !text.bytes().all(|b| b.is_ascii_graphic())
+                && let Some(c) = text.chars().find(|&c| c.is_control() || is_invisible(c))
+            {
+                let message = match c {
+                    '\n' | '\r' => {
+                        "a line break inside the cell; remove it (an unbalanced quote looks like this)".to_owned()
+                    }
+                    _ => format!("an invisible character, {}, inside the cell; type it anew", c.escape_unicode()),
+                };
+                fault(Some(field), "INVALID_CONTROL_CHARACTER", message);
+            }
+            let is_marked = layout.column_of(field).is_some_and(|column| record.damaged.contains(&column));
+            if (is_marked && !text.is_empty()) || is_damaged(text) {
+                let message = format!(
+                    "\"{}\" is what a spreadsheet made of the real value; format the column as text and enter it anew",
+                    tame(text, 40)
+                );
+                fault(Some(field), "INVALID_DAMAGED_CELL", message);
+            }
+        }
+    }
+
+    /// # Errors
+    /// In words: no header, or no row.
+    pub(super) fn finish(mut self) -> Result<Collected, String> {
+        let Some(layout) = self.layout else {
+            return Err("the file is empty; it needs a header line and at least one row".to_owned());
+        };
+        if self.records == 0 && self.options.only.is_none() {
+            return Err("the file has a header line, but no row".to_owned());
+        }
+        let mut notes = layout.notes;
+        if let (count @ 1.., line) = self.unusual {
+            notes.push(format!(
+                "{count} user or group name(s) hold characters that the service's rules do not list; the first is on \
+                 line {line}"
+            ));
+        }
+        self.table.count(self.trimmed, self.blank);
+        self.table.shrink();
+        Ok(Collected { table: self.table, faults: self.faults, notes })
+    }
+
+    /// Whether the header line was seen.
+    pub(super) fn has_header(&self) -> bool {
+        self.layout.is_some()
+    }
+}
+
+/// Letters, digits, `-`, `_`, and `.` in user names: the soft rules of `api/workspace-api.md`, 2.1.
+fn is_usual(c: char, kind: Kind) -> bool {
+    c.is_alphanumeric() || matches!(c, '-' | '_') || (c == '.' && kind == Kind::User)
+}
+
+/// What spreadsheets leave behind: `1.9E+18`, `#N/A`, `#####`, or a replacement character.
+fn is_damaged(cell: &str) -> bool {
+    match cell.as_bytes() {
+        [] => false,
+        [b'#', ..] => {
+            let errors = [
+                "#N/A",
+                "#REF!",
+                "#NAME?",
+                "#VALUE!",
+                "#DIV/0!",
+                "#NULL!",
+                "#NUM!",
+                "#DATA!",
+                "#SPILL!",
+                "#CALC!",
+                "#GETTING_DATA",
+                "#ERROR!",
+                "#FIELD!",
+                "#BUSY!",
+            ];
+            errors.contains(&cell) || (cell.len() >= 3 && cell.bytes().all(|b| b == b'#'))
+        }
+        [b'E', b'r', b'r', b':', digits @ ..] => !digits.is_empty() && digits.iter().all(u8::is_ascii_digit),
+        [b'0'..=b'9' | b'-' | b'+', ..] => is_scientific(cell) || cell.contains('\u{FFFD}'),
+        _ => cell.contains('\u{FFFD}'),
+    }
+}
+
+/// `-?digits[.digits]E±digits`. Without a sign in the exponent it may be a name (`1e5`); before `-`, which names may
+/// hold, only the capital letter that spreadsheets write counts.
+fn is_scientific(cell: &str) -> bool {
+    let Some(at) = cell.find(['E', 'e']) else { return false };
+    let (number, exponent) = cell.split_at(at);
+    let digits = |text: &str| !text.is_empty() && text.bytes().all(|b| b.is_ascii_digit());
+    let exponent = exponent.strip_prefix("E+").or(exponent.strip_prefix("e+")).or(exponent.strip_prefix("E-"));
+    let number = number.strip_prefix(['-', '+']).unwrap_or(number);
+    exponent.is_some_and(digits)
+        && match number.split_once(['.', ',']) {
+            Some((whole, fraction)) => digits(whole) && digits(fraction),
+            None => digits(number),
+        }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn spreadsheet_damage_is_told_from_names() {
+        for cell in
+            ["1.9E+18", "1,9E+18", "1E+05", "-2.5e+10", "1.2E-05", "#N/A", "#REF!", "########", "Err:502", "a\u{FFFD}"]
+        {
+            assert!(is_damaged(cell), "{cell}");
+        }
+        for cell in ["", "1e5", "2e-10", "1E5", "E+5", "#team", "##", "0198c0de-1e+a", "Err:", "Error", "1.E+5"] {
+            assert!(!is_damaged(cell), "{cell}");
+        }
+    }
+
+    #[test]
+    fn outer_blanks_of_every_kind_are_trimmed_and_inner_ones_stay() {
+        for cell in [" a b\t", "\u{a0}a b\u{3000}", "\u{feff}a b\u{200b}", "a b", "\u{200d}\u{2060}a b\r\n"] {
+            assert_eq!(trim(cell), "a b");
+        }
+        assert_eq!(trim("\u{200b} "), "");
+        assert_eq!(trim("x"), "x");
+    }
+}

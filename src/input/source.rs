@@ -1,0 +1,255 @@
+//! Where the input comes from: a file, standard input, bytes; and which of the readers takes it.
+
+use std::fs::File;
+use std::io::{self, Cursor, Read, Seek};
+use std::path::PathBuf;
+
+use encoding_rs::UTF_8;
+use tempfile::SpooledTempFile;
+
+use super::encoding::{self, Block, Reading, TextBlocks};
+use super::row::{Collected, Rows};
+use super::{RowFault, Table, delimited, header::Field, sheet};
+use crate::error::Error;
+use crate::model::{Outcome, tame};
+
+/// Rows that an input may have.
+pub const MAX_ROWS: usize = 10_000_000;
+/// Bytes of delimited text that are read: twice what [`MAX_ROWS`] usual rows need, and few enough that lines and
+/// places fit 32 bits.
+const MAX_INPUT: u64 = 2 << 30;
+/// Bytes of a stream that are kept in memory; more goes to a nameless temporary file.
+const MAX_IN_MEMORY: usize = 16 << 20;
+
+/// How to read the input; the default detects everything.
+#[derive(Debug, Clone)]
+pub struct ReadOptions {
+    /// A label such as `gb18030`.
+    pub encoding: Option<String>,
+    /// An ASCII character, not a quote or a line end.
+    pub delimiter: Option<u8>,
+    /// The sheet's name in a workbook; the default is the first visible one that has rows.
+    pub sheet: Option<String>,
+    /// Fields with the header of their column.
+    pub columns: Vec<(Field, String)>,
+    /// Just the rows whose `outcome` column holds one of these.
+    pub only: Option<Vec<Outcome>>,
+    /// Rows at most; one more is an error.
+    pub max_rows: usize,
+}
+
+impl Default for ReadOptions {
+    fn default() -> Self {
+        Self { encoding: None, delimiter: None, sheet: None, columns: Vec::new(), only: None, max_rows: MAX_ROWS }
+    }
+}
+
+/// Where the input comes from.
+pub enum Source {
+    Path(PathBuf),
+    /// Bytes that are in memory anyway.
+    Bytes {
+        name: String,
+        bytes: Vec<u8>,
+    },
+    /// A pipe, such as standard input. It may have to be read twice, so much of it goes through a temporary file.
+    Stream {
+        name: String,
+        reader: Box<dyn Read>,
+    },
+}
+
+/// An input that was read to its end.
+#[derive(Debug)]
+pub struct Input {
+    /// As shown in messages: control and bidirectional characters escaped.
+    pub name: String,
+    /// SHA-256 of the raw bytes, hex.
+    pub sha256: String,
+    pub table: Table,
+    /// Every fault of every row in the table, in the order of the rows.
+    pub faults: Vec<RowFault>,
+    /// What the plan should tell about the file: guesses, oddities, signs of a cut-off copy. No user names.
+    pub notes: Vec<String>,
+    /// Whether results of it start with a byte order mark: it had one, or was not UTF-8 text at all.
+    pub had_bom_or_not_utf8: bool,
+}
+
+/// Why reading stopped.
+#[derive(Debug)]
+pub(super) enum Trouble {
+    /// What is wrong and where, in words.
+    Problem(String),
+    /// The bytes from this line on mean nothing in the encoding.
+    Undecodable(u64),
+    Io(io::Error),
+}
+
+impl From<String> for Trouble {
+    fn from(problem: String) -> Self {
+        Self::Problem(problem)
+    }
+}
+
+impl From<io::Error> for Trouble {
+    fn from(error: io::Error) -> Self {
+        Self::Io(error)
+    }
+}
+
+/// Something to read from, more than once.
+pub(super) trait Bytes: Read + Seek {}
+
+impl<T: Read + Seek> Bytes for T {}
+
+/// Reads the whole input: all its rows, and every fault of every row.
+///
+/// # Errors
+/// [`Error::File`] where it cannot be read; [`Error::Input`] where it is not a table that a run could be made of.
+/// Faults of rows are no error here.
+pub fn read(source: Source, options: &ReadOptions) -> Result<Input, Error> {
+    let path = match &source {
+        Source::Path(path) => path.clone(),
+        Source::Bytes { name, .. } | Source::Stream { name, .. } => PathBuf::from(name),
+    };
+    let name = tame(&path.display().to_string(), 1_000);
+    let read = open(source).and_then(|mut bytes| read_bytes(&mut *bytes, &path, &name, options));
+    read.map_err(|trouble| match trouble {
+        Trouble::Problem(problem) => Error::Input { path: name, problem },
+        Trouble::Undecodable(line) => Error::Input { path: name, problem: format!("line {line}: undecodable bytes") },
+        Trouble::Io(source) => Error::File { verb: "read", path, source },
+    })
+}
+
+fn open(source: Source) -> Result<Box<dyn Bytes>, Trouble> {
+    match source {
+        Source::Bytes { bytes, .. } => Ok(Box::new(Cursor::new(bytes))),
+        Source::Stream { reader, .. } => spool(reader),
+        Source::Path(path) => {
+            let file = File::open(path)?;
+            let metadata = file.metadata()?;
+            if metadata.is_dir() {
+                return Err(io::Error::from(io::ErrorKind::IsADirectory).into());
+            }
+            if !metadata.is_file() {
+                return spool(Box::new(file)); // a named pipe cannot be read twice
+            }
+            if metadata.len() > MAX_INPUT { Err(too_large().into()) } else { Ok(Box::new(file)) }
+        }
+    }
+}
+
+fn spool(reader: Box<dyn Read>) -> Result<Box<dyn Bytes>, Trouble> {
+    let mut spooled = SpooledTempFile::new(MAX_IN_MEMORY);
+    let copied = io::copy(&mut reader.take(MAX_INPUT + 1), &mut spooled)?;
+    if copied > MAX_INPUT { Err(too_large().into()) } else { Ok(Box::new(spooled)) }
+}
+
+fn too_large() -> String {
+    "larger than 2 GiB; split the file".to_owned()
+}
+
+fn read_bytes(
+    bytes: &mut dyn Bytes,
+    path: &std::path::Path,
+    name: &str,
+    options: &ReadOptions,
+) -> Result<Input, Trouble> {
+    let mut head = Vec::new();
+    bytes.rewind()?;
+    (&mut *bytes).take(8 * 1024).read_to_end(&mut head)?;
+    if head.is_empty() {
+        return Err("the file is empty; it needs a header line and at least one row".to_owned().into());
+    }
+    if let Some(kind) = sheet::Kind::of(&head, path.extension())? {
+        let (sha256, Collected { table, faults, notes }) = sheet::read(bytes, kind, options)?;
+        return Ok(Input { name: name.to_owned(), sha256, table, faults, notes, had_bom_or_not_utf8: true });
+    }
+    if let Some(delimiter) = options.delimiter
+        && (!delimiter.is_ascii() || matches!(delimiter, 0 | b'"' | b'\r' | b'\n'))
+    {
+        let problem = "setting `delimiter`: must be one ASCII character, and no quote or line end; use , ; tab or |";
+        return Err(problem.to_owned().into());
+    }
+    let mut reading = encoding::detect(&head, options.encoding.as_deref())?;
+    let (sha256, Collected { table, faults, notes }) = loop {
+        bytes.rewind()?;
+        match read_text(bytes, reading, options) {
+            Err(Trouble::Undecodable(line)) if reading.certain => return Err(undecodable(line, reading).into()),
+            Err(Trouble::Undecodable(line)) => {
+                bytes.rewind()?;
+                reading = encoding::guess(&mut *bytes)?.map_err(|looks_like| {
+                    format!(
+                        "line {line}: bytes that are not UTF-8 and not surely GB18030 (they look like {looks_like}); \
+                         save the file as UTF-8, or name its encoding with --encoding"
+                    )
+                })?;
+            }
+            other => break other?,
+        }
+    };
+    let had_bom_or_not_utf8 = reading.bom > 0 || reading.encoding != UTF_8;
+    Ok(Input { name: name.to_owned(), sha256, table, faults, notes, had_bom_or_not_utf8 })
+}
+
+fn undecodable(line: u64, reading: Reading) -> String {
+    format!(
+        "line {line}: bytes that mean nothing in {}; correct the line, or name the file's encoding with --encoding",
+        reading.encoding.name()
+    )
+}
+
+/// One pass over delimited text.
+fn read_text(bytes: &mut dyn Bytes, reading: Reading, options: &ReadOptions) -> Result<(String, Collected), Trouble> {
+    // The limit holds while reading, too: the file may grow.
+    let mut blocks = TextBlocks::new(bytes.take(MAX_INPUT + 1), reading)?;
+    let mut rows = Rows::new(options, false);
+    let mut notes: Vec<String> = reading.note.map(str::to_owned).into_iter().collect();
+    let mut delimiter = options.delimiter;
+    let mut records: Option<delimited::Records> = None;
+    loop {
+        match blocks.next()? {
+            Block::Text(text) => {
+                let records = records.get_or_insert_with(|| {
+                    let (found, is_sure) = delimited::detect(text);
+                    let found = *delimiter.get_or_insert_with(|| {
+                        if !is_sure {
+                            notes.push(format!(
+                                "the delimiter {} was guessed, and another one would fit as well: check the columns \
+                                 in the plan, or say it with --delimiter",
+                                show(found)
+                            ));
+                        }
+                        found
+                    });
+                    delimited::Records::new(found)
+                });
+                records.feed(text, &mut rows)?;
+            }
+            Block::Undecodable => {
+                return Err(Trouble::Undecodable(records.map_or(1, |records| records.here())));
+            }
+            Block::End => break,
+        }
+    }
+    if blocks.bytes_read() > MAX_INPUT {
+        return Err(too_large().into());
+    }
+    if let Some(mut records) = records {
+        records.finish(&mut rows)?;
+        if records.is_cut() && rows.has_header() {
+            notes.push("the last line has no newline: a cut-off copy looks like this".to_owned());
+        }
+    }
+    if options.sheet.is_some() {
+        notes.push("the setting `sheet` says nothing here: this is no workbook".to_owned());
+    }
+    let mut collected = rows.finish()?;
+    collected.table.describe(reading.encoding.name().to_owned(), delimiter, None);
+    collected.notes.splice(0..0, notes);
+    Ok((blocks.sha256(), collected))
+}
+
+fn show(delimiter: u8) -> String {
+    if delimiter == b'\t' { "tab".to_owned() } else { format!("`{}`", char::from(delimiter)) }
+}

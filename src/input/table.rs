@@ -1,0 +1,211 @@
+//! All rows in one flat text: a million rows are a million short slices, not three million strings.
+
+use super::header::Field;
+use crate::model::Kind;
+
+/// The rows of an input, in its order.
+///
+/// One text holds every kept cell; a row costs 4 bytes and a cell 2 beside its text. Line numbers are kept as the
+/// places where they jump.
+#[derive(Debug, Clone, Default)]
+pub struct Table {
+    text: String,
+    /// Where each row's cells start in `text`.
+    starts: Vec<u32>,
+    /// The length of each cell, `stride` of them a row.
+    lens: Vec<u16>,
+    /// How many cells a row has here: the input's fields first, in the order of [`Field::ALL`], then its extras.
+    stride: usize,
+    /// Which cell of a row a field is.
+    places: [Option<usize>; Field::ALL.len()],
+    extras: Vec<String>,
+    /// From row `.0` on, a row's line is its index plus `.1`.
+    jumps: Vec<(u32, u32)>,
+    trimmed: u64,
+    blank_lines: u64,
+    encoding: String,
+    delimiter: Option<u8>,
+    sheet: Option<String>,
+}
+
+/// The table cannot take another row: its text or its index would pass what this program addresses.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Full;
+
+/// Bytes that the cells of one table may take, their index included: twice what ten million usual rows need.
+const MAX_TABLE_BYTES: usize = 2 << 30;
+
+impl Table {
+    pub(super) fn new(places: [Option<usize>; Field::ALL.len()], extras: Vec<String>) -> Self {
+        let stride = places.iter().flatten().count() + extras.len();
+        Self { stride, places, extras, ..Self::default() }
+    }
+
+    pub(super) fn describe(&mut self, encoding: String, delimiter: Option<u8>, sheet: Option<String>) {
+        (self.encoding, self.delimiter, self.sheet) = (encoding, delimiter, sheet);
+    }
+
+    pub(super) fn count(&mut self, trimmed: u64, blank_lines: u64) {
+        (self.trimmed, self.blank_lines) = (trimmed, blank_lines);
+    }
+
+    /// Appends a row; `cells` are as many as the table has columns, each of at most 64 KiB.
+    pub(super) fn push<'c>(&mut self, line: u64, cells: impl Iterator<Item = &'c str>) -> Result<(), Full> {
+        let start = u32::try_from(self.text.len()).map_err(|_| Full)?;
+        let row = u32::try_from(self.starts.len()).map_err(|_| Full)?;
+        let offset = u32::try_from(line).ok().and_then(|line| line.checked_sub(row)).ok_or(Full)?;
+        for cell in cells {
+            self.lens.push(u16::try_from(cell.len()).map_err(|_| Full)?);
+            self.text.push_str(cell);
+        }
+        self.starts.push(start);
+        if self.jumps.last().is_none_or(|&(_, last)| last != offset) {
+            self.jumps.push((row, offset));
+        }
+        if self.text.len() + 2 * self.lens.len() > MAX_TABLE_BYTES { Err(Full) } else { Ok(()) }
+    }
+
+    /// Gives back what the buffers grew to but do not use.
+    pub(super) fn shrink(&mut self) {
+        self.text.shrink_to_fit();
+        self.starts.shrink_to_fit();
+        self.lens.shrink_to_fit();
+        self.jumps.shrink_to_fit();
+    }
+
+    pub fn len(&self) -> usize {
+        self.starts.len()
+    }
+
+    pub fn is_empty(&self) -> bool {
+        self.starts.is_empty()
+    }
+
+    /// # Panics
+    /// Using the answer panics where `index` is not less than [`Table::len`].
+    pub fn row(&self, index: usize) -> RowRef<'_> {
+        RowRef { table: self, index }
+    }
+
+    pub fn rows(&self) -> impl ExactSizeIterator<Item = RowRef<'_>> {
+        (0..self.len()).map(|index| self.row(index))
+    }
+
+    /// Headers of the columns that travel through to the results, as the file spells them.
+    pub fn extra_columns(&self) -> &[String] {
+        &self.extras
+    }
+
+    /// Whether the input has a column for this field.
+    pub fn has(&self, field: Field) -> bool {
+        self.places[field.index()].is_some()
+    }
+
+    /// How many cells lost outer blanks, no-break or zero-width characters.
+    pub fn trimmed_cells(&self) -> u64 {
+        self.trimmed
+    }
+
+    /// How many lines of blank cells alone were passed over; lines without any character are not counted.
+    pub fn blank_lines(&self) -> u64 {
+        self.blank_lines
+    }
+
+    /// The input's encoding by its usual name (`UTF-8`, `gb18030`); empty for a sheet.
+    pub fn encoding(&self) -> &str {
+        &self.encoding
+    }
+
+    /// `None` for a sheet.
+    pub fn delimiter(&self) -> Option<u8> {
+        self.delimiter
+    }
+
+    /// The sheet's name; `None` for delimited text.
+    pub fn sheet(&self) -> Option<&str> {
+        self.sheet.as_deref()
+    }
+}
+
+/// One row of a [`Table`].
+#[derive(Debug, Clone, Copy)]
+pub struct RowRef<'t> {
+    table: &'t Table,
+    index: usize,
+}
+
+impl<'t> RowRef<'t> {
+    /// The row's index in its table, from 0.
+    pub fn index(self) -> usize {
+        self.index
+    }
+
+    /// The line that the row starts on (the header is line 1); in a sheet, the sheet's row.
+    pub fn line(self) -> u64 {
+        let jumps = &self.table.jumps;
+        let after = jumps.partition_point(|&(row, _)| usize::try_from(row).is_ok_and(|row| row <= self.index));
+        let offset = after.checked_sub(1).and_then(|at| jumps.get(at)).map_or(0, |&(_, offset)| offset);
+        u64::try_from(self.index).map_or(u64::MAX, |row| row + u64::from(offset))
+    }
+
+    /// The field's cell, trimmed; empty where it is, or where the file has no such column.
+    pub fn get(self, field: Field) -> &'t str {
+        let Some(place) = self.table.places[field.index()] else { return "" };
+        let lens = self.lens();
+        let start = self.start() + lens[..place].iter().map(|&len| usize::from(len)).sum::<usize>();
+        self.table.text.get(start..start + usize::from(lens[place])).unwrap_or_default()
+    }
+
+    /// What the row asks to detach; `None` where its type is no known word.
+    pub fn kind(self) -> Option<Kind> {
+        Kind::parse(self.get(Field::Type))
+    }
+
+    /// The cells of [`Table::extra_columns`], as the file has them (the formula guard of a results file taken off).
+    pub fn extras(self) -> impl Iterator<Item = &'t str> {
+        let lens = self.lens();
+        let fields = self.table.stride - self.table.extras.len();
+        let mut end = self.start() + lens[..fields].iter().map(|&len| usize::from(len)).sum::<usize>();
+        lens[fields..].iter().map(move |&len| {
+            let start = end;
+            end += usize::from(len);
+            self.table.text.get(start..end).unwrap_or_default()
+        })
+    }
+
+    fn start(self) -> usize {
+        usize::try_from(self.table.starts[self.index]).unwrap_or(usize::MAX)
+    }
+
+    fn lens(self) -> &'t [u16] {
+        &self.table.lens[self.index * self.table.stride..][..self.table.stride]
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn cells_and_lines_come_back_as_they_went_in() {
+        let mut places = [None; 7];
+        places[Field::UserName.index()] = Some(0);
+        places[Field::Type.index()] = Some(1);
+        let mut table = Table::new(places, vec!["note".to_owned()]);
+        for (line, cells) in [(2, ["alice", "", "x"]), (3, ["鲍勃", "GROUP", ""]), (7, ["c", "robot", "y"])] {
+            table.push(line, cells.into_iter()).unwrap();
+        }
+        assert_eq!(table.len(), 3);
+        assert_eq!(table.rows().map(RowRef::line).collect::<Vec<_>>(), [2, 3, 7]);
+        assert_eq!(table.row(1).get(Field::UserName), "鲍勃");
+        assert_eq!(table.row(0).get(Field::Domain), "");
+        assert_eq!(table.rows().map(RowRef::kind).collect::<Vec<_>>(), [Some(Kind::User), Some(Kind::Group), None]);
+        assert_eq!(table.rows().flat_map(RowRef::extras).collect::<Vec<_>>(), ["x", "", "y"]);
+    }
+
+    #[test]
+    fn a_table_without_rows_is_empty() {
+        assert!(Table::new([None; 7], Vec::new()).is_empty());
+        assert_eq!(Table::default().rows().len(), 0);
+    }
+}
