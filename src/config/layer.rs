@@ -5,6 +5,7 @@ use std::fmt;
 use std::num::{NonZeroU32, NonZeroUsize};
 use std::sync::Arc;
 
+use super::address;
 use super::value::{
     self, ByteSize, Columns, Delimiter, Encoding, FilePath, InUse, LogFormat, OnInvalid, OrOff, Percent, Progress,
     Rate, Shown, Switch, Wait,
@@ -136,10 +137,10 @@ macro_rules! layer {
 
 // field, name: type = how it is read, its default
 layer! {
-    region "region": String = value::region, None::<&str>;
-    endpoint "endpoint": String = value::endpoint, None::<&str>;
-    iam_endpoint "iam-endpoint": String = value::iam_endpoint, None::<&str>;
-    project_id "project-id": String = value::project_id, None::<&str>;
+    region "region": String = address::region, None::<&str>;
+    endpoint "endpoint": String = address::endpoint, None::<&str>;
+    iam_endpoint "iam-endpoint": String = address::iam_endpoint, None::<&str>;
+    project_id "project-id": String = address::project_id, None::<&str>;
     ca_file "ca-file": FilePath = value::path, None::<&str>;
     write_rate "write-rate": Rate = Rate::read, Some("100/min");
     read_rate "read-rate": Rate = Rate::read, Some("200/min");
@@ -201,9 +202,15 @@ impl Layer {
     pub fn set(&mut self, name: &str, written: Written, origin: Origin) -> Result<(), Error> {
         let done = match (name, written) {
             (PROTECT, written) => {
-                let patterns = written.entries().into_iter().filter(|pattern| !pattern.is_empty());
-                self.protect.extend(patterns.map(|value| Sourced { value, origin: origin.clone() }));
-                Ok(())
+                let is_text = matches!(written, Written::Text(_));
+                let patterns = written.entries();
+                // `--protect "$NAMES"` with nothing in NAMES must not pass for a protected run.
+                if is_text && patterns.is_empty() {
+                    Err("is empty: write a name, or a pattern as in `admin*`".to_owned())
+                } else {
+                    self.protect.extend(patterns.into_iter().map(|value| Sourced { value, origin: origin.clone() }));
+                    Ok(())
+                }
             }
             (COLUMN, written) => Columns::read(&written.entries()).map(|value| {
                 self.column = Some(Sourced { value, origin: origin.clone() });
@@ -456,6 +463,7 @@ mod tests {
             ("settle-time", "0s"),
             ("retry-base", "2m"),
             ("column", "mail=x"),
+            ("protect", " , "),
         ] {
             let error = with(name, wrong).unwrap_err();
             assert!(matches!(&error, Error::Setting { name: named, .. } if named == name), "{name}: {error}");

@@ -3,6 +3,7 @@
 //! A [`Layer`] is what one of these says, all of it optional; [`Settings`] is the whole, complete and checked.
 //! Nothing else in the program looks a setting up: `Settings` is passed in.
 
+pub mod address;
 pub mod layer;
 pub mod protect;
 pub mod settings;

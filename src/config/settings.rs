@@ -190,8 +190,8 @@ fn check_together(layer: &Layer) -> Result<(), Error> {
     if let Some(preflight) = layer.preflight.as_ref().filter(|set| !set.value.is_on()) {
         let needs_it = |name, origin: &Origin, what: &str| {
             let problem = format!(
-                "{what} is known from reading the live bindings first, and `preflight` is off ({}): put it on, or leave \
-                 `{name}` out",
+                "{what} is known from reading the live bindings first, and `preflight` is off ({}): put it on, or \
+                 leave `{name}` out",
                 preflight.origin
             );
             Err(wrong(name, origin, problem))

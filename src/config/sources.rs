@@ -74,13 +74,12 @@ pub fn load(
 
 /// `config.toml` is a common name: somebody who never meant this file must learn why it is read.
 fn read_unasked(error: Error) -> Error {
+    let explain = |problem: String| {
+        format!("{problem} ({CONFIG_FILE} in the working directory is read by itself; `--config FILE` names another)")
+    };
     match error {
-        Error::Setting { name, origin, problem } => {
-            let problem = format!(
-                "{problem} ({CONFIG_FILE} in the working directory is read by itself; `--config FILE` names another)"
-            );
-            Error::Setting { name, origin, problem }
-        }
+        Error::Setting { name, origin, problem } => Error::Setting { name, origin, problem: explain(problem) },
+        Error::Input { path, problem } => Error::Input { path, problem: explain(problem) },
         other => other,
     }
 }
@@ -104,8 +103,8 @@ pub fn from_toml(text: &str, path: &str) -> Result<Layer, Error> {
         let start = error.span().map_or(0, |span| span.start);
         let before = text.get(..start).unwrap_or_default();
         let column = before.rsplit('\n').next().unwrap_or_default().chars().count() + 1;
-        let problem = format!("{}:{column}: not TOML: {}", line_of(text, start), tame(error.message().trim(), 200));
-        Error::Input { path: path.to_owned(), problem }
+        let problem = format!("not TOML: {}", tame(error.message().trim(), 200));
+        Error::Input { path: format!("{path}:{}:{column}", line_of(text, start)), problem }
     })?;
     let mut file = FileReader { text, path: path.into(), layer: Layer::default(), lines: BTreeMap::new() };
     file.table(table.get_ref())?;
@@ -280,9 +279,11 @@ mod tests {
     #[test]
     fn a_file_read_unasked_says_why_it_is_read() {
         let directory = tempfile::tempdir().unwrap();
-        std::fs::write(directory.path().join(CONFIG_FILE), "baseURL = 1").unwrap();
-        let sources = Sources { directory: directory.path().to_str().unwrap(), ..Sources::default() };
-        assert!(load(sources, []).unwrap_err().to_string().contains("--config FILE"));
+        for text in ["baseURL = 1", "[[["] {
+            std::fs::write(directory.path().join(CONFIG_FILE), text).unwrap();
+            let sources = Sources { directory: directory.path().to_str().unwrap(), ..Sources::default() };
+            assert!(load(sources, []).unwrap_err().to_string().contains("--config FILE"));
+        }
     }
 
     #[test]
@@ -306,6 +307,13 @@ mod tests {
             lines,
             [line("region", "a", "f:1"), line("concurrency", "1000", "f:3"), line("verify", "off", "f:5")]
         );
+    }
+
+    #[test]
+    fn p18_no_depth_of_headings_ends_the_program() {
+        for deep in [format!("{}x = 1", "a.".repeat(100_000)), format!("[{}a]\nx = 1", "a.".repeat(100_000))] {
+            assert!(from_toml(&deep, "f").is_err());
+        }
     }
 
     #[test]
@@ -333,7 +341,7 @@ mod tests {
     #[test]
     fn p19_a_file_that_is_no_toml_is_refused_without_its_text() {
         let error = fault("region = 'a'\nkey hunter2 = \n");
-        assert!(error.contains("config.toml: 2:") && !error.contains("hunter2"), "{error}");
+        assert!(error.contains("config.toml:2:") && !error.contains("hunter2"), "{error}");
         let error = fault("[auth]\nsecret-key = 'hunter2'\n");
         assert!(error.contains("config.toml:2") && !error.contains("hunter2"), "{error}");
     }
