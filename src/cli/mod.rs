@@ -1,1 +1,3 @@
-//! (being laid)
+//! The commands: what was asked for, joined from the modules beneath.
+
+pub mod args;

@@ -1,0 +1,625 @@
+//! The command line: what may be said, and what of it is a setting.
+//!
+//! Options that are settings, too, are taken as text and become a [`Layer`]: one reader serves options, environment
+//! and config file, and clap never looks at the environment. Secrets are no options (P19).
+
+use std::ffi::OsString;
+use std::path::PathBuf;
+
+use clap::builder::{NonEmptyStringValueParser, PossibleValuesParser, TypedValueParser as _};
+use clap::{ArgAction, Args, Parser, Subcommand, ValueEnum};
+
+use crate::config::value::{Encoding, InUse, LogFormat, OnInvalid, Progress, Switch};
+use crate::config::{Layer, Origin, Written};
+use crate::error::Error;
+use crate::model::Outcome;
+
+mod job;
+
+pub use job::{Source, beside_journal, keep_input, plan_differences, results_beside};
+
+const EXIT_CODES: &str = "\
+Exit codes:
+  0   every row is detached or already_detached; a plan with nothing wrong
+  1   the run ended, and some row is failed, unknown, invalid or left not_sent by a setting
+  2   usage, config or input is wrong; nothing was sent
+  3   refused by a guard, an approval, a missing confirmation or a \"no\"; nothing was sent
+  4   credentials, permission or the endpoint failed before any write
+  5   stopped before its end; run again to resume
+  6   another process holds this journal
+  70  a fault of the program itself";
+
+const SETTINGS: &str = "\
+Most options are settings, too: they can stand in a config file (`write-rate = \"100/min\"`) and in the environment \
+(BATCH_DETACH_WRITE_RATE). Options win over the environment, that wins over the file. Waits are settings alone.
+
+Secrets are never options; credentials come from the environment or the files of the SDK.";
+
+/// Detaches users from Huawei Cloud Workspace desktops in bulk, with one true outcome for every row.
+#[derive(Debug, Parser)]
+#[command(name = "batch-detach", version, arg_required_else_help = true, after_long_help = EXIT_CODES)]
+pub struct Cli {
+    #[command(subcommand)]
+    pub command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// Shows what a run would do; can't change anything
+    ///
+    /// Reads, checks, groups and chunks the input, and looks at the live bindings. Leaves no journal, and results only
+    /// where `--results` is given.
+    #[command(after_long_help = SETTINGS)]
+    Plan(RunArgs),
+    /// Does the job: plan, confirm, send, verify, write the results
+    ///
+    /// Every row gets one outcome. When a run was stopped, give the same command again: it goes on where it was.
+    #[command(after_long_help = SETTINGS)]
+    Run(RunArgs),
+    /// Shows where a run stands, and the next command
+    Status(StatusArgs),
+    /// Attaches again what a run detached
+    ///
+    /// Each binding gets its own privilege group back; user data is kept. An undo is itself a run, with plan,
+    /// confirmation, journal and results. A stopped run can be undone, too, and is not resumed after that.
+    #[command(after_long_help = SETTINGS)]
+    Undo(UndoArgs),
+    /// Writes one self-contained HTML page about a run
+    Report(ReportArgs),
+    /// Serves a simulated Workspace API on this machine
+    ///
+    /// Until interrupted, on a loopback port, its world holding INPUT's bindings. Prints the `export` lines that point
+    /// a shell at it.
+    Simulate(SimulateArgs),
+    /// Prints the completions for a shell
+    Completions {
+        /// The shell they are for
+        shell: clap_complete::Shell,
+    },
+    /// Prints the manual page
+    Man,
+}
+
+/// How standard output is written.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, ValueEnum)]
+pub enum Format {
+    #[default]
+    Human,
+    Json,
+}
+
+/// `plan` and `run`.
+#[derive(Debug, Args)]
+pub struct RunArgs {
+    /// A CSV, .xlsx, .xls or .ods file; `-` is standard input
+    ///
+    /// From standard input `run` needs `--results`, and `--yes` or `--approved`. `run` takes a path that ends in
+    /// `.journal`, too, and resumes that run without its input.
+    #[arg(value_name = "INPUT")]
+    pub input: PathBuf,
+    #[command(flatten)]
+    pub reading: ReadingOptions,
+    /// Just the rows of these outcomes, in a results file [default: all rows]
+    #[arg(long, value_name = "OUTCOME,…", help_heading = "Input", value_delimiter = ',')]
+    #[arg(value_parser = outcome_parser(), hide_possible_values = true)]
+    pub only: Vec<Outcome>,
+    #[command(flatten)]
+    pub options: RunOptions,
+}
+
+/// Lets completions offer the words; the setting's own reader has the last say.
+fn one_of(words: &'static [&'static str]) -> PossibleValuesParser {
+    PossibleValuesParser::new(words)
+}
+
+fn outcome_parser() -> impl clap::builder::TypedValueParser<Value = Outcome> {
+    PossibleValuesParser::new(Outcome::ALL.map(Outcome::as_str))
+        .try_map(|word| Outcome::parse(&word).ok_or("it is no outcome"))
+}
+
+/// How to read the input.
+#[derive(Debug, Args, Default)]
+#[command(next_help_heading = "Input")]
+pub struct ReadingOptions {
+    /// utf-8, utf-16le, utf-16be or gb18030 [default: auto, which finds it out]
+    #[arg(long, value_name = "NAME", hide_short_help = true)]
+    #[arg(value_parser = one_of(Encoding::WORDS), hide_possible_values = true)]
+    pub encoding: Option<String>,
+    /// `,` `;` `tab` or `|` [default: auto, which finds it out]
+    #[arg(long, value_name = "CHARACTER", hide_short_help = true)]
+    pub delimiter: Option<String>,
+    /// The sheet of an .xlsx, .xls or .ods file [default: found out]
+    #[arg(long, value_name = "NAME", hide_short_help = true)]
+    pub sheet: Option<String>,
+    /// Which header holds a field, as `user_name=Employee`; may be repeated [default: by the known headers]
+    #[arg(long, value_name = "FIELD=HEADER", hide_short_help = true)]
+    pub column: Vec<String>,
+}
+
+/// The options that `run`, `plan` and `undo` share.
+#[derive(Debug, Args)]
+pub struct RunOptions {
+    #[command(flatten)]
+    pub safety: SafetyOptions,
+    #[command(flatten)]
+    pub pace: PaceOptions,
+    #[command(flatten)]
+    pub api: ApiOptions,
+    #[command(flatten)]
+    pub output: OutputOptions,
+}
+
+#[derive(Debug, Args)]
+#[command(next_help_heading = "Safety")]
+#[expect(clippy::struct_excessive_bools, reason = "each is a flag of the command line")]
+pub struct SafetyOptions {
+    /// Ask no question [default: ask; without a terminal, refuse]
+    #[arg(short, long)]
+    pub yes: bool,
+    /// Do exactly this plan, once, unasked [default: none]
+    ///
+    /// PLAN is a file from `plan --format json`, or the hash in it. Refused if the plan made now is another one; the
+    /// differing rows are named where a file was given.
+    #[arg(long, value_name = "PLAN")]
+    pub approved: Option<String>,
+    /// Only plan, as `plan` does [default: off]
+    #[arg(long)]
+    pub dry_run: bool,
+    /// Start over; older files are moved aside [default: off]
+    #[arg(long)]
+    pub fresh: bool,
+    /// Refuse a plan of more desktops than this [default: off]
+    #[arg(long, value_name = "N")]
+    pub max_desktops: Option<String>,
+    /// Refuse a plan that touches a larger share of the assigned desktops [default: off]
+    #[arg(long, value_name = "P", hide_short_help = true)]
+    pub max_percent: Option<String>,
+    /// Users, groups, desktops that are never touched [default: none]
+    ///
+    /// Whatever else is said. `*` is any text, `?` one character, `[a-z]` one of a set, `{a,b}` either; without case.
+    /// Adds up over options, environment and config file. The members of a group are not looked up.
+    #[arg(long, value_name = "PATTERN,…")]
+    pub protect: Vec<String>,
+    /// Allow rows of type ALL, which detach everybody from a desktop [default: off]
+    #[arg(long, hide_short_help = true)]
+    pub allow_detach_all: bool,
+    /// Desktops with a connected session [default: detach]
+    #[arg(long, value_name = "detach|skip", value_parser = one_of(InUse::WORDS), hide_possible_values = true)]
+    pub in_use: Option<String>,
+    /// An invalid row stops the run, or is left out [default: abort]
+    #[arg(long, value_name = "abort|skip", value_parser = one_of(OnInvalid::WORDS), hide_possible_values = true)]
+    pub on_invalid: Option<String>,
+    /// Send N desktops first; go on when all are verified [default: off]
+    #[arg(long, value_name = "N")]
+    pub canary: Option<String>,
+    /// Stop when more than P % of the rows failed, from the 20th on [default: off]
+    #[arg(long, value_name = "P%", hide_short_help = true)]
+    pub stop_at: Option<String>,
+    /// Read the bindings before the writes [default: on]
+    ///
+    /// To resolve names, to leave out what is gone, and to keep what `undo` needs.
+    #[arg(long, value_name = "on|off", hide_short_help = true)]
+    #[arg(value_parser = one_of(Switch::WORDS), hide_possible_values = true)]
+    pub preflight: Option<String>,
+    /// Read the bindings after the writes: a row is `detached` only when seen gone [default: on]
+    #[arg(long, value_name = "on|off", hide_short_help = true)]
+    #[arg(value_parser = one_of(Switch::WORDS), hide_possible_values = true)]
+    pub verify: Option<String>,
+}
+
+#[derive(Debug, Args)]
+#[command(next_help_heading = "Pace")]
+pub struct PaceOptions {
+    /// Writes started at most, as `5/s` or `100/min` [default: 100/min]
+    #[arg(long, value_name = "RATE")]
+    pub write_rate: Option<String>,
+    /// Reads started at most, for each operation by itself [default: 200/min]
+    #[arg(long, value_name = "RATE", hide_short_help = true)]
+    pub read_rate: Option<String>,
+    /// Requests in flight at most [default: 8]
+    #[arg(long, value_name = "N", hide_short_help = true)]
+    pub concurrency: Option<String>,
+    /// Desktops in one request at most, 1 to 100 [default: 100]
+    #[arg(long, value_name = "N", hide_short_help = true)]
+    pub max_desktops_per_request: Option<String>,
+    /// Users in one request at most, over all its desktops [default: 5000]
+    #[arg(long, value_name = "N", hide_short_help = true)]
+    pub max_users_per_request: Option<String>,
+    /// Size of one request's body at most, 4 KiB to 12 MB [default: 1 MiB]
+    #[arg(long, value_name = "N", hide_short_help = true)]
+    pub max_request_bytes: Option<String>,
+    /// Start nothing new after that long, as `2h`; run again to go on [default: off]
+    #[arg(long, value_name = "DURATION", hide_short_help = true)]
+    pub max_runtime: Option<String>,
+}
+
+#[derive(Debug, Args)]
+#[command(next_help_heading = "Where the API is")]
+pub struct ApiOptions {
+    /// The region, as `cn-north-4` [default: the credentials']
+    #[arg(long, value_name = "ID")]
+    pub region: Option<String>,
+    /// The address of Workspace, as `https://host` [default: the region's]
+    #[arg(long, value_name = "URL", hide_short_help = true)]
+    pub endpoint: Option<String>,
+    /// The address of IAM [default: the region's]
+    #[arg(long, value_name = "URL", hide_short_help = true)]
+    pub iam_endpoint: Option<String>,
+    /// The project's id [default: looked up by the region]
+    #[arg(long, value_name = "ID", hide_short_help = true)]
+    pub project_id: Option<String>,
+    /// A PEM file of certificates to trust, too [default: none]
+    #[arg(long, value_name = "FILE", hide_short_help = true)]
+    pub ca_file: Option<String>,
+    /// Use the built-in simulator, without credentials [default: off]
+    #[arg(long)]
+    pub simulate: bool,
+    /// Settings [default: config.toml in the working directory, if there]
+    #[arg(long, value_name = "FILE")]
+    pub config: Option<PathBuf>,
+}
+
+#[derive(Debug, Args)]
+#[command(next_help_heading = "Output")]
+pub struct OutputOptions {
+    /// Where the results go [default: beside the input]
+    ///
+    /// The default is INPUT with its ending replaced by `.results.csv`; of a results file, by `.retry.results.csv`; for
+    /// an undo, by `.undo.csv`. Never over the input. The journal is this file with `.journal` appended.
+    #[arg(long, value_name = "FILE")]
+    pub results: Option<PathBuf>,
+    /// Plan or summary on standard output [default: human]
+    #[arg(
+        long,
+        value_name = "human|json",
+        value_enum,
+        default_value_t,
+        hide_default_value = true,
+        hide_possible_values = true
+    )]
+    pub format: Format,
+    /// With a plan: write every request body, one JSON a line; `-` is standard output [default: none]
+    #[arg(long, value_name = "FILE", hide_short_help = true)]
+    pub requests: Option<PathBuf>,
+    /// A text that is kept with the run, such as a change's number [default: none]
+    #[arg(long, value_name = "TEXT", hide_short_help = true)]
+    pub ticket: Option<String>,
+    /// A Prometheus text file, written at the end [default: none]
+    #[arg(long, value_name = "FILE", hide_short_help = true)]
+    pub metrics: Option<String>,
+    /// How logs are written [default: text]
+    #[arg(long, value_name = "text|json", hide_short_help = true)]
+    #[arg(value_parser = one_of(LogFormat::WORDS), hide_possible_values = true)]
+    pub log_format: Option<String>,
+    /// Where logs go [default: standard error]
+    #[arg(long, value_name = "FILE", hide_short_help = true)]
+    pub log_file: Option<String>,
+    /// Say more; -vv and -vvv still more [default: off]
+    #[arg(short, long, action = ArgAction::Count, conflicts_with = "quiet")]
+    pub verbose: u8,
+    /// Say errors alone [default: off]
+    #[arg(short, long)]
+    pub quiet: bool,
+    /// Bars on a terminal, elsewhere a line every 30 s [default: auto]
+    #[arg(long, value_name = "auto|on|off", hide_short_help = true)]
+    #[arg(value_parser = one_of(Progress::WORDS), hide_possible_values = true)]
+    pub progress: Option<String>,
+}
+
+#[derive(Debug, Args)]
+pub struct StatusArgs {
+    /// The run's journal, beside its results
+    pub journal: PathBuf,
+    /// How it is written [default: human]
+    #[arg(
+        long,
+        value_name = "human|json",
+        value_enum,
+        default_value_t,
+        hide_default_value = true,
+        hide_possible_values = true
+    )]
+    pub format: Format,
+}
+
+#[derive(Debug, Args)]
+pub struct UndoArgs {
+    /// The journal of the run to take back
+    pub journal: PathBuf,
+    /// Just these users, by name [default: all]
+    #[arg(long, value_name = "NAME,…", help_heading = "Input", value_delimiter = ',')]
+    #[arg(value_parser = NonEmptyStringValueParser::new())]
+    pub only_user: Vec<String>,
+    /// Just these desktops, by id [default: all]
+    #[arg(long, value_name = "ID,…", help_heading = "Input", value_delimiter = ',')]
+    #[arg(value_parser = NonEmptyStringValueParser::new())]
+    pub only_desktop: Vec<String>,
+    #[command(flatten)]
+    pub options: RunOptions,
+}
+
+#[derive(Debug, Args)]
+pub struct ReportArgs {
+    /// The run's journal, beside its results
+    pub journal: PathBuf,
+    /// Where the page goes [default: beside the journal, as .report.html]
+    #[arg(long, value_name = "FILE")]
+    pub output: Option<PathBuf>,
+    /// Show users as salted hashes [default: off]
+    #[arg(long)]
+    pub redact: bool,
+}
+
+#[derive(Debug, Args)]
+pub struct SimulateArgs {
+    /// Its bindings are the simulated world's [default: a small world of its own]
+    pub input: Option<PathBuf>,
+    /// The loopback port [default: a free one]
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..))]
+    pub port: Option<u16>,
+    /// What decides which desktops fail, are pooled, hibernated or gone [default: 1]
+    #[arg(long, value_name = "N", default_value_t = 1, hide_default_value = true)]
+    pub seed: u64,
+    #[command(flatten)]
+    pub reading: ReadingOptions,
+    /// Settings [default: config.toml in the working directory, if there]
+    #[arg(long, value_name = "FILE", help_heading = "Input")]
+    pub config: Option<PathBuf>,
+}
+
+impl Cli {
+    /// Reads the command line, the program's name first.
+    ///
+    /// # Errors
+    /// clap's, which knows its exit code: 2, or 0 where help or version was asked for.
+    pub fn read(arguments: impl IntoIterator<Item = OsString>) -> Result<Self, clap::Error> {
+        Self::try_parse_from(arguments)
+    }
+}
+
+/// Sets what was given, each by its option's name.
+fn set_all(layer: &mut Layer, given: &[(&'static str, &Option<String>)]) -> Result<(), Error> {
+    for (name, value) in given {
+        if let Some(text) = value {
+            layer.set(name, Written::Text(text.clone()), Origin::Option(name))?;
+        }
+    }
+    Ok(())
+}
+
+impl ReadingOptions {
+    /// What these options say as settings.
+    ///
+    /// # Errors
+    /// [`Error::Setting`], naming the option.
+    pub fn layer(&self) -> Result<Layer, Error> {
+        let mut layer = Layer::default();
+        let given = [("encoding", &self.encoding), ("delimiter", &self.delimiter), ("sheet", &self.sheet)];
+        set_all(&mut layer, &given)?;
+        if !self.column.is_empty() {
+            layer.set("column", Written::List(self.column.clone()), Origin::Option("column"))?;
+        }
+        Ok(layer)
+    }
+}
+
+impl RunOptions {
+    /// What these options say as settings.
+    ///
+    /// # Errors
+    /// [`Error::Setting`], naming the option.
+    pub fn layer(&self) -> Result<Layer, Error> {
+        let (safety, pace, api, output) = (&self.safety, &self.pace, &self.api, &self.output);
+        let mut layer = Layer::default();
+        let given = [
+            ("region", &api.region),
+            ("endpoint", &api.endpoint),
+            ("iam-endpoint", &api.iam_endpoint),
+            ("project-id", &api.project_id),
+            ("ca-file", &api.ca_file),
+            ("write-rate", &pace.write_rate),
+            ("read-rate", &pace.read_rate),
+            ("concurrency", &pace.concurrency),
+            ("max-desktops-per-request", &pace.max_desktops_per_request),
+            ("max-users-per-request", &pace.max_users_per_request),
+            ("max-request-bytes", &pace.max_request_bytes),
+            ("max-runtime", &pace.max_runtime),
+            ("max-desktops", &safety.max_desktops),
+            ("max-percent", &safety.max_percent),
+            ("in-use", &safety.in_use),
+            ("on-invalid", &safety.on_invalid),
+            ("canary", &safety.canary),
+            ("stop-at", &safety.stop_at),
+            ("preflight", &safety.preflight),
+            ("verify", &safety.verify),
+            ("metrics", &output.metrics),
+            ("log-format", &output.log_format),
+            ("log-file", &output.log_file),
+            ("progress", &output.progress),
+        ];
+        set_all(&mut layer, &given)?;
+        for patterns in &safety.protect {
+            layer.set("protect", Written::Text(patterns.clone()), Origin::Option("protect"))?;
+        }
+        // Each of the two takes back the other of a lower layer: `-v` must work beside `quiet = true` in the file.
+        if output.quiet || output.verbose > 0 {
+            let (name, quiet) = if output.quiet { ("quiet", "on") } else { ("verbose", "off") };
+            layer.set("quiet", Written::Text(quiet.to_owned()), Origin::Option(name))?;
+            layer.set("verbose", Written::Text(output.verbose.min(3).to_string()), Origin::Option(name))?;
+        }
+        Ok(layer)
+    }
+}
+
+impl RunArgs {
+    /// What these options say as settings.
+    ///
+    /// # Errors
+    /// [`Error::Setting`], naming the option.
+    pub fn layer(&self) -> Result<Layer, Error> {
+        Ok(self.reading.layer()?.over(self.options.layer()?))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeMap;
+
+    use clap::CommandFactory as _;
+
+    use super::*;
+
+    fn read(line: &[&str]) -> Result<Cli, clap::Error> {
+        Cli::read(std::iter::once("batch-detach").chain(line.iter().copied()).map(OsString::from))
+    }
+
+    fn run(line: &[&str]) -> RunArgs {
+        match read(&[&["run"], line].concat()).unwrap().command {
+            Command::Run(args) => args,
+            other => panic!("{other:?}"),
+        }
+    }
+
+    #[test]
+    fn the_definition_is_sound() {
+        Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn wrong_usage_exits_2_and_help_exits_0_on_standard_output() {
+        for line in [
+            &["run"][..],
+            &["run", "a", "--nope"],
+            &["fly"],
+            &["run", "a", "-v", "-q"],
+            &[],
+            &["run", "a", "--only", "x"],
+        ] {
+            let error = read(line).unwrap_err();
+            assert_eq!((error.exit_code(), error.use_stderr()), (2, true), "{line:?}");
+        }
+        for line in [&["--help"][..], &["-V"], &["run", "-h"], &["help", "undo"]] {
+            let error = read(line).unwrap_err();
+            assert_eq!((error.exit_code(), error.use_stderr()), (0, false), "{line:?}");
+        }
+    }
+
+    #[test]
+    fn the_short_help_of_every_command_fits_a_screen() {
+        let mut command = Cli::command().term_width(100);
+        command.build();
+        for sub in command.get_subcommands_mut() {
+            let help = sub.render_help().to_string();
+            assert!(help.lines().count() <= 40, "{help}");
+        }
+    }
+
+    #[test]
+    fn long_help_groups_the_options() {
+        let mut command = Cli::command();
+        let help = command.find_subcommand_mut("run").unwrap().render_long_help().to_string();
+        let places: Vec<usize> = ["\nInput:", "\nSafety:", "\nPace:", "\nWhere the API is:", "\nOutput:"]
+            .iter()
+            .map(|heading| help.find(heading).unwrap_or_else(|| panic!("{heading} in {help}")))
+            .collect();
+        assert!(places.is_sorted(), "{help}");
+    }
+
+    #[test]
+    fn every_option_says_its_default_and_those_of_settings_the_true_one() {
+        let defaults: BTreeMap<_, _> =
+            Layer::defaults().unwrap().lines().into_iter().map(|(name, value, _)| (name, value)).collect();
+        let mut command = Cli::command();
+        command.build();
+        for sub in command.get_subcommands().filter(|sub| sub.get_name() != "help") {
+            for arg in sub.get_opts().chain(sub.get_arguments().filter(|arg| !arg.is_positional())) {
+                let name = arg.get_long().unwrap();
+                if matches!(name, "help" | "version") {
+                    continue;
+                }
+                let helps =
+                    [arg.get_help(), arg.get_long_help().or(arg.get_help())].map(|help| help.unwrap().to_string());
+                for help in helps {
+                    let wanted = match defaults.get(name) {
+                        Some(value) if !matches!(name, "verbose" | "quiet") => format!("[default: {value}"),
+                        _ => "[default: ".to_owned(),
+                    };
+                    assert!(help.contains(&wanted), "{name}: {help}");
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn every_setting_but_the_waits_is_an_option() {
+        let waits = Layer::NAMES.iter().position(|name| *name == "request-timeout").unwrap();
+        let command = Cli::command();
+        let has = |sub: &str, name: &str| {
+            command.find_subcommand(sub).unwrap().get_arguments().any(|arg| arg.get_long() == Some(name))
+        };
+        for (place, name) in Layer::NAMES.iter().enumerate() {
+            let is_wait = (waits..Layer::NAMES.len() - 2).contains(&place);
+            assert_eq!(has("run", name) && has("plan", name), !is_wait, "{name}");
+        }
+    }
+
+    #[test]
+    fn every_option_of_a_setting_reaches_its_layer() {
+        let line = "in.csv --region r --endpoint https://e --iam-endpoint https://i --project-id p --ca-file c \
+            --write-rate 1/s --read-rate 2/s --concurrency 3 --max-desktops-per-request 4 \
+            --max-users-per-request 5 --max-request-bytes 6000 --max-runtime 7h --max-desktops 8 \
+            --max-percent 9 --in-use skip --on-invalid skip --canary 10 --stop-at 11% --preflight on \
+            --verify on --encoding gb18030 --delimiter ; --sheet s --metrics m --log-format json --log-file \
+            l -vv --progress off --column type=Art --protect a,b --protect c";
+        let line: Vec<&str> = line.split_whitespace().collect();
+        let lines = run(&line).layer().unwrap().lines();
+        let said: Vec<&str> = lines.iter().map(|(name, ..)| *name).collect();
+        for name in Layer::NAMES.iter().take_while(|name| **name != "request-timeout") {
+            assert!(said.contains(name), "{name}");
+        }
+        let values: Vec<&str> = lines.iter().map(|(_, value, _)| value.as_str()).collect();
+        for value in
+            ["1/s", "2/s", "3", "4", "5", "6 KB", "7h", "8", "9%", "10", "11%", "gb18030", ";", "2", "a", "b", "c"]
+        {
+            assert!(values.contains(&value), "{value} in {values:?}");
+        }
+        for (name, _, origin) in lines.iter().filter(|(name, ..)| *name != "quiet") {
+            assert_eq!(*origin, Origin::Option(name));
+        }
+    }
+
+    #[test]
+    fn an_option_left_out_says_nothing() {
+        assert_eq!(run(&["in.csv"]).layer().unwrap(), Layer::default());
+    }
+
+    #[test]
+    fn a_wrong_value_names_its_option() {
+        let error = run(&["in.csv", "--write-rate", "fast"]).layer().unwrap_err().to_string();
+        assert!(error.contains("option --write-rate") && error.contains("100/min"), "{error}");
+    }
+
+    #[test]
+    fn quiet_takes_back_a_verbose_file_and_the_other_way_round() {
+        let mut file = Layer::default();
+        file.set("verbose", Written::Text("2".into()), Origin::Default).unwrap();
+        let settings = run(&["a", "-q"]).layer().unwrap().over(file).resolve().unwrap();
+        assert_eq!((settings.quiet, settings.verbose), (true, 0));
+        let mut file = Layer::default();
+        file.set("quiet", Written::Text("on".into()), Origin::Default).unwrap();
+        let settings = run(&["a", "-vvvvv"]).layer().unwrap().over(file).resolve().unwrap();
+        assert_eq!((settings.quiet, settings.verbose), (false, 3));
+    }
+
+    #[test]
+    fn p19_no_option_takes_a_secret() {
+        let mut command = Cli::command();
+        command.build();
+        for sub in command.get_subcommands() {
+            for name in sub.get_arguments().filter_map(|arg| arg.get_long()) {
+                let secret = ["secret", "password", "token", "access-key"].iter().any(|word| name.contains(word));
+                assert!(!secret && !matches!(name, "ak" | "sk"), "{name}");
+            }
+        }
+    }
+}

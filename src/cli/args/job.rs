@@ -1,0 +1,286 @@
+//! What `plan` and `run` work on, what they write beside it, and which options go together.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::{Path, PathBuf};
+
+use super::{RunArgs, UndoArgs};
+use crate::config::Settings;
+use crate::config::value::list_text;
+use crate::error::Error;
+use crate::model::tame;
+
+/// What `plan` and `run` work on.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Source<'a> {
+    Stdin,
+    File(&'a Path),
+    /// A run to be resumed without its input.
+    Journal(&'a Path),
+}
+
+impl RunArgs {
+    pub fn source(&self) -> Source<'_> {
+        if self.input.as_os_str() == "-" {
+            Source::Stdin
+        } else if self.input.extension().is_some_and(|ending| ending == "journal") {
+            Source::Journal(&self.input)
+        } else {
+            Source::File(&self.input)
+        }
+    }
+
+    /// Checks what clap can't: options that need each other, or not this source.
+    ///
+    /// * `writes`: whether the command is `run`; with `--dry-run` it is checked as `plan`.
+    ///
+    /// # Errors
+    /// [`Error::Usage`], saying what to do.
+    pub fn check(&self, writes: bool) -> Result<(), Error> {
+        let (safety, output) = (&self.options.safety, &self.options.output);
+        let writes = writes && !safety.dry_run;
+        if writes && output.requests.is_some() {
+            return usage("`--requests` goes with `plan`, or with `run --dry-run`");
+        }
+        match self.source() {
+            Source::Stdin if writes && output.results.is_none() => {
+                usage("standard input has no name to call the results by: add `--results FILE`")
+            }
+            Source::Stdin if writes && !safety.yes && safety.approved.is_none() => {
+                usage("standard input holds the rows, so no question can be answered: add `--yes` or `--approved PLAN`")
+            }
+            Source::Journal(path) if !writes => usage(&format!(
+                "{} is a journal, and a plan needs the input; `batch-detach status` shows where that run stands",
+                path.display()
+            )),
+            Source::Journal(_) if safety.fresh => {
+                usage("`--fresh` starts over from the input: name the input instead of the journal")
+            }
+            Source::Journal(path) => match &output.results {
+                Some(results) if *results != path.with_extension("") => usage(&format!(
+                    "a resumed run keeps its results file: leave `--results` out, or name {}",
+                    path.with_extension("").display()
+                )),
+                _ => Ok(()),
+            },
+            Source::File(input) => {
+                let results = self.results_path();
+                let named = |name, path: Option<&PathBuf>| path.map(|path| (name, path.clone()));
+                let outputs = [named("--results", results.as_ref()), named("--requests", output.requests.as_ref())];
+                keep_input(input, outputs.into_iter().flatten())
+            }
+            Source::Stdin => Ok(()),
+        }
+    }
+
+    /// Where a run's results go; the journal is this with `.journal` appended. `None` for standard input without
+    /// `--results`. (A plan writes results only where `--results` is given.)
+    pub fn results_path(&self) -> Option<PathBuf> {
+        self.options.output.results.clone().or_else(|| match self.source() {
+            Source::Stdin => None,
+            Source::File(input) => Some(results_beside(input)),
+            Source::Journal(journal) => Some(journal.with_extension("")),
+        })
+    }
+
+    /// All that shapes the plan (P16): the settings that do, and the two options that are no settings.
+    ///
+    /// * `planned`: for `run JOURNAL`, what the journal was planned with; it stands for the options left out.
+    pub fn plan_shaping(
+        &self,
+        settings: &Settings,
+        planned: Option<&BTreeMap<String, String>>,
+    ) -> BTreeMap<String, String> {
+        let mut shaping = settings.plan_shaping();
+        let before = |name: &str| planned.and_then(|planned| planned.get(name).cloned());
+        let only = if self.only.is_empty() {
+            before("only")
+        } else {
+            let mut words: Vec<String> = self.only.iter().map(|outcome| outcome.as_str().to_owned()).collect();
+            words.sort_unstable();
+            words.dedup();
+            Some(list_text(&words))
+        };
+        shaping.extend(only.map(|only| ("only".to_owned(), only)));
+        let all = if self.options.safety.allow_detach_all { Some("on".to_owned()) } else { before("allow-detach-all") };
+        shaping.insert("allow-detach-all".to_owned(), all.unwrap_or_else(|| "off".to_owned()));
+        shaping
+    }
+}
+
+impl UndoArgs {
+    /// All that shapes an undo's plan (P16). Its input is a journal, so how an input is read does not.
+    pub fn plan_shaping(&self, settings: &Settings) -> BTreeMap<String, String> {
+        let mut shaping = settings.plan_shaping();
+        for name in ["encoding", "delimiter", "sheet", "column"] {
+            shaping.remove(name);
+        }
+        for (name, only) in [("only-user", &self.only_user), ("only-desktop", &self.only_desktop)] {
+            if !only.is_empty() {
+                let mut only = only.clone();
+                only.sort_unstable();
+                only.dedup();
+                shaping.insert(name.to_owned(), list_text(&only));
+            }
+        }
+        shaping
+    }
+
+    /// Where the undo's results go; its journal is this with `.journal` appended.
+    pub fn results_path(&self) -> PathBuf {
+        self.options.output.results.clone().unwrap_or_else(|| beside_journal(&self.journal, "undo.csv"))
+    }
+}
+
+fn usage(problem: &str) -> Result<(), Error> {
+    Err(Error::Usage { problem: problem.to_owned() })
+}
+
+/// What differs between the plan-shaping settings of a journal and those of now (P16), in words, by name.
+pub fn plan_differences(planned: &BTreeMap<String, String>, now: &BTreeMap<String, String>) -> Vec<String> {
+    let names: BTreeSet<&String> = planned.keys().chain(now.keys()).collect();
+    let differ = names.into_iter().filter(|name| planned.get(*name) != now.get(*name));
+    let word = |value: Option<&String>| value.map_or_else(|| "not set".to_owned(), |value| tame(value, 200));
+    differ.map(|name| format!("`{name}` was {}, and is {} now", word(planned.get(name)), word(now.get(name)))).collect()
+}
+
+/// Refuses an output that is the input itself, under whatever name.
+///
+/// * `outputs`: what names each, and its path.
+///
+/// # Errors
+/// [`Error::Usage`] for the first that would be written over the input.
+pub fn keep_input(input: &Path, outputs: impl IntoIterator<Item = (&'static str, PathBuf)>) -> Result<(), Error> {
+    let real = std::fs::canonicalize(input).ok();
+    for (name, output) in outputs {
+        let same = output == input || (real.is_some() && std::fs::canonicalize(&output).ok() == real);
+        if same {
+            return usage(&format!("{name} would be written over the input {}: name another file", input.display()));
+        }
+    }
+    Ok(())
+}
+
+/// INPUT with its ending replaced by `.results.csv`; of a results file by `.retry.results.csv`.
+pub fn results_beside(input: &Path) -> PathBuf {
+    let name = input.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();
+    match name.strip_suffix(".results.csv") {
+        Some(stem) => input.with_file_name(format!("{stem}.retry.results.csv")),
+        None => input.with_extension("results.csv"),
+    }
+}
+
+/// A file beside a journal: `leavers.results.csv.journal` with `undo.csv` is `leavers.undo.csv`.
+pub fn beside_journal(journal: &Path, ending: &str) -> PathBuf {
+    let name = journal.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();
+    let name = name.strip_suffix(".journal").unwrap_or(&name);
+    let stem = name.strip_suffix(".results.csv").or_else(|| name.strip_suffix(".csv")).unwrap_or(name);
+    journal.with_file_name(format!("{stem}.{ending}"))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::ffi::OsString;
+
+    use super::super::{Cli, Command};
+    use super::*;
+    use crate::config::Layer;
+
+    fn run(line: &[&str]) -> RunArgs {
+        let line = ["batch-detach", "run"].iter().chain(line).map(OsString::from);
+        match Cli::read(line).unwrap().command {
+            Command::Run(args) => args,
+            other => panic!("{other:?}"),
+        }
+    }
+
+    fn problem(args: &RunArgs, writes: bool) -> String {
+        args.check(writes).unwrap_err().to_string()
+    }
+
+    #[test]
+    fn standard_input_needs_a_results_file_and_an_answer() {
+        assert!(problem(&run(&["-", "--yes"]), true).contains("--results"));
+        assert!(problem(&run(&["-", "--results", "r"]), true).contains("--approved"));
+        assert!(run(&["-", "--results", "r", "--approved", "p.json"]).check(true).is_ok());
+        assert!(run(&["-", "--dry-run"]).check(true).is_ok());
+        assert!(run(&["-"]).check(false).is_ok());
+    }
+
+    #[test]
+    fn a_journal_is_resumed_and_neither_planned_nor_started_over() {
+        let args = run(&["d/x.results.csv.journal"]);
+        assert_eq!(args.source(), Source::Journal(Path::new("d/x.results.csv.journal")));
+        assert_eq!(args.results_path(), Some("d/x.results.csv".into()));
+        assert!(args.check(true).is_ok());
+        assert!(problem(&args, false).contains("status"));
+        assert!(problem(&run(&["x.journal", "--fresh"]), true).contains("name the input"));
+        assert!(problem(&run(&["x.journal", "--results", "y"]), true).contains("leave `--results` out"));
+        assert!(run(&["x.journal", "--results", "x"]).check(true).is_ok());
+    }
+
+    #[test]
+    fn p14_nothing_is_written_over_the_input() {
+        let directory = tempfile::tempdir().unwrap();
+        let input = directory.path().join("in.csv");
+        std::fs::write(&input, "user_name\n").unwrap();
+        let detour = directory.path().join(".").join("in.csv");
+        let (input, detour) = (input.to_str().unwrap(), detour.to_str().unwrap());
+        for other in [input, detour] {
+            assert!(problem(&run(&[input, "--results", other]), true).contains("--results"));
+            assert!(problem(&run(&[input, "--requests", other]), false).contains("--requests"));
+        }
+        assert!(run(&[input]).check(true).is_ok());
+        assert!(problem(&run(&[input, "--requests", "r"]), true).contains("plan"));
+    }
+
+    #[test]
+    fn results_stand_beside_their_input() {
+        for (input, results) in [
+            ("d/leavers.csv", "d/leavers.results.csv"),
+            ("leavers.xlsx", "leavers.results.csv"),
+            ("leavers", "leavers.results.csv"),
+            ("leavers.results.csv", "leavers.retry.results.csv"),
+            ("leavers.retry.results.csv", "leavers.retry.retry.results.csv"),
+        ] {
+            assert_eq!(results_beside(Path::new(input)), Path::new(results));
+        }
+        let journal = Path::new("d/leavers.results.csv.journal");
+        assert_eq!(beside_journal(journal, "undo.csv"), Path::new("d/leavers.undo.csv"));
+        assert_eq!(beside_journal(Path::new("r.csv.journal"), "report.html"), Path::new("r.report.html"));
+    }
+
+    #[test]
+    fn p16_the_options_that_shape_a_plan_are_part_of_its_identity() {
+        let settings = Layer::default().resolve().unwrap();
+        let plain = run(&["a"]).plan_shaping(&settings, None);
+        let failed = run(&["a", "--only", "unknown,failed,failed"]).plan_shaping(&settings, None);
+        let all = run(&["a", "--allow-detach-all"]).plan_shaping(&settings, None);
+        assert_eq!(failed["only"], r#"["failed","unknown"]"#);
+        assert_ne!(plain, failed);
+        assert_ne!(plain, all);
+        assert_eq!(plan_differences(&plain, &plain), Vec::<String>::new());
+        assert_eq!(plan_differences(&plain, &all), ["`allow-detach-all` was off, and is on now"]);
+        assert_eq!(plan_differences(&failed, &plain), [r#"`only` was ["failed","unknown"], and is not set now"#]);
+        for planned in [&plain, &failed, &all] {
+            assert_eq!(run(&["a.journal"]).plan_shaping(&settings, Some(planned)), *planned);
+        }
+        assert_ne!(run(&["a.journal", "--allow-detach-all"]).plan_shaping(&settings, Some(&plain)), plain);
+    }
+
+    #[test]
+    fn p16_an_undo_is_shaped_by_whom_it_takes_back_and_not_by_how_inputs_are_read() {
+        let undo = |line: &[&str]| {
+            let line = ["batch-detach", "undo", "d/x.results.csv.journal"].iter().chain(line).map(OsString::from);
+            match Cli::read(line).unwrap().command {
+                Command::Undo(args) => args,
+                other => panic!("{other:?}"),
+            }
+        };
+        let settings = Layer::default().resolve().unwrap();
+        let some = undo(&["--only-user", "b,a,b"]);
+        assert_eq!(some.plan_shaping(&settings)["only-user"], r#"["a","b"]"#);
+        assert_ne!(some.plan_shaping(&settings), undo(&[]).plan_shaping(&settings));
+        assert!(!some.plan_shaping(&settings).contains_key("encoding"));
+        assert_eq!(some.results_path(), Path::new("d/x.undo.csv"));
+    }
+}

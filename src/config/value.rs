@@ -1,0 +1,596 @@
+//! The kinds of values that settings have: how each is read from text, and how it is shown again.
+//!
+//! Reading says in its error how the value is written right; what [`Shown::shown`] gives reads back as the same value.
+
+use std::fmt;
+use std::num::{NonZeroU32, NonZeroUsize};
+use std::path::PathBuf;
+use std::time::Duration;
+
+use crate::model::tame;
+
+/// Text for people and for the run's identity: one spelling for each value, and one that reads back.
+pub trait Shown {
+    fn shown(&self) -> String;
+}
+
+impl<T: fmt::Display> Shown for T {
+    fn shown(&self) -> String {
+        self.to_string()
+    }
+}
+
+/// `off`, or a value.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct OrOff<T>(pub Option<T>);
+
+impl<T: Shown> fmt::Display for OrOff<T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0.as_ref().map_or_else(|| "off".to_owned(), Shown::shown))
+    }
+}
+
+/// Reads `off` as nothing, and all else by `read`.
+pub fn or_off<T>(text: &str, read: impl Fn(&str) -> Result<T, String>) -> Result<OrOff<T>, String> {
+    if text.eq_ignore_ascii_case("off") {
+        return Ok(OrOff(None));
+    }
+    read(text).map(|value| OrOff(Some(value))).map_err(|problem| format!("{problem}; or `off`"))
+}
+
+/// A value as it may be repeated in a message: short, and harmless to a terminal.
+pub fn quoted(text: &str) -> String {
+    format!("`{}`", tame(text, 60))
+}
+
+/// Requests started in a second or in a minute at most: `5/s`, `100/min`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Rate {
+    count: NonZeroU32,
+    per: Per,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Per {
+    Second,
+    Minute,
+}
+
+impl Rate {
+    /// Fastest rate in both units; far above what any service allows.
+    const MAX_PER_S: u32 = 1_000;
+
+    /// Reads `N/s` or `N/min`, N whole and from 1.
+    pub fn read(text: &str) -> Result<Self, String> {
+        let parts = text.split_once('/').and_then(|(count, unit)| {
+            let per = match unit.trim() {
+                "s" => Per::Second,
+                "min" => Per::Minute,
+                _ => return None,
+            };
+            Some((count.trim().parse::<NonZeroU32>().ok()?, per))
+        });
+        let Some((count, per)) = parts else {
+            return Err(format!(
+                "{} is not a rate: write a whole number from 1 with `/s` or `/min`, as in `5/s` or `100/min`",
+                quoted(text)
+            ));
+        };
+        let max = match per {
+            Per::Second => Self::MAX_PER_S,
+            Per::Minute => Self::MAX_PER_S * 60,
+        };
+        if count.get() > max {
+            return Err(format!("{} is too fast: at most {}/s", quoted(text), Self::MAX_PER_S));
+        }
+        Ok(Self { count, per })
+    }
+
+    pub fn per_second(self) -> f64 {
+        f64::from(self.count.get()) / f64::from(self.seconds())
+    }
+
+    /// Time from one request to the next, rounded up to the nanosecond: the ceiling is never passed by rounding.
+    pub fn period(self) -> Duration {
+        let nanos = u64::from(self.seconds()) * 1_000_000_000;
+        Duration::from_nanos(nanos.div_ceil(u64::from(self.count.get())))
+    }
+
+    const fn seconds(self) -> u32 {
+        match self.per {
+            Per::Second => 1,
+            Per::Minute => 60,
+        }
+    }
+}
+
+impl fmt::Display for Rate {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let unit = match self.per {
+            Per::Second => "s",
+            Per::Minute => "min",
+        };
+        write!(f, "{}/{unit}", self.count)
+    }
+}
+
+/// A share of a whole, exact to a hundredth of a percent: 0 to 100 %.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Percent {
+    hundredths: u32,
+}
+
+impl Percent {
+    /// Reads `5`, `5%` or `2.5%`.
+    pub fn read(text: &str) -> Result<Self, String> {
+        let number = text.trim().strip_suffix('%').unwrap_or(text).trim();
+        let (whole, fraction) = number.split_once('.').unwrap_or((number, "0"));
+        let digits = |part: &str| !part.is_empty() && part.bytes().all(|byte| byte.is_ascii_digit());
+        let hundredths = (digits(whole) && digits(fraction) && fraction.len() <= 2)
+            .then(|| {
+                Some(whole.parse::<u32>().ok()?.checked_mul(100)? + format!("{fraction:0<2}").parse::<u32>().ok()?)
+            })
+            .flatten()
+            .filter(|hundredths| *hundredths <= 10_000);
+        hundredths.map(|hundredths| Self { hundredths }).ok_or_else(|| {
+            format!("{} is not a percentage: write a number from 0 to 100, as in `5%` or `2.5%`", quoted(text))
+        })
+    }
+
+    /// Whether `part` is more than this share of `whole`; exact, without rounding.
+    pub fn is_exceeded_by(self, part: u64, whole: u64) -> bool {
+        u128::from(part) * 10_000 > u128::from(whole) * u128::from(self.hundredths)
+    }
+}
+
+impl fmt::Display for Percent {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match (self.hundredths / 100, self.hundredths % 100) {
+            (whole, 0) => write!(f, "{whole}%"),
+            (whole, rest) if rest % 10 == 0 => write!(f, "{whole}.{}%", rest / 10),
+            (whole, rest) => write!(f, "{whole}.{rest:02}%"),
+        }
+    }
+}
+
+/// A number of bytes: `65536`, `64 KiB`, `1 MiB`, `12 MB`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub struct ByteSize(pub usize);
+
+impl ByteSize {
+    /// Least size of a request body: one desktop with one user always fits, its texts at their longest.
+    pub const MIN: Self = Self(4 << 10);
+    /// The gateway takes bodies of 12 MB at most. Source: API Gateway, limits.
+    pub const MAX: Self = Self(12_000_000);
+
+    const UNITS: [(&str, usize); 5] = [("KiB", 1 << 10), ("MiB", 1 << 20), ("KB", 1_000), ("MB", 1_000_000), ("B", 1)];
+
+    pub fn read(text: &str) -> Result<Self, String> {
+        let trimmed = text.trim();
+        let digits = trimmed.len() - trimmed.trim_start_matches(|c: char| c.is_ascii_digit()).len();
+        let (number, unit) = trimmed.split_at(digits);
+        let factor = match unit.trim() {
+            "" => Some(1),
+            unit => Self::UNITS.iter().find(|(name, _)| name.eq_ignore_ascii_case(unit)).map(|(_, factor)| *factor),
+        };
+        let bytes = number.parse::<usize>().ok().zip(factor).and_then(|(number, factor)| number.checked_mul(factor));
+        match bytes.map(Self) {
+            None => Err(format!(
+                "{} is not a size: write a whole number of bytes, or one with a unit, as in `512 KiB` or `1 MiB`",
+                quoted(text)
+            )),
+            Some(size) if size < Self::MIN || size > Self::MAX => {
+                Err(format!("{} is out of range: from {} to 12 MB", quoted(text), Self::MIN))
+            }
+            Some(size) => Ok(size),
+        }
+    }
+}
+
+impl fmt::Display for ByteSize {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let whole = Self::UNITS.iter().filter(|(_, factor)| *factor > 1 && self.0.is_multiple_of(*factor));
+        match whole.max_by_key(|(_, factor)| *factor) {
+            Some((unit, factor)) if self.0 > 0 => write!(f, "{} {unit}", self.0 / factor),
+            _ => write!(f, "{}", self.0),
+        }
+    }
+}
+
+/// A length of time that is shown as it is written: `300ms`, `75s`, `10m`, `2h`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Wait(pub Duration);
+
+impl fmt::Display for Wait {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let millis = self.0.as_millis();
+        match millis {
+            _ if !millis.is_multiple_of(1_000) => write!(f, "{millis}ms"),
+            _ if millis == 0 || !millis.is_multiple_of(60_000) => write!(f, "{}s", millis / 1_000),
+            _ if !millis.is_multiple_of(3_600_000) => write!(f, "{}m", millis / 60_000),
+            _ => write!(f, "{}h", millis / 3_600_000),
+        }
+    }
+}
+
+/// Reads a duration, zero included; at most 30 days.
+pub fn wait_or_zero(text: &str) -> Result<Wait, String> {
+    const MAX: Duration = Duration::from_secs(30 * 24 * 3_600);
+    let trimmed = text.trim();
+    let digits = trimmed.len() - trimmed.trim_start_matches(|c: char| c.is_ascii_digit()).len();
+    let (number, unit) = trimmed.split_at(digits);
+    let factor = match unit.trim() {
+        "ms" => Some(1),
+        "s" => Some(1_000),
+        "m" | "min" => Some(60_000),
+        "h" => Some(3_600_000),
+        _ => None,
+    };
+    let millis = number.parse::<u64>().ok().zip(factor).and_then(|(number, factor)| number.checked_mul(factor));
+    match millis.map(Duration::from_millis) {
+        None => Err(format!(
+            "{} is not a duration: write a whole number with `ms`, `s`, `m` or `h`, as in `300ms`, `75s` or `10m`",
+            quoted(text)
+        )),
+        Some(wait) if wait > MAX => Err(format!("{} is too long: at most 720h", quoted(text))),
+        Some(wait) => Ok(Wait(wait)),
+    }
+}
+
+/// Reads a duration of more than nothing.
+pub fn wait(text: &str) -> Result<Wait, String> {
+    wait_or_zero(text)
+        .and_then(|wait| if wait.0.is_zero() { Err(format!("{} must be more than 0", quoted(text))) } else { Ok(wait) })
+}
+
+/// Reads the time that one request may take: up to 10 minutes, or a stuck one would hold its desktops for too long.
+pub fn request_timeout(text: &str) -> Result<Wait, String> {
+    at_most(wait(text)?, Duration::from_secs(600), text)
+}
+
+/// Reads the first step of the backoff, whose steps end at 60 s.
+pub fn retry_base(text: &str) -> Result<Wait, String> {
+    at_most(wait(text)?, Duration::from_secs(60), text)
+}
+
+fn at_most(wait: Wait, max: Duration, text: &str) -> Result<Wait, String> {
+    if wait.0 > max { Err(format!("{} is too long: at most {}", quoted(text), Wait(max))) } else { Ok(wait) }
+}
+
+/// Reads a whole number from 1 to `MAX`.
+pub fn count<const MAX: u32>(text: &str) -> Result<NonZeroU32, String> {
+    text.trim()
+        .parse::<NonZeroU32>()
+        .ok()
+        .filter(|count| count.get() <= MAX)
+        .ok_or_else(|| format!("{} is not a whole number from 1 to {MAX}", quoted(text)))
+}
+
+/// As [`count`], for what is counted in memory.
+pub fn size<const MAX: u32>(text: &str) -> Result<NonZeroUsize, String> {
+    count::<MAX>(text).and_then(|count| {
+        NonZeroUsize::try_from(count).map_err(|_| format!("{} is too large for this machine", quoted(text)))
+    })
+}
+
+/// Reads a whole number from 0.
+pub fn number(text: &str) -> Result<u64, String> {
+    text.trim().parse().map_err(|_| format!("{} is not a whole number", quoted(text)))
+}
+
+/// Reads how much more the logs say: 0 to 3.
+pub fn verbosity(text: &str) -> Result<u8, String> {
+    let level = text.trim().parse::<u8>().ok().filter(|level| *level <= 3);
+    level.ok_or_else(|| format!("{} is not a number from 0 to 3", quoted(text)))
+}
+
+/// A word out of a few.
+macro_rules! words {
+    ($(#[$meta:meta])* $name:ident { $($(#[$inner:meta])* $variant:ident = $word:literal,)+ }) => {
+        $(#[$meta])*
+        #[derive(Debug, Clone, Copy, PartialEq, Eq)]
+        pub enum $name {
+            $($(#[$inner])* $variant,)+
+        }
+
+        impl $name {
+            /// The words that stand for it, in the order of the help.
+            pub const WORDS: &'static [&'static str] = &[$($word),+];
+
+            pub const fn as_str(self) -> &'static str {
+                match self {
+                    $(Self::$variant => $word,)+
+                }
+            }
+
+            pub fn read(text: &str) -> Result<Self, String> {
+                $(if text.trim().eq_ignore_ascii_case($word) {
+                    return Ok(Self::$variant);
+                })+
+                Err(format!("{} is not one of {}", quoted(text), Self::WORDS.join(", ")))
+            }
+        }
+
+        impl fmt::Display for $name {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str(self.as_str())
+            }
+        }
+    };
+}
+
+words! {
+    /// What becomes of desktops with a connected session.
+    InUse { Detach = "detach", Skip = "skip", }
+}
+words! {
+    /// What one invalid row does to the run.
+    OnInvalid {
+        /// Stops it before anything is sent.
+        Abort = "abort",
+        /// The row is left out and reported.
+        Skip = "skip",
+    }
+}
+words! {
+    LogFormat { Text = "text", Json = "json", }
+}
+words! {
+    Progress {
+        /// Bars on a terminal, plain lines elsewhere.
+        Auto = "auto",
+        On = "on",
+        Off = "off",
+    }
+}
+words! {
+    Switch { On = "on", Off = "off", }
+}
+words! {
+    /// Encodings that an input can be forced to.
+    Encoding {
+        Auto = "auto",
+        Utf8 = "utf-8",
+        Utf16Le = "utf-16le",
+        Utf16Be = "utf-16be",
+        Gb18030 = "gb18030",
+    }
+}
+
+impl Switch {
+    pub const fn is_on(self) -> bool {
+        matches!(self, Self::On)
+    }
+}
+
+/// What parts the cells of a line; `None` is detected.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Delimiter(pub Option<u8>);
+
+impl Delimiter {
+    pub fn read(text: &str) -> Result<Self, String> {
+        Ok(Self(match text.to_ascii_lowercase().as_str() {
+            "auto" => None,
+            "," | "comma" => Some(b','),
+            ";" | "semicolon" => Some(b';'),
+            "\t" | "\\t" | "tab" => Some(b'\t'),
+            "|" | "pipe" => Some(b'|'),
+            _ => {
+                return Err(format!(
+                    "{} is not a delimiter: write `,` `;` `tab` or `|` (or the words comma, semicolon, pipe, auto)",
+                    quoted(text)
+                ));
+            }
+        }))
+    }
+}
+
+impl fmt::Display for Delimiter {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.0 {
+            None => f.write_str("auto"),
+            Some(b'\t') => f.write_str("tab"),
+            Some(byte) => write!(f, "{}", char::from(byte)),
+        }
+    }
+}
+
+/// A path, as text: a setting can be written in a file, so its path is Unicode.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct FilePath(pub PathBuf);
+
+impl fmt::Display for FilePath {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}", self.0.display())
+    }
+}
+
+pub fn path(text: &str) -> Result<FilePath, String> {
+    if text.is_empty() || text.contains('\0') {
+        return Err("is empty: name a file".to_owned());
+    }
+    Ok(FilePath(PathBuf::from(text)))
+}
+
+/// Reads the name of a sheet.
+pub fn sheet(text: &str) -> Result<String, String> {
+    if text.trim().is_empty() { Err("is empty: name a sheet".to_owned()) } else { Ok(text.to_owned()) }
+}
+
+/// Which header holds which field, where that is not found out by itself: fields of the input with their headers.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Columns(pub Vec<(String, String)>);
+
+impl Columns {
+    /// The fields of INTERFACE.md, section "Input".
+    pub const FIELDS: [&'static str; 7] =
+        ["desktop_id", "desktop_name", "user_name", "user_id", "user_group", "domain", "type"];
+
+    /// Reads `FIELD=HEADER` entries; the field is matched without case, blanks, `_` and `-`.
+    pub fn read(entries: &[String]) -> Result<Self, String> {
+        let bare = |text: &str| text.replace([' ', '_', '-'], "").to_lowercase();
+        let mut columns: Vec<(String, String)> = Vec::new();
+        for entry in entries {
+            let (field, header) = entry
+                .split_once('=')
+                .filter(|(_, header)| !header.trim().is_empty())
+                .ok_or_else(|| format!("{} is not FIELD=HEADER, as in `user_name=Employee`", quoted(entry)))?;
+            let Some(known) = Self::FIELDS.iter().find(|known| bare(known) == bare(field)) else {
+                return Err(format!("{} is not a field: write one of {}", quoted(field), Self::FIELDS.join(", ")));
+            };
+            if columns.iter().any(|(earlier, _)| earlier == known) {
+                return Err(format!("the field `{known}` is named twice"));
+            }
+            columns.push(((*known).to_owned(), header.trim().to_owned()));
+        }
+        // The order says nothing, so two orders are one setting.
+        columns.sort();
+        Ok(Self(columns))
+    }
+}
+
+impl fmt::Display for Columns {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let entries: Vec<String> = self.0.iter().map(|(field, header)| format!("{field}={header}")).collect();
+        f.write_str(&list_text(&entries))
+    }
+}
+
+/// A list in one line that reads back, whatever its entries hold.
+pub fn list_text(entries: &[String]) -> String {
+    serde_json::Value::from(entries).to_string()
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    #[test]
+    fn a_rate_is_a_whole_number_a_second_or_a_minute() {
+        assert_eq!(Rate::read("100/min").unwrap().period(), Duration::from_millis(600));
+        assert_eq!(Rate::read("5/s").unwrap().period(), Duration::from_millis(200));
+        assert!((Rate::read("90/min").unwrap().per_second() - 1.5).abs() < 1e-12);
+        assert_eq!(Rate::read(" 5 / s ").unwrap().to_string(), "5/s");
+        for wrong in ["", "5", "0/s", "-1/s", "1.5/s", "5/h", "5/", "/s", "5/S", "1001/s", "60001/min", "5/s/s"] {
+            assert!(Rate::read(wrong).unwrap_err().contains("/s"), "{wrong}");
+        }
+    }
+
+    #[test]
+    fn p08_the_period_of_a_rate_is_rounded_up() {
+        assert_eq!(Rate::read("3/s").unwrap().period(), Duration::from_nanos(333_333_334));
+        assert_eq!(Rate::read("7/min").unwrap().period(), Duration::from_nanos(8_571_428_572));
+    }
+
+    #[test]
+    fn durations_have_one_unit() {
+        for (text, millis) in [("300ms", 300), ("75s", 75_000), ("10m", 600_000), ("2h", 7_200_000), ("5 s", 5_000)] {
+            assert_eq!(wait(text), Ok(Wait(Duration::from_millis(millis))), "{text}");
+        }
+        for wrong in ["", "5", "s", "1h30m", "-1s", "1.5s", "5d", "5S", "99999999999999999999s", "721h"] {
+            assert!(wait(wrong).is_err(), "{wrong}");
+        }
+        assert!(wait("0s").unwrap_err().contains("more than 0"));
+        assert_eq!(wait_or_zero("0s"), Ok(Wait(Duration::ZERO)));
+        assert!(request_timeout("601s").unwrap_err().contains("at most 10m"));
+        assert!(retry_base("61s").unwrap_err().contains("at most 1m"));
+    }
+
+    #[test]
+    fn sizes_take_units_and_stay_within_what_the_gateway_takes() {
+        for (text, bytes) in [("65536", 65_536), ("4 KiB", 4_096), ("1MiB", 1 << 20), ("12 mb", 12_000_000)] {
+            assert_eq!(ByteSize::read(text), Ok(ByteSize(bytes)), "{text}");
+        }
+        for wrong in ["", "4095", "3 KiB", "12 MiB", "13 MB", "1 GiB", "x", "1.5 MiB", "99999999999999999999 MB"] {
+            assert!(ByteSize::read(wrong).is_err(), "{wrong}");
+        }
+    }
+
+    #[test]
+    fn a_percentage_is_compared_without_rounding() {
+        let third = Percent::read("33.33%").unwrap();
+        assert!(third.is_exceeded_by(1, 3));
+        assert!(!Percent::read("5%").unwrap().is_exceeded_by(1, 20));
+        assert!(Percent::read("0").unwrap().is_exceeded_by(1, 1_000_000));
+        assert!(!Percent::read("100").unwrap().is_exceeded_by(u64::MAX, u64::MAX));
+        for wrong in ["", "%", "-1", "100.01", "101%", "1.234", "1.", ".5", "five", "NaN", "1e1", "5%%"] {
+            assert!(Percent::read(wrong).is_err(), "{wrong}");
+        }
+        for text in ["5%", "2.5%", "0.05%", "100%"] {
+            assert_eq!(Percent::read(text).unwrap().to_string(), text);
+        }
+    }
+
+    #[test]
+    fn delimiters_are_characters_or_words() {
+        for (text, byte) in [(",", b','), ("semicolon", b';'), ("TAB", b'\t'), ("\\t", b'\t'), ("pipe", b'|')] {
+            assert_eq!(Delimiter::read(text), Ok(Delimiter(Some(byte))));
+        }
+        assert_eq!(Delimiter::read("auto"), Ok(Delimiter(None)));
+        assert!(Delimiter::read("x").is_err());
+    }
+
+    #[test]
+    fn every_encoding_is_one_that_can_be_decoded() {
+        for word in Encoding::WORDS.iter().filter(|word| **word != "auto") {
+            let name = encoding_rs::Encoding::for_label(word.as_bytes()).unwrap().name();
+            assert!(name.eq_ignore_ascii_case(word), "{word}");
+        }
+    }
+
+    #[test]
+    fn columns_name_each_field_once() {
+        let columns = |entries: &[&str]| Columns::read(&entries.iter().map(|&e| e.to_owned()).collect::<Vec<_>>());
+        let both = columns(&["User-Name=员工", "desktop id=a=b"]).unwrap();
+        assert_eq!(both.0, [("desktop_id".into(), "a=b".into()), ("user_name".into(), "员工".into())]);
+        assert!(columns(&["user_name=a", "username=b"]).unwrap_err().contains("twice"));
+        assert!(columns(&["mail=a"]).unwrap_err().contains("desktop_id"));
+        for wrong in ["user_name", "user_name=", "=x"] {
+            assert!(columns(&[wrong]).is_err(), "{wrong}");
+        }
+    }
+
+    #[test]
+    fn counts_are_bounded_and_words_are_listed() {
+        assert_eq!(count::<100>("100").unwrap().get(), 100);
+        for wrong in ["0", "101", "-1", "x", "", "1.0"] {
+            assert!(count::<100>(wrong).unwrap_err().contains("1 to 100"), "{wrong}");
+        }
+        assert!(verbosity("4").is_err());
+        assert!(InUse::read("keep").unwrap_err().contains("detach, skip"));
+        assert_eq!(or_off("OFF", count::<9>), Ok(OrOff(None)));
+        assert!(or_off("x", count::<9>).unwrap_err().ends_with("or `off`"));
+    }
+
+    proptest! {
+        #[test]
+        fn what_is_shown_reads_back(
+            n in 1_u32..60_000,
+            millis in 1_u64..100_000_000,
+            bytes in 4_096_usize..12_000_000,
+            hundredths in 0_u32..=10_000,
+        ) {
+            for text in [format!("{n}/min"), format!("{}/s", n % 1_000 + 1)] {
+                prop_assert_eq!(Rate::read(&text).unwrap().to_string(), text);
+            }
+            let duration = Wait(Duration::from_millis(millis));
+            prop_assert_eq!(wait(&duration.to_string()), Ok(duration));
+            prop_assert_eq!(ByteSize::read(&ByteSize(bytes).to_string()), Ok(ByteSize(bytes)));
+            let percent = Percent { hundredths };
+            prop_assert_eq!(Percent::read(&percent.to_string()), Ok(percent));
+        }
+
+        #[test]
+        fn a_wait_of_a_rate_never_passes_the_ceiling(n in 1_u32..=60_000) {
+            let rate = Rate::read(&format!("{n}/min")).unwrap();
+            prop_assert!(rate.period().as_nanos() * u128::from(n) >= 60_000_000_000);
+        }
+
+        #[test]
+        fn p18_no_text_makes_a_reader_panic(text in any::<String>()) {
+            _ = (Rate::read(&text), Percent::read(&text), ByteSize::read(&text), wait(&text), Columns::read(&[text]));
+        }
+    }
+}
