@@ -10,71 +10,23 @@ use axum::extract::{RawPathParams, Request, State};
 use axum::response::Response;
 use axum::routing::{MethodRouter, get, post};
 use bytes::Bytes;
-use http::Method;
-use http::request::Parts;
 use serde_json::Value;
 use sha2::{Digest, Sha256};
 use tokio::time::Instant;
 
-use super::auth::{self, Doorman};
-use super::limiter::{Limiter, throttled};
+use super::auth;
+use super::body::Write;
+use super::gateway::{Call, Gateway, LogEntry, request_id};
+use super::limiter::throttled;
 use super::read::{self, Query};
 use super::scenario::{Effect, Fault, Op, OutageKind, Refused, Scenario};
 use super::tamper;
 use super::transport::{Ending, SimTransport};
-use super::world::{Event, World, hash, uuid};
-use super::write::Write;
+use super::world::{Event, World};
 use crate::model::{Bound, DesktopId};
 
 /// Largest body that the gateway takes, in bytes.
 const MAX_BODY: usize = 12 << 20;
-
-/// How much of a write was done.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub enum Executed {
-    /// Nothing; of a read, always.
-    #[default]
-    None,
-    /// Every desktop was taken on.
-    Whole,
-    /// Only the first half of the desktops.
-    Partly,
-    /// Some desktops were refused, the others taken on.
-    PerDesktop,
-}
-
-/// One request that the service received, and what it did about it.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct LogEntry {
-    /// From 0, in the order they came.
-    pub number: usize,
-    pub at: Instant,
-    pub op: Op,
-    pub method: Method,
-    pub path: String,
-    pub query: String,
-    pub body: Bytes,
-    /// In hexadecimal.
-    pub body_sha256: String,
-    /// `X-Request-Id` of the answer.
-    pub request_id: String,
-    /// `None` while it is not answered, and where the answer never went out.
-    pub status: Option<u16>,
-    /// Up to now: it may be done later, or twice.
-    pub executed: Executed,
-    /// The bindings that went (detach) or came (attach) because of it, up to now.
-    pub applied: Vec<(DesktopId, Bound)>,
-}
-
-/// What the gateway remembers between requests.
-#[derive(Default)]
-struct Gateway {
-    log: Vec<LogEntry>,
-    received: usize,
-    limiter: Limiter,
-    doorman: Doorman,
-    faults: Vec<(Fault, u64)>,
-}
 
 /// The service: a world, a scenario, a log.
 pub struct App {
@@ -83,17 +35,6 @@ pub struct App {
     keeps_log: bool,
     world: Mutex<World>,
     gateway: Mutex<Gateway>,
-}
-
-/// A request, taken apart.
-struct Call {
-    op: Op,
-    parts: Parts,
-    /// The last part of the path, where it is an id.
-    id: String,
-    project: String,
-    query: Query,
-    body: Bytes,
 }
 
 /// An answer before it goes out.
@@ -138,8 +79,7 @@ impl App {
         }
         world.forget_changes();
         world.physics = scenario.world.clone(); // last: how things stand at the start is seen without a lag
-        let faults = std::mem::take(&mut scenario.faults).into_iter().map(|fault| (fault, 0)).collect();
-        let gateway = Mutex::new(Gateway { faults, ..Gateway::default() });
+        let gateway = Mutex::new(Gateway::new(std::mem::take(&mut scenario.faults)));
         Arc::new(Self { scenario, epoch: Instant::now(), keeps_log, world: Mutex::new(world), gateway })
     }
 
@@ -222,10 +162,12 @@ impl App {
             id: part("id").unwrap_or_default(),
             project: part("project_id").unwrap_or_default(),
             query: Query::parse(parts.uri.query().unwrap_or_default()),
+            write: op.is_write().then(|| Write::parse(op, &body)),
+            now: Instant::now(),
             parts,
             body,
         };
-        let decision = self.decide(&call, too_large, Instant::now());
+        let decision = self.decide(&call, too_large);
         if !decision.wait.is_zero() {
             tokio::time::sleep(decision.wait).await;
         }
@@ -264,27 +206,26 @@ impl App {
     }
 
     /// Everything that happens at once: nothing in here waits.
-    fn decide(&self, call: &Call, too_large: bool, now: Instant) -> Decision {
-        let elapsed = now.saturating_duration_since(self.epoch);
+    fn decide(&self, call: &Call, too_large: bool) -> Decision {
+        let elapsed = call.now.saturating_duration_since(self.epoch);
         let ended = |ending| Decision { ending, answered: None, wait: Duration::ZERO, number: None };
         let outage = self.scenario.outages.iter().find(|outage| outage.from <= elapsed && elapsed < outage.until);
         let outage = outage.map(|outage| outage.kind);
         let mut gateway = self.gateway();
-        let write = call.op.is_write().then(|| Write::parse(call.op, &call.body));
-        let effect = gateway.effect(call, write.as_ref(), self.scenario.seed, elapsed);
+        let effect = gateway.effect(call, self.scenario.seed, elapsed);
         if outage == Some(OutageKind::NotSent) || (outage.is_none() && effect == Some(Effect::NotSent)) {
             return ended(Ending::NotSent);
         }
-        let number = gateway.receive(call, self.keeps_log, self.scenario.seed, now);
+        let number = gateway.receive(call, self.keeps_log, self.scenario.seed);
         let refused = match outage {
             Some(OutageKind::Lost) => return ended(Ending::Cut),
             Some(_) => Some(Refused::new(503, "", "Service Unavailable")),
-            None => gateway.refusal(self, call, too_large, now),
+            None => gateway.refusal(&self.scenario, self.epoch, call, too_large),
         };
         let mut wait = self.scenario.world.latency;
         let answered = match refused {
-            Some(refused) => Some(refuse(refused)),
-            None => self.answer(&mut gateway, call, write, effect.as_ref(), number, now),
+            Some(refused) => Some(self.refuse(refused, number)),
+            None => self.answer(&mut gateway, call, effect.as_ref(), number),
         };
         if let Some(Effect::Delay(by)) = effect {
             wait += by;
@@ -293,64 +234,59 @@ impl App {
     }
 
     /// Does what the request asks and what its effect makes of it; `None`: the connection is cut.
-    fn answer(
-        &self,
-        gateway: &mut Gateway,
-        call: &Call,
-        write: Option<Result<Write, Refused>>,
-        effect: Option<&Effect>,
-        number: usize,
-        now: Instant,
-    ) -> Option<Answered> {
+    fn answer(&self, gateway: &mut Gateway, call: &Call, effect: Option<&Effect>, number: usize) -> Option<Answered> {
         let mut world = self.world();
-        let mut work = |most: usize| self.work(gateway, &mut world, call, write.as_ref(), most, number, now);
+        let unfiltered = (effect == Some(&Effect::IgnoreFilter)).then(|| call.query.unfiltered());
+        let query = unfiltered.as_ref().unwrap_or(&call.query);
+        let mut work = |world: &mut World, most: usize| self.work(gateway, world, call, query, most, number);
         let later = |world: &mut World, by: Duration| {
-            if let Some(Ok(write)) = &write {
-                world.schedule(now + by, Event::Execute { write: Arc::new(write.clone()), request: number });
+            if let Some(write) = call.good_write() {
+                let write = Arc::new(write.clone());
+                world.schedule(call.now + by, Event::Execute { write, request: number });
             }
         };
         match effect {
-            None | Some(Effect::Delay(_)) => Some(work(usize::MAX).0),
+            None | Some(Effect::Delay(_)) => Some(work(&mut world, usize::MAX).0),
             Some(Effect::NotSent | Effect::DropBefore) => None,
-            Some(Effect::Refuse(refused)) => Some(refuse(refused.clone())),
+            Some(Effect::Refuse(refused)) => Some(self.refuse(refused.clone(), number)),
             Some(Effect::Throttle { limit, window, retry_after }) => {
-                Some(refuse(Refused { retry_after: retry_after.clone(), ..throttled(*limit, *window) }))
+                let refused = Refused { retry_after: retry_after.clone(), ..throttled(*limit, *window) };
+                Some(self.refuse(refused, number))
             }
             Some(Effect::ExecuteThenDrop) => {
-                work(usize::MAX);
+                work(&mut world, usize::MAX);
                 None
             }
             Some(Effect::ExecuteThen(refused)) => {
-                work(usize::MAX);
-                Some(refuse(refused.clone()))
+                work(&mut world, usize::MAX);
+                Some(self.refuse(refused.clone(), number))
             }
             Some(Effect::HalfThen(refused)) => {
-                let desktops =
-                    write.as_ref().and_then(|write| write.as_ref().ok()).map_or(0, |write| write.ids().count());
-                work(desktops.div_ceil(2));
-                Some(refuse(refused.clone()))
+                let desktops = call.good_write().map_or(0, |write| write.ids().count());
+                work(&mut world, desktops.div_ceil(2));
+                Some(self.refuse(refused.clone(), number))
             }
             Some(Effect::Late { by, answer }) => {
                 later(&mut world, *by);
-                answer.clone().map(refuse)
+                answer.clone().map(|refused| self.refuse(refused, number))
             }
             Some(Effect::Twice { again }) => {
-                let answered = work(usize::MAX).0;
+                let answered = work(&mut world, usize::MAX).0;
                 later(&mut world, *again);
                 Some(answered)
             }
             Some(Effect::CutJson) => {
-                let answered = work(usize::MAX).0;
+                let answered = work(&mut world, usize::MAX).0;
                 Some(Answered { body: tamper::cut(&answered.body), ..answered })
             }
             Some(Effect::Html { status }) => {
                 if (200..300).contains(status) {
-                    work(usize::MAX);
+                    work(&mut world, usize::MAX);
                 }
                 Some(Answered { status: *status, body: tamper::HTML.into(), html: true, headers: Vec::new() })
             }
             Some(effect) => {
-                let (mut answered, value) = work(usize::MAX);
+                let (mut answered, value) = work(&mut world, usize::MAX);
                 if let Some(mut value) = value {
                     tamper::tamper(call.op, effect, &mut value);
                     answered.body = value.to_string().into();
@@ -360,23 +296,35 @@ impl App {
         }
     }
 
+    fn refuse(&self, refused: Refused, number: usize) -> Answered {
+        let shaped = || {
+            let mut body = serde_json::json!({"error_code": refused.code, "error_msg": refused.message});
+            if refused.code.starts_with("APIGW.") {
+                body["request_id"] = request_id(self.scenario.seed, number).into(); // the gateway says it twice
+            }
+            body.to_string()
+        };
+        let body = refused.body.clone().unwrap_or_else(shaped);
+        let headers = [("Retry-After", refused.retry_after), ("Location", refused.location.map(String::from))];
+        let headers = headers.into_iter().filter_map(|(name, value)| Some((name, value?))).collect();
+        Answered { status: refused.status, body: body.into(), html: false, headers }
+    }
+
     /// The work itself: the answer, and its JSON where it is a success.
-    #[expect(clippy::too_many_arguments, reason = "one place that joins all the service has")]
     fn work(
         &self,
         gateway: &mut Gateway,
         world: &mut World,
         call: &Call,
-        write: Option<&Result<Write, Refused>>,
+        query: &Query,
         most: usize,
         number: usize,
-        now: Instant,
     ) -> (Answered, Option<Value>) {
+        let now = call.now;
         let mut headers = Vec::new();
         let mut status = 200;
-        let query = &call.query;
         let result = match call.op {
-            Op::BatchDetach | Op::BatchAttach => match write {
+            Op::BatchDetach | Op::BatchAttach => match &call.write {
                 Some(Ok(write)) => world.execute(write, most, number, now).map(|(answer, _)| answer),
                 Some(Err(refused)) => Err(refused.clone()),
                 None => Err(Refused::new(400, "WKS.0001", "The request message input by the interface is empty.")),
@@ -407,7 +355,7 @@ impl App {
         };
         match result {
             Ok(value) => (Answered { headers, ..Answered::json(status, &value) }, Some(value)),
-            Err(refused) => (refuse(refused), None),
+            Err(refused) => (self.refuse(refused, number), None),
         }
     }
 }
@@ -426,95 +374,229 @@ fn owned(path: &RawPathParams) -> Vec<(String, String)> {
     path.iter().map(|(name, value)| (name.to_owned(), value.to_owned())).collect()
 }
 
-impl Gateway {
-    /// Writes a request into the log and gives it its number.
-    fn receive(&mut self, call: &Call, keeps_log: bool, seed: u64, now: Instant) -> usize {
-        let number = self.received;
-        self.received += 1;
-        if keeps_log {
-            self.log.push(LogEntry {
-                number,
-                at: now,
-                op: call.op,
-                method: call.parts.method.clone(),
-                path: call.parts.uri.path().to_owned(),
-                query: call.parts.uri.query().unwrap_or_default().to_owned(),
-                body: call.body.clone(),
-                body_sha256: String::new(),
-                request_id: request_id(seed, number),
-                status: None,
-                executed: Executed::None,
-                applied: Vec::new(),
-            });
-        }
-        number
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+    use tokio::time::sleep;
+
+    use super::super::testing::{app, call, detach, id, names, read, world};
+    use super::super::{Executed, Fate, Limit};
+    use super::*;
+
+    /// An app whose only rule hits the first batch-detach.
+    fn hit_once(desktops: usize, effect: Effect) -> Arc<App> {
+        let scenario = Scenario { faults: vec![Fault::new(Op::BatchDetach, effect).count(1)], ..Scenario::default() };
+        App::new(world(desktops, 1), scenario)
     }
 
-    /// The first rule that hits this request; every rule counts it.
-    fn effect(
-        &mut self,
-        call: &Call,
-        write: Option<&Result<Write, Refused>>,
-        seed: u64,
-        elapsed: Duration,
-    ) -> Option<Effect> {
-        let mut effect = None;
-        for (n, (fault, seen)) in self.faults.iter_mut().enumerate() {
-            let in_time = fault.from <= elapsed && fault.until.is_none_or(|until| elapsed < until);
-            let names = |id: &DesktopId| match write {
-                Some(Ok(write)) => write.ids().any(|named| named == id.as_str()),
-                _ => call.id == id.as_str() || call.query.all("desktop_id").contains(&id.as_str()),
-            };
-            let ours = fault.op.is_none_or(|op| op == call.op)
-                && (fault.desktops.is_empty() || fault.desktops.iter().any(names));
-            if !ours || !in_time {
-                continue;
+    fn gateway_timeout() -> Refused {
+        Refused::new(504, "APIGW.0201", "Backend timeout.")
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn what_is_lost_was_done_or_not_as_the_rule_says() {
+        let cases = [
+            (Effect::NotSent, json!("not sent"), 2, 0),
+            (Effect::DropBefore, json!("lost"), 2, 1),
+            (Effect::ExecuteThenDrop, json!("lost"), 0, 1),
+        ];
+        for (effect, reply, left, received) in cases {
+            let app = hit_once(2, effect);
+            assert_eq!(detach(&app, &["d-0", "d-1"]).await, (0, reply));
+            assert_eq!(names(&app, "d-0").len() + names(&app, "d-1").len(), left);
+            assert_eq!(app.log().len(), received);
+            assert!(app.log().iter().all(|entry| entry.status.is_none()));
+            assert_eq!(detach(&app, &["d-0", "d-1"]).await.0, 200);
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn an_error_can_come_after_all_half_or_nothing_was_done() {
+        let cases = [
+            (Effect::Refuse(gateway_timeout()), 3, Executed::None),
+            (Effect::HalfThen(gateway_timeout()), 1, Executed::Partly),
+            (Effect::ExecuteThen(gateway_timeout()), 0, Executed::Whole),
+        ];
+        for (effect, left, executed) in cases {
+            let app = hit_once(3, effect);
+            let (status, answer) = detach(&app, &["d-0", "d-1", "d-2"]).await;
+            assert_eq!((status, &answer["error_code"]), (504, &json!("APIGW.0201")));
+            assert_eq!(app.world().snapshot_bindings().values().flatten().count(), left);
+            let log = app.log();
+            assert_eq!((log[0].executed, log[0].applied.len()), (executed, 3 - left));
+            assert_eq!(answer["request_id"], json!(log[0].request_id));
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_late_gateway_executes_long_after_its_answer_was_lost() {
+        let app = hit_once(1, Effect::Late { by: Duration::from_secs(20), answer: None });
+        assert_eq!(detach(&app, &["d-0"]).await.0, 0);
+        sleep(Duration::from_secs(19)).await;
+        assert_eq!((names(&app, "d-0").len(), app.log()[0].executed), (1, Executed::None));
+        sleep(Duration::from_secs(1)).await;
+        let log = app.log();
+        assert_eq!((names(&app, "d-0").len(), log[0].executed, log[0].applied.len()), (0, Executed::Whole, 1));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_request_executed_twice_takes_away_who_was_bound_again_in_between() {
+        let app = hit_once(1, Effect::Twice { again: Duration::from_secs(5) });
+        let rebound = Fate::Rebound { after: Duration::from_secs(2), by: None };
+        app.world().doom(&id("d-0"), rebound);
+        assert_eq!(detach(&app, &["d-0"]).await.0, 200);
+        sleep(Duration::from_secs(2)).await;
+        assert_eq!(names(&app, "d-0"), ["u-0"]);
+        sleep(Duration::from_secs(3)).await;
+        assert!(names(&app, "d-0").is_empty());
+        assert_eq!(app.log()[0].applied.len(), 2);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_delayed_answer_was_done_at_once_even_if_nobody_waits_for_it() {
+        let app = hit_once(1, Effect::Delay(Duration::from_secs(90)));
+        let answer = tokio::time::timeout(Duration::from_secs(75), detach(&app, &["d-0"])).await;
+        assert!(answer.is_err());
+        assert!(names(&app, "d-0").is_empty());
+        assert_eq!((app.log()[0].status, app.log()[0].executed), (None, Executed::Whole));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn answers_can_be_cut_or_html_or_speak_of_others_or_say_nothing() {
+        let cut = hit_once(1, Effect::CutJson);
+        assert_eq!(detach(&cut, &["d-0"]).await, (200, Value::Null));
+        let html = hit_once(1, Effect::Html { status: 502 });
+        assert_eq!(detach(&html, &["d-0"]).await, (502, Value::Null));
+        assert_eq!((names(&cut, "d-0").len(), names(&html, "d-0").len()), (0, 1));
+        let foreign = detach(&hit_once(1, Effect::ForeignId), &["d-0"]).await.1;
+        assert_eq!(foreign["failed_operation_list"][0]["desktop_id"], "somebody-elses");
+        let null = detach(&hit_once(1, Effect::NullList), &["d-0"]).await.1;
+        assert!(null["failed_operation_list"].is_null());
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn reads_can_lack_bindings_lists_entries_or_their_filter() {
+        let toml = r#"faults = [
+            { op = "list-desktops", count = 1, effect = "null-list" },
+            { op = "list-desktops", after = 1, count = 1, effect = "no-bindings" },
+            { op = "list-desktops", after = 2, count = 1, effect = "short-page" },
+            { op = "list-desktops", after = 3, count = 1, effect = "ignore-filter" },
+        ]"#;
+        let app = app(world(4, 1), toml);
+        let list = "/desktops/detail?desktop_id=d-1&desktop_id=d-2";
+        assert!(read(&app, list).await["desktops"].is_null());
+        assert!(read(&app, list).await["desktops"][1]["attach_user_infos"].is_null());
+        let count = |answer: Value| answer["desktops"].as_array().unwrap().len();
+        assert_eq!((count(read(&app, list).await), count(read(&app, list).await)), (1, 4));
+        assert_eq!(count(read(&app, list).await), 2);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn rules_go_by_order_range_desktop_time_and_chance() {
+        let toml = r#"
+            seed = 3
+            faults = [
+                { op = "batch-detach", desktops = ["d-1"], count = 1, effect = { refuse = { status = 400 } } },
+                { op = "batch-detach", after = 1, count = 1, effect = { throttle = { limit = 6, window = "10s", retry-after = "x" } } },
+                { op = "show-desktop", from = "10s", until = "20s", effect = "drop-before" },
+                { op = "list-users", probability = 0.5, effect = "drop-before" },
+            ]"#;
+        let app = app(world(2, 1), toml);
+        assert_eq!(detach(&app, &["d-0"]).await.0, 200);
+        assert_eq!(detach(&app, &["d-1"]).await.0, 400, "the first rule that hits decides");
+        assert_eq!(detach(&app, &["d-1"]).await.0, 200);
+        app.clear_faults();
+        app.add_fault(
+            Fault::new(Op::ShowDesktop, Effect::DropBefore).between(Duration::from_secs(10), Duration::from_secs(20)),
+        );
+        app.add_fault(Fault::new(Op::ListUsers, Effect::DropBefore).probability(0.5));
+        let show = || async { call(&app, "GET", "/v2/p/desktops/d-0", "").await.0 };
+        assert_eq!(show().await, 200);
+        sleep(Duration::from_secs(10)).await;
+        assert_eq!(show().await, 0);
+        sleep(Duration::from_secs(10)).await;
+        assert_eq!(show().await, 200);
+        let mut lost = 0;
+        for _ in 0..100 {
+            lost += usize::from(call(&app, "GET", "/v2/p/users", "").await.0 == 0);
+        }
+        assert!((30..70).contains(&lost), "{lost}");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn an_outage_is_over_when_it_is_over() {
+        let toml = r#"outages = [{ from = "0s", until = "10s" }, { from = "10s", until = "20s", kind = "lost" }, { from = "20s", until = "30s", kind = "unavailable" }]"#;
+        let app = app(world(1, 1), toml);
+        let mut seen = Vec::new();
+        for _ in 0..4 {
+            seen.push(detach(&app, &["d-0"]).await);
+            sleep(Duration::from_secs(10)).await;
+        }
+        assert_eq!((&seen[0], &seen[1]), (&(0, json!("not sent")), &(0, json!("lost"))));
+        assert_eq!((seen[2].0, seen[3].0), (503, 200));
+        assert_eq!(app.log().len(), 3);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_limit_refuses_by_itself_and_what_it_refuses_is_not_done() {
+        let limit = Limit { retry_after: Some("window".to_owned()), ..Limit::per_minute(Op::BatchDetach, 1) };
+        let app = App::new(world(2, 1), Scenario { limits: vec![limit], ..Scenario::default() });
+        assert_eq!(detach(&app, &["d-0"]).await.0, 200);
+        let (status, answer) = detach(&app, &["d-1"]).await;
+        assert_eq!((status, &answer["error_code"]), (429, &json!("APIGW.0308")));
+        assert_eq!(names(&app, "d-1"), ["u-0"]);
+        assert_eq!(call(&app, "GET", "/v2/p/users", "").await.0, 200, "each operation for itself");
+        sleep(Duration::from_secs(60)).await;
+        assert_eq!(detach(&app, &["d-1"]).await.0, 200);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn the_same_seed_and_the_same_requests_give_the_same_answers() {
+        let mut runs = Vec::new();
+        for _ in 0..2 {
+            let toml = "seed = 9\nfaults = [{ probability = 0.4, effect = { refuse = { status = 500 } } }]";
+            let app = app(world(3, 2), toml);
+            let mut answers = Vec::new();
+            for n in 0..30 {
+                answers.push(detach(&app, &[&format!("d-{}", n % 3)]).await);
             }
-            let ordinal = *seen;
-            *seen += 1;
-            let in_range = ordinal >= fault.after && fault.count.is_none_or(|count| ordinal - fault.after < count);
-            let mut rng = fastrand::Rng::with_seed(hash(seed, &format!("fault {n} {ordinal}")));
-            if effect.is_none() && in_range && rng.f64() < fault.probability {
-                effect = Some(fault.effect.clone());
-            }
+            let told: Vec<_> =
+                app.log().into_iter().map(|entry| (entry.request_id, entry.status, entry.applied)).collect();
+            runs.push((answers, told, app.world().snapshot_bindings()));
         }
-        effect
+        assert_eq!(runs[0], runs[1]);
     }
 
-    /// What the gateway refuses before the service sees it.
-    fn refusal(&mut self, app: &App, call: &Call, too_large: bool, now: Instant) -> Option<Refused> {
-        if too_large {
-            return Some(Refused::new(413, "APIGW.0201", "Request entity too large."));
-        }
-        let is_open = matches!(call.op, Op::IssueToken | Op::Elsewhere);
-        if !is_open && let Err(refused) = self.doorman.check(&app.scenario, (&call.parts, &call.body), app.epoch, now) {
-            return Some(refused);
-        }
-        let known =
-            app.scenario.project_id.as_ref().is_none_or(|known| *known == call.project || call.project.is_empty());
-        if !known {
-            return Some(Refused::new(403, "APIGW.0310", "The project is unavailable."));
-        }
-        let json = call.parts.headers.get("Content-Type").and_then(|value| value.to_str().ok());
-        if call.op.is_write() && !json.is_some_and(|kind| kind.to_ascii_lowercase().starts_with("application/json")) {
-            return Some(Refused::new(
-                400,
-                "APIGW.0106",
-                "Orchestration error: Content-Type must be application/json.",
-            ));
-        }
-        self.limiter.check(&app.scenario.limits, call.op, app.epoch, now)
+    #[tokio::test(start_paused = true)]
+    async fn the_log_holds_every_request_as_it_came() {
+        let app = app(world(1, 1), "");
+        detach(&app, &["d-0"]).await;
+        read(&app, "/desktops/detail?limit=5&user_name=%E6%A1%8C").await;
+        call(&app, "DELETE", "/v2/p/desktops/d-0", "").await;
+        assert_eq!(call(&app, "GET", "/v9/x", "").await.1["error_code"], "APIGW.0101");
+        let log = app.log();
+        let ops: Vec<_> = log.iter().map(|entry| (entry.number, entry.op.as_str(), entry.status)).collect();
+        let expected = [
+            (0, "batch-detach", Some(200)),
+            (1, "list-desktops", Some(200)),
+            (2, "elsewhere", Some(404)),
+            (3, "elsewhere", Some(404)),
+        ];
+        assert_eq!(ops, expected);
+        assert_eq!(
+            (log[1].path.as_str(), log[1].query.as_str()),
+            ("/v2/p/desktops/detail", "limit=5&user_name=%E6%A1%8C")
+        );
+        assert_eq!(log[0].body_sha256, hex::encode(Sha256::digest(&log[0].body)));
+        assert!(App::without_log(world(1, 1), Scenario::default()).log().is_empty());
     }
-}
 
-fn request_id(seed: u64, number: usize) -> String {
-    uuid(seed, &format!("request {number}")).replace('-', "")
-}
-
-fn refuse(refused: Refused) -> Answered {
-    let shaped = || serde_json::json!({"error_code": refused.code, "error_msg": refused.message}).to_string();
-    let body = refused.body.clone().unwrap_or_else(shaped);
-    let headers = [("Retry-After", refused.retry_after), ("Location", refused.location)];
-    let headers = headers.into_iter().filter_map(|(name, value)| Some((name, value?))).collect();
-    Answered { status: refused.status, body: body.into(), html: false, headers }
+    #[tokio::test(start_paused = true)]
+    async fn every_answer_names_its_request_and_another_project_is_refused() {
+        let app = App::new(world(1, 1), Scenario { project_id: Some("mine".to_owned()), ..Scenario::default() });
+        assert_eq!(call(&app, "GET", "/v2/other/users", "").await.1["error_code"], "APIGW.0310");
+        assert_eq!(call(&app, "GET", "/v2/mine/users", "").await.0, 200);
+        let ids: std::collections::BTreeSet<_> = app.log().into_iter().map(|entry| entry.request_id).collect();
+        assert_eq!(ids.len(), 2);
+    }
 }

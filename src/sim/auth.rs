@@ -154,3 +154,89 @@ pub(super) fn projects(scenario: &Scenario, name: Option<&str>) -> Value {
     let name = name.unwrap_or("cn-north-4");
     json!({"projects": [{"id": project_id(scenario), "name": name, "enabled": true}], "links": {}})
 }
+
+#[cfg(test)]
+mod tests {
+    use bytes::Bytes;
+    use secrecy::ExposeSecret;
+
+    use super::super::testing::{call, world};
+    use super::super::{App, Fault, Op};
+    use super::*;
+    use crate::api::{Answer, Reply, Transport};
+
+    async fn ask(app: &Arc<App>, method: &str, path: &str, token: &str, body: &Value) -> Answer {
+        let request = http::Request::builder().method(method).uri(path).header("X-Auth-Token", token);
+        match app.transport().call(request.body(Bytes::from(body.to_string())).unwrap(), 1 << 20).await {
+            Reply::Answer(answer) => answer,
+            other => panic!("{other:?}"),
+        }
+    }
+
+    fn credentials(password: &str) -> Value {
+        let user = json!({"name": "ops", "password": password, "domain": {"name": "acme"}});
+        json!({"auth": {
+            "identity": {"methods": ["password"], "password": {"user": user}},
+            "scope": {"project": {"name": "cn-north-4"}},
+        }})
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn iam_issues_tokens_that_end() {
+        let login = Login { user: "ops".to_owned(), password: "secret".to_owned(), domain: "acme".to_owned() };
+        let auth = Auth::Token { valid: vec!["given".to_owned()], login: Some(login) };
+        let life = Duration::from_secs(3600);
+        let revoke_at = vec![Duration::from_secs(60)];
+        let app = App::new(world(1, 1), Scenario { auth, token_life: Some(life), revoke_at, ..Scenario::default() });
+        let users = async |token: &str| ask(&app, "GET", "/v2/p/users", token, &json!(null)).await;
+        let log_in = async |password: &str| ask(&app, "POST", "/v3/auth/tokens", "", &credentials(password)).await;
+
+        assert_eq!(users("given").await.status, 200);
+        let refused = users("wrong").await;
+        assert_eq!(refused.status, 401);
+        assert!(String::from_utf8_lossy(&refused.body).contains("APIGW.0301"));
+        let refused = log_in("guess").await;
+        assert_eq!((refused.status, refused.subject_token.is_none()), (401, true));
+
+        tokio::time::sleep(Duration::from_secs(60)).await;
+        let ended = users("given").await;
+        assert!(String::from_utf8_lossy(&ended.body).contains("APIGW.0307"));
+        let answer = log_in("secret").await;
+        assert_eq!(answer.status, 201);
+        let token = answer.subject_token.unwrap().0;
+        assert_eq!(users(token.expose_secret()).await.status, 200);
+        tokio::time::sleep(life).await;
+        assert_eq!(users(token.expose_secret()).await.status, 401);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_project_is_found_by_the_name_of_its_region() {
+        let app = App::new(world(1, 1), Scenario { project_id: Some("p-1".to_owned()), ..Scenario::default() });
+        let (_, answer) = call(&app, "GET", "/v3/projects?name=eu-west-101", "").await;
+        assert_eq!(answer["projects"], json!([{"id": "p-1", "name": "eu-west-101", "enabled": true}]));
+        assert_eq!(call(&app, "GET", "/v3/auth/projects", "").await.1["projects"][0]["id"], "p-1");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn p11_a_key_is_locked_after_more_than_five_refusals_in_a_row() {
+        let good = |parts: &Parts, _: &[u8]| {
+            let good = parts.headers.get("X-Auth-Token").is_some_and(|token| token == "good");
+            good.then_some(()).ok_or_else(|| (401, "APIGW.0301".to_owned(), "verify aksk signature fail".to_owned()))
+        };
+        let app = App::new(world(1, 1), Scenario { auth: Auth::Custom(Arc::new(good)), ..Scenario::default() });
+        let users = async |token: &str| ask(&app, "GET", "/v2/p/users", token, &json!(null)).await.status;
+        for _ in 0..5 {
+            assert_eq!(users("bad").await, 401);
+        }
+        assert_eq!(users("good").await, 200, "five are allowed");
+        for _ in 0..6 {
+            users("bad").await;
+        }
+        assert_eq!(users("good").await, 401);
+        tokio::time::sleep(LOCKED_FOR).await;
+        assert_eq!(users("good").await, 200);
+        assert!(app.log().iter().all(|entry| entry.op == Op::ListUsers));
+        app.add_fault(Fault::new(Op::ListUsers, super::super::Effect::Html { status: 401 }));
+        assert_eq!(users("good").await, 401);
+    }
+}

@@ -11,6 +11,8 @@
 
 mod app;
 mod auth;
+mod body;
+mod gateway;
 mod limiter;
 mod read;
 mod rehearsal;
@@ -22,8 +24,9 @@ mod transport;
 mod world;
 mod write;
 
-pub use app::{App, Executed, LogEntry};
+pub use app::App;
 pub use auth::{Auth, Check, Login};
+pub use gateway::{Executed, LogEntry};
 pub use limiter::{Limit, LimitChange, Window};
 pub use scenario::{Blame, Effect, Fate, FateOf, Fault, Op, Outage, OutageKind, Physics, Refused, Scenario};
 pub use transport::{SimTransport, serve};

@@ -45,10 +45,21 @@ impl Query {
     }
 
     /// One page of `items`, from `offset` on, and how many there are in all.
-    fn page<T>(&self, items: Vec<T>, limit: usize, most: usize) -> Result<(Vec<T>, usize), Refused> {
-        let total = items.len();
+    fn page<T>(&self, items: impl Iterator<Item = T>, limit: usize, most: usize) -> Result<(Vec<T>, usize), Refused> {
         let (offset, limit) = (self.number("offset", 0, usize::MAX)?, self.number("limit", limit, most)?);
-        Ok((items.into_iter().skip(offset).take(limit).collect(), total))
+        let (mut page, mut total) = (Vec::new(), 0);
+        for item in items {
+            if total >= offset && page.len() < limit {
+                page.push(item);
+            }
+            total += 1;
+        }
+        Ok((page, total))
+    }
+
+    /// Without any filter: the page alone.
+    pub(super) fn unfiltered(&self) -> Self {
+        Self(self.0.iter().filter(|(name, _)| matches!(name.as_str(), "limit" | "offset")).cloned().collect())
     }
 }
 
@@ -187,12 +198,11 @@ impl World {
             return Err(invalid(format!("user_names has more than {MAX_IDS} values")));
         }
         let filter = Filter::new(query);
-        let found: Vec<_> = self
+        let found = self
             .candidates(query)?
             .into_iter()
             .filter_map(|(id, desktop)| self.shown(desktop, now).map(|view| (id, desktop, view)))
-            .filter(|(_, desktop, view)| filter.takes(desktop, view))
-            .collect();
+            .filter(|(_, desktop, view)| filter.takes(desktop, view));
         let most = if short { 1000 } else { 500 };
         let (page, total) = query.page(found, most, most)?;
         let desktops: Vec<Value> = page
@@ -265,7 +275,7 @@ impl World {
         let mut jobs = self.sub_jobs(id, self.job(id, now)?);
         let statuses = query.all("status");
         jobs.retain(|job| statuses.is_empty() || job["status"].as_str().is_some_and(|its| statuses.contains(&its)));
-        let (jobs, total) = query.page(jobs, 1000, 1000)?;
+        let (jobs, total) = query.page(jobs.into_iter(), 1000, 1000)?;
         Ok(json!({"jobs": jobs, "total_count": total}))
     }
 
@@ -273,15 +283,14 @@ impl World {
     pub(super) fn list_users(&self, query: &Query) -> Result<Value, Refused> {
         let names: Vec<String> = query.all("user_names").into_iter().map(str::to_lowercase).collect();
         let part = query.one("user_name").filter(|_| names.is_empty()).map(str::to_lowercase);
-        let found: Vec<_> = self
+        let found = self
             .people
             .iter()
             .filter(|(_, person)| person.kind == Kind::User)
             .filter(|(_, person)| names.is_empty() || names.contains(&person.name.to_lowercase()))
             .filter(|(_, person)| part.as_ref().is_none_or(|part| contains(&person.name, part)))
             .filter(|(_, person)| query.one("domain").is_none_or(|domain| person.domain.as_deref() == Some(domain)))
-            .map(|(id, person)| json!({"id": id, "user_name": person.name, "domain": person.domain, "active_type": "ADMIN_ACTIVATE"}))
-            .collect();
+            .map(|(id, person)| json!({"id": id, "user_name": person.name, "domain": person.domain, "active_type": "ADMIN_ACTIVATE"}));
         let (users, total) = query.page(found, usize::MAX, usize::MAX)?;
         Ok(json!({"users": users, "total_count": total}))
     }
@@ -289,13 +298,12 @@ impl World {
     /// `GET …/groups`.
     pub(super) fn list_groups(&self, query: &Query) -> Result<Value, Refused> {
         let part = query.one("keyword").map(str::to_lowercase);
-        let found: Vec<_> = self
+        let found = self
             .people
             .iter()
             .filter(|(_, person)| person.kind == Kind::Group)
             .filter(|(_, person)| part.as_ref().is_none_or(|part| contains(&person.name, part)))
-            .map(|(id, person)| json!({"id": id, "name": person.name, "domain": person.domain, "platform_type": "AD"}))
-            .collect();
+            .map(|(id, person)| json!({"id": id, "name": person.name, "domain": person.domain, "platform_type": "AD"}));
         let (groups, total) = query.page(found, 100, 100)?;
         Ok(json!({"user_groups": groups, "total_count": total}))
     }
@@ -306,7 +314,7 @@ impl World {
         let found = self.pools.iter().map(|pool| {
             json!({"id": pool, "name": pool.to_uppercase(), "type": "DYNAMIC", "status": "STEADY", "desktop_count": of(pool)})
         });
-        let (pools, total) = query.page(found.collect(), 1000, 1000)?;
+        let (pools, total) = query.page(found, 1000, 1000)?;
         Ok(json!({"desktop_pools": pools, "total_count": total}))
     }
 }
@@ -318,6 +326,12 @@ pub(super) fn workspaces() -> Value {
 
 #[cfg(test)]
 mod tests {
+    use std::time::Duration;
+
+    use tokio::time::sleep;
+
+    use super::super::testing::{app, call, detach, id, read, seat, user, world};
+    use super::super::{Seat, World};
     use super::*;
 
     #[test]
@@ -325,5 +339,103 @@ mod tests {
         let query = Query::parse("a=1%2F2&b=x+y&a=%E6%A1%8C&c=100%&d");
         assert_eq!(query.all("a"), ["1/2", "桌"]);
         assert_eq!((query.one("b"), query.one("c"), query.one("d")), (Some("x y"), Some("100%"), None));
+    }
+
+    fn ids(answer: &Value) -> Vec<&str> {
+        answer["desktops"].as_array().unwrap().iter().map(|desktop| desktop["desktop_id"].as_str().unwrap()).collect()
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn pages_follow_each_other_and_know_the_total() {
+        let app = app(world(1200, 1), "");
+        let (mut seen, mut offset) = (0, 0);
+        loop {
+            let page = read(&app, &format!("/desktops/detail?limit=1000&offset={offset}")).await;
+            assert_eq!(page["total_count"], 1200);
+            let count = ids(&page).len();
+            (seen, offset) = (seen + count, offset + count);
+            assert!(count <= 500);
+            if count == 0 {
+                break;
+            }
+        }
+        assert_eq!(seen, 1200);
+        assert_eq!(call(&app, "GET", "/v2/p/desktops/detail?limit=many", "").await.0, 400);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn filters_by_id_are_exact_and_those_by_name_fuzzy_without_case() {
+        let mut world = World::from_seats([seat("a", "Anna"), seat("b", "annabel"), seat("c", "Bert")], 1);
+        world.bind(Seat { desktop: id("c"), name: "Office-7".to_owned(), bound: user("Anna") });
+        world.set_pooled(&id("b"), "pool-9");
+        world.add(&id("e"));
+        let app = app(world, "");
+        for (query, found) in [
+            ("", vec!["a", "b", "c", "e"]),
+            ("desktop_id=c&desktop_id=a&desktop_id=x", vec!["a", "c"]),
+            ("user_name=ANNA", vec!["a", "b", "c"]),
+            ("user_names=anna&user_names=nobody", vec!["a", "c"]),
+            ("computer_name=office", vec!["c"]),
+            ("pool_id=pool-9", vec!["b"]),
+            ("desktop_type=SHARED,POOLED", vec!["b", "c"]),
+            ("user_attached=false", vec!["e"]),
+            ("status=HIBERNATED", vec![]),
+        ] {
+            assert_eq!(ids(&read(&app, &format!("/desktops/detail?{query}")).await), found, "{query}");
+        }
+        let many = |count: usize| vec!["desktop_id=a"; count].join("&");
+        assert_eq!(call(&app, "GET", &format!("/v2/p/desktops/detail?{}", many(100)), "").await.0, 200);
+        assert_eq!(call(&app, "GET", &format!("/v2/p/desktops/detail?{}", many(101)), "").await.0, 400);
+        assert_eq!(read(&app, "/desktops?user_name=bel").await["desktops"][0]["user_name"], "annabel");
+        assert_eq!(read(&app, "/desktop-pools").await["desktop_pools"][0]["id"], "pool-9");
+        assert_eq!(read(&app, "/workspaces").await["status"], "SUBSCRIBED");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn users_and_groups_are_listed_apart_and_keep_their_spelling() {
+        let mut world = world(1, 3);
+        let group = Bound { kind: Kind::Group, ..user("U-Staff") };
+        world.bind(Seat { desktop: id("d-0"), name: String::new(), bound: group });
+        let app = app(world, "");
+        let users = read(&app, "/users?limit=2&offset=1").await;
+        assert_eq!((users["users"].as_array().unwrap().len(), &users["total_count"]), (2, &json!(3)));
+        assert_eq!(read(&app, "/users?user_names=U-2").await["users"][0]["user_name"], "u-2");
+        assert_eq!(read(&app, "/groups?keyword=staff").await["user_groups"][0]["name"], "U-Staff");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn reads_that_lag_show_what_was() {
+        let app = app(world(1, 1), r#"world = { read-lag = "3s", detach-lag = "1s" }"#);
+        detach(&app, &["d-0"]).await;
+        let mut seen = Vec::new();
+        for _ in 0..6 {
+            let answer = read(&app, "/desktops/detail?user_names=u-0").await;
+            seen.push(answer["desktops"][0]["attach_state"].as_str().unwrap_or("gone").to_owned());
+            sleep(Duration::from_secs(1)).await;
+        }
+        assert_eq!(seen, ["ATTACHED", "ATTACHED", "ATTACHED", "DEATTACHING", "gone", "gone"]);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_renamed_user_has_the_new_name_everywhere_and_the_old_id() {
+        let app = app(world(2, 1), "");
+        let user_id = app.world().bound(&id("d-0"))[0].user_id.clone().unwrap();
+        app.world().rename_user(&user_id, "Married");
+        let answer = read(&app, "/desktops/detail?user_names=married").await;
+        assert_eq!(ids(&answer), ["d-0", "d-1"]);
+        assert_eq!(answer["desktops"][0]["attach_user_infos"][0]["user_id"], json!(user_id));
+        assert_eq!(read(&app, "/users").await["users"][0]["user_name"], "Married");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn the_client_reads_what_the_simulator_writes() {
+        let mut world = world(1, 2);
+        world.set_pooled(&id("d-0"), "pool-1");
+        let app = app(world, "");
+        let answer = read(&app, "/desktops/detail").await;
+        let answer: crate::api::wire::DesktopsAnswer = serde_json::from_value(answer).unwrap();
+        let live = answer.desktops.unwrap().remove(0).into_live().unwrap();
+        assert_eq!(live.good().unwrap(), app.world().bound(&id("d-0")));
+        assert!(live.is_pooled());
     }
 }

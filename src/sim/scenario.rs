@@ -163,9 +163,9 @@ pub struct Refused {
     /// The header as it stands, sense or nonsense.
     #[serde(default)]
     pub retry_after: Option<String>,
-    /// `Location`, of a redirect.
+    /// `Location`, of a redirect. (Boxed: it keeps the type small enough for an error.)
     #[serde(default)]
-    pub location: Option<String>,
+    pub location: Option<Box<str>>,
     /// The whole body; `None` makes the usual `{error_code, error_msg}`.
     #[serde(default)]
     pub body: Option<String>,

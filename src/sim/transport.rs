@@ -166,3 +166,54 @@ impl AsyncWrite for Cuttable {
         Pin::new(&mut self.stream).poll_shutdown(cx)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use tokio::io::{AsyncReadExt, AsyncWriteExt};
+
+    use super::super::testing::{body, names, world};
+    use super::super::{Effect, Executed, Fault, Op, Scenario};
+    use super::*;
+
+    /// Sends one batch-detach over a fresh connection and reads until its end.
+    async fn post(address: SocketAddr, body: &str) -> String {
+        let mut stream = TcpStream::connect(address).await.unwrap();
+        let head = format!(
+            "POST /v2/p/desktops/batch-detach HTTP/1.1\r\nHost: sim\r\nConnection: close\r\n\
+             Content-Type: application/json\r\nContent-Length: {}\r\n\r\n",
+            body.len()
+        );
+        stream.write_all((head + body).as_bytes()).await.unwrap();
+        let mut answer = Vec::new();
+        _ = stream.read_to_end(&mut answer).await; // a reset is an end, too
+        String::from_utf8_lossy(&answer).into_owned()
+    }
+
+    #[tokio::test]
+    async fn over_a_socket_a_lost_answer_is_a_connection_cut_before_its_first_byte() {
+        let faults = vec![Fault::new(Op::BatchDetach, Effect::ExecuteThenDrop).count(1)];
+        let app = App::new(world(2, 1), Scenario { faults, ..Scenario::default() });
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = listener.local_addr().unwrap();
+        let stop = CancellationToken::new();
+        let server = tokio::spawn(serve(Arc::clone(&app), listener, stop.clone().cancelled_owned()));
+
+        assert_eq!(post(address, &body(&["d-0"]).to_string()).await, "");
+        let answer = post(address, &body(&["d-1"]).to_string()).await;
+        assert!(answer.starts_with("HTTP/1.1 200 OK\r\n") && answer.contains("x-request-id: "), "{answer}");
+        assert!(names(&app, "d-0").is_empty() && names(&app, "d-1").is_empty());
+        let log = app.log();
+        assert_eq!((log[0].status, log[0].executed, log[1].status), (None, Executed::Whole, Some(200)));
+
+        stop.cancel();
+        server.await.unwrap().unwrap();
+        assert!(TcpStream::connect(address).await.is_err());
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn an_answer_over_the_cap_is_lost() {
+        let app = App::new(world(50, 5), Scenario::default());
+        let request = http::Request::get("/v2/p/desktops/detail").body(Bytes::new()).unwrap();
+        assert!(matches!(app.transport().call(request, 1_000).await, Reply::Lost { .. }));
+    }
+}

@@ -7,9 +7,9 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
-use super::app::Executed;
+use super::body::Write;
+use super::gateway::Executed;
 use super::scenario::{Fate, Physics};
-use super::write::Write;
 use crate::model::{Bound, DesktopId, Kind};
 
 /// One binding that the world shall hold.
