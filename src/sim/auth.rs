@@ -1,0 +1,242 @@
+//! Who may send: tokens, the IAM calls that issue them, and a seam for signatures.
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::sync::Arc;
+use std::time::Duration;
+
+use http::request::Parts;
+use serde_json::{Value, json};
+use tokio::time::Instant;
+
+use super::scenario::{Refused, Scenario};
+
+/// Judges a request's credentials; `Err` is status, code and message of the refusal.
+pub type Check = dyn Fn(&Parts, &[u8]) -> Result<(), (u16, String, String)> + Send + Sync;
+
+/// Who may send.
+#[derive(Clone, Default)]
+pub enum Auth {
+    /// Anybody.
+    #[default]
+    Open,
+    /// Who has a token: one of `valid`, or one that the IAM call issued to `login` (to anybody, if not given).
+    Token { valid: Vec<String>, login: Option<Login> },
+    /// Whoever passes the check. After five refusals in a row the key is locked for five minutes.
+    Custom(Arc<Check>),
+}
+
+impl fmt::Debug for Auth {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Open => "Open",
+            Self::Token { .. } => "Token",
+            Self::Custom(_) => "Custom",
+        })
+    }
+}
+
+/// An IAM user.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Login {
+    pub user: String,
+    pub password: String,
+    /// The account's name.
+    pub domain: String,
+}
+
+/// Refusals in a row after which the gateway locks a key, and for how long.
+const LOCK_AFTER: u32 = 5;
+const LOCKED_FOR: Duration = Duration::from_secs(300);
+
+/// What the gateway remembers of credentials.
+#[derive(Debug, Default)]
+pub(super) struct Doorman {
+    issued: BTreeMap<String, Instant>,
+    refused_in_a_row: u32,
+    locked_until: Option<Instant>,
+}
+
+fn unauthorized(code: &str, why: &str) -> Refused {
+    Refused::new(401, code, format!("Incorrect IAM authentication information: {why}"))
+}
+
+impl Doorman {
+    pub(super) fn check(
+        &mut self,
+        scenario: &Scenario,
+        (parts, body): (&Parts, &[u8]),
+        epoch: Instant,
+        now: Instant,
+    ) -> Result<(), Refused> {
+        match &scenario.auth {
+            Auth::Open => Ok(()),
+            Auth::Token { valid, .. } => {
+                let token = parts.headers.get("X-Auth-Token").and_then(|value| value.to_str().ok()).unwrap_or_default();
+                let issued =
+                    self.issued.get(token).copied().or_else(|| valid.iter().any(|good| good == token).then_some(epoch));
+                match issued {
+                    _ if token.is_empty() => Err(unauthorized("APIGW.0301", "x-auth-token not found")),
+                    None => Err(unauthorized("APIGW.0301", "decrypt token fail")),
+                    Some(issued) if is_over(scenario, issued, epoch, now) => {
+                        Err(Refused::new(401, "APIGW.0307", "The token must be updated."))
+                    }
+                    Some(_) => Ok(()),
+                }
+            }
+            Auth::Custom(check) => {
+                if self.locked_until.is_some_and(|until| now < until) {
+                    return Err(unauthorized("APIGW.0301", "AK access failed to reach the limit,forbidden"));
+                }
+                let verdict = check(parts, body).map_err(|(status, code, message)| Refused::new(status, code, message));
+                self.refused_in_a_row = if verdict.is_ok() { 0 } else { self.refused_in_a_row + 1 };
+                self.locked_until = (self.refused_in_a_row > LOCK_AFTER).then(|| now + LOCKED_FOR);
+                verdict
+            }
+        }
+    }
+
+    /// `POST /v3/auth/tokens`: the new token and the answer's body.
+    pub(super) fn issue(
+        &mut self,
+        scenario: &Scenario,
+        body: &[u8],
+        made_id: &str,
+        now: Instant,
+    ) -> Result<(String, Value), Refused> {
+        let asked: Value = serde_json::from_slice(body).map_err(|_| nested(400, "The request body is invalid."))?;
+        let user = &asked["auth"]["identity"]["password"]["user"];
+        if !user["name"].is_string() || !user["password"].is_string() {
+            return Err(nested(400, "The request body is invalid."));
+        }
+        if let Auth::Token { login: Some(login), .. } = &scenario.auth
+            && (user["name"] != login.user
+                || user["password"] != login.password
+                || user["domain"]["name"] != login.domain)
+        {
+            return Err(nested(401, "The username or password is wrong."));
+        }
+        let token = format!("sim-token-{made_id}");
+        self.issued.insert(token.clone(), now);
+        let life = scenario.token_life.unwrap_or(Duration::from_secs(24 * 3600));
+        let issued = jiff::Timestamp::now();
+        let expires = jiff::SignedDuration::try_from(life).ok().and_then(|life| issued.checked_add(life).ok());
+        let project = project_id(scenario);
+        let body = json!({"token": {
+            "issued_at": issued.to_string(), "expires_at": expires.unwrap_or(issued).to_string(), "methods": ["password"],
+            "project": {"id": project, "name": asked["auth"]["scope"]["project"]["name"]},
+            "user": {"name": user["name"], "domain": user["domain"]},
+        }});
+        Ok((token, body))
+    }
+}
+
+/// Whether a token that was issued then has ended by now.
+fn is_over(scenario: &Scenario, issued: Instant, epoch: Instant, now: Instant) -> bool {
+    let lived = now.saturating_duration_since(issued);
+    let revoked = |at: &Duration| issued < epoch + *at && epoch + *at <= now;
+    scenario.token_life.is_some_and(|life| lived >= life) || scenario.revoke_at.iter().any(revoked)
+}
+
+/// An error in IAM's own shape.
+fn nested(status: u16, message: &str) -> Refused {
+    let title = if status == 401 { "Unauthorized" } else { "Bad Request" };
+    let body = json!({"error": {"code": status, "message": message, "title": title}}).to_string();
+    Refused { body: Some(body), ..Refused::new(status, "", message) }
+}
+
+pub(super) fn project_id(scenario: &Scenario) -> &str {
+    scenario.project_id.as_deref().unwrap_or("00000000000000000000000000000517")
+}
+
+/// `GET /v3/projects?name=…` and `GET /v3/auth/projects`: one project, of the name that is asked for.
+pub(super) fn projects(scenario: &Scenario, name: Option<&str>) -> Value {
+    let name = name.unwrap_or("cn-north-4");
+    json!({"projects": [{"id": project_id(scenario), "name": name, "enabled": true}], "links": {}})
+}
+
+#[cfg(test)]
+mod tests {
+    use bytes::Bytes;
+    use secrecy::ExposeSecret;
+
+    use super::super::testing::{call, world};
+    use super::super::{App, Fault, Op};
+    use super::*;
+    use crate::api::{Answer, Reply, Transport};
+
+    async fn ask(app: &Arc<App>, method: &str, path: &str, token: &str, body: &Value) -> Answer {
+        let request = http::Request::builder().method(method).uri(path).header("X-Auth-Token", token);
+        match app.transport().call(request.body(Bytes::from(body.to_string())).unwrap(), 1 << 20).await {
+            Reply::Answer(answer) => answer,
+            other => panic!("{other:?}"),
+        }
+    }
+
+    fn credentials(password: &str) -> Value {
+        let user = json!({"name": "ops", "password": password, "domain": {"name": "acme"}});
+        json!({"auth": {
+            "identity": {"methods": ["password"], "password": {"user": user}},
+            "scope": {"project": {"name": "cn-north-4"}},
+        }})
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn iam_issues_tokens_that_end() {
+        let login = Login { user: "ops".to_owned(), password: "secret".to_owned(), domain: "acme".to_owned() };
+        let auth = Auth::Token { valid: vec!["given".to_owned()], login: Some(login) };
+        let life = Duration::from_secs(3600);
+        let revoke_at = vec![Duration::from_secs(60)];
+        let app = App::new(world(1, 1), Scenario { auth, token_life: Some(life), revoke_at, ..Scenario::default() });
+        let users = async |token: &str| ask(&app, "GET", "/v2/p/users", token, &json!(null)).await;
+        let log_in = async |password: &str| ask(&app, "POST", "/v3/auth/tokens", "", &credentials(password)).await;
+
+        assert_eq!(users("given").await.status, 200);
+        let refused = users("wrong").await;
+        assert_eq!(refused.status, 401);
+        assert!(String::from_utf8_lossy(&refused.body).contains("APIGW.0301"));
+        let refused = log_in("guess").await;
+        assert_eq!((refused.status, refused.subject_token.is_none()), (401, true));
+
+        tokio::time::sleep(Duration::from_secs(60)).await;
+        let ended = users("given").await;
+        assert!(String::from_utf8_lossy(&ended.body).contains("APIGW.0307"));
+        let answer = log_in("secret").await;
+        assert_eq!(answer.status, 201);
+        let token = answer.subject_token.unwrap().0;
+        assert_eq!(users(token.expose_secret()).await.status, 200);
+        tokio::time::sleep(life).await;
+        assert_eq!(users(token.expose_secret()).await.status, 401);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_project_is_found_by_the_name_of_its_region() {
+        let app = App::new(world(1, 1), Scenario { project_id: Some("p-1".to_owned()), ..Scenario::default() });
+        let (_, answer) = call(&app, "GET", "/v3/projects?name=eu-west-101", "").await;
+        assert_eq!(answer["projects"], json!([{"id": "p-1", "name": "eu-west-101", "enabled": true}]));
+        assert_eq!(call(&app, "GET", "/v3/auth/projects", "").await.1["projects"][0]["id"], "p-1");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn p11_a_key_is_locked_after_more_than_five_refusals_in_a_row() {
+        let good = |parts: &Parts, _: &[u8]| {
+            let good = parts.headers.get("X-Auth-Token").is_some_and(|token| token == "good");
+            good.then_some(()).ok_or_else(|| (401, "APIGW.0301".to_owned(), "verify aksk signature fail".to_owned()))
+        };
+        let app = App::new(world(1, 1), Scenario { auth: Auth::Custom(Arc::new(good)), ..Scenario::default() });
+        let users = async |token: &str| ask(&app, "GET", "/v2/p/users", token, &json!(null)).await.status;
+        for _ in 0..5 {
+            assert_eq!(users("bad").await, 401);
+        }
+        assert_eq!(users("good").await, 200, "five are allowed");
+        for _ in 0..6 {
+            users("bad").await;
+        }
+        assert_eq!(users("good").await, 401);
+        tokio::time::sleep(LOCKED_FOR).await;
+        assert_eq!(users("good").await, 200);
+        assert!(app.log().iter().all(|entry| entry.op == Op::ListUsers));
+        app.add_fault(Fault::new(Op::ListUsers, super::super::Effect::Html { status: 401 }));
+        assert_eq!(users("good").await, 401);
+    }
+}
