@@ -25,8 +25,8 @@ pub fn counted(number: u64, one: &str, many: &str) -> String {
 pub fn spell_duration(span: Duration) -> String {
     let seconds = span.as_secs();
     match seconds {
-        0..10 => format!("{:.1} s", span.as_secs_f64()),
-        10..60 => format!("{seconds} s"),
+        0..10 if span.subsec_nanos() > 0 => format!("{:.1} s", span.as_secs_f64()),
+        0..60 => format!("{seconds} s"),
         60..3600 => format!("{} min {} s", seconds / 60, seconds % 60),
         _ => format!("{} h {} min", seconds / 3600, seconds % 3600 / 60),
     }
@@ -131,7 +131,14 @@ mod tests {
 
     #[test]
     fn times_are_told_in_the_units_that_matter() {
-        for (millis, text) in [(1_240, "1.2 s"), (45_000, "45 s"), (750_000, "12 min 30 s"), (7_500_000, "2 h 5 min")] {
+        for (millis, text) in [
+            (0, "0 s"),
+            (9_000, "9 s"),
+            (1_240, "1.2 s"),
+            (45_000, "45 s"),
+            (750_000, "12 min 30 s"),
+            (7_500_000, "2 h 5 min"),
+        ] {
             assert_eq!(spell_duration(Duration::from_millis(millis)), text);
         }
     }
