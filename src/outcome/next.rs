@@ -79,55 +79,74 @@ pub fn last_record(exit: Exit, next: Option<&Next>) -> String {
 
 /// The next step after a run, an undo or a plan that came far enough to have counts.
 pub fn next(of: &Situation<'_>) -> Next {
-    let command = |words: &[&str]| {
-        let own = ["batch-detach"].iter().chain(words).map(|word| (*word).to_owned());
-        Some(own.chain(of.repeat.iter().cloned()).collect())
-    };
-    let from_input = |options: &[&str]| match (of.undo, of.input) {
-        (true, journal) => command(&[&["undo", journal], options].concat()),
-        (false, "-") => None,
-        (false, input) => command(&[&["run", input], options].concat()),
-    };
-    let resume = || of.journal.and_then(|path| command(&["run", path]));
-    let words = |text: &str| text.to_owned();
+    let rows_of = |outcome| of.counts.get(outcome);
     if of.planned {
-        return Next { words: words("Nothing was sent. To do what this plan says:"), command: from_input(&[]) };
+        return of.again(&[], "Nothing was sent. To do what this plan says:", "Nothing was sent.");
+    }
+    if of.exit == Exit::Stopped && of.canary_failed {
+        let alone = "The canary failed. Find out why, then start over with --fresh.";
+        return of.again(&["--fresh"], "The canary failed. Find out why, then start over:", alone);
     }
     if of.exit == Exit::Stopped {
-        return if of.canary_failed {
-            Next {
-                words: words("The canary failed. Find out why, then start over:"),
-                command: from_input(&["--fresh"]),
-            }
-        } else {
-            Next { words: words("To go on where it stopped:"), command: resume() }
-        };
+        return of.resume("To go on where it stopped:", "Run again to go on where it stopped.");
     }
-    let rows_of = |outcome| of.counts.get(outcome);
     if rows_of(Outcome::Unknown) > 0 {
-        return Next { words: words("To ask the service what became of the unknown rows:"), command: resume() };
+        return of.resume(
+            "To ask the service what became of the unknown rows:",
+            "Run again to ask the service what became of the unknown rows.",
+        );
     }
-    let again: Vec<&str> = [Outcome::Failed, Outcome::NotSent]
+    let unsettled: Vec<&str> = [Outcome::Failed, Outcome::NotSent]
         .into_iter()
         .filter(|outcome| rows_of(*outcome) > 0)
         .map(Outcome::as_str)
         .collect();
+    let alone = "When the causes are gone, run these rows again.";
     if of.undo && of.exit == Exit::SomeRows {
-        return Next {
-            words: words("When the causes are gone, to try again (what is attached already stays as it is):"),
-            command: from_input(&["--fresh"]),
-        };
+        let words = "When the causes are gone, to try again (what is attached already stays as it is):";
+        return of.again(&["--fresh"], words, alone);
     }
-    if !again.is_empty() {
-        return Next {
-            words: words("When the causes are gone, to try just these rows again:"),
-            command: of.results.and_then(|path| command(&["run", path, "--only", &again.join(",")])),
-        };
+    if !unsettled.is_empty() {
+        let command = of.results.map(|path| of.command(&["run", path], &["--only", &unsettled.join(",")]));
+        return Next::new(command, "When the causes are gone, to try just these rows again:", alone);
     }
     if rows_of(Outcome::Invalid) > 0 {
-        return Next { words: words("Correct the invalid rows in the input, then:"), command: from_input(&[]) };
+        let alone = "Correct the invalid rows in the input, then run again.";
+        return of.again(&[], "Correct the invalid rows in the input, then:", alone);
     }
-    Next { words: words("Nothing is left to do."), command: None }
+    Next::new(None, "", "Nothing is left to do.")
+}
+
+impl Next {
+    /// `words` lead to the command; `alone` stands where there is none.
+    fn new(command: Option<Vec<String>>, words: &str, alone: &str) -> Self {
+        Self { words: if command.is_some() { words } else { alone }.to_owned(), command }
+    }
+}
+
+impl Situation<'_> {
+    fn command(&self, operation: &[&str; 2], options: &[&str]) -> Vec<String> {
+        let [verb, file] = operation;
+        // A file name that looks like an option would be read as one.
+        let file = if file.starts_with('-') { format!("./{file}") } else { (*file).to_owned() };
+        let start = ["batch-detach".to_owned(), (*verb).to_owned(), file];
+        let options = options.iter().map(|option| (*option).to_owned());
+        start.into_iter().chain(options).chain(self.repeat.iter().cloned()).collect()
+    }
+
+    /// The same command once more, as far as its input can be read once more.
+    fn again(&self, options: &[&str], words: &str, alone: &str) -> Next {
+        let command = match (self.undo, self.input) {
+            (false, "-") => None,
+            (undo, input) => Some(self.command(&[if undo { "undo" } else { "run" }, input], options)),
+        };
+        Next::new(command, words, alone)
+    }
+
+    /// Takes the journal up again.
+    fn resume(&self, words: &str, alone: &str) -> Next {
+        Next::new(self.journal.map(|path| self.command(&["run", path], &[])), words, alone)
+    }
 }
 
 #[cfg(test)]
@@ -204,7 +223,18 @@ mod tests {
     #[test]
     fn standard_input_cannot_be_read_twice() {
         let rows = counts(&[Outcome::Invalid]);
-        assert_eq!(next(&Situation { input: "-", ..situation(Exit::SomeRows, &rows) }).command, None);
+        let next = next(&Situation { input: "-", ..situation(Exit::SomeRows, &rows) });
+        assert_eq!(
+            (next.words.as_str(), next.command),
+            ("Correct the invalid rows in the input, then run again.", None)
+        );
+    }
+
+    #[test]
+    fn a_file_whose_name_looks_like_an_option_is_still_a_file() {
+        let rows = counts(&[Outcome::Invalid]);
+        let next = next(&Situation { input: "-x.csv", ..situation(Exit::SomeRows, &rows) });
+        assert_eq!(next.line().as_deref(), Some("batch-detach run ./-x.csv"));
     }
 
     #[test]

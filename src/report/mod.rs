@@ -9,6 +9,7 @@ pub mod observers;
 pub mod progress;
 pub mod screen;
 pub mod tally;
+pub mod waits;
 
 pub use json::Records;
 pub use lines::Lines;
@@ -17,3 +18,4 @@ pub use observers::{Look, ProgressKind, Shape, Tee, observer};
 pub use progress::Bars;
 pub use screen::{LogWriter, Screen};
 pub use tally::Tally;
+pub use waits::Waits;

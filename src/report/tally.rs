@@ -104,7 +104,8 @@ impl Tally {
             Event::Amended { from, to, rows } => self.counts.amend(*from, *to, *rows),
             Event::Throttled { class, wait } => {
                 self.throttled += 1;
-                if class.is_write() {
+                // A slow read holds nothing up until reads are all that is left.
+                if class.is_write() || matches!(self.phase, Phase::Verifying { .. }) {
                     self.wait("the service asked to slow down (429)", now + *wait);
                 }
             }
