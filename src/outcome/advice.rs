@@ -1,0 +1,158 @@
+//! What to do about each cause of a row that is not as wanted.
+
+use crate::model::Outcome;
+
+/// Advice for our own codes: the code, or its beginning where it ends with `*`; the first match counts.
+///
+/// One or two sentences for somebody who has never seen the tool: what it means, then what to do.
+const OWN: &[(&str, &str)] = &[
+    (
+        "INVALID_USER_MISSING",
+        "Write the user's name in the cell user_name. To detach everybody from a desktop, set type to ALL and use --allow-detach-all.",
+    ),
+    ("INVALID_TYPE", "The cell type must be USER, GROUP or ALL, or empty (then it is USER). Correct it."),
+    (
+        "INVALID_ALL_WITH_USER",
+        "A row of type ALL detaches everybody, so its user_name must be empty. Empty it, or set type to USER.",
+    ),
+    (
+        "INVALID_ALL_NOT_ALLOWED",
+        "Rows of type ALL detach everybody from a desktop. If you want this, run with --allow-detach-all.",
+    ),
+    (
+        "INVALID_PROTECTED",
+        "The setting `protect` names this user, group or desktop. If the row is right, somebody must first change that setting.",
+    ),
+    (
+        "INVALID_DESKTOP_NOT_FOUND",
+        "The project has no such desktop. Check the id or name, the project and the region. If the desktop was deleted, delete the row or use --on-invalid skip.",
+    ),
+    ("INVALID_DESKTOP_MISSING", "Write the desktop's id or name in the row."),
+    ("INVALID_DESKTOP_AMBIGUOUS", "Two desktops have this name. Write the id of the right one in the cell desktop_id."),
+    (
+        "INVALID_DESKTOP_MISMATCH",
+        "The id and the name in the row are of two desktops. Find out which is right, and empty the other cell.",
+    ),
+    (
+        "INVALID_AMBIGUOUS_USER",
+        "Two people on this desktop have this name. Write the right one's domain or user_id in the row.",
+    ),
+    (
+        "INVALID_ID_MISMATCH",
+        "The name and the user_id in the row are not of one person: a user was renamed, or a column was sorted alone. Check the rows around it too.",
+    ),
+    (
+        "INVALID_NEEDS_PREFLIGHT",
+        "Such a row can be resolved only by reading the live bindings. Run with --preflight on.",
+    ),
+    (
+        "INVALID_DAMAGED*",
+        "A spreadsheet has changed this cell (1.9E+18, #N/A). Set the column's format to text and copy the ids again from the source.",
+    ),
+    (
+        "INVALID_TOO_LONG",
+        "The cell is longer than the service allows. Look for two columns that became one, or a missing quote.",
+    ),
+    (
+        "INVALID_CONTROL_CHARACTER",
+        "The cell has a line break or a control character in it. Look for a missing quote in the lines before, or type the cell again.",
+    ),
+    (
+        "INVALID_RAGGED",
+        "The row has more cells than the header. Look for a delimiter inside a cell that is not quoted.",
+    ),
+    ("INVALID_*", "Correct these rows in the input, then run again."),
+    (
+        "STILL_BOUND",
+        "The service took the request, but the user is still bound. Look at the desktop in the console: a task may hang, or somebody assigned it again. Then run these rows again.",
+    ),
+    (
+        "IN_USE",
+        "Somebody is connected to the desktop, and --in-use skip leaves it alone. Run these rows again later, or with --in-use detach.",
+    ),
+    (
+        "HTTP_400",
+        "The service did not accept the request for this row. Check its cells; if they are right, give the request_id of the results file to the support of Huawei Cloud.",
+    ),
+    (
+        "HTTP_403",
+        "The credentials may not do this. Ask for the permission workspace:desktops:batchDetach on this desktop.",
+    ),
+    ("HTTP_404", "The service does not know the desktop or the user. Check the row, the project and the region."),
+    ("HTTP_409", "Another task was running on the desktop. Wait until it has ended, then run these rows again."),
+    (
+        "HTTP_413",
+        "Even one desktop was too large for the gateway. Use a smaller --max-users-per-request, then run these rows again.",
+    ),
+    (
+        "HTTP_4*",
+        "The service refused the request. The results file has its request_id for the support of Huawei Cloud.",
+    ),
+    ("HTTP_5*", "The service had a fault of its own. Run these rows again later."),
+];
+
+/// What to do about rows of this outcome and code, in one or two sentences.
+///
+/// * `api`: advice for the API's codes; it is asked for codes that are not our own.
+pub fn advice(outcome: Outcome, code: &str, api: &dyn Fn(&str) -> Option<String>) -> Option<String> {
+    let own = OWN.iter().find(|(pattern, _)| match pattern.strip_suffix('*') {
+        Some(start) => code.starts_with(start),
+        None => code == *pattern,
+    });
+    if let Some((_, advice)) = own {
+        return Some((*advice).to_owned());
+    }
+    let by_outcome = match outcome {
+        Outcome::Unknown => {
+            "Nobody knows yet whether these rows were executed. Run again: it first asks the service, and sends only what is still to do."
+        }
+        Outcome::NotSent => "The run stopped before their turn. Run again to go on.",
+        Outcome::Failed => {
+            "Look the code up in the documentation of Huawei Cloud Workspace. When the cause is gone, run these rows again."
+        }
+        Outcome::Invalid => "Correct these rows in the input, then run again.",
+        Outcome::Detached
+        | Outcome::AlreadyDetached
+        | Outcome::Attached
+        | Outcome::AlreadyAttached
+        | Outcome::Planned => return None,
+    };
+    // What an API code says of a doubt is only its cause: asking again comes first.
+    let api = if outcome == Outcome::Failed && !code.is_empty() { api(code) } else { None };
+    Some(api.unwrap_or_else(|| by_outcome.to_owned()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn nothing(_: &str) -> Option<String> {
+        None
+    }
+
+    #[test]
+    fn every_pattern_of_the_table_can_be_reached() {
+        for (pattern, text) in OWN {
+            let code = pattern.replace('*', "99");
+            assert_eq!(advice(Outcome::Failed, &code, &nothing).as_deref(), Some(*text), "{pattern}");
+        }
+    }
+
+    #[test]
+    fn codes_of_the_api_ask_who_knows_them() {
+        let api = |code: &str| (code == "WKS.00010032").then(|| "wake it up".to_owned());
+        assert_eq!(advice(Outcome::Failed, "WKS.00010032", &api).as_deref(), Some("wake it up"));
+        assert!(advice(Outcome::Failed, "WKS.9", &api).is_some_and(|text| text.contains("documentation")));
+    }
+
+    #[test]
+    fn a_doubt_is_asked_again_whatever_its_cause() {
+        let api = |_: &str| Some("resend".to_owned());
+        assert!(advice(Outcome::Unknown, "WKS.1", &api).is_some_and(|text| text.contains("asks the service")));
+    }
+
+    #[test]
+    fn successes_need_no_advice() {
+        assert_eq!(advice(Outcome::Detached, "", &nothing), None);
+    }
+}

@@ -1,0 +1,260 @@
+//! What an exit code means, and the exact command that comes next.
+
+use crate::error::Exit;
+use crate::model::{Outcome, timestamp_now};
+use crate::outcome::counts::Counts;
+use crate::outcome::text::shell_line;
+
+/// The end of a run, and what it has to offer for going on.
+#[derive(Debug, Clone, Copy)]
+pub struct Situation<'a> {
+    pub exit: Exit,
+    pub counts: &'a Counts,
+    /// A plan: nothing was sent, and `run` comes next.
+    pub planned: bool,
+    /// A failed canary is final for its journal: only `--fresh` goes on.
+    pub canary_failed: bool,
+    /// As it was named on the command line; `-` is standard input. In an undo, the journal that is taken back.
+    pub input: &'a str,
+    /// An undo: its rows must never be given to `run`, which would detach them.
+    pub undo: bool,
+    pub results: Option<&'a str>,
+    pub journal: Option<&'a str>,
+    /// Options of this command line that the next command needs as well (`--config`, `--region`, …).
+    pub repeat: &'a [String],
+}
+
+/// What to do now.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Next {
+    /// A sentence.
+    pub words: String,
+    /// Words of the command; `None` where nothing is left to do, or a person must act first.
+    pub command: Option<Vec<String>>,
+}
+
+impl Next {
+    /// The command, quoted for a POSIX shell.
+    pub fn line(&self) -> Option<String> {
+        self.command.as_ref().map(|words| shell_line(words))
+    }
+}
+
+/// What an exit code means, in words.
+pub const fn meaning(exit: Exit) -> &'static str {
+    match exit {
+        Exit::Done => "all is as wanted",
+        Exit::SomeRows => "it ended, but some rows are not as wanted",
+        Exit::Rejected => "the command line, a setting or the input is wrong; nothing was sent",
+        Exit::Refused => "refused by a guard, an approval or a missing confirmation; nothing was sent",
+        Exit::NoAccess => "credentials, permission or the endpoint failed before anything was sent",
+        Exit::Stopped => "stopped before its end; it can go on",
+        Exit::Held => "another process is working on this run",
+        Exit::Fault => "a fault of the program itself",
+    }
+}
+
+/// The last line on standard error: what the exit code means, and what to type.
+pub fn last_line(exit: Exit, next: Option<&Next>) -> String {
+    let line = format!("exit code {}: {}", exit.code(), meaning(exit));
+    match next.and_then(Next::line) {
+        Some(command) => format!("{line}; next: {command}"),
+        None => line,
+    }
+}
+
+/// [`last_line`] as a record, for `--log-format json`; without a newline.
+pub fn last_record(exit: Exit, next: Option<&Next>) -> String {
+    let level = if exit == Exit::Done { "INFO" } else { "ERROR" };
+    serde_json::json!({
+        "timestamp": timestamp_now(),
+        "level": level,
+        "event": "exit",
+        "message": meaning(exit),
+        "exit_code": exit.code(),
+        "next": next.and_then(Next::line),
+    })
+    .to_string()
+}
+
+/// The next step after a run, an undo or a plan that came far enough to have counts.
+pub fn next(of: &Situation<'_>) -> Next {
+    let rows_of = |outcome| of.counts.get(outcome);
+    if of.planned {
+        return of.again(&[], "Nothing was sent. To do what this plan says:", "Nothing was sent.");
+    }
+    if of.exit == Exit::Stopped && of.canary_failed {
+        let alone = "The canary failed. Find out why, then start over with --fresh.";
+        return of.again(&["--fresh"], "The canary failed. Find out why, then start over:", alone);
+    }
+    if of.exit == Exit::Stopped {
+        return of.resume("To go on where it stopped:", "Run again to go on where it stopped.");
+    }
+    if rows_of(Outcome::Unknown) > 0 {
+        return of.resume(
+            "To ask the service what became of the unknown rows:",
+            "Run again to ask the service what became of the unknown rows.",
+        );
+    }
+    let unsettled: Vec<&str> = [Outcome::Failed, Outcome::NotSent]
+        .into_iter()
+        .filter(|outcome| rows_of(*outcome) > 0)
+        .map(Outcome::as_str)
+        .collect();
+    let alone = "When the causes are gone, run these rows again.";
+    if of.undo && of.exit == Exit::SomeRows {
+        let words = "When the causes are gone, to try again (what is attached already stays as it is):";
+        return of.again(&["--fresh"], words, alone);
+    }
+    if !unsettled.is_empty() {
+        let command = of.results.map(|path| of.command(&["run", path], &["--only", &unsettled.join(",")]));
+        return Next::new(command, "When the causes are gone, to try just these rows again:", alone);
+    }
+    if rows_of(Outcome::Invalid) > 0 {
+        let alone = "Correct the invalid rows in the input, then run again.";
+        return of.again(&[], "Correct the invalid rows in the input, then:", alone);
+    }
+    Next::new(None, "", "Nothing is left to do.")
+}
+
+impl Next {
+    /// `words` lead to the command; `alone` stands where there is none.
+    fn new(command: Option<Vec<String>>, words: &str, alone: &str) -> Self {
+        Self { words: if command.is_some() { words } else { alone }.to_owned(), command }
+    }
+}
+
+impl Situation<'_> {
+    fn command(&self, operation: &[&str; 2], options: &[&str]) -> Vec<String> {
+        let [verb, file] = operation;
+        // A file name that looks like an option would be read as one.
+        let file = if file.starts_with('-') { format!("./{file}") } else { (*file).to_owned() };
+        let start = ["batch-detach".to_owned(), (*verb).to_owned(), file];
+        let options = options.iter().map(|option| (*option).to_owned());
+        start.into_iter().chain(options).chain(self.repeat.iter().cloned()).collect()
+    }
+
+    /// The same command once more, as far as its input can be read once more.
+    fn again(&self, options: &[&str], words: &str, alone: &str) -> Next {
+        let command = match (self.undo, self.input) {
+            (false, "-") => None,
+            (undo, input) => Some(self.command(&[if undo { "undo" } else { "run" }, input], options)),
+        };
+        Next::new(command, words, alone)
+    }
+
+    /// Takes the journal up again.
+    fn resume(&self, words: &str, alone: &str) -> Next {
+        Next::new(self.journal.map(|path| self.command(&["run", path], &[])), words, alone)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn situation(exit: Exit, counts: &Counts) -> Situation<'_> {
+        Situation {
+            exit,
+            counts,
+            planned: false,
+            canary_failed: false,
+            input: "Q3 leavers.csv",
+            undo: false,
+            results: Some("Q3 leavers.results.csv"),
+            journal: Some("Q3 leavers.results.csv.journal"),
+            repeat: &[],
+        }
+    }
+
+    fn counts(of: &[Outcome]) -> Counts {
+        let mut counts = Counts::default();
+        for outcome in of {
+            counts.add(*outcome, 1);
+        }
+        counts
+    }
+
+    #[test]
+    fn each_end_has_its_next_command() {
+        for (exit, rows, line) in [
+            (Exit::Done, vec![Outcome::Detached], None),
+            (Exit::SomeRows, vec![Outcome::Failed], Some("batch-detach run 'Q3 leavers.results.csv' --only failed")),
+            (
+                Exit::SomeRows,
+                vec![Outcome::Failed, Outcome::NotSent, Outcome::Invalid],
+                Some("batch-detach run 'Q3 leavers.results.csv' --only failed,not_sent"),
+            ),
+            (
+                Exit::SomeRows,
+                vec![Outcome::Failed, Outcome::Unknown],
+                Some("batch-detach run 'Q3 leavers.results.csv.journal'"),
+            ),
+            (Exit::SomeRows, vec![Outcome::Invalid], Some("batch-detach run 'Q3 leavers.csv'")),
+            (Exit::Stopped, vec![Outcome::NotSent], Some("batch-detach run 'Q3 leavers.results.csv.journal'")),
+        ] {
+            assert_eq!(next(&situation(exit, &counts(&rows))).line().as_deref(), line, "{rows:?}");
+        }
+    }
+
+    #[test]
+    fn after_a_failed_canary_only_fresh_goes_on() {
+        let rows = counts(&[Outcome::Failed, Outcome::NotSent]);
+        let next = next(&Situation { canary_failed: true, ..situation(Exit::Stopped, &rows) });
+        assert_eq!(next.line().as_deref(), Some("batch-detach run 'Q3 leavers.csv' --fresh"));
+    }
+
+    #[test]
+    fn rows_of_an_undo_are_never_given_to_run() {
+        let rows = counts(&[Outcome::Attached, Outcome::Failed, Outcome::Invalid]);
+        let undo = Situation { undo: true, input: "l.results.csv.journal", ..situation(Exit::SomeRows, &rows) };
+        assert_eq!(next(&undo).line().as_deref(), Some("batch-detach undo l.results.csv.journal --fresh"));
+        let stopped = Situation { exit: Exit::Stopped, journal: Some("l.undo.csv.journal"), ..undo };
+        assert_eq!(next(&stopped).line().as_deref(), Some("batch-detach run l.undo.csv.journal"));
+    }
+
+    #[test]
+    fn options_that_say_where_the_api_is_are_repeated() {
+        let (rows, repeat) = (counts(&[Outcome::Planned]), ["--region".to_owned(), "cn-north-4".to_owned()]);
+        let next = next(&Situation { planned: true, repeat: &repeat, ..situation(Exit::Done, &rows) });
+        assert_eq!(next.line().as_deref(), Some("batch-detach run 'Q3 leavers.csv' --region cn-north-4"));
+    }
+
+    #[test]
+    fn standard_input_cannot_be_read_twice() {
+        let rows = counts(&[Outcome::Invalid]);
+        let next = next(&Situation { input: "-", ..situation(Exit::SomeRows, &rows) });
+        assert_eq!(
+            (next.words.as_str(), next.command),
+            ("Correct the invalid rows in the input, then run again.", None)
+        );
+    }
+
+    #[test]
+    fn a_file_whose_name_looks_like_an_option_is_still_a_file() {
+        let rows = counts(&[Outcome::Invalid]);
+        let next = next(&Situation { input: "-x.csv", ..situation(Exit::SomeRows, &rows) });
+        assert_eq!(next.line().as_deref(), Some("batch-detach run ./-x.csv"));
+    }
+
+    #[test]
+    fn the_last_line_says_what_the_code_means_and_what_to_type() {
+        let rows = counts(&[Outcome::NotSent]);
+        let next = next(&situation(Exit::Stopped, &rows));
+        insta::assert_snapshot!(
+            last_line(Exit::Stopped, Some(&next)),
+            @"exit code 5: stopped before its end; it can go on; next: batch-detach run 'Q3 leavers.results.csv.journal'"
+        );
+        assert_eq!(last_line(Exit::Done, None), "exit code 0: all is as wanted");
+    }
+    #[test]
+    fn the_last_record_says_the_same_to_a_program() {
+        let rows = counts(&[Outcome::NotSent]);
+        let next = next(&situation(Exit::Stopped, &rows));
+        let record: serde_json::Value = serde_json::from_str(&last_record(Exit::Stopped, Some(&next))).unwrap();
+        assert_eq!(record["exit_code"], 5);
+        assert_eq!(record["next"], "batch-detach run 'Q3 leavers.results.csv.journal'");
+        let done: serde_json::Value = serde_json::from_str(&last_record(Exit::Done, None)).unwrap();
+        assert!(done["next"].is_null() && done["level"] == "INFO");
+    }
+}

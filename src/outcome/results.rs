@@ -1,0 +1,266 @@
+//! The results file: one record for each row, in input order.
+
+use std::borrow::Cow;
+use std::fmt::Write as _;
+use std::io::{self, Write};
+
+use crate::model::{Outcome, is_invisible, tame};
+use crate::outcome::guard::guard;
+
+/// The columns of a results file before the input's other columns. A public interface.
+pub const COLUMNS: [&str; 16] = [
+    "line",
+    "desktop_id",
+    "desktop_name",
+    "user_name",
+    "user_id",
+    "user_group",
+    "type",
+    "domain",
+    "outcome",
+    "job_id",
+    "error_code",
+    "error_msg",
+    "attempts",
+    "request_id",
+    "chunk",
+    "finished_at",
+];
+
+/// One record of the results, borrowed from wherever it is kept.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct ResultRow<'a> {
+    /// The line (or sheet row) its row starts on.
+    pub line: u64,
+    /// Columns 2 to 8, `desktop_id` to `domain`; as given, or as found where they were empty.
+    pub cells: [&'a str; 7],
+    pub outcome: Outcome,
+    pub job_id: &'a str,
+    /// Empty for a success.
+    pub error_code: &'a str,
+    /// Empty for a success.
+    pub error_msg: &'a str,
+    /// Writes that carried the row, 429s not counted.
+    pub attempts: u32,
+    pub request_id: &'a str,
+    /// The chunk's number, or the part's (`7.2`); empty where the plan sent nothing for the row.
+    pub chunk: &'a str,
+    /// UTC, RFC 3339; empty while the row is not settled.
+    pub finished_at: &'a str,
+    /// Cells of the input's other columns, in the order of their header; missing ones at the end are blank.
+    pub extras: &'a [&'a str],
+}
+
+impl<'a> ResultRow<'a> {
+    pub const fn desktop_id(&self) -> &'a str {
+        self.cells[0]
+    }
+
+    pub const fn desktop_name(&self) -> &'a str {
+        self.cells[1]
+    }
+
+    pub const fn user_name(&self) -> &'a str {
+        self.cells[2]
+    }
+}
+
+/// Writes a results file. It is whole only after [`ResultsWriter::finish`].
+#[derive(Debug)]
+pub struct ResultsWriter<W: Write> {
+    csv: csv::Writer<W>,
+    extra_columns: usize,
+    /// Numbers become text here, so that a row costs no allocation.
+    digits: String,
+}
+
+impl<W: Write> ResultsWriter<W> {
+    /// Begins the file with its header line.
+    ///
+    /// * `extra_columns`: names of the input's other columns, in their order.
+    /// * `bom`: begins with a byte order mark, by which spreadsheets know UTF-8.
+    ///
+    /// # Errors
+    /// Those of `out`.
+    pub fn new<S: AsRef<str>>(mut out: W, extra_columns: &[S], bom: bool) -> io::Result<Self> {
+        if bom {
+            out.write_all("\u{FEFF}".as_bytes())?;
+        }
+        let mut csv = csv::Writer::from_writer(out);
+        for name in COLUMNS {
+            csv.write_field(name)?;
+        }
+        for name in extra_columns {
+            csv.write_field(guard(name.as_ref()).as_bytes())?;
+        }
+        csv.write_record(None::<&[u8]>)?;
+        Ok(Self { csv, extra_columns: extra_columns.len(), digits: String::new() })
+    }
+
+    /// Adds one record. Cells stay as they are (the formula guard apart); text from the API is made safe to show.
+    ///
+    /// # Errors
+    /// Those of the writer below.
+    pub fn write(&mut self, row: &ResultRow<'_>) -> io::Result<()> {
+        // Codes of a success would read as a failure: an accepted row may have been refused once on the way.
+        let (code, message) = if row.outcome.is_success() { ("", "") } else { (row.error_code, row.error_msg) };
+        self.number(u64::from(row.attempts))?;
+        let attempts = std::mem::take(&mut self.digits);
+        self.number(row.line)?;
+        self.csv.write_field(&self.digits)?;
+        for cell in row.cells {
+            self.csv.write_field(guard(cell).as_bytes())?;
+        }
+        self.csv.write_field(row.outcome.as_str())?;
+        for text in [row.job_id, code, message] {
+            self.foreign(text)?;
+        }
+        self.csv.write_field(&attempts)?;
+        for text in [row.request_id, row.chunk, row.finished_at] {
+            self.foreign(text)?;
+        }
+        for column in 0..self.extra_columns {
+            let cell = row.extras.get(column).copied().unwrap_or_default();
+            self.csv.write_field(guard(cell).as_bytes())?;
+        }
+        self.csv.write_record(None::<&[u8]>)?;
+        self.digits = attempts;
+        Ok(())
+    }
+
+    /// Flushes and gives the writer back, for the caller to sync and rename.
+    ///
+    /// # Errors
+    /// Those of the writer below.
+    pub fn finish(mut self) -> io::Result<W> {
+        self.csv.flush()?;
+        self.csv.into_inner().map_err(csv::IntoInnerError::into_error)
+    }
+
+    fn number(&mut self, number: u64) -> io::Result<()> {
+        self.digits.clear();
+        write!(self.digits, "{number}").map_err(io::Error::other)
+    }
+
+    fn foreign(&mut self, text: &str) -> io::Result<()> {
+        Ok(self.csv.write_field(guard(&safe(text)).as_bytes())?)
+    }
+}
+
+/// [`tame`] without a bound and, for text that is safe already, without a copy.
+pub(crate) fn safe(text: &str) -> Cow<'_, str> {
+    if text.chars().any(|c| c.is_control() || is_invisible(c)) {
+        Cow::Owned(tame(text, usize::MAX))
+    } else {
+        Cow::Borrowed(text)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::outcome::guard::unguard;
+
+    fn row<'a>(cells: [&'a str; 7], extras: &'a [&'a str]) -> ResultRow<'a> {
+        ResultRow {
+            line: 2,
+            cells,
+            outcome: Outcome::Failed,
+            job_id: "",
+            error_code: "WKS.00010032",
+            error_msg: "Operation conflict.",
+            attempts: 3,
+            request_id: "7e1f",
+            chunk: "7.2",
+            finished_at: "2026-11-24T04:14:09.120Z",
+            extras,
+        }
+    }
+
+    fn written(columns: &[&str], rows: &[ResultRow<'_>], bom: bool) -> String {
+        let mut writer = ResultsWriter::new(Vec::new(), columns, bom).unwrap();
+        for row in rows {
+            writer.write(row).unwrap();
+        }
+        String::from_utf8(writer.finish().unwrap()).unwrap()
+    }
+
+    #[test]
+    fn a_file_has_the_documented_columns_and_then_those_of_the_input() {
+        let cells = ["d-1", "PC-1", "zhang.san", "u-1", "sudo", "USER", ""];
+        let text = written(&["ticket", "last, day"], &[row(cells, &["INC-1", "2026-11-30"])], false);
+        insta::assert_snapshot!(text, @r#"
+        line,desktop_id,desktop_name,user_name,user_id,user_group,type,domain,outcome,job_id,error_code,error_msg,attempts,request_id,chunk,finished_at,ticket,"last, day"
+        2,d-1,PC-1,zhang.san,u-1,sudo,USER,,failed,,WKS.00010032,Operation conflict.,3,7e1f,7.2,2026-11-24T04:14:09.120Z,INC-1,2026-11-30
+        "#);
+    }
+
+    #[test]
+    fn a_success_carries_no_error_though_it_was_refused_on_the_way() {
+        let detached = ResultRow { outcome: Outcome::Detached, ..row(["d", "", "u", "", "", "", ""], &[]) };
+        let text = written(&[], &[detached], false);
+        assert!(text.ends_with("detached,,,,3,7e1f,7.2,2026-11-24T04:14:09.120Z\n"), "{text}");
+    }
+
+    #[test]
+    fn a_byte_order_mark_comes_first_where_it_is_wanted() {
+        assert!(written(&[], &[], true).starts_with("\u{FEFF}line,"));
+        assert!(written(&[], &[], false).starts_with("line,"));
+    }
+
+    #[test]
+    fn a_short_row_is_filled_with_blanks() {
+        let text = written(&["a", "b"], &[row(["d", "", "u", "", "", "", ""], &["1"])], false);
+        assert!(text.ends_with(",1,\n"), "{text}");
+    }
+
+    #[test]
+    fn p21_text_of_the_api_carries_no_controls_and_starts_no_formula() {
+        let hostile = ResultRow {
+            error_code: "=cmd|x",
+            error_msg: "a\x1b[31m\u{202e}b\nc",
+            job_id: "@job",
+            ..row(["d", "", "u", "", "", "", ""], &[])
+        };
+        let text = written(&[], &[hostile], false);
+        assert!(text.contains("'@job,'=cmd|x,a\\u{1b}[31m\\u{202e}b\\u{a}c,"), "{text}");
+    }
+
+    #[test]
+    fn an_error_of_the_disk_is_not_lost() {
+        struct Full;
+        impl Write for Full {
+            fn write(&mut self, _: &[u8]) -> io::Result<usize> {
+                Err(io::ErrorKind::StorageFull.into())
+            }
+            fn flush(&mut self) -> io::Result<()> {
+                Ok(())
+            }
+        }
+        let mut writer = ResultsWriter::new(Full, &[] as &[&str], false).unwrap();
+        let outcome = writer.write(&row(["d", "", "u", "", "", "", ""], &[])).and_then(|()| writer.finish());
+        assert_eq!(outcome.err().map(|error| error.kind()), Some(io::ErrorKind::StorageFull));
+    }
+
+    proptest! {
+        #[test]
+        fn p21_results_read_back_give_the_same_cells(
+            cells in proptest::array::uniform7("[-=+@'\"\t\r\n＝＋－＠0-9.,;a张]{0,6}|.*"),
+            extras in proptest::collection::vec("[-=+@'\"\t\r\n＝＋－＠0-9.,;a张]{0,6}|.*", 0..4),
+            line in 2_u64..,
+        ) {
+            let extras: Vec<&str> = extras.iter().map(String::as_str).collect();
+            let given = ResultRow { line, ..row(cells.each_ref().map(String::as_str), &extras) };
+            let text = written(&vec!["x"; extras.len()], &[given], false);
+            let mut reader = csv::Reader::from_reader(text.as_bytes());
+            let records: Vec<_> = reader.records().collect::<Result<_, _>>().unwrap();
+            prop_assert_eq!(records.len(), 1);
+            let read: Vec<&str> = records[0].iter().map(unguard).collect();
+            prop_assert_eq!(read[0], line.to_string());
+            prop_assert_eq!(&read[1..8], given.cells.as_slice());
+            prop_assert_eq!(&read[16..], extras.as_slice());
+        }
+    }
+}

@@ -1,0 +1,445 @@
+//! The summary of a run: how many rows came to which end, why, and what to do now.
+
+use std::fmt::Write as _;
+use std::time::Duration;
+
+use anstyle::{AnsiColor, Style};
+use serde::Serialize;
+
+use crate::api::Class;
+use crate::error::Exit;
+use crate::model::{Outcome, tame};
+use crate::outcome::advice::advice;
+use crate::outcome::counts::Counts;
+use crate::outcome::next::{Next, meaning};
+use crate::outcome::results::{ResultRow, safe};
+use crate::outcome::text::{counted, grouped, spell_duration, wrap};
+
+/// Rises when a key of the JSON summary changes its meaning or goes.
+pub const FORMAT: u32 = 1;
+
+/// Causes that are told apart; rows of further ones are counted together, so that an endless variety of codes
+/// can't fill the memory.
+const MAX_CAUSES: usize = 200;
+/// Rows that are named for each cause.
+const MAX_EXAMPLES: usize = 3;
+/// Causes that the screen shows; the results file has them all.
+const SHOWN_CAUSES: usize = 12;
+/// Characters of a message on the screen.
+const SHOWN_MESSAGE: usize = 300;
+/// The code of the rows that came after [`MAX_CAUSES`].
+const OTHER_CODES: &str = "(other codes)";
+
+/// Why some rows are not as wanted: those of one outcome and one code.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Cause {
+    pub outcome: Outcome,
+    pub code: String,
+    /// The first row's message.
+    pub message: String,
+    /// Whether some rows said it in other words (often only another desktop's id).
+    pub varied: bool,
+    pub rows: u64,
+    pub examples: Vec<Place>,
+}
+
+/// One row, as a person finds it again.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Place {
+    pub line: u64,
+    pub desktop_id: String,
+    pub desktop_name: String,
+    pub user_name: String,
+    #[serde(rename = "type")]
+    pub kind: String,
+}
+
+/// Is fed every row of the results, in any order.
+#[derive(Debug, Clone, Default)]
+pub struct Summary {
+    counts: Counts,
+    attempts: u64,
+    causes: Vec<Cause>,
+}
+
+/// What a summary says besides the rows.
+pub struct SummaryFacts<'a> {
+    pub run_id: &'a str,
+    /// `run`, `undo` or `plan`.
+    pub command: &'a str,
+    /// As it was named on the command line.
+    pub input: &'a str,
+    pub results: Option<&'a str>,
+    pub journal: Option<&'a str>,
+    pub ticket: Option<&'a str>,
+    pub exit: Exit,
+    /// Why the run stopped before its end.
+    pub stopped: Option<&'a str>,
+    /// Whether the bindings were read back after the writes (`--verify`).
+    pub verified: bool,
+    /// Records that the results must have (P1); checked against the rows that were absorbed.
+    pub expected_rows: Option<u64>,
+    /// Requests of the whole run by class and by what became of them, as the journal counts them.
+    pub requests: &'a [(Class, String, u64)],
+    /// Of this process.
+    pub took: Duration,
+    /// What the operator should know though no row says it: a group that stays bound, a pool, a cut-off file.
+    pub warnings: &'a [String],
+    pub next: &'a Next,
+    /// Advice for the API's codes.
+    pub advice: &'a dyn Fn(&str) -> Option<String>,
+}
+
+impl Summary {
+    /// Counts one row and keeps why it is not as wanted.
+    pub fn absorb(&mut self, row: &ResultRow<'_>) {
+        self.counts.add(row.outcome, 1);
+        self.attempts += u64::from(row.attempts);
+        if row.outcome.is_success() || row.outcome == Outcome::Planned {
+            return;
+        }
+        let (own, message) = (safe(row.error_code), safe(row.error_msg));
+        let position = |causes: &[Cause], code: &str| {
+            causes.iter().position(|cause| cause.outcome == row.outcome && cause.code == code)
+        };
+        let found = position(&self.causes, &own);
+        let code = if found.is_some() || self.causes.len() < MAX_CAUSES { &own } else { OTHER_CODES };
+        let place = found.or_else(|| position(&self.causes, code)).unwrap_or_else(|| {
+            self.causes.push(Cause {
+                outcome: row.outcome,
+                code: code.to_owned(),
+                message: message.clone().into_owned(),
+                varied: false,
+                rows: 0,
+                examples: Vec::new(),
+            });
+            self.causes.len() - 1
+        });
+        let cause = &mut self.causes[place];
+        cause.rows += 1;
+        cause.varied |= cause.message != message;
+        if cause.examples.len() < MAX_EXAMPLES {
+            cause.examples.push(Place {
+                line: row.line,
+                desktop_id: safe(row.desktop_id()).into_owned(),
+                desktop_name: safe(row.desktop_name()).into_owned(),
+                user_name: safe(row.user_name()).into_owned(),
+                kind: safe(row.cells[5]).into_owned(),
+            });
+        }
+    }
+
+    pub fn counts(&self) -> &Counts {
+        &self.counts
+    }
+
+    /// Writes that carried rows, summed over rows.
+    pub fn attempts(&self) -> u64 {
+        self.attempts
+    }
+
+    /// Why rows are not as wanted: by outcome in the order of a summary, the most frequent first.
+    pub fn causes(&self) -> Vec<&Cause> {
+        let mut causes: Vec<&Cause> = self.causes.iter().collect();
+        causes.sort_by(|a, b| a.outcome.cmp(&b.outcome).then(b.rows.cmp(&a.rows)).then(a.code.cmp(&b.code)));
+        causes
+    }
+
+    /// For people, in lines of at most `width` columns (single long words apart).
+    pub fn human(&self, facts: &SummaryFacts<'_>, width: usize, colour: bool) -> String {
+        Page { out: String::new(), width: width.clamp(40, 120), colour }.render(self, facts)
+    }
+
+    /// For scripts: one object, with a newline at its end.
+    ///
+    /// # Errors
+    /// None in practice: the value has text and numbers only.
+    pub fn json(&self, facts: &SummaryFacts<'_>) -> serde_json::Result<String> {
+        let json = JsonSummary {
+            format: FORMAT,
+            command: facts.command,
+            run_id: facts.run_id,
+            input: facts.input,
+            results: facts.results,
+            journal: facts.journal,
+            ticket: facts.ticket,
+            rows: self.counts.total(),
+            outcomes: self.counts.iter().filter(|(outcome, rows)| *rows > 0 || !is_rare(*outcome)).map(name).collect(),
+            exit_code: facts.exit.code(),
+            exit: meaning(facts.exit),
+            stopped: facts.stopped,
+            verified: facts.verified,
+            attempts: self.attempts,
+            requests: facts
+                .requests
+                .iter()
+                .map(|(class, result, count)| JsonRequests { class: class.as_str(), result, count: *count })
+                .collect(),
+            duration_s: facts.took.as_secs_f64(),
+            failures: self
+                .causes()
+                .into_iter()
+                .map(|cause| JsonCause {
+                    outcome: cause.outcome,
+                    error_code: &cause.code,
+                    error_msg: &cause.message,
+                    rows: cause.rows,
+                    examples: &cause.examples,
+                    advice: advice(cause.outcome, &cause.code, facts.advice),
+                })
+                .collect(),
+            warnings: facts.warnings,
+            next: facts.next.line(),
+            next_words: &facts.next.words,
+        };
+        serde_json::to_string_pretty(&json).map(|text| text + "\n")
+    }
+}
+
+/// Outcomes that most runs can't have; a JSON summary names them only where they occur.
+const fn is_rare(outcome: Outcome) -> bool {
+    matches!(outcome, Outcome::Attached | Outcome::AlreadyAttached | Outcome::Planned)
+}
+
+fn name((outcome, rows): (Outcome, u64)) -> (&'static str, u64) {
+    (outcome.as_str(), rows)
+}
+
+#[derive(Serialize)]
+struct JsonSummary<'a> {
+    format: u32,
+    command: &'a str,
+    run_id: &'a str,
+    input: &'a str,
+    results: Option<&'a str>,
+    journal: Option<&'a str>,
+    ticket: Option<&'a str>,
+    rows: u64,
+    outcomes: std::collections::BTreeMap<&'static str, u64>,
+    exit_code: u8,
+    exit: &'a str,
+    stopped: Option<&'a str>,
+    verified: bool,
+    attempts: u64,
+    requests: Vec<JsonRequests<'a>>,
+    duration_s: f64,
+    failures: Vec<JsonCause<'a>>,
+    warnings: &'a [String],
+    next: Option<String>,
+    next_words: &'a str,
+}
+
+#[derive(Serialize)]
+struct JsonRequests<'a> {
+    class: &'a str,
+    result: &'a str,
+    count: u64,
+}
+
+#[derive(Serialize)]
+struct JsonCause<'a> {
+    outcome: Outcome,
+    error_code: &'a str,
+    error_msg: &'a str,
+    rows: u64,
+    examples: &'a [Place],
+    advice: Option<String>,
+}
+
+/// One rendering for the screen.
+struct Page {
+    out: String,
+    width: usize,
+    colour: bool,
+}
+
+const BOLD: Style = Style::new().bold();
+const DIM: Style = Style::new().dimmed();
+
+impl Page {
+    fn render(mut self, summary: &Summary, facts: &SummaryFacts<'_>) -> String {
+        let what = match facts.stopped {
+            Some(why) => format!("stopped: {}", safe(why)),
+            None => meaning(facts.exit).to_owned(),
+        };
+        let run = if facts.run_id.is_empty() { String::new() } else { format!(" {}", facts.run_id) };
+        self.paragraph("", &format!("{}{run} of {}: {what}.", capital(facts.command), safe(facts.input)), BOLD);
+        self.out.push('\n');
+        self.outcomes(&summary.counts, facts);
+        self.causes(summary, facts);
+        self.facts(facts);
+        self.next(facts.next);
+        if let Some(expected) = facts.expected_rows.filter(|expected| *expected != summary.counts.total()) {
+            let fault = format!(
+                "The input has {}, but these are accounted for. This is a fault of the program: please report it.",
+                counted(expected, "row", "rows")
+            );
+            self.paragraph("", &fault, style_of(Outcome::Failed));
+        }
+        let line = summary.counts.to_string();
+        self.paragraph("", &line, BOLD);
+        self.out
+    }
+
+    fn outcomes(&mut self, counts: &Counts, facts: &SummaryFacts<'_>) {
+        let digits = counts.iter().map(|(_, rows)| grouped(rows).len()).max().unwrap_or(1);
+        for (outcome, rows) in counts.iter().filter(|(_, rows)| *rows > 0) {
+            let start = format!("  {:>digits$}  {:<16}  ", grouped(rows), outcome.as_str());
+            let painted = self.painted(&start, style_of(outcome));
+            let words = wrap(words_of(outcome, facts.verified), self.width.saturating_sub(start.len()));
+            for (n, line) in words.iter().enumerate() {
+                let indent = " ".repeat(start.len());
+                _ = writeln!(self.out, "{}{line}", if n == 0 { &painted } else { &indent });
+            }
+        }
+    }
+
+    fn causes(&mut self, summary: &Summary, facts: &SummaryFacts<'_>) {
+        let causes = summary.causes();
+        if causes.is_empty() {
+            return;
+        }
+        for cause in causes.iter().take(SHOWN_CAUSES) {
+            self.out.push('\n');
+            let code = if cause.code.is_empty() { "" } else { ": " };
+            let head =
+                format!("{} {}{code}{}", counted(cause.rows, "row", "rows"), cause.outcome, tame(&cause.code, 80));
+            self.paragraph("", &head, style_of(cause.outcome));
+            if !cause.message.is_empty() {
+                let more = if cause.varied { " (the message varies)" } else { "" };
+                self.paragraph("  ", &format!("{}{more}", tame(&cause.message, SHOWN_MESSAGE)), Style::new());
+            }
+            for example in &cause.examples {
+                self.paragraph("  - ", &example.words(), DIM);
+            }
+            let left = cause.rows.saturating_sub(u64::try_from(cause.examples.len()).unwrap_or(u64::MAX));
+            if left > 0 {
+                self.paragraph("  - ", &format!("and {} more", grouped(left)), DIM);
+            }
+            if let Some(advice) = advice(cause.outcome, &cause.code, facts.advice) {
+                self.paragraph("  ", &format!("What to do: {}", safe(&advice)), Style::new());
+            }
+        }
+        if let Some(rest) = causes.get(SHOWN_CAUSES..).filter(|rest| !rest.is_empty()) {
+            let rows = rest.iter().map(|cause| cause.rows).sum();
+            let line = format!(
+                "and {} of {} with other causes: see the columns error_code and error_msg of the results.",
+                counted(rows, "row", "rows"),
+                counted(u64::try_from(rest.len()).unwrap_or(u64::MAX), "more group", "more groups"),
+            );
+            self.out.push('\n');
+            self.paragraph("", &line, Style::new());
+        }
+    }
+
+    fn facts(&mut self, facts: &SummaryFacts<'_>) {
+        self.out.push('\n');
+        for (name, value) in [("Results", facts.results), ("Journal", facts.journal), ("Ticket", facts.ticket)] {
+            if let Some(value) = value {
+                self.fact(name, &safe(value));
+            }
+        }
+        for class in Class::ALL {
+            let of_class: Vec<_> =
+                facts.requests.iter().filter(|(each, _, count)| *each == class && *count > 0).collect();
+            if of_class.is_empty() {
+                continue;
+            }
+            let sum: u64 = of_class.iter().map(|(_, _, count)| count).sum();
+            let parts: Vec<String> =
+                of_class.iter().map(|(_, result, count)| format!("{} {}", grouped(*count), safe(result))).collect();
+            self.fact("Requests", &format!("{} {} ({})", grouped(sum), class.as_str(), parts.join(", ")));
+        }
+        self.fact("Time", &spell_duration(facts.took));
+        for warning in facts.warnings {
+            self.fact("Note", &safe(warning));
+        }
+        self.out.push('\n');
+    }
+
+    fn next(&mut self, next: &Next) {
+        self.paragraph("", &next.words, Style::new());
+        if let Some(line) = next.line() {
+            // Never wrapped: it is to be copied.
+            let line = self.painted(&line, BOLD);
+            _ = writeln!(self.out, "  {line}");
+        }
+        self.out.push('\n');
+    }
+
+    fn fact(&mut self, name: &str, value: &str) {
+        self.paragraph(&format!("{name:<10}"), value, Style::new());
+    }
+
+    /// Lines that fit the width; all but the first are indented by blanks as wide as `start` (ASCII).
+    fn paragraph(&mut self, start: &str, text: &str, style: Style) {
+        for (n, line) in wrap(text, self.width.saturating_sub(start.len())).iter().enumerate() {
+            let indent = " ".repeat(start.len());
+            let line = self.painted(line, style);
+            _ = writeln!(self.out, "{}{line}", if n == 0 { start } else { &indent });
+        }
+    }
+
+    fn painted(&self, text: &str, style: Style) -> String {
+        if self.colour && style != Style::new() {
+            format!("{}{text}{}", style.render(), style.render_reset())
+        } else {
+            text.to_owned()
+        }
+    }
+}
+
+impl Place {
+    /// `line 12: zhang.san on WIN-FIN-01 (5f0c2a7e-…)`
+    fn words(&self) -> String {
+        let desktop = match (self.desktop_name.as_str(), self.desktop_id.as_str()) {
+            ("", "") => String::new(),
+            ("", one) | (one, "") => format!(" on {one}"),
+            (name, id) => format!(" on {name} ({id})"),
+        };
+        let user = match (self.kind.to_ascii_uppercase().as_str(), self.user_name.as_str()) {
+            ("ALL", _) => "everybody".to_owned(),
+            (_, "") => "(no user)".to_owned(),
+            ("GROUP", name) => format!("group {name}"),
+            (_, name) => name.to_owned(),
+        };
+        format!("line {}: {user}{desktop}", self.line)
+    }
+}
+
+/// What an outcome means, for somebody who sees the word for the first time.
+const fn words_of(outcome: Outcome, verified: bool) -> &'static str {
+    match (outcome, verified) {
+        (Outcome::Detached, true) => "was bound, is not any more",
+        (Outcome::Detached | Outcome::Attached, false) => {
+            "the service said that it is done (not read back: --verify off)"
+        }
+        (Outcome::AlreadyDetached, _) => "was not bound when the run came to it",
+        (Outcome::Attached, true) => "was not bound, is bound now",
+        (Outcome::AlreadyAttached, _) => "was bound when the run came to it",
+        (Outcome::Failed, _) => "refused; nothing has changed for these rows",
+        (Outcome::Unknown, _) => "sent, but what became of it is not known yet",
+        (Outcome::Invalid, _) => "can't be sent: the row is wrong",
+        (Outcome::NotSent, _) => "left alone: nothing was done for these rows",
+        (Outcome::Planned, _) => "would be sent",
+    }
+}
+
+const fn style_of(outcome: Outcome) -> Style {
+    let colour = match outcome {
+        Outcome::Detached | Outcome::AlreadyDetached | Outcome::Attached | Outcome::AlreadyAttached => AnsiColor::Green,
+        Outcome::Failed => AnsiColor::Red,
+        Outcome::Unknown | Outcome::Invalid | Outcome::NotSent => AnsiColor::Yellow,
+        Outcome::Planned => AnsiColor::Cyan,
+    };
+    colour.on_default()
+}
+
+fn capital(word: &str) -> String {
+    let mut chars = word.chars();
+    chars.next().map(|first| first.to_uppercase().chain(chars).collect()).unwrap_or_default()
+}
+
+#[cfg(test)]
+#[path = "summary_tests.rs"]
+mod tests;

@@ -1,0 +1,180 @@
+//! Text for people: numbers, times, lines that fit the screen, commands that can be pasted.
+
+use std::borrow::Cow;
+use std::time::Duration;
+
+/// `1234567` as `1,234,567`.
+pub fn grouped(number: u64) -> String {
+    let digits = number.to_string();
+    let mut text = String::with_capacity(digits.len() * 4 / 3);
+    for (place, digit) in digits.chars().enumerate() {
+        if place > 0 && (digits.len() - place).is_multiple_of(3) {
+            text.push(',');
+        }
+        text.push(digit);
+    }
+    text
+}
+
+/// `1 row`, `2,000 rows`.
+pub fn counted(number: u64, one: &str, many: &str) -> String {
+    format!("{} {}", grouped(number), if number == 1 { one } else { many })
+}
+
+/// A time span in the two units that matter: `1.2 s`, `45 s`, `12 min 30 s`, `2 h 5 min`.
+pub fn spell_duration(span: Duration) -> String {
+    let seconds = span.as_secs();
+    match seconds {
+        0..10 if span.subsec_nanos() > 0 => format!("{:.1} s", span.as_secs_f64()),
+        0..60 => format!("{seconds} s"),
+        60..3600 => format!("{} min {} s", seconds / 60, seconds % 60),
+        _ => format!("{} h {} min", seconds / 3600, seconds % 3600 / 60),
+    }
+}
+
+/// Quotes a word so that a POSIX shell reads it as that word; plain words stay plain.
+pub fn shell_quote(word: &str) -> Cow<'_, str> {
+    let plain = |byte: u8| byte.is_ascii_alphanumeric() || b"-_./:,@%+=".contains(&byte);
+    if !word.is_empty() && word.bytes().all(plain) && !word.starts_with('=') {
+        Cow::Borrowed(word)
+    } else {
+        Cow::Owned(format!("'{}'", word.replace('\'', r"'\''")))
+    }
+}
+
+/// A whole command, each word quoted where it has to be.
+pub fn shell_line<S: AsRef<str>>(words: &[S]) -> String {
+    words.iter().map(|word| shell_quote(word.as_ref())).collect::<Vec<_>>().join(" ")
+}
+
+/// Columns that a terminal uses for the text: East Asian characters take two.
+pub fn columns(text: &str) -> usize {
+    text.chars().map(char_columns).sum()
+}
+
+/// Breaks text into lines of at most `width` columns, at blanks where there are any; never empty.
+///
+/// A single word that is wider (an id, a path) stays whole, so that it can be copied; East Asian text, which has
+/// no blanks, breaks between characters.
+pub fn wrap(text: &str, width: usize) -> Vec<String> {
+    let mut lines = vec![String::new()];
+    for word in text.split_whitespace() {
+        let mut rest = word;
+        while !rest.is_empty() {
+            let used = lines.last().map_or(0, |line| columns(line));
+            // A blank stands between words, never inside one that goes on.
+            let blank = usize::from(used > 0 && rest.len() == word.len());
+            let fits = used + blank + columns(rest) <= width;
+            let cut = if fits { rest.len() } else { wide_cut(rest, width.saturating_sub(used + blank)) };
+            if cut == 0 && used > 0 {
+                lines.push(String::new());
+                continue;
+            }
+            // Nothing fits, on a line of its own: up to the first break, or whole.
+            let (now, later) = rest.split_at(if cut == 0 { first_break(rest) } else { cut });
+            if let Some(line) = lines.last_mut() {
+                line.push_str(&" "[..blank]);
+                line.push_str(now);
+            }
+            rest = later;
+        }
+    }
+    lines
+}
+
+/// How much of the word (bytes) fits into `width` and may be followed by a line break: only next to a wide character.
+fn wide_cut(word: &str, width: usize) -> usize {
+    let (mut used, mut cut, mut before) = (0, 0, None);
+    for (place, c) in word.char_indices() {
+        if used > width {
+            break;
+        }
+        if place > 0 && (is_wide(c) || before.is_some_and(is_wide)) {
+            cut = place;
+        }
+        used += char_columns(c);
+        before = Some(c);
+    }
+    cut
+}
+
+/// Where (in bytes) the first line break is allowed after the word's start; its end where none is.
+fn first_break(word: &str) -> usize {
+    let wide_start = word.starts_with(is_wide);
+    word.char_indices().skip(1).find(|(_, c)| wide_start || is_wide(*c)).map_or(word.len(), |(place, _)| place)
+}
+
+fn char_columns(c: char) -> usize {
+    if is_wide(c) { 2 } else { 1 }
+}
+
+/// The blocks of Unicode's East Asian Width property that are wide or full-width, roughly.
+const fn is_wide(c: char) -> bool {
+    matches!(c,
+        '\u{1100}'..='\u{115F}' | '\u{2E80}'..='\u{303E}' | '\u{3041}'..='\u{A4CF}' | '\u{A960}'..='\u{A97F}'
+        | '\u{AC00}'..='\u{D7A3}' | '\u{F900}'..='\u{FAFF}' | '\u{FE30}'..='\u{FE6F}' | '\u{FF00}'..='\u{FF60}'
+        | '\u{FFE0}'..='\u{FFE6}' | '\u{1F300}'..='\u{1FAFF}' | '\u{20000}'..='\u{3FFFD}')
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    #[test]
+    fn numbers_are_grouped_by_thousands() {
+        for (number, text) in [(0, "0"), (999, "999"), (1000, "1,000"), (1_234_567, "1,234,567")] {
+            assert_eq!(grouped(number), text);
+        }
+    }
+
+    #[test]
+    fn times_are_told_in_the_units_that_matter() {
+        for (millis, text) in [
+            (0, "0 s"),
+            (9_000, "9 s"),
+            (1_240, "1.2 s"),
+            (45_000, "45 s"),
+            (750_000, "12 min 30 s"),
+            (7_500_000, "2 h 5 min"),
+        ] {
+            assert_eq!(spell_duration(Duration::from_millis(millis)), text);
+        }
+    }
+
+    #[test]
+    fn commands_can_be_pasted() {
+        let words = ["batch-detach", "run", "Q3 leavers.csv", "it's", "", "a$b", "--only", "failed,unknown"];
+        assert_eq!(shell_line(&words), r"batch-detach run 'Q3 leavers.csv' 'it'\''s' '' 'a$b' --only failed,unknown");
+    }
+
+    #[test]
+    fn lines_break_at_blanks_and_long_words_stay_whole() {
+        assert_eq!(wrap("one two three", 8), ["one two", "three"]);
+        assert_eq!(wrap("see /a/very/long/path now", 8), ["see", "/a/very/long/path", "now"]);
+        assert_eq!(wrap("", 8), [""]);
+    }
+
+    #[test]
+    fn east_asian_text_breaks_between_characters() {
+        assert_eq!(wrap("用户不存在请检查", 8), ["用户不存", "在请检查"]);
+        assert_eq!(wrap("用户 zhang.san 不存在", 10), ["用户", "zhang.san", "不存在"]);
+    }
+
+    proptest! {
+        #[test]
+        fn wrapping_keeps_every_character_but_blanks(text in "[a-z 用户]{0,60}|.{0,40}", width in 1_usize..30) {
+            let kept: String = wrap(&text, width).concat().split_whitespace().collect();
+            prop_assert_eq!(kept, text.split_whitespace().collect::<String>());
+        }
+
+        #[test]
+        fn lines_fit_unless_they_are_one_word(text in "[a-z 用户]{0,60}", width in 2_usize..30) {
+            for line in wrap(&text, width) {
+                let one_word = !line.contains(' ') && !line.contains(is_wide);
+                prop_assert!(columns(&line) <= width || one_word || line.chars().filter(|c| is_wide(*c)).count() < 2);
+            }
+        }
+    }
+}

@@ -1,0 +1,358 @@
+//! The figures that every way of watching shows, kept from the events. Time comes in from outside.
+
+use std::collections::VecDeque;
+use std::fmt::Write as _;
+use std::time::Duration;
+
+use tokio::time::Instant;
+
+use crate::event::Event;
+use crate::model::{Outcome, tame};
+use crate::outcome::Counts;
+use crate::outcome::text::{grouped, spell_duration};
+
+/// The pace is judged by this much of the past.
+const WINDOW: Duration = Duration::from_secs(60);
+/// No forecast from less than this: the first answers come in a burst.
+const SETTLING_IN: Duration = Duration::from_secs(10);
+/// Characters of a reason that are shown.
+const SHOWN_REASON: usize = 50;
+
+/// What is going on.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Phase {
+    Sending,
+    /// All is written; this many desktops are open.
+    Verifying {
+        open: u64,
+    },
+    Stopping {
+        why: String,
+    },
+}
+
+/// A run in figures, since this process began to send.
+#[derive(Debug, Clone)]
+pub struct Tally {
+    begun: Instant,
+    pub rows: u64,
+    /// Rows with their final word, those from before this process included.
+    pub settled: u64,
+    pub chunks: u64,
+    pub chunks_open: u64,
+    /// Requests in a second at most.
+    pub ceiling_per_s: f64,
+    /// The pace that the gate allows now, where it is below the ceiling.
+    pub allowed_per_s: Option<f64>,
+    pub resumed: bool,
+    pub sent: u64,
+    pub answered: u64,
+    pub throttled: u64,
+    /// Rows settled since this process began.
+    pub counts: Counts,
+    pub phase: Phase,
+    /// Why nothing new is sent, and until when.
+    waiting: Option<(String, Instant)>,
+    /// Rows not settled at the beginning.
+    open_at_start: u64,
+    /// When, with `sent` and `settled` at that time; one a second at most, the oldest just outside the window.
+    past: VecDeque<(Instant, u64, u64)>,
+}
+
+impl Tally {
+    pub fn new(now: Instant) -> Self {
+        Self {
+            begun: now,
+            rows: 0,
+            settled: 0,
+            chunks: 0,
+            chunks_open: 0,
+            ceiling_per_s: 0.0,
+            allowed_per_s: None,
+            resumed: false,
+            sent: 0,
+            answered: 0,
+            throttled: 0,
+            counts: Counts::default(),
+            phase: Phase::Sending,
+            waiting: None,
+            open_at_start: 0,
+            past: VecDeque::new(),
+        }
+    }
+
+    pub fn absorb(&mut self, event: &Event<'_>, now: Instant) {
+        match event {
+            Event::Begun { rows, settled, chunks, chunks_open, ceiling_per_s, resumed } => {
+                *self = Self {
+                    rows: *rows,
+                    settled: *settled,
+                    chunks: *chunks,
+                    chunks_open: *chunks_open,
+                    ceiling_per_s: *ceiling_per_s,
+                    resumed: *resumed,
+                    open_at_start: rows.saturating_sub(*settled),
+                    ..Self::new(now)
+                };
+            }
+            Event::Sent { .. } => self.sent += 1,
+            Event::Answered { .. } => self.answered += 1,
+            Event::Settled { outcome, rows } => {
+                self.settled += rows;
+                self.counts.add(*outcome, *rows);
+            }
+            Event::Amended { from, to, rows } => self.counts.amend(*from, *to, *rows),
+            Event::Throttled { class, wait } => {
+                self.throttled += 1;
+                // A slow read holds nothing up until reads are all that is left.
+                if class.is_write() || matches!(self.phase, Phase::Verifying { .. }) {
+                    self.wait("the service asked to slow down (429)", now + *wait);
+                }
+            }
+            Event::Paced { class, per_s } => {
+                if class.is_write() {
+                    self.allowed_per_s = Some(*per_s).filter(|per_s| *per_s < self.ceiling_per_s);
+                }
+            }
+            Event::Waiting { why, wait } => self.wait(why, now + *wait),
+            Event::Stopping { why } => self.phase = Phase::Stopping { why: tame(why, SHOWN_REASON) },
+            Event::Verifying { open } => {
+                if !matches!(self.phase, Phase::Stopping { .. }) {
+                    self.phase = Phase::Verifying { open: *open };
+                }
+            }
+        }
+        self.remember(now);
+    }
+
+    fn wait(&mut self, why: &str, until: Instant) {
+        // The longest wait is the one that holds the run up.
+        if self.waiting.as_ref().is_none_or(|(_, other)| *other < until) {
+            self.waiting = Some((tame(why, SHOWN_REASON), until));
+        }
+    }
+
+    fn remember(&mut self, now: Instant) {
+        if self.past.back().is_none_or(|(at, ..)| now.duration_since(*at) >= Duration::from_secs(1)) {
+            self.past.push_back((now, self.sent, self.settled));
+        }
+        while self.past.get(1).is_some_and(|(at, ..)| now.duration_since(*at) >= WINDOW) {
+            self.past.pop_front();
+        }
+    }
+
+    /// Rows that did not end as wanted, or not yet.
+    pub fn failed(&self) -> u64 {
+        self.counts.get(Outcome::Failed) + self.counts.get(Outcome::Unknown)
+    }
+
+    pub fn left(&self) -> u64 {
+        self.rows.saturating_sub(self.settled)
+    }
+
+    /// Whole per cent of the rows that are settled; 100 only when all are.
+    pub fn percent(&self) -> u64 {
+        (self.settled.min(self.rows) * 100).checked_div(self.rows).unwrap_or(100)
+    }
+
+    /// Requests and settled rows per second over the last minute.
+    fn paces(&self, now: Instant) -> (f64, f64) {
+        let Some((at, sent, settled)) = self.past.front() else { return (0.0, 0.0) };
+        // Less than a second would show one request as a storm.
+        let span = now.duration_since(*at).as_secs_f64().max(1.0);
+        (float(self.sent - sent) / span, float(self.settled.saturating_sub(*settled)) / span)
+    }
+
+    /// How long the rest takes: by what the ceiling allows, and not less than the observed pace says. `None` where
+    /// nothing is left or nothing is known yet.
+    pub fn time_left(&self, now: Instant) -> Option<Duration> {
+        let left = float(self.left());
+        if self.left() == 0 || self.open_at_start == 0 {
+            return None;
+        }
+        let per_s = self.allowed_per_s.unwrap_or(self.ceiling_per_s);
+        let requests_left = float(self.chunks_open) * left / float(self.open_at_start);
+        let sending = matches!(self.phase, Phase::Sending);
+        let by_ceiling = (sending && per_s > 0.0).then(|| requests_left / per_s);
+        let pace = self.paces(now).1;
+        let settled_in = now.duration_since(self.begun) >= SETTLING_IN && pace > 0.0;
+        let by_pace = settled_in.then(|| left / pace);
+        let seconds = by_ceiling.into_iter().chain(by_pace).reduce(f64::max)?;
+        Duration::try_from_secs_f64(seconds).ok()
+    }
+
+    /// `1,234 of 2,000 rows (61%)`
+    pub fn rows_words(&self) -> String {
+        format!("{} of {} rows ({}%)", grouped(self.settled), grouped(self.rows), self.percent())
+    }
+
+    /// `sent 40, answered 38, failed 12 rows; 96/min of 100/min`
+    pub fn figures(&self, now: Instant) -> String {
+        format!(
+            "sent {}, answered {}, failed {} rows; {} of {}",
+            grouped(self.sent),
+            grouped(self.answered),
+            grouped(self.failed()),
+            spell_rate(self.paces(now).0),
+            spell_rate(self.ceiling_per_s),
+        )
+    }
+
+    /// What holds the run up, or what it does.
+    pub fn state(&self, now: Instant) -> String {
+        match (&self.phase, &self.waiting) {
+            (Phase::Stopping { why }, _) => format!("stopping: {why}"),
+            (_, Some((why, until))) if *until > now => {
+                format!("waiting {}: {why}", spell_duration(whole_seconds(until.duration_since(now))))
+            }
+            (Phase::Verifying { open }, _) => {
+                format!("all is sent; {} desktops are still being checked", grouped(*open))
+            }
+            (Phase::Sending, _) => match self.allowed_per_s {
+                Some(allowed) => format!("sending, slowed down to {}", spell_rate(allowed)),
+                None => "sending".to_owned(),
+            },
+        }
+    }
+
+    /// `about 3 min 20 s left`, or nothing.
+    pub fn left_words(&self, now: Instant) -> Option<String> {
+        self.time_left(now).map(|left| format!("about {} left", spell_duration(whole_seconds(left))))
+    }
+
+    /// All of it in one line.
+    pub fn line(&self, now: Instant) -> String {
+        let mut line = format!("{} settled; {}; {}", self.rows_words(), self.figures(now), self.state(now));
+        if let Some(left) = self.left_words(now) {
+            _ = write!(line, "; {left}");
+        }
+        line
+    }
+}
+
+/// Whole seconds, upwards, from 10: nobody reads a countdown's tenths.
+fn whole_seconds(span: Duration) -> Duration {
+    Duration::from_secs(span.as_secs() + u64::from(span.subsec_nanos() > 0))
+}
+
+/// `96/min`, or `25/s` from ten a second on.
+pub fn spell_rate(per_s: f64) -> String {
+    if per_s >= 10.0 { format!("{per_s:.0}/s") } else { format!("{:.0}/min", per_s * 60.0) }
+}
+
+/// For rates and forecasts alone: above 2^53 rows the last digits would not matter.
+#[expect(clippy::cast_precision_loss, reason = "figures for the eye")]
+fn float(count: u64) -> f64 {
+    count as f64
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::api::Class;
+    use crate::model::PartLabel;
+
+    const BEGUN: Event<'static> = Event::Begun {
+        rows: 2000,
+        settled: 0,
+        chunks: 20,
+        chunks_open: 20,
+        ceiling_per_s: 100.0 / 60.0,
+        resumed: false,
+    };
+    const PART: PartLabel = PartLabel { chunk: 1, part: 0 };
+    const SENT: Event<'static> = Event::Sent { part: PART, desktops: 100, users: 100 };
+    const ANSWERED: Event<'static> =
+        Event::Answered { part: PART, kind: "answered", status: Some(200), code: "", took: Duration::from_millis(300) };
+
+    fn after(start: Instant, seconds: u64) -> Instant {
+        start + Duration::from_secs(seconds)
+    }
+
+    #[test]
+    fn a_new_run_is_forecast_by_its_ceiling() {
+        let start = Instant::now();
+        let mut tally = Tally::new(start);
+        tally.absorb(&BEGUN, start);
+        assert_eq!(tally.time_left(start).map(|left| left.as_secs()), Some(12));
+        assert_eq!(
+            tally.line(start),
+            "0 of 2,000 rows (0%) settled; sent 0, answered 0, failed 0 rows; 0/min of 100/min; sending; about 12 s left"
+        );
+    }
+
+    #[test]
+    fn a_slow_run_is_forecast_by_its_pace() {
+        let start = Instant::now();
+        let mut tally = Tally::new(start);
+        tally.absorb(&BEGUN, start);
+        for second in 1..=20 {
+            tally.absorb(&SENT, after(start, second));
+            tally.absorb(&ANSWERED, after(start, second));
+            tally.absorb(&Event::Settled { outcome: Outcome::Detached, rows: 10 }, after(start, second));
+        }
+        assert_eq!(tally.time_left(after(start, 20)).map(|left| left.as_secs()), Some(180));
+        assert_eq!(tally.figures(after(start, 20)), "sent 20, answered 20, failed 0 rows; 60/min of 100/min");
+    }
+
+    #[test]
+    fn a_wait_is_told_until_it_is_over() {
+        let start = Instant::now();
+        let mut tally = Tally::new(start);
+        tally.absorb(&BEGUN, start);
+        tally.absorb(&Event::Throttled { class: Class::BatchDetach, wait: Duration::from_millis(11_500) }, start);
+        tally.absorb(&Event::Waiting { why: "a desktop is busy", wait: Duration::from_secs(2) }, start);
+        assert_eq!(tally.state(start), "waiting 12 s: the service asked to slow down (429)");
+        assert_eq!(tally.state(after(start, 12)), "sending");
+    }
+
+    #[test]
+    fn a_lowered_pace_shows_and_goes_when_it_is_back_at_the_ceiling() {
+        let start = Instant::now();
+        let mut tally = Tally::new(start);
+        tally.absorb(&BEGUN, start);
+        tally.absorb(&Event::Paced { class: Class::BatchDetach, per_s: 0.5 }, start);
+        assert_eq!(tally.state(start), "sending, slowed down to 30/min");
+        tally.absorb(&Event::Paced { class: Class::BatchDetach, per_s: 100.0 / 60.0 }, start);
+        assert_eq!(tally.state(start), "sending");
+    }
+
+    #[test]
+    fn amended_rows_move_between_the_counts() {
+        let start = Instant::now();
+        let mut tally = Tally::new(start);
+        tally.absorb(&BEGUN, start);
+        tally.absorb(&Event::Settled { outcome: Outcome::Detached, rows: 10 }, start);
+        tally.absorb(&Event::Amended { from: Outcome::Detached, to: Outcome::Failed, rows: 2 }, start);
+        assert_eq!((tally.settled, tally.failed()), (10, 2));
+    }
+
+    #[test]
+    fn a_stop_is_not_hidden_by_the_checks_after_it() {
+        let start = Instant::now();
+        let mut tally = Tally::new(start);
+        tally.absorb(&Event::Stopping { why: "interrupted" }, start);
+        tally.absorb(&Event::Verifying { open: 3 }, start);
+        assert_eq!(tally.state(start), "stopping: interrupted");
+    }
+
+    proptest! {
+        #[test]
+        fn p18_memory_stays_bounded_and_figures_sane(steps in proptest::collection::vec((0_u64..5_000, 0_u64..500), 0..400)) {
+            let start = Instant::now();
+            let mut tally = Tally::new(start);
+            tally.absorb(&BEGUN, start);
+            let mut now = start;
+            for (millis, rows) in steps {
+                now += Duration::from_millis(millis);
+                tally.absorb(&SENT, now);
+                tally.absorb(&Event::Settled { outcome: Outcome::Detached, rows }, now);
+                prop_assert!(tally.past.len() <= 62);
+                prop_assert!(tally.percent() <= 100);
+                tally.line(now);
+            }
+        }
+    }
+}
