@@ -7,6 +7,7 @@ pub mod client;
 pub mod env;
 pub mod fault;
 pub mod http;
+pub mod percent;
 pub mod proxy;
 #[cfg(test)]
 pub(crate) mod testing;

@@ -1,5 +1,8 @@
 //! Who the requests come from.
 
+pub mod canonical;
+pub mod sign;
+
 use std::sync::Arc;
 
 use bytes::Bytes;
