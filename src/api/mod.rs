@@ -4,11 +4,13 @@
 
 pub mod auth;
 pub mod client;
+pub mod codes;
 pub mod env;
 pub mod fault;
 pub mod http;
 pub mod percent;
 pub mod proxy;
+pub mod redact;
 #[cfg(test)]
 pub(crate) mod testing;
 pub mod transport;

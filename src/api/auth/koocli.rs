@@ -7,6 +7,7 @@ use super::chain::{Credentials, Found, Look, Provider, half};
 use super::profile;
 use super::sign::Key;
 use crate::api::env::Env;
+use crate::api::wire::lenient;
 use crate::error::Error;
 
 /// The variables by which the Terraform provider, too, is pointed at this file.
@@ -20,7 +21,9 @@ pub struct KooCli;
 #[derive(Default, Deserialize)]
 #[serde(rename_all = "camelCase", default)]
 struct File {
+    #[serde(deserialize_with = "lenient")]
     current: String,
+    #[serde(deserialize_with = "lenient")]
     profiles: Vec<Profile>,
     /// `"true"` and `"false"` are written as strings; by default the keys are encrypted.
     auth_encrypt: Value,
@@ -29,27 +32,39 @@ struct File {
 #[derive(Default, Deserialize)]
 #[serde(rename_all = "camelCase", default)]
 struct Profile {
+    #[serde(deserialize_with = "lenient")]
     name: String,
+    #[serde(deserialize_with = "lenient")]
     mode: String,
+    #[serde(deserialize_with = "lenient")]
     access_key_id: String,
+    #[serde(deserialize_with = "lenient")]
     secret_access_key: String,
+    #[serde(deserialize_with = "lenient")]
     security_token: String,
+    #[serde(deserialize_with = "lenient")]
     region: String,
+    #[serde(deserialize_with = "lenient")]
     project_id: String,
+    #[serde(deserialize_with = "lenient")]
     sso_auth: SsoAuth,
 }
 
 #[derive(Default, Deserialize)]
 #[serde(rename_all = "camelCase", default)]
 struct SsoAuth {
+    #[serde(deserialize_with = "lenient")]
     sts_token: StsToken,
 }
 
 #[derive(Default, Deserialize)]
 #[serde(rename_all = "camelCase", default)]
 struct StsToken {
+    #[serde(deserialize_with = "lenient")]
     access_key_id: String,
+    #[serde(deserialize_with = "lenient")]
     secret_access_key: String,
+    #[serde(deserialize_with = "lenient")]
     security_token: String,
 }
 
@@ -133,7 +148,7 @@ mod tests {
 
     const PLAIN: &str = r#"{"current": "work", "authEncrypt": "false", "profiles": [{"name": "x"},
         {"name": "work", "mode": "AKSK", "accessKeyId": "AKAKAKAKAKAKAKAKAKAK", "secretAccessKey": "CANARY",
-         "securityToken": "", "region": "cn-north-4", "projectId": "p1", "readTimeout": 10, "agency": null}]}"#;
+         "securityToken": "", "region": "cn-north-4", "projectId": "p1", "readTimeout": 10, "agency": null, "ssoAuth": null}]}"#;
 
     #[test]
     fn the_current_profile_is_taken() {
