@@ -11,6 +11,8 @@ use serde::{Deserialize, Serialize};
 use super::auth::SharedAuthenticator;
 use super::transport::{Reply, Transport};
 
+pub use super::percent::encode;
+
 /// Operations with a limit of their own at the API, each with a gate of its own here.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
@@ -71,6 +73,10 @@ pub struct Target {
 impl Target {
     async fn call(&self, method: Method, path: &str, query: &[(&str, &str)], body: Bytes, max: usize) -> Reply {
         let mut uri = format!("{}/v2/{}{path}", self.endpoint, encode(&self.project_id));
+        // In the order in which they are signed, as the official SDK sends them: a gateway that takes repeated names in
+        // the order of the wire then comes to the same signature.
+        let mut query = query.to_vec();
+        query.sort_unstable();
         for (n, (name, value)) in query.iter().enumerate() {
             _ = write!(uri, "{}{}={}", if n == 0 { '?' } else { '&' }, encode(name), encode(value));
         }
@@ -149,28 +155,5 @@ impl Writer {
             _ => "/desktops/batch-detach",
         };
         self.target.call(Method::POST, path, &[], body, MAX_WRITE_ANSWER).await
-    }
-}
-
-/// Percent-encodes one path segment, query name or query value; unreserved characters stay (RFC 3986).
-pub fn encode(text: &str) -> String {
-    let mut encoded = String::with_capacity(text.len());
-    for byte in text.bytes() {
-        if byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_' | b'.' | b'~') {
-            encoded.push(char::from(byte));
-        } else {
-            _ = write!(encoded, "%{byte:02X}");
-        }
-    }
-    encoded
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn only_unreserved_characters_stay() {
-        assert_eq!(encode("a-_.~ /桌?"), "a-_.~%20%2F%E6%A1%8C%3F");
     }
 }

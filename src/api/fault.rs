@@ -2,10 +2,13 @@
 
 use serde_json::Value;
 
+use super::redact::redact;
 use crate::model::tame;
 
 /// Characters of foreign text that are kept (RELIABILITY.md section 6).
 pub const MAX_TEXT: usize = 1_000;
+/// Characters of `encoded_authorization_message` at most, as STS takes them: cut, it could not be decoded.
+const MAX_ENCODED: usize = 10_240;
 
 /// Code and text of an error answer. Both may be empty: bodies can be HTML, empty, or cut.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
@@ -20,15 +23,19 @@ pub struct ErrorBody {
 
 impl ErrorBody {
     /// Reads `{error_code, error_msg}`, `{errorCode, errorMsg}`, `{code, message}` or any of them inside
-    /// `{"error": …}`; of anything else the beginning is kept as the message.
+    /// `{"error": …}`; of anything else the beginning is kept as the message. Secrets that a gateway repeats are taken
+    /// out ([`redact`]).
     pub fn parse(body: &[u8]) -> Self {
         let Ok(Value::Object(top)) = serde_json::from_slice::<Value>(body) else {
-            return Self { message: tame(String::from_utf8_lossy(body).trim(), 200), ..Self::default() };
+            return Self {
+                message: tame(&redact(String::from_utf8_lossy(body.get(..2_000).unwrap_or(body)).trim()), 200),
+                ..Self::default()
+            };
         };
         let inner = top.get("error").and_then(Value::as_object).unwrap_or(&top);
         let text = |names: &[&str]| {
             names.iter().find_map(|name| match inner.get(*name) {
-                Some(Value::String(text)) if !text.is_empty() => Some(tame(text, MAX_TEXT)),
+                Some(Value::String(text)) if !text.is_empty() => Some(tame(&redact(text), MAX_TEXT)),
                 Some(Value::Number(number)) => Some(number.to_string()),
                 _ => None,
             })
@@ -37,7 +44,12 @@ impl ErrorBody {
             code: text(&["error_code", "errorCode", "code"]).unwrap_or_default(),
             message: text(&["error_msg", "errorMsg", "message", "title"]).unwrap_or_default(),
             request_id: text(&["request_id"]),
-            encoded_authorization_message: text(&["encoded_authorization_message"]),
+            // Opaque, yet no secret: it is meant to be handed on.
+            encoded_authorization_message: inner
+                .get("encoded_authorization_message")
+                .and_then(Value::as_str)
+                .filter(|text| !text.is_empty())
+                .map(|text| tame(text, MAX_ENCODED)),
         }
     }
 
@@ -48,7 +60,7 @@ impl ErrorBody {
 
     /// Whether the code is one of the gateway's (`APIGW.`, `APIG.`, `APIC.`), so the service never saw the request.
     pub fn is_gateway(&self) -> bool {
-        ["APIGW.", "APIG.", "APIC."].iter().any(|prefix| self.code.starts_with(prefix))
+        super::codes::is_gateway(&self.code)
     }
 }
 
@@ -67,6 +79,21 @@ mod tests {
             let read = ErrorBody::parse(body.as_bytes());
             assert_eq!((read.code.as_str(), read.message.as_str(), read.number()), ("WKS.1", "m", "1"), "{body}");
         }
+    }
+
+    #[test]
+    fn p19_what_a_gateway_repeats_of_a_request_is_taken_out() {
+        let body = r#"{"error_code":"APIGW.0301","error_msg":"verify aksk signature fail, x-security-token:CANARY, canonicalRequest: CANARY"}"#;
+        let read = ErrorBody::parse(body.as_bytes());
+        assert!(read.message.starts_with("verify aksk signature fail") && !read.message.contains("CANARY"), "{read:?}");
+        let html = ErrorBody::parse(b"<p>Signature=CANARY</p>");
+        assert!(!html.message.contains("CANARY"), "{html:?}");
+    }
+
+    #[test]
+    fn a_refused_permission_keeps_its_whole_encoded_reason() {
+        let body = format!(r#"{{"error_code":"WKS.1","encoded_authorization_message":"{}"}}"#, "ab/+".repeat(2_000));
+        assert_eq!(ErrorBody::parse(body.as_bytes()).encoded_authorization_message.unwrap().len(), 8_000);
     }
 
     #[test]

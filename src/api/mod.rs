@@ -4,10 +4,21 @@
 
 pub mod auth;
 pub mod client;
+pub mod codes;
+pub mod env;
 pub mod fault;
+pub mod http;
+pub mod percent;
+pub mod proxy;
+pub mod redact;
+#[cfg(test)]
+pub(crate) mod testing;
 pub mod transport;
 pub mod wire;
 
 pub use client::{Class, Reader, Target, Writer};
+pub use env::{Env, ProcessEnv};
 pub use fault::ErrorBody;
+pub use http::{HttpOptions, HttpTransport};
+pub use proxy::Proxies;
 pub use transport::{Answer, Reply, Transport};

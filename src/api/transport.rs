@@ -4,7 +4,7 @@ use bytes::Bytes;
 use futures::future::BoxFuture;
 
 /// A complete answer, with the few headers that matter.
-#[derive(Debug, Clone, PartialEq, Eq, Default)]
+#[derive(Clone, PartialEq, Eq, Default)]
 pub struct Answer {
     pub status: u16,
     pub body: Bytes,
@@ -18,6 +18,20 @@ pub struct Answer {
     pub location: Option<String>,
     /// `X-Subject-Token` of an IAM answer. Secret: never shown.
     pub subject_token: Option<secrecy_token::Token>,
+}
+
+/// The body stays out: it holds user names, and that of the metadata service keys (P19).
+impl std::fmt::Debug for Answer {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Answer")
+            .field("status", &self.status)
+            .field("bytes", &self.body.len())
+            .field("request_id", &self.request_id)
+            .field("retry_after", &self.retry_after)
+            .field("date", &self.date)
+            .field("location", &self.location)
+            .finish_non_exhaustive()
+    }
 }
 
 /// A token that came in an answer; its `Debug` shows nothing.

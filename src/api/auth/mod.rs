@@ -1,5 +1,12 @@
 //! Who the requests come from.
 
+pub mod canonical;
+pub mod chain;
+pub mod koocli;
+pub mod profile;
+pub mod sign;
+pub mod variables;
+
 use std::sync::Arc;
 
 use bytes::Bytes;

@@ -1,0 +1,194 @@
+//! The file of Huawei Cloud's own command line, KooCLI: `~/.hcloud/config.json`, where it is not encrypted.
+
+use serde::Deserialize;
+use serde_json::Value;
+
+use super::chain::{Credentials, Found, Look, Provider, half};
+use super::profile;
+use super::sign::Key;
+use crate::api::env::Env;
+use crate::api::wire::lenient;
+use crate::error::Error;
+
+/// The variables by which the Terraform provider, too, is pointed at this file.
+const FILE_VARIABLE: &str = "HW_SHARED_CONFIG_FILE";
+const PROFILE_VARIABLE: &str = "HW_PROFILE";
+
+/// See the module.
+pub struct KooCli;
+
+/// What of the file is of use. No `Debug`: it holds keys.
+#[derive(Default, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+struct File {
+    #[serde(deserialize_with = "lenient")]
+    current: String,
+    #[serde(deserialize_with = "lenient")]
+    profiles: Vec<Profile>,
+    /// `"true"` and `"false"` are written as strings; by default the keys are encrypted.
+    auth_encrypt: Value,
+}
+
+#[derive(Default, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+struct Profile {
+    #[serde(deserialize_with = "lenient")]
+    name: String,
+    #[serde(deserialize_with = "lenient")]
+    mode: String,
+    #[serde(deserialize_with = "lenient")]
+    access_key_id: String,
+    #[serde(deserialize_with = "lenient")]
+    secret_access_key: String,
+    #[serde(deserialize_with = "lenient")]
+    security_token: String,
+    #[serde(deserialize_with = "lenient")]
+    region: String,
+    #[serde(deserialize_with = "lenient")]
+    project_id: String,
+    #[serde(deserialize_with = "lenient")]
+    sso_auth: SsoAuth,
+}
+
+#[derive(Default, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+struct SsoAuth {
+    #[serde(deserialize_with = "lenient")]
+    sts_token: StsToken,
+}
+
+#[derive(Default, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+struct StsToken {
+    #[serde(deserialize_with = "lenient")]
+    access_key_id: String,
+    #[serde(deserialize_with = "lenient")]
+    secret_access_key: String,
+    #[serde(deserialize_with = "lenient")]
+    security_token: String,
+}
+
+impl Provider for KooCli {
+    fn look(&self, env: &dyn Env) -> Result<Look, Error> {
+        let Some((path, text)) = profile::read(env, FILE_VARIABLE, ".hcloud/config.json")? else {
+            return Ok(Look::Nothing(format!("KooCLI: ~/.hcloud/config.json (or {FILE_VARIABLE}): no such file")));
+        };
+        let shown = path.display().to_string();
+        let file: File = serde_json::from_str(&text).map_err(|error| {
+            // Line and column alone: serde's own text may quote a value.
+            let (line, column) = (error.line(), error.column());
+            Error::NoAccess(format!("the KooCLI file {shown} is not what KooCLI writes: line {line}, column {column}"))
+        })?;
+        let wanted = env.var(PROFILE_VARIABLE).unwrap_or_else(|| file.current.clone());
+        let profile = file.profiles.iter().find(|profile| profile.name == wanted);
+        let Some(profile) = profile else {
+            if env.var(PROFILE_VARIABLE).is_some() {
+                let message =
+                    format!("the KooCLI file {shown} has no profile `{wanted}`, which {PROFILE_VARIABLE} asks for");
+                return Err(Error::NoAccess(message));
+            }
+            return Ok(Look::Nothing(format!("KooCLI file {shown}: it has no current profile")));
+        };
+        let sts = &profile.sso_auth.sts_token;
+        let (access, secret, token) = if profile.mode.eq_ignore_ascii_case("SSO") {
+            (&sts.access_key_id, &sts.secret_access_key, &sts.security_token)
+        } else {
+            (&profile.access_key_id, &profile.secret_access_key, &profile.security_token)
+        };
+        if access.is_empty() && secret.is_empty() {
+            let mode = if profile.mode.is_empty() { "?" } else { &profile.mode };
+            return Ok(Look::Nothing(format!(
+                "KooCLI file {shown}: profile {wanted} (mode {mode}) holds no access key"
+            )));
+        }
+        if is_encrypted(&file.auth_encrypt, access) {
+            return Err(Error::NoAccess(format!(
+                "the keys in the KooCLI file {shown} are encrypted, and only KooCLI can read them; either run \
+                 `hcloud configure set --cli-auth-encrypt=false` and set the keys of the profile again, or set \
+                 HUAWEICLOUD_SDK_AK and HUAWEICLOUD_SDK_SK instead"
+            )));
+        }
+        let missing: Vec<&str> = [("accessKeyId", access), ("secretAccessKey", secret)]
+            .iter()
+            .filter_map(|(name, value)| value.is_empty().then_some(*name))
+            .collect();
+        if !missing.is_empty() {
+            return Err(half(&format!("the KooCLI file {shown}, profile {wanted},"), &missing));
+        }
+        let some = |text: &String| (!text.is_empty()).then(|| text.clone());
+        let key = Key::new(access, secret, some(token).as_deref());
+        let mut found = Found::new(Credentials::Key(key), format!("the KooCLI file {shown}, profile {wanted}"));
+        found.region = some(&profile.region);
+        found.project_id = some(&profile.project_id);
+        Ok(Look::Found(Box::new(found)))
+    }
+}
+
+/// By the file's own word; where it says nothing (older versions), by the shape: ids of keys are capital letters and
+/// digits, what KooCLI encrypts is not.
+fn is_encrypted(word: &Value, access: &str) -> bool {
+    match word {
+        Value::Bool(encrypted) => *encrypted,
+        Value::String(text) if text.eq_ignore_ascii_case("true") => true,
+        Value::String(text) if text.eq_ignore_ascii_case("false") => false,
+        _ => !(access.len() <= 40 && access.bytes().all(|byte| byte.is_ascii_uppercase() || byte.is_ascii_digit())),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn look(text: &str) -> Result<Look, Error> {
+        let directory = tempfile::tempdir().unwrap();
+        let file = directory.path().join("config.json");
+        std::fs::write(&file, text).unwrap();
+        KooCli.look(&[(FILE_VARIABLE, file.to_str().unwrap())])
+    }
+
+    const PLAIN: &str = r#"{"current": "work", "authEncrypt": "false", "profiles": [{"name": "x"},
+        {"name": "work", "mode": "AKSK", "accessKeyId": "AKAKAKAKAKAKAKAKAKAK", "secretAccessKey": "CANARY",
+         "securityToken": "", "region": "cn-north-4", "projectId": "p1", "readTimeout": 10, "agency": null, "ssoAuth": null}]}"#;
+
+    #[test]
+    fn the_current_profile_is_taken() {
+        let Look::Found(found) = look(PLAIN).unwrap() else { panic!() };
+        assert!(found.describe().contains("AKAK… from the KooCLI file") && found.describe().ends_with("profile work"));
+        assert_eq!((found.region.as_deref(), found.project_id.as_deref()), (Some("cn-north-4"), Some("p1")));
+    }
+
+    #[test]
+    fn p19_an_encrypted_file_says_so_and_what_to_do() {
+        let told = PLAIN.replace("\"false\"", "\"true\"");
+        let shaped = PLAIN.replace("\"false\"", "null").replace("AKAKAKAKAKAKAKAKAKAK", "CANARY+a9/b==");
+        for text in [told, shaped] {
+            let error = look(&text).err().unwrap().to_string();
+            assert!(error.contains("are encrypted") && error.contains("--cli-auth-encrypt=false"), "{error}");
+            assert!(!error.contains("CANARY"), "{error}");
+        }
+        let silent = PLAIN.replace("\"false\"", "null");
+        assert!(matches!(look(&silent), Ok(Look::Found(_))));
+    }
+
+    #[test]
+    fn a_single_sign_on_gives_temporary_keys() {
+        let text = r#"{"current": "s", "authEncrypt": "false", "profiles": [{"name": "s", "mode": "SSO",
+            "ssoAuth": {"stsToken": {"accessKeyId": "HSTAAAAAAAAAAAAA", "secretAccessKey": "s", "securityToken": "t"}}}]}"#;
+        let Look::Found(found) = look(text).unwrap() else { panic!() };
+        assert!(found.describe().starts_with("temporary access key HSTA…"), "{}", found.describe());
+    }
+
+    #[test]
+    fn a_file_that_is_none_is_an_error_without_its_values() {
+        let text = look(r#"{"current": 1, "profiles": "CANARY"}"#).err().unwrap().to_string();
+        assert!(text.contains("line 1") && !text.contains("CANARY"), "{text}");
+    }
+
+    #[test]
+    fn a_profile_without_a_key_is_passed_over_and_a_half_set_one_is_not() {
+        let agency = PLAIN.replace("AKAKAKAKAKAKAKAKAKAK", "").replace("CANARY", "");
+        assert!(matches!(look(&agency), Ok(Look::Nothing(place)) if place.contains("holds no access key")));
+        let half = look(&PLAIN.replace("CANARY", "")).err().unwrap().to_string();
+        assert!(half.contains("secretAccessKey is missing"), "{half}");
+    }
+}

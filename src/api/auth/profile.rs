@@ -1,0 +1,146 @@
+//! The profile file of the official SDKs: `~/.huaweicloud/credentials`, section `[basic]`.
+
+use std::path::{Path, PathBuf};
+
+use super::chain::{Credentials, Found, Look, Provider, half};
+use super::sign::Key;
+use crate::api::env::Env;
+use crate::error::Error;
+
+const FILE_VARIABLE: &str = "HUAWEICLOUD_SDK_CREDENTIALS_FILE";
+const SECTION: &str = "basic";
+/// A credentials file is small; a larger one is something else.
+const MAX_FILE: u64 = 1 << 20;
+
+/// See the module.
+pub struct Profile;
+
+impl Provider for Profile {
+    fn look(&self, env: &dyn Env) -> Result<Look, Error> {
+        let Some((path, text)) = read(env, FILE_VARIABLE, ".huaweicloud/credentials")? else {
+            let default = "~/.huaweicloud/credentials";
+            return Ok(Look::Nothing(format!("SDK profile file: {default} (or {FILE_VARIABLE}): no such file")));
+        };
+        let shown = path.display().to_string();
+        let section = section(&text, SECTION);
+        let Some(section) = section else {
+            return Ok(Look::Nothing(format!("SDK profile file {shown}: it has no section [{SECTION}]")));
+        };
+        let value = |name: &str| section.iter().rev().find(|(known, _)| known == name).map(|(_, value)| value.as_str());
+        match (value("ak"), value("sk")) {
+            (Some(access), Some(secret)) => {
+                let key = Key::new(access, secret, value("security_token"));
+                let mut found = Found::new(Credentials::Key(key), format!("the SDK profile file {shown}"));
+                found.project_id = value("project_id").map(str::to_owned);
+                found.iam_endpoint = value("iam_endpoint").map(str::to_owned);
+                Ok(Look::Found(Box::new(found)))
+            }
+            (None, None) if value("idp_id").is_some() => Err(Error::NoAccess(format!(
+                "the SDK profile file {shown} logs in by an identity provider (idp_id), which is not supported; put ak and \
+                 sk there, or set HUAWEICLOUD_SDK_AK and HUAWEICLOUD_SDK_SK"
+            ))),
+            (access, secret) => {
+                let missing: Vec<&str> = [("ak", access), ("sk", secret)]
+                    .iter()
+                    .filter_map(|(name, value)| value.is_none().then_some(*name))
+                    .collect();
+                Err(half(&format!("the SDK profile file {shown}, section [{SECTION}],"), &missing))
+            }
+        }
+    }
+}
+
+/// Names (in lower case) and non-empty values of one section of an INI file; `None` where there is no such section.
+fn section(text: &str, wanted: &str) -> Option<Vec<(String, String)>> {
+    let (mut inside, mut found) = (false, None);
+    for line in text.trim_start_matches('\u{feff}').lines().map(str::trim) {
+        if line.is_empty() || line.starts_with(['#', ';']) {
+            continue;
+        }
+        if let Some(name) = line.strip_prefix('[').and_then(|rest| rest.strip_suffix(']')) {
+            inside = name.trim() == wanted;
+            if inside {
+                found.get_or_insert_with(Vec::new);
+            }
+        } else if inside
+            && let Some((name, value)) = line.split_once(['=', ':'])
+            && !value.trim().is_empty()
+        {
+            found.get_or_insert_with(Vec::new).push((name.trim().to_ascii_lowercase(), value.trim().to_owned()));
+        }
+    }
+    found
+}
+
+/// The text of the file that `variable` names, or of `default` in the home directory; `None` where that one is not
+/// there.
+///
+/// # Errors
+/// Where the file can't be read, or was named and is not there.
+pub(super) fn read(env: &dyn Env, variable: &str, default: &str) -> Result<Option<(PathBuf, String)>, Error> {
+    let (path, named) = match (env.var(variable), env.first(&["HOME", "USERPROFILE"])) {
+        (Some(path), _) => (PathBuf::from(path), true),
+        (None, Some(home)) => (Path::new(&home).join(default), false),
+        (None, None) => return Ok(None),
+    };
+    let cannot = |problem: &str| {
+        let by = if named { format!(" (named by {variable})") } else { String::new() };
+        Error::NoAccess(format!("cannot read the credentials file {}{by}: {problem}", path.display()))
+    };
+    match std::fs::metadata(&path) {
+        Ok(metadata) if !metadata.is_file() => return Err(cannot("it is not a file")),
+        Ok(metadata) if metadata.len() > MAX_FILE => return Err(cannot("it is larger than 1 MiB")),
+        Ok(_) => {}
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound && !named => return Ok(None),
+        // HOME may be a file, or nothing at all.
+        Err(error) if error.kind() == std::io::ErrorKind::NotADirectory && !named => return Ok(None),
+        Err(error) => return Err(cannot(&error.to_string())),
+    }
+    let bytes = std::fs::read(&path).map_err(|error| cannot(&error.to_string()))?;
+    let text = String::from_utf8(bytes).map_err(|_| cannot("it is not UTF-8 text"))?;
+    Ok(Some((path, text)))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn look(text: &str) -> Result<Look, Error> {
+        let directory = tempfile::tempdir().unwrap();
+        std::fs::create_dir(directory.path().join(".huaweicloud")).unwrap();
+        std::fs::write(directory.path().join(".huaweicloud/credentials"), text).unwrap();
+        Profile.look(&[("HOME", directory.path().to_str().unwrap())])
+    }
+
+    #[test]
+    fn the_section_basic_is_read_as_the_sdk_does() {
+        let text = "# mine\n[global]\nak = other\nsk = other\n[basic]\nAK = AKAKAKAKAKAK\nsk: se=cr:et\n; no\nproject_id=p1\nsecurity_token =\niam_endpoint = https://iam.example.com\n";
+        let Look::Found(found) = look(text).unwrap() else { panic!() };
+        assert!(found.describe().starts_with("access key AKAK… from the SDK profile file /"), "{}", found.describe());
+        assert_eq!(found.project_id.as_deref(), Some("p1"));
+        assert_eq!(found.iam_endpoint.as_deref(), Some("https://iam.example.com"));
+        let Credentials::Key(key) = found.credentials else { panic!() };
+        assert_eq!(secrecy::ExposeSecret::expose_secret(&key.secret), "se=cr:et");
+        assert!(key.security_token.is_none());
+    }
+
+    #[test]
+    fn a_half_set_profile_names_what_is_missing() {
+        let text = look("[basic]\nak = CANARY\n").err().unwrap().to_string();
+        assert!(text.contains("[basic]") && text.contains("sk is missing") && !text.contains("CANARY"), "{text}");
+        assert!(look("[basic]\n").err().unwrap().to_string().contains("ak and sk are missing"));
+        assert!(look("[basic]\nidp_id = x\n").err().unwrap().to_string().contains("not supported"));
+    }
+
+    #[test]
+    fn a_file_without_the_section_is_passed_over_and_told() {
+        let Look::Nothing(place) = look("[global]\nak = a\n").unwrap() else { panic!() };
+        assert!(place.contains("no section [basic]"), "{place}");
+    }
+
+    #[test]
+    fn a_file_that_was_named_must_be_there() {
+        let text = Profile.look(&[(FILE_VARIABLE, "/nowhere/file")]).err().unwrap().to_string();
+        assert!(text.contains("/nowhere/file") && text.contains(FILE_VARIABLE), "{text}");
+    }
+}

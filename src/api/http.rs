@@ -1,0 +1,470 @@
+//! The one place where HTTP requests leave from.
+//!
+//! HTTP/1.1, no redirects, no repeats, no decompression, one limit on the whole request: what leaves was decided,
+//! signed, paced and journaled above, and what comes back is either a complete answer or none.
+
+use std::error::Error as _;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use bytes::{Bytes, BytesMut};
+use futures::future::BoxFuture;
+use http::HeaderMap;
+use reqwest::{Certificate, Client, Url};
+use secrecy::SecretString;
+
+use super::proxy::Proxies;
+use super::transport::secrecy_token::Token;
+use super::transport::{Answer, Reply, Transport};
+use crate::error::Error;
+use crate::model::tame;
+
+/// What servers see of this program.
+pub const USER_AGENT: &str = concat!("batch-detach/", env!("CARGO_PKG_VERSION"));
+
+/// Idle connections are closed before a gateway in between closes them: one that closes while a write starts is a doubt.
+const POOL_IDLE: Duration = Duration::from_secs(15);
+/// Longest header value from outside that is kept, in characters.
+const MAX_HEADER: usize = 1_000;
+
+/// How requests travel.
+#[derive(Debug, Clone)]
+pub struct HttpOptions {
+    /// From the first byte of DNS to the last of the answer. Longer than the gateway's own 60 s, so that its verdict
+    /// arrives.
+    pub request_timeout: Duration,
+    /// DNS, TCP and TLS.
+    pub connect_timeout: Duration,
+    /// Certificates (PEM) that are trusted besides those of this machine.
+    pub ca_file: Option<PathBuf>,
+    /// Requests in flight at most: so many idle connections are kept for reuse.
+    pub concurrency: usize,
+    pub proxies: Proxies,
+}
+
+impl Default for HttpOptions {
+    fn default() -> Self {
+        Self {
+            request_timeout: Duration::from_secs(75),
+            connect_timeout: Duration::from_secs(10),
+            ca_file: None,
+            concurrency: 8,
+            proxies: Proxies::default(),
+        }
+    }
+}
+
+/// Sends requests over the network.
+///
+/// Plain HTTP goes to loopback alone, and to the metadata service of the cloud, which speaks nothing else.
+#[derive(Debug, Clone)]
+pub struct HttpTransport {
+    client: Client,
+    /// Whether there is any certificate to check a server's by.
+    has_roots: bool,
+}
+
+impl HttpTransport {
+    /// # Errors
+    /// Where `ca_file` can't be read or holds no certificate, or the proxy's address is none.
+    pub fn new(options: &HttpOptions) -> Result<Self, Error> {
+        let certificates = options.ca_file.as_deref().map(read_certificates).transpose()?.unwrap_or_default();
+        let proxy = options.proxies.build()?;
+        let builder = || {
+            let mut builder = Client::builder()
+                .user_agent(USER_AGENT)
+                .http1_only()
+                .redirect(reqwest::redirect::Policy::none())
+                .retry(reqwest::retry::never())
+                .referer(false)
+                .timeout(options.request_timeout)
+                .connect_timeout(options.connect_timeout)
+                .pool_idle_timeout(POOL_IDLE)
+                .pool_max_idle_per_host(options.concurrency.max(1))
+                .tls_version_min(reqwest::tls::Version::TLS_1_2)
+                .no_proxy();
+            if let Some(proxy) = &proxy {
+                builder = builder.proxy(proxy.clone());
+            }
+            builder
+        };
+        if let Ok(client) = builder().tls_certs_merge(certificates.clone()).build() {
+            return Ok(Self { client, has_roots: true });
+        }
+        // A machine without any CA store (a bare container): what `ca_file` holds is all there is to trust. Without
+        // even that, the simulator on loopback can still be asked, in plain HTTP.
+        let has_roots = !certificates.is_empty();
+        match builder().tls_certs_only(certificates).build() {
+            Ok(client) => Ok(Self { client, has_roots }),
+            Err(error) if has_roots => Err(ca_file_error(
+                options.ca_file.as_deref(),
+                &format!("its certificates can't be used: {}", chain(error)),
+            )),
+            Err(error) => Err(Error::Internal(format!("the HTTP client can't be built: {}", chain(error)))),
+        }
+    }
+
+    async fn send(&self, request: http::Request<Bytes>, max_answer: usize) -> Reply {
+        let uri = request.uri().clone();
+        let request = match reqwest::Request::try_from(request) {
+            Ok(request) => request,
+            Err(error) => return Reply::NotSent { cause: format!("the request can't be built: {}", chain(error)) },
+        };
+        if let Err(cause) = self.may_go(&uri, request.url()) {
+            return Reply::NotSent { cause };
+        }
+        let place = place(request.url());
+        let mut response = match self.client.execute(request).await {
+            Ok(response) => response,
+            Err(error) if error.is_connect() => {
+                return Reply::NotSent { cause: format!("cannot connect to {place}: {}", chain(error)) };
+            }
+            Err(error) => return Reply::Lost { cause: format!("no answer from {place}: {}", chain(error)) },
+        };
+        let mut body = BytesMut::new();
+        loop {
+            match response.chunk().await {
+                Ok(Some(chunk)) if body.len() + chunk.len() > max_answer => {
+                    return Reply::Lost { cause: format!("the answer of {place} is longer than {max_answer} bytes") };
+                }
+                Ok(Some(chunk)) => body.extend_from_slice(&chunk),
+                Ok(None) => break,
+                Err(error) => return Reply::Lost { cause: format!("the answer of {place} was cut: {}", chain(error)) },
+            }
+        }
+        Reply::Answer(answer(response.status().as_u16(), response.headers(), body.freeze()))
+    }
+
+    /// Whether a request may leave: encrypted, or to this machine; and as it was signed.
+    fn may_go(&self, uri: &http::Uri, url: &Url) -> Result<(), String> {
+        match url.scheme() {
+            "https" if !self.has_roots => Err("this machine has no CA certificates to check the server by: \
+                install the package ca-certificates, or give the file with --ca-file"
+                .to_owned()),
+            "https" => Ok(()),
+            "http" if is_loopback(url) || url.host_str() == Some(METADATA_HOST) => Ok(()),
+            "http" => {
+                Err(format!("http:// is not encrypted and allowed to this machine alone; use https://{}", place(url)))
+            }
+            other => Err(format!("{other}:// is not supported; use https://")),
+        }?;
+        // A URL drops `.` and `..` from its path. Such a request would go elsewhere than was signed.
+        let same = uri.path() == url.path() && uri.query().unwrap_or_default() == url.query().unwrap_or_default();
+        if same { Ok(()) } else { Err("the request's address can't be sent as it is written".to_owned()) }
+    }
+}
+
+impl Transport for HttpTransport {
+    fn call(&self, request: http::Request<Bytes>, max_answer: usize) -> BoxFuture<'_, Reply> {
+        Box::pin(self.send(request, max_answer))
+    }
+}
+
+/// Where a cloud server asks for keys of its own.
+pub const METADATA_HOST: &str = "169.254.169.254";
+
+/// Whether `url` names this machine: 127.0.0.0/8, `::1` or `localhost`.
+pub fn is_loopback(url: &Url) -> bool {
+    let Some(host) = url.host_str() else { return false };
+    let host = host.trim_start_matches('[').trim_end_matches(']');
+    host.parse::<std::net::IpAddr>().map_or(host == "localhost", |address| address.is_loopback())
+}
+
+/// Host and port, for messages.
+fn place(url: &Url) -> String {
+    let host = url.host_str().unwrap_or("?");
+    url.port_or_known_default().map_or_else(|| host.to_owned(), |port| format!("{host}:{port}"))
+}
+
+fn answer(status: u16, headers: &HeaderMap, body: Bytes) -> Answer {
+    let text = |name: &str| {
+        let value = headers.get(name)?;
+        let text = tame(String::from_utf8_lossy(value.as_bytes()).trim(), MAX_HEADER);
+        (!text.is_empty()).then_some(text)
+    };
+    let token = headers.get("X-Subject-Token").and_then(|value| value.to_str().ok());
+    Answer {
+        status,
+        body,
+        request_id: text("X-Request-Id").or_else(|| text("X-IAM-Trace-Id")),
+        retry_after: text("Retry-After"),
+        date: text("Date"),
+        location: text("Location"),
+        subject_token: token.map(|token| Token(SecretString::from(token))),
+    }
+}
+
+fn read_certificates(path: &Path) -> Result<Vec<Certificate>, Error> {
+    let pem = std::fs::read(path).map_err(|source| Error::File { verb: "read", path: path.to_owned(), source })?;
+    match Certificate::from_pem_bundle(&pem) {
+        Ok(certificates) if certificates.is_empty() => Err(ca_file_error(
+            Some(path),
+            "the file holds no certificate; it must be PEM (-----BEGIN CERTIFICATE-----)",
+        )),
+        Ok(certificates) => Ok(certificates),
+        Err(error) => Err(ca_file_error(Some(path), &format!("the file is not valid PEM: {}", chain(error)))),
+    }
+}
+
+fn ca_file_error(path: Option<&Path>, problem: &str) -> Error {
+    let origin = path.map(|path| path.display().to_string()).unwrap_or_default();
+    Error::Setting { name: "ca-file".to_owned(), origin, problem: problem.to_owned() }
+}
+
+/// An error and its causes in one line. The URL stays out: its query can hold user names (P19).
+fn chain(error: reqwest::Error) -> String {
+    let timed_out = error.is_timeout();
+    let error = error.without_url();
+    let mut text = error.to_string();
+    let mut source = error.source();
+    while let Some(cause) = source {
+        let cause_text = cause.to_string();
+        // Some layers repeat what is beneath them.
+        if !text.contains(&cause_text) {
+            text.push_str(": ");
+            text.push_str(&cause_text);
+        }
+        source = cause.source();
+    }
+    if timed_out && !text.contains("timed out") {
+        text.push_str(": timed out");
+    }
+    tame(&text, MAX_HEADER)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::Write as _;
+
+    use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, IsCa, KeyPair};
+    use tokio_rustls::rustls::pki_types::PrivateKeyDer;
+
+    use super::super::testing::{Act, Server, raw, reply};
+    use super::*;
+
+    async fn get(options: &HttpOptions, url: &str, max: usize) -> Reply {
+        let request = http::Request::get(url).body(Bytes::new()).unwrap();
+        HttpTransport::new(options).unwrap().call(request, max).await
+    }
+
+    fn lost(reply: &Reply) -> &str {
+        let Reply::Lost { cause } = reply else { panic!("{reply:?}") };
+        cause
+    }
+
+    fn not_sent(reply: &Reply) -> &str {
+        let Reply::NotSent { cause } = reply else { panic!("{reply:?}") };
+        cause
+    }
+
+    #[tokio::test]
+    async fn a_complete_answer_keeps_the_headers_that_matter() {
+        let server = Server::start(|_| {
+            let headers = "X-Request-Id: r1\r\nRetry-After: 7\r\nDate: Tue, 15 Nov 1994 08:12:31 GMT\r\nX-Subject-Token: t0ken\r\n";
+            reply(429, headers, "{}")
+        })
+        .await;
+        let reply = get(&HttpOptions::default(), &server.http(), 99).await;
+        let Reply::Answer(answer) = &reply else { panic!("{reply:?}") };
+        assert_eq!((answer.status, answer.body.as_ref()), (429, b"{}".as_slice()));
+        assert_eq!(answer.request_id.as_deref(), Some("r1"));
+        assert_eq!(answer.retry_after.as_deref(), Some("7"));
+        assert!(answer.date.as_deref().unwrap().contains("1994") && answer.subject_token.is_some());
+        assert!(!format!("{reply:?}").contains("t0ken"));
+        let user_agent = server.seen()[0].header("User-Agent").unwrap().to_owned();
+        assert_eq!(user_agent, format!("batch-detach/{}", env!("CARGO_PKG_VERSION")));
+        assert!(server.seen()[0].header("Accept-Encoding").is_none());
+    }
+
+    #[tokio::test]
+    async fn p20_a_redirect_is_an_answer_and_its_target_is_never_connected_to() {
+        let other = Server::start(|_| reply(200, "", "")).await;
+        let target = other.http();
+        for status in [301, 302, 303, 307, 308] {
+            let target = target.clone();
+            let server = Server::start(move |_| reply(status, &format!("Location: {target}/x\r\n"), "")).await;
+            let reply = get(&HttpOptions::default(), &server.http(), 99).await;
+            let Reply::Answer(answer) = reply else { panic!("{reply:?}") };
+            assert_eq!((answer.status, answer.location), (status, Some(format!("{}/x", other.http()))));
+        }
+        assert_eq!(other.connections(), 0);
+    }
+
+    #[tokio::test]
+    async fn p20_plain_http_leaves_to_this_machine_alone() {
+        for url in
+            ["http://workspace.example.com/", "http://10.0.0.1/", "http://localhost.example.com/", "http://128.0.0.1/"]
+        {
+            let reply = get(&HttpOptions::default(), url, 99).await;
+            assert!(not_sent(&reply).contains("not encrypted"), "{reply:?}");
+        }
+        for url in ["http://127.0.0.9:1", "http://[::1]:1", "http://localhost:1", "http://LOCALHOST"] {
+            assert!(is_loopback(&Url::parse(url).unwrap()), "{url}");
+        }
+    }
+
+    #[tokio::test]
+    async fn nobody_listening_is_not_sent() {
+        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = listener.local_addr().unwrap();
+        drop(listener);
+        let reply = get(&HttpOptions::default(), &format!("http://{address}/"), 99).await;
+        assert!(not_sent(&reply).starts_with(&format!("cannot connect to {address}")), "{reply:?}");
+    }
+
+    #[tokio::test]
+    async fn closed_cut_and_garbled_answers_are_lost() {
+        for bytes in [
+            "",
+            "HTTP/1.1 200 OK\r\n",
+            "HTTP/1.1 200 OK\r\nContent-Length: 10\r\n\r\n{\"a\"",
+            "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n2\r\n{}\r\n",
+            "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\nzz\r\n",
+            "HTTP/1.1 2000 OK\r\n\r\n",
+            "not http at all\r\n\r\n",
+        ] {
+            let server = Server::start(move |_| raw(bytes)).await;
+            let reply = get(&HttpOptions::default(), &server.http(), 99).await;
+            lost(&reply);
+            assert_eq!(server.seen().len(), 1, "{bytes:?} was repeated");
+        }
+    }
+
+    #[tokio::test]
+    async fn a_reused_connection_that_closes_without_an_answer_is_lost_and_not_repeated() {
+        let server = Server::start(|seen| if seen.line() == "GET /1" { reply(200, "", "{}") } else { raw("") }).await;
+        let transport = HttpTransport::new(&HttpOptions::default()).unwrap();
+        let ask = |path: &str| {
+            transport.call(
+                http::Request::post(format!("{}{path}", server.http())).body(Bytes::from_static(b"x")).unwrap(),
+                99,
+            )
+        };
+        let request = http::Request::get(format!("{}/1", server.http())).body(Bytes::new()).unwrap();
+        assert!(matches!(transport.call(request, 99).await, Reply::Answer(_)));
+        lost(&ask("/2").await);
+        assert_eq!((server.seen().len(), server.connections()), (2, 1));
+    }
+
+    #[tokio::test]
+    async fn p18_an_answer_over_its_cap_is_lost_however_it_is_framed() {
+        let long = "x".repeat(100);
+        let framed = format!("HTTP/1.1 200 OK\r\nContent-Length: 100\r\n\r\n{long}");
+        let chunked = format!("HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n64\r\n{long}\r\n0\r\n\r\n");
+        let unframed = format!("HTTP/1.1 200 OK\r\n\r\n{long}");
+        for text in [framed, chunked, unframed] {
+            let server = Server::start(move |_| raw(&text)).await;
+            assert!(matches!(get(&HttpOptions::default(), &server.http(), 100).await, Reply::Answer(_)));
+            assert!(lost(&get(&HttpOptions::default(), &server.http(), 99).await).contains("longer than 99 bytes"));
+        }
+    }
+
+    #[tokio::test]
+    async fn p18_a_hundred_thousand_headers_are_lost() {
+        let many = "A: b\r\n".repeat(100_000);
+        let server = Server::start(move |_| raw(&format!("HTTP/1.1 200 OK\r\n{many}\r\n"))).await;
+        lost(&get(&HttpOptions::default(), &server.http(), 99).await);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_slow_drip_ends_at_the_limit_of_the_whole_request() {
+        let server = Server::start(|_| {
+            let mut acts = vec![Act::Write(b"HTTP/1.1 200 OK\r\nContent-Length: 1000\r\n\r\n".to_vec())];
+            acts.extend((0..1_000).flat_map(|_| [Act::Wait(Duration::from_secs(1)), Act::Write(b"x".to_vec())]));
+            acts
+        })
+        .await;
+        let start = tokio::time::Instant::now();
+        let reply = get(&HttpOptions::default(), &server.http(), 1_000).await;
+        assert!(lost(&reply).contains("timed out"), "{reply:?}");
+        assert!((74..=76).contains(&start.elapsed().as_secs()), "{:?}", start.elapsed());
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_gateway_that_thinks_for_a_minute_is_waited_for() {
+        let server = Server::start(|_| {
+            let mut acts = vec![Act::Wait(Duration::from_secs(61))];
+            acts.extend(reply(504, "", ""));
+            acts
+        })
+        .await;
+        assert!(
+            matches!(get(&HttpOptions::default(), &server.http(), 9).await, Reply::Answer(answer) if answer.status == 504)
+        );
+    }
+
+    #[tokio::test]
+    async fn p19_the_query_stays_out_of_error_texts() {
+        let server = Server::start(|_| raw("")).await;
+        let reply = get(&HttpOptions::default(), &format!("{}/v2?user_name=alice", server.http()), 99).await;
+        assert!(!lost(&reply).contains("alice"), "{reply:?}");
+    }
+
+    #[tokio::test]
+    async fn a_path_that_would_go_elsewhere_than_written_does_not_leave() {
+        let server = Server::start(|_| reply(200, "", "")).await;
+        for path in ["/v2/p/desktops/..", "/v2/%2e%2E/x", "/v2/./x"] {
+            not_sent(&get(&HttpOptions::default(), &format!("{}{path}", server.http()), 99).await);
+        }
+        assert_eq!(server.seen().len(), 0);
+    }
+
+    /// A certificate authority of our own, and a server for `names` that it vouches for.
+    fn private_ca(names: &[&str]) -> (String, tokio_rustls::rustls::ServerConfig) {
+        let mut params = CertificateParams::default();
+        params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+        let ca = CertifiedIssuer::self_signed(params, KeyPair::generate().unwrap()).unwrap();
+        let key = KeyPair::generate().unwrap();
+        let names: Vec<String> = names.iter().map(ToString::to_string).collect();
+        let leaf = CertificateParams::new(names).unwrap().signed_by(&key, &ca).unwrap();
+        let config = tokio_rustls::rustls::ServerConfig::builder()
+            .with_no_client_auth()
+            .with_single_cert(vec![leaf.der().clone()], PrivateKeyDer::try_from(key.serialize_der()).unwrap())
+            .unwrap();
+        (ca.pem(), config)
+    }
+
+    fn file(text: &str) -> tempfile::NamedTempFile {
+        let mut file = tempfile::NamedTempFile::new().unwrap();
+        file.write_all(text.as_bytes()).unwrap();
+        file
+    }
+
+    #[tokio::test]
+    async fn p20_a_private_ca_works_with_its_file_and_is_refused_without() {
+        let (pem, config) = private_ca(&["127.0.0.1"]);
+        let server = Server::start_tls(config, |_| reply(200, "", "{}")).await;
+        let url = format!("https://{}/", server.address);
+        let refused = get(&HttpOptions::default(), &url, 99).await;
+        assert!(not_sent(&refused).contains("ertificate"), "{refused:?}");
+        assert_eq!(server.seen().len(), 0, "a byte of the request left before the certificate was checked");
+        let file = file(&pem);
+        let options = HttpOptions { ca_file: Some(file.path().to_owned()), ..HttpOptions::default() };
+        let trusted = get(&options, &url, 99).await;
+        assert!(matches!(trusted, Reply::Answer(_)), "{trusted:?}");
+    }
+
+    #[tokio::test]
+    async fn p20_a_certificate_for_another_name_is_refused() {
+        let (pem, config) = private_ca(&["workspace.example.com"]);
+        let server = Server::start_tls(config, |_| reply(200, "", "{}")).await;
+        let file = file(&pem);
+        let options = HttpOptions { ca_file: Some(file.path().to_owned()), ..HttpOptions::default() };
+        not_sent(&get(&options, &format!("https://{}/", server.address), 99).await);
+        assert_eq!(server.seen().len(), 0);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn p20_a_plain_server_on_the_tls_port_is_not_sent() {
+        let server = Server::start(|_| reply(200, "", "{}")).await;
+        not_sent(&get(&HttpOptions::default(), &format!("https://{}/", server.address), 99).await);
+    }
+
+    #[test]
+    fn a_ca_file_without_a_certificate_is_named() {
+        let file = file("hello");
+        let options = HttpOptions { ca_file: Some(file.path().to_owned()), ..HttpOptions::default() };
+        let text = HttpTransport::new(&options).unwrap_err().to_string();
+        assert!(text.contains("ca-file") && text.contains("no certificate"), "{text}");
+    }
+}
