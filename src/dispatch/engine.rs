@@ -21,7 +21,7 @@ use crate::api::{Class, Reader, Reply, Writer};
 use crate::error::Error;
 use crate::event::{Event, Observer};
 use crate::journal::record::{AnswerRecord, Attempt, ItemId, Record};
-use crate::journal::{Journal, JournalError};
+use crate::journal::{AnswerKind, Journal, JournalError};
 use crate::model::{DesktopId, PartLabel, timestamp_now};
 use crate::pace::{Ceiling, Gates, Heard, MAX_GATE, Pass};
 use crate::reconcile::judge::ReadSpan;
@@ -68,11 +68,11 @@ pub enum Ended {
 pub async fn drive(run: Drive, observer: &mut dyn Observer) -> Result<Ended, Error> {
     let (telling, mut told) = mpsc::unbounded_channel();
     let (mut out, began) = (Output::default(), Instant::now());
-    let progress = run.journal.progress().await.map_err(broken)?;
-    let chunks = u32::try_from(progress.chunks).unwrap_or(u32::MAX);
+    let progress = run.journal.totals().await.map_err(broken)?;
+    let chunks = run.journal.open_chunks().await.map_err(broken)?;
     let start = Start {
         chunks,
-        next_attempt: run.journal.next_attempt().await.map_err(broken)?,
+        next_attempt: run.journal.next_attempt_id().await.map_err(broken)?,
         in_flight: run.journal.in_flight().await.map_err(broken)?,
         resumed: run.resumed,
         canary: progress.canary,
@@ -91,7 +91,7 @@ pub async fn drive(run: Drive, observer: &mut dyn Observer) -> Result<Ended, Err
         ceiling_per_s: run.write_ceiling.per_s(),
         resumed: run.resumed,
     });
-    tracing::info!(chunks, in_flight = resumed_open, resumed = run.resumed, "the run begins");
+    tracing::info!(chunks = progress.chunks, in_flight = resumed_open, resumed = run.resumed, "the run begins");
     let version = env!("CARGO_PKG_VERSION").to_owned();
     out.records.insert(0, Record::Started { at: timestamp_now(), version });
     let deadline = run.rules.max_runtime.map(|limit| began + limit);
@@ -239,7 +239,10 @@ impl Context {
             Ok(_) => Heard::Success,
             Err(ReadFault::NotSent { .. }) => Heard::NoConnection,
             Err(ReadFault::Trouble { .. }) => Heard::Failed,
-            Err(ReadFault::Throttled { hint, .. }) => return _ = self.throttled(pass, *hint),
+            Err(ReadFault::Throttled { hint, .. }) => {
+                self.throttled(pass, *hint);
+                return;
+            }
             Err(_) => Heard::Refused,
         };
         self.gates.heard(pass, heard);
@@ -407,14 +410,14 @@ impl Write {
         let Some(mut pass) = context.gates.pass_from(near, &hold).await else {
             let withdrawn = AnswerRecord {
                 message: "withdrawn before it left".to_owned(),
-                ..AnswerRecord::empty(id, crate::journal::AnswerKind::NotSent)
+                ..empty_answer(id, AnswerKind::NotSent)
             };
             context.journal.commit(vec![Record::Answer(withdrawn)]).await?;
             return Ok(Done::Withdrawn { part: self.part });
         };
         context.tell(Aside::Sent { part: self.part.label, desktops: self.desktops.len(), users: self.users });
         let began = Instant::now();
-        let reply = context.writer.send(context.class, self.body).await;
+        let reply = context.writer.send(context.class, self.body.clone()).await;
         let ended = Instant::now();
         let sent: HashSet<&str> = self.desktops.iter().map(|(_, desktop)| desktop.as_str()).collect();
         let verdict = judge(&reply, &sent);
@@ -452,7 +455,7 @@ impl Write {
             code,
             request_id: crate::model::tame(request_id, 100),
             took_ms: u64::try_from(took.as_millis()).unwrap_or(u64::MAX),
-            ..AnswerRecord::empty(attempt, kind)
+            ..empty_answer(attempt, kind)
         };
         match verdict {
             Verdict::Taken { refused, job_id, .. } => {
@@ -477,6 +480,22 @@ impl Write {
             | Verdict::Halt { cause, .. } => record.message.clone_from(&cause.message),
         }
         record
+    }
+}
+
+/// The record of an answer, its details still to be filled in.
+fn empty_answer(attempt: u64, kind: AnswerKind) -> AnswerRecord {
+    AnswerRecord {
+        attempt,
+        kind,
+        status: None,
+        code: String::new(),
+        message: String::new(),
+        request_id: String::new(),
+        job_id: String::new(),
+        refused: Vec::new(),
+        at: timestamp_now(),
+        took_ms: 0,
     }
 }
 

@@ -303,6 +303,8 @@ pub struct OpenItem {
     pub settled: Vec<SlotNo>,
     /// Attempts that counted.
     pub attempts: u32,
+    /// Attempts that may have changed something: accepted ones and doubts.
+    pub executed: u32,
     /// The latest attempt that carried it, unless it provably was not executed.
     pub last: Option<LastAttempt>,
     /// Whether any attempt of it ever was in doubt.

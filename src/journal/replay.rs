@@ -167,12 +167,14 @@ impl History {
         let settled = numbered().map(|(slot, _)| slot).filter(|slot| !open(slot)).collect();
         let carrying: Vec<_> = self.carried(id).filter(|(_, slots)| slots.iter().any(open)).collect();
         let count = carrying.iter().filter(|(sent, _)| sent.counts()).count();
+        let executed = carrying.iter().filter(|(sent, _)| !sent.is_not_executed()).count();
         let last = carrying.iter().rev().find(|(sent, _)| !sent.is_not_executed());
         let more = self.seen.get(&id);
         Some(OpenItem {
             item: item.clone(),
             settled,
             attempts: u32::try_from(count).unwrap_or(u32::MAX),
+            executed: u32::try_from(executed).unwrap_or(u32::MAX),
             last: last.map(|(sent, slots)| self.last_attempt(id, sent, slots)),
             ever_doubt: carrying.iter().any(|(sent, _)| matches!(sent.kind(), None | Some(AnswerKind::Doubt))),
             seen_bound: numbered()

@@ -34,7 +34,7 @@ impl State {
 
     /// Whether nothing is left to send, to follow or to read, the last reads apart.
     pub(super) fn is_quiet(&self) -> bool {
-        self.next_chunk > self.chunks
+        self.todo.is_empty()
             && !self.loading
             && self.writes_out == 0
             && self.ready.is_empty()
@@ -84,13 +84,12 @@ impl State {
             }
         }
         if !self.loading
-            && self.next_chunk <= self.chunk_limit()
             && self.ready.len() < 2 * self.rules.concurrency
             && self.aside.len() < MAX_ASIDE
+            && let Some(chunk) = self.next_chunk()
         {
             self.loading = true;
-            self.next_chunk += 1;
-            return Some(Op::Load(self.next_chunk - 1));
+            return Some(Op::Load(chunk));
         }
         let free = match self.access {
             Access::Proved => self.writes_out < self.rules.concurrency,
@@ -110,8 +109,14 @@ impl State {
         !matches!(self.canary, Canary::Pending { .. })
     }
 
-    pub(super) fn chunk_limit(&self) -> u32 {
-        if self.canary_is_clear() { self.chunks } else { self.rules.canary_chunks.min(self.chunks) }
+    /// The next chunk to load: while the canary is out, of its own alone.
+    fn next_chunk(&mut self) -> Option<u32> {
+        let may = self.canary_is_clear() || self.canary_has_more();
+        if may { self.todo.pop_front() } else { None }
+    }
+
+    pub(super) fn canary_has_more(&self) -> bool {
+        self.todo.front().is_some_and(|chunk| *chunk <= self.rules.canary_chunks)
     }
 
     pub(super) fn next_read(&mut self, now: Instant) -> Option<Op> {

@@ -14,8 +14,7 @@ impl State {
             open: slots.filter(|slot| !open.settled.contains(slot)).collect(),
             label,
             carried: open.attempts,
-            // Of earlier processes only the sum is known, splits among it; one try is left in any case.
-            tries: open.attempts.min(self.rules.max_tries - 1),
+            tries: open.executed,
             ever_doubt: open.ever_doubt,
             seen_bound: open.seen_bound,
             refusal,

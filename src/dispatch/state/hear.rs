@@ -88,7 +88,7 @@ impl State {
             }
         }
         self.judge_canary(out);
-        if self.next_chunk > self.chunks && self.ready.is_empty() && self.writes_out == 0 && !self.said_verifying {
+        if self.todo.is_empty() && !self.loading && self.ready.is_empty() && self.writes_out == 0 && !self.said_verifying {
             let open = self.items.len() - self.parked;
             if open > 0 && self.waiting.is_empty() {
                 self.said_verifying = true;

@@ -9,6 +9,7 @@ mod settle;
 mod writes;
 
 pub use settle::kind_of;
+use settle::{rows_of, split_seen};
 
 use std::cmp::Reverse;
 use std::collections::{BTreeMap, BTreeSet, BinaryHeap, HashMap, VecDeque};
@@ -301,8 +302,8 @@ pub struct State {
     later: BinaryHeap<Later>,
     waiting: HashMap<u64, Part>,
     serial: u64,
-    chunks: u32,
-    next_chunk: u32,
+    /// Chunks with open items that are not loaded yet, by number.
+    todo: VecDeque<u32>,
     loading: bool,
     resumed: bool,
     next_attempt: AttemptId,
@@ -352,7 +353,8 @@ enum Canary {
 /// What the state starts from.
 #[derive(Debug)]
 pub struct Start {
-    pub chunks: u32,
+    /// The chunks that have open items, by number.
+    pub chunks: Vec<u32>,
     pub next_attempt: AttemptId,
     pub in_flight: Vec<OpenItem>,
     pub resumed: bool,
@@ -385,8 +387,7 @@ impl State {
             later: BinaryHeap::new(),
             waiting: HashMap::new(),
             serial: 0,
-            chunks: start.chunks,
-            next_chunk: 1,
+            todo: start.chunks.into(),
             loading: false,
             resumed: start.resumed,
             next_attempt: start.next_attempt,

@@ -82,7 +82,7 @@ impl State {
 
     pub(super) fn judge_canary(&mut self, out: &mut Output) {
         let Canary::Pending { bad } = self.canary else { return };
-        let all_loaded = self.next_chunk > self.rules.canary_chunks.min(self.chunks) && !self.loading;
+        let all_loaded = !self.canary_has_more() && !self.loading;
         let at_rest = self.writes_out == 0 && self.ready.is_empty() && self.waiting.is_empty();
         if self.stop.is_some() || !all_loaded || !at_rest || self.items.len() > self.parked + self.aside_items {
             return;
@@ -179,7 +179,7 @@ impl State {
 }
 
 /// Slots that were bound when the run came to them, and slots that never were seen so.
-fn split_seen(live: &Live, slots: &[SlotNo], preflight: bool, want_bound: bool) -> (Vec<SlotNo>, Vec<SlotNo>) {
+pub(super) fn split_seen(live: &Live, slots: &[SlotNo], preflight: bool, want_bound: bool) -> (Vec<SlotNo>, Vec<SlotNo>) {
     slots.iter().partition(|slot| {
         want_bound
             || !preflight
@@ -188,7 +188,7 @@ fn split_seen(live: &Live, slots: &[SlotNo], preflight: bool, want_bound: bool) 
     })
 }
 
-fn rows_of(item: &Item, slot: SlotNo) -> u64 {
+pub(super) fn rows_of(item: &Item, slot: SlotNo) -> u64 {
     item.slots.get(usize::from(slot)).map_or(0, |slot| u64::from(slot.rows))
 }
 
