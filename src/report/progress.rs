@@ -14,7 +14,7 @@ use crate::event::{Event, Observer};
 /// How often the clock moves on the screen where nothing else happens.
 const TICK: Duration = Duration::from_millis(250);
 /// Within 80 columns for runs of up to ten million rows.
-const TEMPLATE: &str = "{bar:16.green} {rows}{left}\n  {figures}\n  {state}";
+const TEMPLATE: &str = "[{bar:16.green}] {rows}{left}\n  {figures}\n  {state}";
 
 /// Draws a run on the screen until it is dropped; then the screen is as before.
 pub struct Bars {
@@ -175,7 +175,7 @@ mod tests {
         bars.bar.disable_steady_tick();
         bars.bar.force_draw();
         insta::assert_snapshot!(term.contents(), @r"
-        ====>            600 of 2,000 rows (30%), about 9 s left
+        [====>           ] 600 of 2,000 rows (30%), about 9 s left
           sent 0, answered 0, failed 100 rows; 0/min of 100/min
           sending
         ");
