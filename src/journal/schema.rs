@@ -4,7 +4,7 @@ use std::fs::File;
 use std::io::{self, Read};
 use std::path::{Path, PathBuf};
 
-use rusqlite::Connection;
+use rusqlite::{Connection, ErrorCode};
 
 use crate::error::Error;
 
@@ -94,10 +94,11 @@ impl Fault {
             Self::Caller(error) => return error,
             Self::Bad(what) => return damaged(path, &what),
             Self::Sql(error) => match error.sqlite_error_code() {
-                Some(rusqlite::ErrorCode::NotADatabase | rusqlite::ErrorCode::DatabaseCorrupt) => {
+                // Without a code it is a value of another type than ours; unknown is a table that is missing.
+                None | Some(ErrorCode::NotADatabase | ErrorCode::DatabaseCorrupt | ErrorCode::Unknown) => {
                     return damaged(path, &error.to_string());
                 }
-                _ => error.into(),
+                Some(_) => error.into(),
             },
             Self::Io(error) => error.into(),
         };
