@@ -42,6 +42,7 @@ pub(super) const TABLES: &str = "
 
 /// Made after the rows are in, which is faster.
 pub(super) const INDEXES: &str = "
+    CREATE INDEX chunks_of_attempt ON attempt_chunk(attempt);
     CREATE UNIQUE INDEX chunk_by_item ON chunk(first_item);
     CREATE INDEX chunk_open ON chunk(number) WHERE open > 0;
     CREATE INDEX chunk_touched ON chunk(number) WHERE open > 0 AND touched > 0;

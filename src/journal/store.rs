@@ -340,6 +340,20 @@ mod tests {
     }
 
     #[tokio::test]
+    async fn an_answer_concerns_every_chunk_that_the_write_carried() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("a.journal");
+        build(&path, 2);
+        let store = Store::open(&path).unwrap();
+        let handle = store.handle();
+        handle.commit(vec![intent(1, 1, &[(2, &[0]), (3, &[0])])]).await.unwrap();
+        for (kind, in_flight) in [(AnswerKind::Throttled, 0), (AnswerKind::Doubt, 2)] {
+            handle.commit(vec![Record::Answer(answer(1, kind))]).await.unwrap();
+            assert_eq!(handle.in_flight().await.unwrap().len(), in_flight);
+        }
+    }
+
+    #[tokio::test]
     async fn p13_after_a_full_disk_every_commit_fails_and_nothing_is_checkpointed() {
         let directory = tempfile::tempdir().unwrap();
         let path = directory.path().join("a.journal");
