@@ -124,10 +124,10 @@ fn answer(connection: &Connection, answer: AnswerRecord) -> Result<(), Fault> {
         "UPDATE chunk SET touched = EXISTS (
              SELECT 1 FROM attempt_chunk AS c JOIN attempt AS a ON a.id = c.attempt
              WHERE c.chunk = chunk.number AND (a.kind IS NULL OR a.kind IN ('answered', 'doubt')))
-         WHERE number IN (SELECT chunk FROM attempt AS a WHERE a.id = ?1) AND touched = 1"
+         WHERE number IN (SELECT chunk FROM attempt_chunk AS l WHERE l.attempt = ?1) AND touched = 1"
     } else {
         "UPDATE chunk SET touched = 1
-         WHERE number IN (SELECT chunk FROM attempt AS a WHERE a.id = ?1) AND touched = 0"
+         WHERE number IN (SELECT chunk FROM attempt_chunk AS l WHERE l.attempt = ?1) AND touched = 0"
     };
     connection.prepare_cached(sql)?.execute([id])?;
     Ok(())

@@ -6,7 +6,7 @@ use crate::error::Error;
 
 use super::fs;
 use super::schema::beside;
-use super::store::stand_alone;
+use super::writer::stand_alone;
 
 /// Where an older run's files are now.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -53,4 +53,65 @@ pub fn move_aside(journal: &Path, results: &Path, run_id: &str) -> Result<MovedA
     }
     let moved = is_there(&new).then_some(new);
     Ok(MovedAside { results: moved, journal: new_journal })
+}
+
+#[cfg(test)]
+mod tests {
+    use crate::journal::View;
+    use crate::journal::sample::{build, names};
+
+    use super::*;
+
+    #[test]
+    fn an_older_run_is_moved_aside_whole_and_over_nothing() {
+        let directory = tempfile::tempdir().unwrap();
+        let (results, journal) =
+            (directory.path().join("l.results.csv"), directory.path().join("l.results.csv.journal"));
+        for n in ["first", "second"] {
+            build(&journal, 1);
+            std::fs::write(&results, n).unwrap();
+            let moved = move_aside(&journal, &results, "0badcafe").unwrap();
+            assert_eq!(std::fs::read(moved.results.unwrap()).unwrap(), n.as_bytes());
+            assert_eq!(View::open(&moved.journal).unwrap().progress().unwrap().rows, 7);
+        }
+        let (a, b) = ("l.results.0badcafe.2.csv", "l.results.0badcafe.csv");
+        assert_eq!(names(directory.path()), [a, &format!("{a}.journal"), b, &format!("{b}.journal")]);
+    }
+
+    #[test]
+    fn a_crash_between_the_two_renames_is_finished_the_next_time() {
+        let directory = tempfile::tempdir().unwrap();
+        let (results, journal) = (directory.path().join("l.csv"), directory.path().join("l.csv.journal"));
+        build(&journal, 1);
+        std::fs::write(directory.path().join("l.0badcafe.csv"), "went ahead").unwrap();
+        let moved = move_aside(&journal, &results, "0badcafe").unwrap();
+        assert_eq!(moved.results.as_deref(), Some(&*directory.path().join("l.0badcafe.csv")));
+        assert_eq!(names(directory.path()), ["l.0badcafe.csv", "l.0badcafe.csv.journal"]);
+    }
+
+    #[test]
+    fn a_log_beside_the_journal_goes_into_it_first() {
+        let directory = tempfile::tempdir().unwrap();
+        let (path, killed) = (directory.path().join("a.csv.journal"), directory.path().join("b.csv.journal"));
+        build(&path, 1);
+        let store = crate::journal::Store::open(&path).unwrap();
+        let record = crate::journal::Record::Canary { passed: true };
+        futures::executor::block_on(store.handle().commit(vec![record])).unwrap();
+        for ending in ["", "-wal"] {
+            std::fs::copy(beside(&path, ending), beside(&killed, ending)).unwrap();
+        }
+        let moved = move_aside(&killed, &directory.path().join("b.csv"), "0badcafe").unwrap();
+        assert_eq!(moved.results, None);
+        assert!(!beside(&killed, "-wal").exists());
+        assert_eq!(View::open(&moved.journal).unwrap().progress().unwrap().canary, Some(true));
+    }
+
+    #[test]
+    fn a_run_id_never_names_another_directory() {
+        let directory = tempfile::tempdir().unwrap();
+        let journal = directory.path().join("l.csv.journal");
+        build(&journal, 1);
+        move_aside(&journal, &directory.path().join("l.csv"), "../../x").unwrap();
+        assert_eq!(names(directory.path()), ["l.x.csv.journal"]);
+    }
 }

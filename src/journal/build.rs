@@ -234,3 +234,94 @@ impl Drop for Builder {
         _ = fs::remove_if_there(&self.aside);
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use crate::journal::View;
+    use crate::journal::sample::{build, identity, names, plan};
+
+    use super::*;
+
+    #[test]
+    fn a_journal_is_whole_or_absent() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("r.csv.journal");
+        let (entries, items) = plan(3);
+        let mut builder = Builder::create(&path, &identity()).unwrap();
+        for entry in &entries {
+            builder.owned_entry(entry).unwrap();
+        }
+        assert_eq!(names(directory.path()), ["r.csv.journal.new"]);
+        drop(builder);
+        assert!(names(directory.path()).is_empty());
+
+        let mut builder = Builder::create(&path, &identity()).unwrap();
+        for item in &items {
+            builder.item(item).unwrap();
+        }
+        assert!(matches!(builder.finish(), Err(Error::Internal(_))), "no entry for what the items hold");
+        assert!(names(directory.path()).is_empty());
+    }
+
+    #[test]
+    fn what_a_kill_left_of_building_is_no_obstacle_and_no_journal() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("r.csv.journal");
+        let mut builder = Builder::create(&path, &identity()).unwrap();
+        for entry in &plan(2_000).0 {
+            builder.owned_entry(entry).unwrap();
+        }
+        let torn = std::fs::read(beside(&path, ".new")).unwrap();
+        drop(builder);
+        for end in [0, 50, 4_096, torn.len()] {
+            std::fs::write(&path, &torn[..end]).unwrap();
+            assert!(matches!(View::open(&path), Err(Error::Foreign { .. })), "{end} bytes");
+            std::fs::remove_file(&path).unwrap();
+            std::fs::write(beside(&path, ".new"), &torn[..end]).unwrap();
+            build(&path, 1);
+            assert_eq!(names(directory.path()), ["r.csv.journal"]);
+            assert_eq!(View::open(&path).unwrap().progress().unwrap().rows, 7);
+            std::fs::remove_file(&path).unwrap();
+        }
+    }
+
+    #[test]
+    fn an_older_journal_is_never_overwritten() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("r.csv.journal");
+        let builder = Builder::create(&path, &identity()).unwrap();
+        std::fs::write(&path, "somebody else's").unwrap();
+        assert!(builder.finish().is_err());
+        assert!(matches!(Builder::create(&path, &identity()), Err(Error::File { .. })));
+        assert_eq!(std::fs::read(&path).unwrap(), b"somebody else's");
+        assert_eq!(names(directory.path()), ["r.csv.journal"]);
+    }
+
+    #[test]
+    fn a_log_left_by_a_journal_that_was_taken_away_is_not_played_into_the_new_one() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("r.csv.journal");
+        std::fs::write(beside(&path, "-wal"), "old").unwrap();
+        build(&path, 1);
+        assert_eq!(names(directory.path()), ["r.csv.journal"]);
+    }
+
+    #[test]
+    fn p19_a_journal_is_readable_by_its_owner_alone() {
+        use std::os::unix::fs::PermissionsExt as _;
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("r.csv.journal");
+        build(&path, 1);
+        assert_eq!(std::fs::metadata(&path).unwrap().permissions().mode() & 0o777, 0o600);
+    }
+
+    #[test]
+    fn items_out_of_order_are_refused() {
+        let directory = tempfile::tempdir().unwrap();
+        let mut builder = Builder::create(&directory.path().join("j"), &identity()).unwrap();
+        let (_, items) = plan(2);
+        assert!(builder.item(&items[1]).is_err());
+        builder.item(&items[0]).unwrap();
+        assert!(builder.item(&Item { chunk: 0, ..items[1].clone() }).is_err());
+    }
+}

@@ -140,3 +140,89 @@ pub fn with_word(path: &Path, word: &str) -> PathBuf {
     }
     path.with_file_name(name)
 }
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::fs::PermissionsExt as _;
+
+    use super::*;
+
+    fn mode(path: &Path) -> u32 {
+        fs::metadata(path).unwrap().permissions().mode() & 0o777
+    }
+
+    fn text(text: &[u8]) -> impl FnOnce(&mut dyn Write) -> Result<(), Error> {
+        |out| {
+            out.write_all(text).unwrap();
+            Ok(())
+        }
+    }
+
+    #[test]
+    fn p14_a_write_that_fails_leaves_the_old_file_and_nothing_else() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("r.csv");
+        write_atomically(&path, text(b"old")).unwrap();
+        assert_eq!(mode(&path), 0o600);
+        let failed: Result<(), _> = write_atomically(&path, |out| {
+            out.write_all(b"ne").unwrap();
+            Err(Error::Stopped("in the middle".to_owned()))
+        });
+        assert!(failed.is_err());
+        assert_eq!(fs::read(&path).unwrap(), b"old");
+        assert_eq!(fs::read_dir(directory.path()).unwrap().count(), 1);
+    }
+
+    #[test]
+    fn p14_until_the_end_the_old_file_is_there() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("r.csv");
+        fs::write(&path, "old").unwrap();
+        fs::set_permissions(&path, fs::Permissions::from_mode(0o644)).unwrap();
+        write_atomically(&path, |out| {
+            out.write_all(b"new").unwrap();
+            out.flush().unwrap();
+            assert_eq!(fs::read(&path).unwrap(), b"old");
+            Ok(())
+        })
+        .unwrap();
+        assert_eq!((fs::read(&path).unwrap().as_slice(), mode(&path)), (b"new".as_slice(), 0o644));
+    }
+
+    #[test]
+    fn a_link_stays_a_link_and_a_device_a_device() {
+        let directory = tempfile::tempdir().unwrap();
+        let (link, target) = (directory.path().join("link"), directory.path().join("target"));
+        fs::write(&target, "old").unwrap();
+        std::os::unix::fs::symlink(&target, &link).unwrap();
+        write_atomically(&link, text(b"new")).unwrap();
+        assert!(fs::symlink_metadata(&link).unwrap().is_symlink());
+        assert_eq!(fs::read(&target).unwrap(), b"new");
+        write_atomically(Path::new("/dev/null"), text(b"x")).unwrap();
+        assert!(!fs::metadata("/dev/null").unwrap().is_file());
+    }
+
+    #[test]
+    fn a_directory_that_is_not_there_is_an_error_with_the_path() {
+        let error = write_atomically(Path::new("/nowhere/r.csv"), |_| Ok(())).unwrap_err();
+        assert!(matches!(error, Error::Disk { path, .. } if path == Path::new("/nowhere/r.csv")));
+    }
+
+    #[test]
+    fn a_rename_never_replaces() {
+        let directory = tempfile::tempdir().unwrap();
+        let (a, b) = (directory.path().join("a"), directory.path().join("b"));
+        fs::write(&a, "a").unwrap();
+        fs::write(&b, "b").unwrap();
+        assert_eq!(rename_new(&a, &b).unwrap_err().kind(), io::ErrorKind::AlreadyExists);
+        fs::remove_file(&b).unwrap();
+        rename_new(&a, &b).unwrap();
+        assert_eq!(fs::read(&b).unwrap(), b"a");
+    }
+
+    #[test]
+    fn words_go_before_the_ending() {
+        assert_eq!(with_word(Path::new("d/l.results.csv"), "ID"), Path::new("d/l.results.ID.csv"));
+        assert_eq!(with_word(Path::new("results"), "ID"), Path::new("results.ID"));
+    }
+}

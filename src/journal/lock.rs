@@ -13,7 +13,7 @@ use super::schema::beside;
 pub struct RunLock {
     path: PathBuf,
     /// Closing it gives the lock back.
-    _file: File,
+    file: File,
 }
 
 impl RunLock {
@@ -36,10 +36,8 @@ impl RunLock {
             }
             // Whoever held it may have removed the file between our opening and our locking: then this lock guards
             // nothing, because the next process makes a new file.
-            let mine = file.metadata().map_err(trouble)?;
-            let there = std::fs::metadata(&path);
-            if there.is_ok_and(|there| (there.dev(), there.ino()) == (mine.dev(), mine.ino())) {
-                return Ok(Self { path, _file: file });
+            if is_at(&file, &path).map_err(trouble)? {
+                return Ok(Self { path, file });
             }
         }
     }
@@ -48,6 +46,71 @@ impl RunLock {
 impl Drop for RunLock {
     fn drop(&mut self) {
         // While it is still held: removed afterwards, it could be the next holder's.
-        _ = std::fs::remove_file(&self.path);
+        if is_at(&self.file, &self.path).unwrap_or_default() {
+            _ = std::fs::remove_file(&self.path);
+        }
+    }
+}
+
+/// Whether the open file is the one that stands at `path`.
+fn is_at(file: &File, path: &Path) -> std::io::Result<bool> {
+    let (mine, there) = (file.metadata()?, std::fs::metadata(path));
+    Ok(there.is_ok_and(|there| (there.dev(), there.ino()) == (mine.dev(), mine.ino())))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn p15_a_second_holder_is_refused_and_the_next_one_starts_at_once() {
+        let directory = tempfile::tempdir().unwrap();
+        let journal = directory.path().join("r.csv.journal");
+        let first = RunLock::acquire(&journal).unwrap();
+        assert!(matches!(RunLock::acquire(&journal), Err(Error::Locked(_))));
+        drop(first);
+        assert!(!beside(&journal, ".lock").exists(), "nothing is left behind");
+        drop(RunLock::acquire(&journal).unwrap());
+    }
+
+    #[test]
+    fn p15_a_file_left_over_means_nothing() {
+        let directory = tempfile::tempdir().unwrap();
+        let journal = directory.path().join("r.csv.journal");
+        std::fs::write(beside(&journal, ".lock"), "12345").unwrap();
+        RunLock::acquire(&journal).unwrap();
+    }
+
+    #[test]
+    fn p15_a_lock_on_a_removed_file_is_no_lock() {
+        let directory = tempfile::tempdir().unwrap();
+        let journal = directory.path().join("r.csv.journal");
+        // As if the holder had removed the file after our opening and before our locking.
+        let first = RunLock::acquire(&journal).unwrap();
+        std::fs::remove_file(beside(&journal, ".lock")).unwrap();
+        let second = RunLock::acquire(&journal).unwrap();
+        drop(first);
+        assert!(matches!(RunLock::acquire(&journal), Err(Error::Locked(_))), "the second one's file stays");
+        drop(second);
+    }
+
+    #[test]
+    fn p15_many_threads_never_hold_it_together() {
+        let directory = tempfile::tempdir().unwrap();
+        let journal = directory.path().join("r.csv.journal");
+        let holders = std::sync::atomic::AtomicU32::new(0);
+        std::thread::scope(|scope| {
+            for _ in 0..4 {
+                scope.spawn(|| {
+                    for _ in 0..200 {
+                        if let Ok(lock) = RunLock::acquire(&journal) {
+                            assert_eq!(holders.fetch_add(1, std::sync::atomic::Ordering::SeqCst), 0);
+                            holders.fetch_sub(1, std::sync::atomic::Ordering::SeqCst);
+                            drop(lock);
+                        }
+                    }
+                });
+            }
+        });
     }
 }

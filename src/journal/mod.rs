@@ -20,6 +20,7 @@ mod schema;
 mod seam;
 mod store;
 mod view;
+mod writer;
 
 pub use aside::{MovedAside, move_aside};
 pub use build::Builder;

@@ -13,6 +13,14 @@ use super::{Builder, MemoryJournal};
 
 pub(super) const AT: &str = "2026-11-24T04:14:00Z";
 
+/// What a directory holds, sorted.
+pub(super) fn names(directory: &Path) -> Vec<String> {
+    let mut names: Vec<_> =
+        std::fs::read_dir(directory).unwrap().map(|entry| entry.unwrap().file_name().into_string().unwrap()).collect();
+    names.sort();
+    names
+}
+
 pub(super) fn identity() -> Identity {
     Identity {
         run_id: "0badcafe".to_owned(),

@@ -4,7 +4,7 @@ use std::fs::File;
 use std::io::{self, Read};
 use std::path::{Path, PathBuf};
 
-use rusqlite::Connection;
+use rusqlite::{Connection, ErrorCode};
 
 use crate::error::Error;
 
@@ -42,6 +42,7 @@ pub(super) const TABLES: &str = "
 
 /// Made after the rows are in, which is faster.
 pub(super) const INDEXES: &str = "
+    CREATE INDEX chunks_of_attempt ON attempt_chunk(attempt);
     CREATE UNIQUE INDEX chunk_by_item ON chunk(first_item);
     CREATE INDEX chunk_open ON chunk(number) WHERE open > 0;
     CREATE INDEX chunk_touched ON chunk(number) WHERE open > 0 AND touched > 0;
@@ -94,10 +95,11 @@ impl Fault {
             Self::Caller(error) => return error,
             Self::Bad(what) => return damaged(path, &what),
             Self::Sql(error) => match error.sqlite_error_code() {
-                Some(rusqlite::ErrorCode::NotADatabase | rusqlite::ErrorCode::DatabaseCorrupt) => {
+                // Without a code it is a value of another type than ours; unknown is a table that is missing.
+                None | Some(ErrorCode::NotADatabase | ErrorCode::DatabaseCorrupt | ErrorCode::Unknown) => {
                     return damaged(path, &error.to_string());
                 }
-                _ => error.into(),
+                Some(_) => error.into(),
             },
             Self::Io(error) => error.into(),
         };

@@ -1,54 +1,21 @@
-//! The one writer: a thread that owns the connection, and makes durable in one go whatever is queued.
+//! The one writer of a journal, and how the rest of the program reaches it.
 
-use std::fs::Metadata;
-use std::os::unix::fs::MetadataExt as _;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock, mpsc};
 use std::thread::JoinHandle;
-use std::time::Duration;
 
 use futures::future::BoxFuture;
-use rusqlite::config::DbConfig;
-use rusqlite::{Connection, OpenFlags, TransactionBehavior};
 use tokio::sync::oneshot;
 
 use crate::error::Error;
 
+use super::fs;
 use super::record::{AttemptId, Identity, OpenItem, Progress, Recheck, Record};
-use super::schema::{self, Fault, beside};
+use super::schema::{self, Fault};
 use super::seam::{Journal, JournalError};
 use super::view::View;
-use super::{apply, fs};
-
-const OPENING: &str = "open the journal";
-const WRITING: &str = "write the journal";
-/// How long the writer waits for a reader that has the file for itself.
-const PATIENCE: Duration = Duration::from_secs(60);
-/// How long it waits when it tidies up, which is not worth a stop.
-const LITTLE_PATIENCE: Duration = Duration::from_millis(500);
-/// Records that one transaction takes in at most, so that the first caller does not wait for the last.
-const GROUP: usize = 4_096;
-/// Transactions and records after which the log is copied into the file.
-const CHECKPOINT_TRANSACTIONS: usize = 64;
-const CHECKPOINT_RECORDS: usize = 8_192;
-
-/// How `SQLite` keeps its promises on this file system.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Medium {
-    /// Write-ahead log, `synchronous=FULL`.
-    Local,
-    /// Rollback journal, `synchronous=EXTRA`: no shared memory.
-    Network,
-}
-
-type Reading = Box<dyn FnOnce(&View) + Send>;
-
-enum Job {
-    Commit { records: Vec<Record>, done: oneshot::Sender<Result<(), JournalError>> },
-    Read(Reading),
-    Close,
-}
+use super::writer::{Job, Medium, OPENING, Shared, Writer, connect};
 
 /// A journal that this process drives: the only way to change it.
 ///
@@ -64,14 +31,6 @@ pub struct Store {
 pub struct Handle {
     shared: Arc<Shared>,
     jobs: mpsc::Sender<Job>,
-}
-
-#[derive(Debug)]
-struct Shared {
-    path: PathBuf,
-    identity: Identity,
-    failed: OnceLock<Arc<str>>,
-    next_attempt: AtomicU64,
 }
 
 impl Store {
@@ -95,9 +54,9 @@ impl Store {
             failed: OnceLock::new(),
             next_attempt: AtomicU64::new(view.next_attempt()?),
         });
-        let watch = Watch::new(path, medium).map_err(|error| Fault::Io(error).at(OPENING, path))?;
         let (jobs, queue) = mpsc::channel();
-        let writer = Writer { view, shared: Arc::clone(&shared), medium, watch, transactions: 0, records: 0 };
+        let writer = Writer::new(view, Arc::clone(&shared), medium);
+        let writer = writer.map_err(|error| Fault::Io(error).at(OPENING, path))?;
         let thread = std::thread::Builder::new().name("journal".to_owned()).spawn(move || writer.work(&queue));
         let thread = thread.map_err(|error| Fault::Io(error).at(OPENING, path))?;
         Ok(Self { handle: Handle { shared, jobs }, thread: Some(thread) })
@@ -147,6 +106,11 @@ impl Handle {
         self.shared.check()?;
         if records.is_empty() {
             return Ok(());
+        }
+        for record in &records {
+            if let Record::Intent(attempt) = record {
+                self.shared.next_attempt.fetch_max(attempt.id.saturating_add(1), Ordering::Relaxed);
+            }
         }
         let (done, answer) = oneshot::channel();
         self.jobs.send(Job::Commit { records, done }).map_err(|_| self.shared.closed())?;
@@ -248,307 +212,15 @@ impl Journal for Handle {
     }
 }
 
-impl Shared {
-    fn closed(&self) -> JournalError {
-        self.check().err().unwrap_or_else(|| JournalError::Closed { path: self.path.clone() })
-    }
-
-    fn check(&self) -> Result<(), JournalError> {
-        match self.failed.get() {
-            Some(cause) => Err(JournalError::Failed { path: self.path.clone(), cause: Arc::clone(cause) }),
-            None => Ok(()),
-        }
-    }
-
-    /// The first cause stays.
-    fn fail(&self, cause: &str) {
-        _ = self.failed.set(cause.into());
-    }
-}
-
-/// Opens for writing, and reads the identity; nothing is changed by that, nor by closing it.
-fn open_untouched(path: &Path) -> Result<(Connection, Identity), Fault> {
-    let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
-    let connection = Connection::open_with_flags(path, flags)?;
-    // The log goes into the file where that is asked for alone: a failed fsync must not be followed by another (P13).
-    connection.set_db_config(DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, true)?;
-    connection.busy_timeout(PATIENCE)?;
-    let identity = schema::read_identity(&connection)?;
-    Ok((connection, identity))
-}
-
-fn connect(path: &Path, medium: Medium) -> Result<(Connection, Identity, Medium), Fault> {
-    let (connection, identity) = open_untouched(path)?;
-    let mut medium = medium;
-    if medium == Medium::Local && set(&connection, "journal_mode", "WAL")? != "wal" {
-        // A file system without shared memory, though not known as one.
-        medium = Medium::Network;
-    }
-    let (mode, synchronous, number) = match medium {
-        Medium::Local => ("wal", "FULL", "2"),
-        Medium::Network => ("delete", "EXTRA", "3"),
-    };
-    if medium == Medium::Network {
-        set(&connection, "journal_mode", "DELETE")?;
-    }
-    connection.pragma_update(None, "synchronous", synchronous)?;
-    // macOS alone: there fsync leaves the data in the drive's cache.
-    connection.pragma_update(None, "fullfsync", true)?;
-    connection.pragma_update(None, "checkpoint_fullfsync", true)?;
-    for (name, wanted) in [("journal_mode", mode), ("synchronous", number)] {
-        let is = get(&connection, name)?;
-        if is != wanted {
-            return Err(Fault::Io(std::io::Error::other(format!("{name} is {is} instead of {wanted}"))));
-        }
-    }
-    // The log is copied by `Writer::checkpoint`, which looks at what that says: SQLite's own would not tell of a
-    // failed fsync, and trust the next one.
-    get(&connection, "wal_autocheckpoint = 0")?;
-    connection.set_prepared_statement_cache_capacity(64);
-    Ok((connection, identity, medium))
-}
-
-fn set(connection: &Connection, name: &str, value: &str) -> Result<String, Fault> {
-    Ok(connection.pragma_update_and_check(None, name, value, |row| row.get(0))?)
-}
-
-/// A pragma's value as text.
-fn get(connection: &Connection, pragma: &str) -> Result<String, Fault> {
-    let value: rusqlite::types::Value = connection.query_row(&format!("PRAGMA {pragma}"), [], |row| row.get(0))?;
-    Ok(match value {
-        rusqlite::types::Value::Integer(number) => number.to_string(),
-        rusqlite::types::Value::Text(text) => text,
-        other => format!("{other:?}"),
-    })
-}
-
-/// Makes the journal one file that stands alone: log checkpointed, rollback mode. Neither that it is busy (a reader)
-/// nor that it stays so is a failure: the log beside it is then part of it.
-fn fold(connection: &Connection) -> Result<(), Fault> {
-    connection.busy_timeout(LITTLE_PATIENCE)?;
-    // Not through `journal_mode` alone: it reports a failed checkpoint as a mode that did not change.
-    let busy: bool = connection.query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |row| row.get(0))?;
-    if !busy {
-        match set(connection, "journal_mode", "DELETE") {
-            Err(Fault::Sql(error)) if error.sqlite_error_code() == Some(rusqlite::ErrorCode::DatabaseBusy) => {}
-            result => drop(result?),
-        }
-    }
-    Ok(())
-}
-
-/// Checkpoints a journal that nobody drives, so that it can be renamed.
-///
-/// # Errors
-/// As [`Store::open`], or that a reader holds on to it.
-pub(super) fn stand_alone(path: &Path) -> Result<(), Error> {
-    schema::check_header(path)?;
-    let fold_up = || {
-        let (connection, _) = open_untouched(path)?;
-        fold(&connection)?;
-        let mode = get(&connection, "journal_mode")?;
-        connection.close().map_err(|(_, error)| error)?;
-        Ok(mode)
-    };
-    let mode = fold_up().map_err(|fault: Fault| fault.at(OPENING, path))?;
-    if mode != "delete" {
-        let path = path.display();
-        return Err(Error::Stopped(format!("{path}: another program reads this journal; wait for it, and run again")));
-    }
-    Ok(())
-}
-
-/// Sees whether the files that are written to are still the ones that a resume will find.
-#[derive(Debug)]
-struct Watch {
-    file: PathBuf,
-    log: PathBuf,
-    file_was: Seen,
-    log_was: Option<Seen>,
-    medium: Medium,
-}
-
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-struct Seen {
-    device: u64,
-    inode: u64,
-    length: u64,
-}
-
-impl Seen {
-    fn of(data: &Metadata) -> Self {
-        Self { device: data.dev(), inode: data.ino(), length: data.len() }
-    }
-
-    fn look(path: &Path) -> Result<Self, std::io::Error> {
-        std::fs::metadata(path).map(|data| Self::of(&data))
-    }
-
-    /// Neither file ever shrinks while it is driven.
-    fn is_grown_from(self, before: Self) -> bool {
-        (self.device, self.inode) == (before.device, before.inode) && self.length >= before.length
-    }
-}
-
-impl Watch {
-    fn new(path: &Path, medium: Medium) -> Result<Self, std::io::Error> {
-        let (file, log) = (path.to_owned(), beside(path, "-wal"));
-        Ok(Self { file_was: Seen::look(path)?, file, log, log_was: None, medium })
-    }
-
-    /// After a commit and before it is told.
-    fn check(&mut self) -> Result<(), Fault> {
-        let gone = |path: &Path| Fault::Bad(format!("{} was removed, replaced or cut by somebody", path.display()));
-        let now = Seen::look(&self.file)?;
-        if !now.is_grown_from(self.file_was) {
-            return Err(gone(&self.file));
-        }
-        self.file_was = now;
-        if self.medium == Medium::Local {
-            let now = Seen::look(&self.log)?;
-            if self.log_was.is_some_and(|before| !now.is_grown_from(before)) {
-                return Err(gone(&self.log));
-            }
-            self.log_was = Some(now);
-        }
-        Ok(())
-    }
-}
-
-struct Writer {
-    view: View,
-    shared: Arc<Shared>,
-    medium: Medium,
-    watch: Watch,
-    /// Since the last checkpoint.
-    transactions: usize,
-    records: usize,
-}
-
-/// Marks the journal as failed where the writer ends by a panic.
-struct Unwound<'a>(&'a Shared);
-
-impl Drop for Unwound<'_> {
-    fn drop(&mut self) {
-        if std::thread::panicking() {
-            self.0.fail("its thread panicked");
-        }
-    }
-}
-
-impl Writer {
-    fn work(mut self, queue: &mpsc::Receiver<Job>) -> Result<(), Error> {
-        let shared = Arc::clone(&self.shared);
-        let _unwound = Unwound(&shared);
-        let mut next = queue.recv().ok();
-        while let Some(job) = next.take() {
-            match job {
-                Job::Commit { records, done } => {
-                    let mut count = records.len();
-                    let (mut batch, mut waiting) = (vec![records], vec![done]);
-                    while count < GROUP {
-                        match queue.try_recv() {
-                            Ok(Job::Commit { records, done }) => {
-                                count += records.len();
-                                batch.push(records);
-                                waiting.push(done);
-                            }
-                            other => {
-                                next = other.ok();
-                                break;
-                            }
-                        }
-                    }
-                    self.commit(batch, count);
-                    for done in waiting {
-                        _ = done.send(self.shared.check());
-                    }
-                    self.checkpoint();
-                }
-                Job::Read(read) => read(&self.view),
-                Job::Close => break,
-            }
-            if next.is_none() {
-                next = queue.recv().ok();
-            }
-        }
-        self.close()
-    }
-
-    /// All or nothing; a failure is the last thing that this journal does.
-    fn commit(&mut self, batch: Vec<Vec<Record>>, count: usize) {
-        if self.shared.failed.get().is_some() {
-            return;
-        }
-        let result = write(self.view.connection_mut(), batch).and_then(|()| self.watch.check());
-        match result {
-            Ok(()) => {
-                self.transactions += 1;
-                self.records += count;
-            }
-            Err(fault) => self.shared.fail(&fault.to_string()),
-        }
-    }
-
-    /// Copies the log into the file once there is enough of it, so that it does not grow for ever.
-    fn checkpoint(&mut self) {
-        let due = self.transactions >= CHECKPOINT_TRANSACTIONS || self.records >= CHECKPOINT_RECORDS;
-        if !due || self.medium == Medium::Network || self.shared.failed.get().is_some() {
-            return;
-        }
-        (self.transactions, self.records) = (0, 0);
-        // Passive: what a reader holds up is copied the next time.
-        if let Err(error) = self.view.connection().query_row("PRAGMA wal_checkpoint(PASSIVE)", [], |_| Ok(())) {
-            self.shared.fail(&format!("checkpoint: {error}"));
-        }
-    }
-
-    fn close(self) -> Result<(), Error> {
-        let path = self.view.path().to_owned();
-        let connection = self.view.into_connection();
-        if let Some(cause) = self.shared.failed.get() {
-            // The log stays as it is: the next process reads from it what is whole. A rollback journal would be
-            // played back at closing, trusting an fsync of this process; the next one does that.
-            if self.medium == Medium::Network {
-                std::mem::forget(connection);
-            }
-            let source = std::io::Error::other(cause.to_string()).into();
-            return Err(Error::Disk { verb: WRITING, path, source });
-        }
-        let folded = if self.medium == Medium::Local { fold(&connection) } else { Ok(()) };
-        if let Err(fault) = &folded {
-            self.shared.fail(&fault.to_string());
-        }
-        folded.map_err(|fault| fault.at(WRITING, &path))?;
-        connection.close().map_err(|(_, error)| Fault::Sql(error).at(WRITING, &path))
-    }
-}
-
-fn write(connection: &mut Connection, batch: Vec<Vec<Record>>) -> Result<(), Fault> {
-    let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
-    for record in batch.into_iter().flatten() {
-        apply::apply(&transaction, record)?;
-    }
-    transaction.commit()?;
-    Ok(())
-}
-
 #[cfg(test)]
 mod tests {
     use crate::journal::record::AnswerKind;
-    use crate::journal::sample::{answer, build, identity, intent, settled};
+    use crate::journal::sample::{answer, build, identity, intent, names, settled};
+    use crate::journal::schema::beside;
+    use crate::journal::writer::{get, stand_alone};
     use crate::model::Outcome;
 
     use super::*;
-
-    fn names(directory: &Path) -> Vec<String> {
-        let mut names: Vec<_> = std::fs::read_dir(directory)
-            .unwrap()
-            .map(|entry| entry.unwrap().file_name().into_string().unwrap())
-            .collect();
-        names.sort();
-        names
-    }
 
     #[tokio::test]
     async fn a_built_journal_is_driven_closed_and_stands_alone() {
@@ -584,5 +256,224 @@ mod tests {
         assert_eq!(names(directory.path()), ["r.csv.journal"]);
         assert_eq!(handle.commit(vec![]).await, Ok(()));
         assert!(handle.chunk(1).await.is_err());
+    }
+    /// What a kill leaves: the files as they are, but not the shared memory.
+    fn killed(path: &Path, to: &Path) {
+        for ending in ["", "-wal", "-journal"] {
+            if let Ok(bytes) = std::fs::read(beside(path, ending)) {
+                std::fs::write(beside(to, ending), bytes).unwrap();
+            }
+        }
+    }
+
+    #[tokio::test]
+    async fn p03_p04_what_was_told_to_be_durable_is_there_after_a_kill() {
+        let directory = tempfile::tempdir().unwrap();
+        let (path, copy) = (directory.path().join("a.journal"), directory.path().join("b.journal"));
+        build(&path, 2);
+        let store = Store::open(&path).unwrap();
+        store.handle().commit(vec![intent(1, 1, &[(1, &[0, 1])])]).await.unwrap();
+        killed(&path, &copy);
+
+        let progress = View::open(&copy).unwrap().progress().unwrap();
+        assert_eq!((progress.attempts, progress.open_unknown), ([(None, 1)].into(), 3));
+        let resumed = Store::open(&copy).unwrap();
+        let open = resumed.handle().chunk(1).await.unwrap();
+        assert_eq!(open[0].last.as_ref().map(|last| (last.id, last.kind)), Some((1, None)));
+        assert!(open[0].ever_doubt);
+        assert_eq!(open[1].last, None);
+        assert_eq!(resumed.handle().next_attempt_id().await, Ok(2));
+        resumed.close().unwrap();
+        assert_eq!(View::open(&copy).unwrap().progress().unwrap().open_unknown, 3);
+    }
+
+    #[tokio::test]
+    async fn p03_a_log_that_is_torn_anywhere_holds_a_prefix_of_the_commits() {
+        let directory = tempfile::tempdir().unwrap();
+        let (path, copy) = (directory.path().join("a.journal"), directory.path().join("b.journal"));
+        build(&path, 3);
+        let store = Store::open(&path).unwrap();
+        for id in 1..=6_u32 {
+            store.handle().commit(vec![intent(id.into(), id.div_ceil(2), &[(id, &[0])])]).await.unwrap();
+        }
+        let log = std::fs::read(beside(&path, "-wal")).unwrap();
+        let mut most = 0;
+        for cut in (0..=log.len()).step_by(1_111).chain([log.len()]) {
+            std::fs::copy(&path, &copy).unwrap();
+            std::fs::write(beside(&copy, "-wal"), &log[..cut]).unwrap();
+            _ = fs::remove_if_there(&beside(&copy, "-shm"));
+            let view = View::open(&copy).unwrap();
+            let mut ids = Vec::new();
+            view.for_each_attempt(|sent| {
+                ids.push(sent.attempt.id);
+                Ok(())
+            })
+            .unwrap();
+            assert_eq!(ids, (1..=ids.len() as u64).collect::<Vec<_>>());
+            assert!(ids.len() >= most, "a longer log holds no less");
+            most = ids.len();
+        }
+        assert_eq!(most, 6);
+    }
+
+    #[tokio::test]
+    async fn commits_that_wait_together_are_all_kept_in_their_order() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("a.journal");
+        build(&path, 50);
+        let store = Store::open(&path).unwrap();
+        let handle = store.handle();
+        let commits = (1..=100_u32).map(|id| handle.commit(vec![intent(id.into(), id.div_ceil(2), &[(id, &[0, 1])])]));
+        for result in futures::future::join_all(commits).await {
+            result.unwrap();
+        }
+        let ids = handle.with_view(|view| {
+            let mut ids = Vec::new();
+            view.for_each_attempt(|sent| {
+                ids.push(sent.attempt.id);
+                Ok(())
+            })?;
+            Ok::<_, Error>(ids)
+        });
+        assert_eq!(ids.await.unwrap().unwrap(), (1..=100).collect::<Vec<_>>());
+        assert_eq!(handle.in_flight().await.unwrap().len(), 100);
+    }
+
+    #[tokio::test]
+    async fn an_answer_concerns_every_chunk_that_the_write_carried() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("a.journal");
+        build(&path, 2);
+        let store = Store::open(&path).unwrap();
+        let handle = store.handle();
+        handle.commit(vec![intent(1, 1, &[(2, &[0]), (3, &[0])])]).await.unwrap();
+        for (kind, in_flight) in [(AnswerKind::Throttled, 0), (AnswerKind::Doubt, 2)] {
+            handle.commit(vec![Record::Answer(answer(1, kind))]).await.unwrap();
+            assert_eq!(handle.in_flight().await.unwrap().len(), in_flight);
+        }
+    }
+
+    #[tokio::test]
+    async fn p13_after_a_full_disk_every_commit_fails_and_nothing_is_checkpointed() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("a.journal");
+        build(&path, 300);
+        let store = Store::open(&path).unwrap();
+        let handle = store.handle();
+        handle.commit(vec![intent(1, 1, &[(1, &[0])])]).await.unwrap();
+        handle.with_view(|view| get(view.connection(), "max_page_count = 1").unwrap()).await.unwrap();
+        let many: Vec<_> = (2..600).map(|id| intent(id, 1, &[(1, &[0])])).collect();
+        let failed = handle.commit(many).await;
+        assert!(matches!(&failed, Err(JournalError::Failed { .. })), "{failed:?}");
+        assert!(handle.has_failed());
+        assert_eq!(handle.commit(vec![intent(600, 1, &[(1, &[0])])]).await, failed);
+        assert!(handle.next_attempt_id().await.is_err());
+        assert_eq!(handle.totals().await.unwrap().attempts, [(None, 1)].into(), "the results can still be written");
+        let before = std::fs::read(&path).unwrap();
+        assert!(store.close().is_err());
+        assert_eq!(std::fs::read(&path).unwrap(), before);
+        assert!(std::fs::metadata(beside(&path, "-wal")).unwrap().len() > 0);
+        let store = Store::open(&path).unwrap();
+        assert_eq!(store.handle().totals().await.unwrap().attempts, [(None, 1)].into());
+        store
+            .handle()
+            .with_view(|view| assert_eq!(get(view.connection(), "integrity_check").unwrap(), "ok"))
+            .await
+            .unwrap();
+    }
+
+    #[tokio::test]
+    async fn p13_a_file_removed_or_cut_under_us_is_a_failure() {
+        type Harm = fn(&Path);
+        let harms: [Harm; 3] = [
+            |path| std::fs::remove_file(path).unwrap(),
+            |path| std::fs::remove_file(beside(path, "-wal")).unwrap(),
+            |path| {
+                std::fs::copy(path, beside(path, ".x")).unwrap();
+                std::fs::rename(beside(path, ".x"), path).unwrap();
+            },
+        ];
+        for harm in harms {
+            let directory = tempfile::tempdir().unwrap();
+            let path = directory.path().join("a.journal");
+            build(&path, 1);
+            let store = Store::open(&path).unwrap();
+            store.handle().commit(vec![intent(1, 1, &[(1, &[0])])]).await.unwrap();
+            harm(&path);
+            assert!(store.handle().commit(vec![intent(2, 1, &[(1, &[0])])]).await.is_err());
+            assert!(store.handle().has_failed());
+        }
+    }
+
+    #[tokio::test]
+    async fn a_record_that_makes_no_sense_stops_the_journal_and_is_not_kept() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("a.journal");
+        build(&path, 1);
+        let store = Store::open(&path).unwrap();
+        let records = vec![intent(1, 1, &[(1, &[0])]), Record::Answer(answer(2, AnswerKind::Doubt))];
+        assert!(store.handle().commit(records).await.is_err());
+        assert!(store.handle().totals().await.unwrap().attempts.is_empty());
+    }
+
+    #[tokio::test]
+    async fn the_log_does_not_grow_for_ever() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("a.journal");
+        build(&path, 1);
+        let store = Store::open(&path).unwrap();
+        for id in 1..=300 {
+            store.handle().commit(vec![intent(id, 1, &[(1, &[0])])]).await.unwrap();
+        }
+        assert!(std::fs::metadata(beside(&path, "-wal")).unwrap().len() < 4 << 20);
+        store.close().unwrap();
+        assert_eq!(View::open(&path).unwrap().progress().unwrap().attempts, [(None, 300)].into());
+    }
+
+    #[tokio::test]
+    async fn on_a_network_file_system_it_works_without_shared_memory() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("a.journal");
+        build(&path, 1);
+        let store = Store::open_on(&path, Medium::Network).unwrap();
+        store.handle().commit(vec![intent(1, 1, &[(1, &[0])])]).await.unwrap();
+        assert_eq!(names(directory.path()), ["a.journal"]);
+        store.close().unwrap();
+        assert_eq!(View::open(&path).unwrap().progress().unwrap().attempts, [(None, 1)].into());
+    }
+
+    #[test]
+    fn p16_garbage_foreign_and_newer_files_are_refused_and_untouched() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("a.journal");
+        build(&path, 200);
+        let good = std::fs::read(&path).unwrap();
+        let with = |at: usize, byte: u8| {
+            let mut bytes = good.clone();
+            bytes[at] = byte;
+            bytes
+        };
+        let mut scrambled = good.clone();
+        scrambled[100..].fill(0x5a);
+        let files = [
+            vec![],
+            b"line,desktop_id\n".repeat(100),
+            with(63, 2),    // user_version
+            with(68, b'x'), // application_id
+            good[..100].to_vec(),
+            good[..5_000].to_vec(),
+            scrambled,
+        ];
+        for (n, bytes) in files.iter().enumerate() {
+            std::fs::write(&path, bytes).unwrap();
+            assert!(matches!(Store::open(&path), Err(Error::Foreign { .. })), "file {n}");
+            assert!(matches!(View::open(&path), Err(Error::Foreign { .. })), "file {n}");
+            assert!(stand_alone(&path).is_err());
+            assert_eq!(&std::fs::read(&path).unwrap(), bytes, "file {n}");
+            assert_eq!(names(directory.path()), ["a.journal"], "file {n}");
+        }
+        std::fs::write(&path, with(63, 2)).unwrap();
+        assert!(Store::open(&path).unwrap_err().to_string().contains("format 2"));
+        assert!(matches!(Store::open(&directory.path().join("none")), Err(Error::File { .. })));
     }
 }
