@@ -5,9 +5,12 @@
 pub mod auth;
 pub mod client;
 pub mod codes;
+pub mod endpoints;
 pub mod env;
+pub mod explain;
 pub mod fault;
 pub mod http;
+pub mod iam;
 pub mod percent;
 pub mod proxy;
 pub mod redact;
