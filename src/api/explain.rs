@@ -172,7 +172,7 @@ fn judge(answer: &Answer, body: &ErrorBody, asked: &Asked<'_>, now: Timestamp) -
             Cause::NotActivated,
             "Workspace is not activated in this project and region; check --region and --project-id".to_owned(),
         ),
-        403 | 404 | 405 if body.is_gateway() && matches!(number, "0101" | "0103" | "0310" | "0801" | "0802") => {
+        403..=405 if body.is_gateway() && matches!(number, "0101" | "0103" | "0310" | "0801" | "0802") => {
             let advice = codes::advice(&body.code, Some(answer.status));
             let words = advice.map_or_else(String::new, |advice| format!("{}; {}", advice.meaning, advice.action));
             (Cause::WrongPlace, format!("{endpoint}: {words}"))

@@ -12,7 +12,7 @@ use serde::Deserialize;
 use serde_json::json;
 
 use super::chain::Login;
-use super::renewing::{Fresh, Renewing, Source};
+use super::renewing::{Failure, Fresh, Renewing, Source};
 use super::{Authenticator, token_header};
 use crate::api::fault::ErrorBody;
 use crate::api::iam::ask;
@@ -103,11 +103,15 @@ impl Iam {
         format!("IAM at {}: {words} (HTTP {}{said})", self.endpoint, answer.status)
     }
 
-    async fn token(&self) -> Result<Fresh<Token>, String> {
-        let answer = ask(self.transport.as_ref(), || Box::pin(std::future::ready(self.request()))).await?;
-        let token =
-            answer.subject_token.as_ref().filter(|_| answer.status == 201).ok_or_else(|| self.refused(&answer))?;
-        let header = token_header(&token.0).map_err(str::to_owned)?;
+    async fn token(&self) -> Result<Fresh<Token>, Failure> {
+        let asked = ask(self.transport.as_ref(), || Box::pin(std::future::ready(self.request()))).await;
+        let answer = asked.map_err(|cause| Failure::Unavailable(format!("no token from IAM: {cause}")))?;
+        let Some(token) = answer.subject_token.as_ref().filter(|_| answer.status == 201) else {
+            let words = self.refused(&answer);
+            let for_good = matches!(answer.status, 400..=403);
+            return Err(if for_good { Failure::Refused(words) } else { Failure::Unavailable(words) });
+        };
+        let header = token_header(&token.0).map_err(|problem| Failure::Unavailable(problem.to_owned()))?;
         // All that matters is in the header; a body that can't be read only leaves open when the token ends.
         let body = serde_json::from_slice::<TokenAnswer>(&answer.body).unwrap_or_default().token;
         let project_id = (!body.project.id.is_empty()).then_some(body.project.id);
@@ -119,7 +123,7 @@ impl Iam {
 impl Source for Iam {
     type Item = Token;
 
-    fn fetch(&self) -> BoxFuture<'_, Result<Fresh<Token>, String>> {
+    fn fetch(&self) -> BoxFuture<'_, Result<Fresh<Token>, Failure>> {
         Box::pin(self.token())
     }
 }

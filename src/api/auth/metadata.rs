@@ -10,7 +10,7 @@ use jiff::Timestamp;
 use serde::Deserialize;
 use tokio::time::timeout;
 
-use super::renewing::{Fresh, Source};
+use super::renewing::{Failure, Fresh, Source};
 use super::sign::Key;
 use crate::api::http::METADATA_HOST;
 use crate::api::transport::{Answer, Reply, Transport};
@@ -108,11 +108,15 @@ fn read_key(answer: &Answer) -> Result<Fresh<Key>, String> {
 impl Source for Metadata {
     type Item = Key;
 
-    fn fetch(&self) -> BoxFuture<'_, Result<Fresh<Key>, String>> {
+    fn fetch(&self) -> BoxFuture<'_, Result<Fresh<Key>, Failure>> {
         Box::pin(async {
+            // Nothing can be locked by asking here: another time it may work.
             match timeout(LIMIT, self.key()).await {
-                Ok(fetched) => fetched,
-                Err(_) => Err(format!("the metadata service did not answer within {} s", LIMIT.as_secs())),
+                Ok(fetched) => fetched.map_err(Failure::Unavailable),
+                Err(_) => Err(Failure::Unavailable(format!(
+                    "the metadata service did not answer within {} s",
+                    LIMIT.as_secs()
+                ))),
             }
         })
     }
@@ -199,14 +203,14 @@ mod tests {
         let server =
             Server::start(|seen| if seen.line().starts_with("PUT") { reply(200, "", "t") } else { reply(401, "", "") })
                 .await;
-        assert!(at(&server).fetch().await.err().unwrap().contains("has no agency"));
+        assert!(at(&server).fetch().await.err().unwrap().into_words().contains("has no agency"));
     }
 
     #[tokio::test]
     async fn p19_garbage_is_an_error_that_quotes_nothing() {
         for body in [r#"{"credential":"CANARY"}"#, "CANARY", r#"{"credential":null}"#, "{}"] {
             let server = Server::start(move |_| reply(200, "", body)).await;
-            let problem = at(&server).fetch().await.err().unwrap();
+            let problem = at(&server).fetch().await.err().unwrap().into_words();
             assert!(problem.contains("metadata service") && !problem.contains("CANARY"), "{problem}");
         }
     }
@@ -215,7 +219,7 @@ mod tests {
     async fn nothing_that_answers_takes_three_seconds_at_most() {
         let server = Server::start(|_| vec![Act::Wait(Duration::from_secs(600))]).await;
         let start = tokio::time::Instant::now();
-        assert!(at(&server).fetch().await.err().unwrap().contains("within 3 s"));
+        assert!(at(&server).fetch().await.err().unwrap().into_words().contains("within 3 s"));
         assert!(start.elapsed() <= Duration::from_secs(4), "{:?}", start.elapsed());
     }
 }

@@ -9,12 +9,31 @@ use tokio::time::Instant;
 /// After a renewal that failed while the old credentials still hold, the next try waits this long.
 const TRY_AGAIN: Duration = Duration::from_secs(60);
 
+/// After a renewal that failed with nothing left to hold on to, others get its failure for so long.
+const SAME_FAILURE: Duration = Duration::from_secs(5);
+
 /// Where new credentials come from.
 pub trait Source: Send + Sync {
     type Item: Send + Sync;
 
-    /// `Err` says in plain words, without secrets, why there are none.
-    fn fetch(&self) -> BoxFuture<'_, Result<Fresh<Self::Item>, String>>;
+    fn fetch(&self) -> BoxFuture<'_, Result<Fresh<Self::Item>, Failure>>;
+}
+
+/// Why there are no credentials, in plain words, without secrets.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Failure {
+    /// Asking again would be refused again, and in the end lock the user out.
+    Refused(String),
+    /// May pass.
+    Unavailable(String),
+}
+
+impl Failure {
+    pub fn into_words(self) -> String {
+        match self {
+            Self::Refused(words) | Self::Unavailable(words) => words,
+        }
+    }
 }
 
 /// Credentials as they came.
@@ -32,6 +51,8 @@ struct Lease<T> {
     generation: u64,
     renew_at: Option<Instant>,
     ends_at: Option<Instant>,
+    /// Of the latest try to renew these, and its time.
+    failed: Option<(Instant, Failure)>,
 }
 
 /// Holds the newest credentials.
@@ -46,7 +67,7 @@ pub struct Renewing<S: Source> {
 impl<S: Source> Renewing<S> {
     /// Fetches the first ones.
     pub async fn start(source: S) -> Result<Self, String> {
-        let fresh = source.fetch().await?;
+        let fresh = source.fetch().await.map_err(Failure::into_words)?;
         Ok(Self { lease: Mutex::new(Lease::new(fresh, 0)), source, turn: tokio::sync::Mutex::new(()) })
     }
 
@@ -67,16 +88,16 @@ impl<S: Source> Renewing<S> {
         if let Some(item) = self.read(|lease| (!due(lease)).then(|| Arc::clone(&lease.item))) {
             return Ok(item); // another task has renewed them meanwhile
         }
-        match self.source.fetch().await {
-            Ok(fresh) => self.replace(fresh),
-            Err(problem) => {
-                let still_holds = self.read(|lease| lease.ends_at.is_some_and(|end| Instant::now() < end));
-                if !still_holds {
-                    return Err(problem);
-                }
-                tracing::warn!(problem, "the credentials could not be renewed yet; the old ones still hold");
-                self.write(|lease| lease.renew_at = Some(Instant::now() + TRY_AGAIN));
+        if let Err(failure) = self.fetch().await {
+            let still_holds = self.read(|lease| lease.ends_at.is_some_and(|end| Instant::now() < end));
+            if !still_holds {
+                return Err(failure.into_words());
             }
+            tracing::warn!(
+                problem = failure.into_words(),
+                "the credentials can't be renewed yet; the old ones still hold"
+            );
+            self.write(|lease| lease.renew_at = Some(Instant::now() + TRY_AGAIN));
         }
         Ok(self.read(|lease| Arc::clone(&lease.item)))
     }
@@ -86,10 +107,32 @@ impl<S: Source> Renewing<S> {
         let before = self.read(|lease| lease.generation);
         let _turn = self.turn.lock().await;
         if self.read(|lease| lease.generation) == before {
-            let fresh = self.source.fetch().await?;
-            self.replace(fresh);
+            self.fetch().await.map_err(Failure::into_words)?;
         }
         Ok(())
+    }
+
+    /// Called by whoever has the turn. What was refused once is not asked again (P11), and what failed a moment ago not
+    /// at once by everyone who waited.
+    async fn fetch(&self) -> Result<(), Failure> {
+        let known = self.read(|lease| match &lease.failed {
+            Some((_, failure @ Failure::Refused(_))) => Some(failure.clone()),
+            Some((at, failure)) if at.elapsed() < SAME_FAILURE => Some(failure.clone()),
+            _ => None,
+        });
+        if let Some(failure) = known {
+            return Err(failure);
+        }
+        match self.source.fetch().await {
+            Ok(fresh) => {
+                self.replace(fresh);
+                Ok(())
+            }
+            Err(failure) => {
+                self.write(|lease| lease.failed = Some((Instant::now(), failure.clone())));
+                Err(failure)
+            }
+        }
     }
 
     fn replace(&self, fresh: Fresh<S::Item>) {
@@ -115,6 +158,7 @@ impl<T> Lease<T> {
             generation,
             renew_at: renew_in.and_then(|time| now.checked_add(time)),
             ends_at: fresh.lifetime.and_then(|time| now.checked_add(time)),
+            failed: None,
         }
     }
 }
@@ -132,17 +176,19 @@ mod tests {
     struct Counter {
         given: AtomicU64,
         fails_from: u64,
+        refused: bool,
     }
 
     impl Source for Counter {
         type Item = u64;
 
-        fn fetch(&self) -> BoxFuture<'_, Result<Fresh<u64>, String>> {
+        fn fetch(&self) -> BoxFuture<'_, Result<Fresh<u64>, Failure>> {
             Box::pin(async {
                 sleep(Duration::from_millis(50)).await;
                 let item = self.given.fetch_add(1, Ordering::SeqCst) + 1;
                 if item >= self.fails_from {
-                    return Err("no more".to_owned());
+                    let words = "no more".to_owned();
+                    return Err(if self.refused { Failure::Refused(words) } else { Failure::Unavailable(words) });
                 }
                 Ok(Fresh { item, lifetime: Some(Duration::from_secs(3_600)), ahead: Duration::from_secs(600) })
             })
@@ -150,7 +196,7 @@ mod tests {
     }
 
     async fn counter(fails_from: u64) -> Renewing<Counter> {
-        Renewing::start(Counter { given: AtomicU64::new(0), fails_from }).await.unwrap()
+        Renewing::start(Counter { given: AtomicU64::new(0), fails_from, refused: false }).await.unwrap()
     }
 
     #[tokio::test(start_paused = true)]
@@ -182,5 +228,26 @@ mod tests {
         advance(Duration::from_secs(600)).await;
         assert_eq!(renewing.current().await.unwrap_err(), "no more");
         assert!(renewing.renew().await.is_err());
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn p11_what_was_refused_once_is_not_asked_again() {
+        let renewing =
+            Renewing::start(Counter { given: AtomicU64::new(0), fails_from: 2, refused: true }).await.unwrap();
+        advance(Duration::from_secs(3_700)).await;
+        for _ in 0..8 {
+            assert_eq!(renewing.current().await.unwrap_err(), "no more");
+            assert!(renewing.renew().await.is_err());
+            advance(Duration::from_secs(60)).await;
+        }
+        assert_eq!(renewing.source().given.load(Ordering::SeqCst), 2);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_failure_is_shared_by_all_who_waited_for_it() {
+        let renewing = counter(2).await;
+        advance(Duration::from_secs(3_700)).await;
+        assert!(join_all((0..8).map(|_| renewing.current())).await.iter().all(Result::is_err));
+        assert_eq!(renewing.source().given.load(Ordering::SeqCst), 2);
     }
 }
