@@ -2,17 +2,26 @@
 
 pub mod canonical;
 pub mod chain;
+pub mod keys;
 pub mod koocli;
+pub mod login;
+pub mod metadata;
 pub mod profile;
+pub mod renewing;
 pub mod sign;
 pub mod variables;
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use bytes::Bytes;
 use futures::future::BoxFuture;
 use http::HeaderValue;
+use jiff::Timestamp;
 use secrecy::{ExposeSecret, SecretString};
+
+use super::explain::skew;
+use super::transport::Answer;
 
 /// Puts credentials on a request, anew for every attempt.
 pub trait Authenticator: Send + Sync {
@@ -35,11 +44,24 @@ impl StaticToken {
     /// # Errors
     /// Where the token has characters that no header may carry.
     pub fn new(token: &SecretString) -> Result<Self, &'static str> {
-        let mut value = HeaderValue::from_str(token.expose_secret())
-            .map_err(|_| "the token holds characters that no HTTP header may carry")?;
-        value.set_sensitive(true);
-        Ok(Self { value })
+        Ok(Self { value: token_header(token)? })
     }
+}
+
+/// A token as a header that no log shows.
+fn token_header(token: &SecretString) -> Result<HeaderValue, &'static str> {
+    let mut value = HeaderValue::from_str(token.expose_secret())
+        .map_err(|_| "the token holds a line break or another character that no HTTP header may carry")?;
+    value.set_sensitive(true);
+    Ok(value)
+}
+
+/// How long credentials hold that end at `expires_at` (RFC 3339): by the server's clock, which the answer tells, else
+/// by ours. `None` where that can't be read.
+fn lifetime(expires_at: &str, answer: &Answer, now: Timestamp) -> Option<Duration> {
+    let end: Timestamp = expires_at.parse().ok()?;
+    let server_now = now - skew(answer, now).unwrap_or_default();
+    Some(Duration::try_from(end.duration_since(server_now)).unwrap_or_default())
 }
 
 impl Authenticator for StaticToken {

@@ -1,0 +1,297 @@
+//! From settings and environment to somebody who may ask a server: credentials, addresses, project.
+
+use std::sync::Arc;
+
+use super::auth::chain::{self, Credentials, Search};
+use super::auth::keys::KeyAuth;
+use super::auth::login::{Iam, Scope, TokenAuth};
+use super::auth::metadata::Metadata;
+use super::auth::renewing::Renewing;
+use super::auth::{Authenticator, SharedAuthenticator, StaticToken};
+use super::client::Target;
+use super::endpoints::{self, Endpoints, Wanted};
+use super::env::Env;
+use super::iam::Projects;
+use super::transport::Transport;
+use crate::error::Error;
+
+/// The settings that say where, and as what project.
+#[derive(Debug, Clone, Default)]
+pub struct AccessOptions {
+    pub region: Option<String>,
+    pub endpoint: Option<String>,
+    pub iam_endpoint: Option<String>,
+    pub project_id: Option<String>,
+}
+
+/// What could be settled without a request.
+#[derive(Debug, Clone)]
+pub struct Prepared {
+    search: Search,
+    endpoints: Endpoints,
+    project_id: Option<String>,
+}
+
+/// Who asks, whom, and for which project.
+#[derive(Clone)]
+pub struct Access {
+    pub auth: SharedAuthenticator,
+    /// The Workspace API, without a slash at its end.
+    pub endpoint: String,
+    pub project_id: String,
+    pub region: Option<String>,
+    /// Source of the credentials and the account part that may be shown, never a value.
+    pub credentials: String,
+}
+
+impl Access {
+    pub fn target(&self, transport: Arc<dyn Transport>) -> Target {
+        Target {
+            transport,
+            auth: self.auth.clone(),
+            endpoint: self.endpoint.clone(),
+            project_id: self.project_id.clone(),
+        }
+    }
+}
+
+/// Finds credentials and addresses; sends nothing.
+///
+/// # Errors
+/// [`Error::Setting`] (exit 2) for an address or region that is none, or for none at all; [`Error::NoAccess`] (exit 4)
+/// for a source of credentials that is half-set or can't be read.
+pub fn prepare(options: &AccessOptions, env: &dyn Env) -> Result<Prepared, Error> {
+    let wanted = Wanted {
+        region: options.region.as_deref(),
+        endpoint: options.endpoint.as_deref(),
+        iam_endpoint: options.iam_endpoint.as_deref(),
+        source_iam: None,
+    };
+    let search = match chain::find(env) {
+        Ok(search) => search,
+        Err(problem) => {
+            // Settings that are wrong are told first; a region may still have come from the source that is half-set.
+            if wanted.region.is_some() || wanted.endpoint.is_some() {
+                endpoints::resolve(&wanted, env)?;
+            }
+            return Err(problem);
+        }
+    };
+    let found = &search.found;
+    let wanted = Wanted {
+        region: wanted.region.or(found.region.as_deref()),
+        source_iam: found.iam_endpoint.as_deref(),
+        ..wanted
+    };
+    let endpoints = endpoints::resolve(&wanted, env)?;
+    // A project belongs to one region: that of the source does not hold in another.
+    let elsewhere = found.region.as_deref().is_some_and(|own| Some(own) != wanted.region);
+    let of_source = found.project_id.clone().filter(|_| !elsewhere);
+    let project_id = options.project_id.clone().or(of_source);
+    if let Some(id) = &project_id {
+        check_project_id(id)?;
+    }
+    Ok(Prepared { search, endpoints, project_id })
+}
+
+fn check_project_id(id: &str) -> Result<(), Error> {
+    let fits = !id.is_empty()
+        && id.len() <= 255
+        && id.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'-' || byte == b'_');
+    if fits {
+        return Ok(());
+    }
+    Err(Error::Setting {
+        name: "project-id".to_owned(),
+        origin: "the project".to_owned(),
+        problem: "this is no id of a project: letters and digits, as \"API credentials\" in the console shows it"
+            .to_owned(),
+    })
+}
+
+impl Prepared {
+    /// The Workspace API's address.
+    pub fn endpoint(&self) -> &str {
+        &self.endpoints.workspace
+    }
+
+    /// Source of the credentials and the account part that may be shown.
+    pub fn credentials(&self) -> String {
+        self.search.found.describe()
+    }
+
+    /// Gets a token or keys where they must be fetched, and the project's id where nobody gave it. With an access key
+    /// and a project id, nothing is sent.
+    ///
+    /// # Errors
+    /// [`Error::NoAccess`] in words that say what to do.
+    pub async fn connect(self, transport: Arc<dyn Transport>) -> Result<Access, Error> {
+        let credentials = self.credentials();
+        let Self { search, endpoints, project_id } = self;
+        let lookup = Lookup { transport: Arc::clone(&transport), endpoints: &endpoints };
+        let (auth, project_id): (SharedAuthenticator, String) = match &search.found.credentials {
+            Credentials::Key(key) => {
+                let auth = KeyAuth::fixed(key.clone(), credentials.clone());
+                let project_id = lookup.project(project_id, &auth).await?;
+                (Arc::new(auth.for_project(&project_id)), project_id)
+            }
+            Credentials::Agency => {
+                let keys = Renewing::start(Metadata::new(transport)).await;
+                let keys = keys
+                    .map_err(|problem| search.no_credentials(&format!("the agency of this cloud server: {problem}")))?;
+                let auth = KeyAuth::agency(keys, credentials.clone());
+                let project_id = lookup.project(project_id, &auth).await?;
+                (Arc::new(auth.for_project(&project_id)), project_id)
+            }
+            Credentials::Token(token) => {
+                let auth =
+                    StaticToken::new(token).map_err(|problem| Error::NoAccess(format!("{credentials}: {problem}")))?;
+                let project_id = lookup.project(project_id, &auth).await?;
+                (Arc::new(auth), project_id)
+            }
+            Credentials::Login(login) => {
+                let scope = match (&project_id, &endpoints.region) {
+                    (Some(id), _) => Scope::Project(id.clone()),
+                    (None, Some(region)) => Scope::Region(region.clone()),
+                    (None, None) => return Err(no_place()),
+                };
+                let endpoint = endpoints.iam.clone().ok_or_else(|| no_iam("a token"))?;
+                let iam = Iam { transport, endpoint, login: login.clone(), scope };
+                let auth = TokenAuth::start(iam, credentials.clone()).await.map_err(Error::NoAccess)?;
+                let project_id = match (project_id, auth.project_id().await) {
+                    (Some(id), _) | (None, Some(id)) => id,
+                    (None, None) => lookup.project(None, &auth).await?,
+                };
+                (Arc::new(auth), project_id)
+            }
+        };
+        Ok(Access { auth, endpoint: endpoints.workspace, project_id, region: endpoints.region, credentials })
+    }
+}
+
+struct Lookup<'a> {
+    transport: Arc<dyn Transport>,
+    endpoints: &'a Endpoints,
+}
+
+impl Lookup<'_> {
+    async fn project(&self, known: Option<String>, auth: &dyn Authenticator) -> Result<String, Error> {
+        if let Some(id) = known {
+            return Ok(id);
+        }
+        let region = self.endpoints.region.as_deref().ok_or_else(no_place)?;
+        let endpoint = self.endpoints.iam.as_deref().ok_or_else(|| no_iam("the project of the region"))?;
+        let id = Projects { transport: Arc::clone(&self.transport), endpoint, auth }.of_region(region).await?;
+        check_project_id(&id).map_err(|_| {
+            Error::NoAccess("IAM answers with an id of the project that is none; give --project-id".to_owned())
+        })?;
+        Ok(id)
+    }
+}
+
+fn no_place() -> Error {
+    Error::NoAccess("the project is not known: give --project-id, or --region so that it can be looked up".to_owned())
+}
+
+fn no_iam(what: &str) -> Error {
+    Error::NoAccess(format!(
+        "{what} must be asked of IAM, and its address is not known for an endpoint of your own: give --iam-endpoint{}",
+        if what == "a token" { "" } else { ", or --project-id" }
+    ))
+}
+
+#[cfg(test)]
+mod tests {
+    use bytes::Bytes;
+
+    use super::super::http::{HttpOptions, HttpTransport};
+    use super::super::testing::{Server, reply};
+    use super::*;
+
+    fn transport() -> Arc<dyn Transport> {
+        Arc::new(HttpTransport::new(&HttpOptions::default()).unwrap())
+    }
+
+    fn options(region: Option<&str>, server: Option<&Server>) -> AccessOptions {
+        AccessOptions {
+            region: region.map(str::to_owned),
+            endpoint: server.map(Server::http),
+            iam_endpoint: server.map(Server::http),
+            project_id: None,
+        }
+    }
+
+    const KEYS: [(&str, &str); 3] = [
+        ("HUAWEICLOUD_SDK_AK", "AKAKAKAKAKAK"),
+        ("HUAWEICLOUD_SDK_SK", "CANARY"),
+        ("HUAWEICLOUD_SDK_PROJECT_ID", "p1"),
+    ];
+
+    #[tokio::test]
+    async fn a_key_with_its_project_needs_no_request() {
+        let prepared = prepare(&options(Some("cn-north-4"), None), &KEYS).unwrap();
+        let access = prepared.connect(transport()).await.unwrap();
+        assert_eq!(
+            (access.project_id.as_str(), access.endpoint.as_str()),
+            ("p1", "https://workspace.cn-north-4.myhuaweicloud.com")
+        );
+        assert_eq!(access.credentials, "access key AKAK… from HUAWEICLOUD_SDK_AK");
+        let mut request = http::Request::get("https://w.example/").body(Bytes::new()).unwrap();
+        access.auth.authorize(&mut request).await.unwrap();
+        assert_eq!(request.headers()["x-project-id"], "p1");
+    }
+
+    #[tokio::test]
+    async fn a_region_is_enough_where_the_project_can_be_looked_up() {
+        let server = Server::start(|_| reply(200, "", r#"{"projects":[{"id":"p5","name":"cn-north-4"}]}"#)).await;
+        for env in [&KEYS[..2], &[("HW_AUTH_TOKEN", "t")][..]] {
+            let access =
+                prepare(&options(Some("cn-north-4"), Some(&server)), &env).unwrap().connect(transport()).await.unwrap();
+            assert_eq!(access.project_id, "p5");
+        }
+    }
+
+    #[tokio::test]
+    async fn a_login_takes_the_project_from_its_token() {
+        let body = r#"{"token":{"expires_at":"x","project":{"id":"p7"}}}"#;
+        let server = Server::start(move |_| reply(201, "X-Subject-Token: t\r\n", body)).await;
+        let env = [
+            ("HW_USER_NAME", "bob"),
+            ("HW_USER_PASSWORD", "CANARY"),
+            ("HW_DOMAIN_NAME", "corp"),
+            ("HW_REGION_NAME", "cn-north-4"),
+        ];
+        let access = prepare(&options(None, Some(&server)), &env).unwrap().connect(transport()).await.unwrap();
+        assert_eq!((access.project_id.as_str(), access.region.as_deref()), ("p7", Some("cn-north-4")));
+        assert_eq!(server.seen().len(), 1);
+        assert!(!access.auth.describe().contains("CANARY"));
+    }
+
+    #[tokio::test]
+    async fn p20_keys_are_not_sent_to_an_iam_that_nobody_named() {
+        let mut options = options(Some("cn-north-4"), None);
+        options.endpoint = Some("https://workspace.corp.example".to_owned());
+        let problem = prepare(&options, &&KEYS[..2]).unwrap().connect(transport()).await.err().unwrap().to_string();
+        assert!(problem.contains("--iam-endpoint") && problem.contains("--project-id"), "{problem}");
+    }
+
+    #[test]
+    fn the_sources_project_does_not_hold_in_another_region() {
+        let env =
+            [("HW_ACCESS_KEY", "a"), ("HW_SECRET_KEY", "s"), ("HW_PROJECT_ID", "p1"), ("HW_REGION_NAME", "cn-north-4")];
+        assert_eq!(prepare(&options(None, None), &env).unwrap().project_id.as_deref(), Some("p1"));
+        assert_eq!(prepare(&options(Some("cn-east-3"), None), &env).unwrap().project_id, None);
+    }
+
+    #[test]
+    fn a_wrong_setting_is_told_before_half_set_credentials() {
+        let env = [("HUAWEICLOUD_SDK_AK", "a")];
+        let wrong = prepare(&options(Some("cn north"), None), &env).unwrap_err();
+        assert_eq!(wrong.exit(), crate::error::Exit::Rejected);
+        let half = prepare(&options(None, None), &env).unwrap_err();
+        assert_eq!(half.exit(), crate::error::Exit::NoAccess);
+        let mut options = options(Some("cn-north-4"), None);
+        options.project_id = Some("../x".to_owned());
+        assert!(prepare(&options, &KEYS).unwrap_err().to_string().contains("project-id"));
+    }
+}
