@@ -316,12 +316,7 @@ fn spawn(
 }
 
 /// The turn of a read has come: what is due now goes into it.
-fn take_turn(
-    ops: &mut JoinSet<Result<Done, JournalError>>,
-    context: &Arc<Context>,
-    state: &mut State,
-    mut pass: Pass,
-) {
+fn take_turn(ops: &mut JoinSet<Result<Done, JournalError>>, context: &Arc<Context>, state: &mut State, mut pass: Pass) {
     let (batch, generation) = state.read_turn(Instant::now());
     if batch.is_empty() {
         return;
@@ -406,7 +401,7 @@ impl Write {
         };
         self.attempt.at = timestamp_now();
         let id = self.attempt.id;
-        context.journal.commit(vec![Record::Intent(self.attempt)]).await?;
+        context.journal.commit(vec![Record::Intent(self.attempt.clone())]).await?;
         let Some(mut pass) = context.gates.pass_from(near, &hold).await else {
             let withdrawn = AnswerRecord {
                 message: "withdrawn before it left".to_owned(),
@@ -426,7 +421,10 @@ impl Write {
             Reply::NotSent { .. } | Reply::Lost { .. } => (None, String::new()),
         };
         let wait = hear(&context, &mut pass, &verdict, status);
-        context.journal.commit(vec![Record::Answer(self.answer_record(id, &verdict, status, &request_id, ended - began))]).await?;
+        context
+            .journal
+            .commit(vec![Record::Answer(self.answer_record(id, &verdict, status, &request_id, ended - began))])
+            .await?;
         drop(pass);
         let too_long = (wait > MAX_GATE).then_some(wait);
         Ok(Done::Wrote {

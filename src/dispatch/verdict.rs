@@ -72,8 +72,7 @@ pub fn judge(reply: &Reply, sent: &HashSet<&str>) -> Verdict {
 }
 
 fn taken(answer: &Answer, sent: &HashSet<&str>) -> Verdict {
-    let doubt =
-        |message: String| Verdict::Doubt { cause: Refusal { code: "UNCLEAR_ANSWER".to_owned(), message } };
+    let doubt = |message: String| Verdict::Doubt { cause: Refusal { code: "UNCLEAR_ANSWER".to_owned(), message } };
     // Only an object: serde would also read a sequence of fields in their order, which no server means.
     if answer.body.iter().find(|byte| !byte.is_ascii_whitespace()) != Some(&b'{') {
         return doubt("the answer is not a JSON object".to_owned());

@@ -63,7 +63,7 @@ pub(super) fn read_carries(text: &str) -> Result<Vec<(ItemId, Vec<SlotNo>)>, Mal
 struct ItemBody(u32, DesktopId, String, u8, Vec<SlotBody>);
 
 #[derive(Serialize, Deserialize)]
-struct SlotBody(crate::model::Kind, String, Option<String>, Option<String>, Option<String>, u32, u8);
+struct SlotBody(crate::model::Kind, String, Option<String>, Option<String>, Option<String>, u32, u8, Option<String>);
 
 const POOLED: u8 = 1;
 const ALL: u8 = 2;
@@ -80,8 +80,8 @@ pub(super) fn write_item(item: &Item) -> Result<String, Malformed> {
     impl Serialize for Slots<'_> {
         fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
             serializer.collect_seq(self.0.iter().map(|slot| {
-                let Slot { kind, user_name, user_id, user_group, domain, rows, seen } = slot;
-                (kind, user_name, user_id, user_group, domain, rows, u8::from(*seen))
+                let Slot { kind, user_name, user_id, user_group, sent_group, domain, rows, seen } = slot;
+                (kind, user_name, user_id, user_group, domain, rows, u8::from(*seen), sent_group)
             }))
         }
     }
@@ -93,15 +93,17 @@ pub(super) fn write_item(item: &Item) -> Result<String, Malformed> {
 pub(super) fn read_item(id: ItemId, text: &str) -> Result<Item, Malformed> {
     let ItemBody(chunk, desktop, desktop_name, flags, slots) =
         serde_json::from_str(text).map_err(|error| format!("item {id}: {error}"))?;
-    let slots = slots.into_iter().map(|SlotBody(kind, user_name, user_id, user_group, domain, rows, seen)| Slot {
-        kind,
-        user_name,
-        user_id,
-        user_group,
-        domain,
-        rows,
-        seen: seen != 0,
-    });
+    let slots =
+        slots.into_iter().map(|SlotBody(kind, user_name, user_id, user_group, domain, rows, seen, sent_group)| Slot {
+            kind,
+            user_name,
+            user_id,
+            user_group,
+            sent_group,
+            domain,
+            rows,
+            seen: seen != 0,
+        });
     Ok(Item {
         id,
         chunk,

@@ -66,6 +66,7 @@ pub(super) fn plan(chunks: u32) -> (Vec<Entry>, Vec<Item>) {
                 user_name: name.to_owned(),
                 user_id: Some("u".to_owned()),
                 user_group: None,
+                sent_group: None,
                 domain: None,
                 rows,
                 seen,

@@ -33,7 +33,8 @@ pub fn same_name(a: &str, b: &str) -> bool {
 
 /// Who is bound now and was not when the plan was made: an `ALL` would detach somebody nobody asked about (P7).
 pub fn newcomers<'b>(item: &Item, bound: &'b [Bound]) -> Vec<&'b Bound> {
-    let known = |one: &Bound| item.slots.iter().any(|slot| slot.kind != Kind::All && holds(slot, std::slice::from_ref(one)));
+    let known =
+        |one: &Bound| item.slots.iter().any(|slot| slot.kind != Kind::All && holds(slot, std::slice::from_ref(one)));
     bound.iter().filter(|one| !known(one)).collect()
 }
 
@@ -183,6 +184,7 @@ mod tests {
             user_name: name.to_owned(),
             user_id: None,
             user_group: None,
+            sent_group: None,
             domain: None,
             rows: 1,
             seen: true,

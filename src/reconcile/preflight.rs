@@ -97,7 +97,8 @@ impl Preflight {
             found.insert(id, desktop);
         }
 
-        let names: Vec<_> = asked.names.chunks(PER_FILTER).map(|names| self.by_names("computer_names", names)).collect();
+        let names: Vec<_> =
+            asked.names.chunks(PER_FILTER).map(|names| self.by_names("computer_names", names)).collect();
         for list in self.together(names).await? {
             found.extend(list.into_iter().map(|desktop| (desktop.id.clone(), Some(desktop))));
         }
@@ -167,8 +168,7 @@ impl Preflight {
         let (mut all, mut offset) = (Vec::new(), 0_u64);
         loop {
             let (limit, from) = (PAGE.to_string(), offset.to_string());
-            let query =
-                [("limit", limit.as_str()), ("offset", &from), ("sort_field", "created"), ("sort_type", "ASC")];
+            let query = [("limit", limit.as_str()), ("offset", &from), ("sort_field", "created"), ("sort_type", "ASC")];
             let page = self.page(&query).await?;
             offset += page.received as u64;
             let (empty, total) = (page.received == 0, page.total);
@@ -316,8 +316,9 @@ impl Preflight {
             return Ok(()); // somebody else did while this one was out
         }
         let auth = &self.reader.target().auth;
-        let refused =
-            |more: &str| Error::NoAccess(format!("the service refuses the credentials, {} ({cause}){more}", auth.describe()));
+        let refused = |more: &str| {
+            Error::NoAccess(format!("the service refuses the credentials, {} ({cause}){more}", auth.describe()))
+        };
         if *renewals > 0 {
             return Err(refused("; renewing them did not help"));
         }

@@ -76,19 +76,22 @@ impl State {
             Done::Renewed(result) => self.renewed(result, out),
             Done::Rechecks(list) => self.begin_rechecks(list, now),
             Done::Probed { lost: true, .. } => {}
-            Done::Probed { result, generation, lost: false } => {
-                match result {
-                    Err(ReadFault::NotSent { .. } | ReadFault::Trouble { .. }) => self.hear(false, now, out),
-                    Err(ReadFault::Unauthorized { cause }) => {
-                        self.hear_read(now, out);
-                        self.unauthorized(generation, &cause, out);
-                    }
-                    Err(_) | Ok(()) => self.hear_read(now, out),
+            Done::Probed { result, generation, lost: false } => match result {
+                Err(ReadFault::NotSent { .. } | ReadFault::Trouble { .. }) => self.hear(false, now, out),
+                Err(ReadFault::Unauthorized { cause }) => {
+                    self.hear_read(now, out);
+                    self.unauthorized(generation, &cause, out);
                 }
-            }
+                Err(_) | Ok(()) => self.hear_read(now, out),
+            },
         }
         self.judge_canary(out);
-        if self.todo.is_empty() && !self.loading && self.ready.is_empty() && self.writes_out == 0 && !self.said_verifying {
+        if self.todo.is_empty()
+            && !self.loading
+            && self.ready.is_empty()
+            && self.writes_out == 0
+            && !self.said_verifying
+        {
             let open = self.items.len() - self.parked;
             if open > 0 && self.waiting.is_empty() {
                 self.said_verifying = true;

@@ -346,7 +346,9 @@ pub struct State {
 enum Canary {
     None,
     /// Not judged yet; whether a row of it is not as wanted.
-    Pending { bad: bool },
+    Pending {
+        bad: bool,
+    },
     Passed,
 }
 

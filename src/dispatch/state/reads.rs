@@ -28,7 +28,14 @@ impl State {
         }
     }
 
-    pub(super) fn read_failed(&mut self, ids: &[ItemId], fault: &ReadFault, generation: u32, now: Instant, out: &mut Output) {
+    pub(super) fn read_failed(
+        &mut self,
+        ids: &[ItemId],
+        fault: &ReadFault,
+        generation: u32,
+        now: Instant,
+        out: &mut Output,
+    ) {
         let wait = match fault {
             ReadFault::NotSent { .. } | ReadFault::Trouble { .. } => {
                 self.hear(false, now, out);
@@ -86,7 +93,9 @@ impl State {
                 let slots = live.open.clone();
                 let busy = Refusal { code: "BUSY".to_owned(), message: "the desktop stayed busy".to_owned() };
                 let refusal = refusal.unwrap_or(busy);
-                if live.ever_doubt { self.park(id, out) } else {
+                if live.ever_doubt {
+                    self.park(id, out)
+                } else {
                     self.settle(id, &slots, Outcome::Failed, Some(&refusal), "busy until the deadline", out);
                 }
             }
@@ -151,8 +160,11 @@ impl State {
                 code: "DESKTOP_NOT_FOUND".to_owned(),
                 message: "the desktop is gone since the plan was made".to_owned(),
             };
-            let (outcome, refusal) =
-                if want_bound || !live.item.seen { (Outcome::Failed, Some(refusal)) } else { (Outcome::AlreadyDetached, None) };
+            let (outcome, refusal) = if want_bound || !live.item.seen {
+                (Outcome::Failed, Some(refusal))
+            } else {
+                (Outcome::AlreadyDetached, None)
+            };
             return self.settle(id, &slots, outcome, refusal.as_ref(), "the service does not know the desktop", out);
         };
         let Some(bound) = desktop.bound.as_deref() else {
@@ -216,11 +228,19 @@ impl State {
     }
 
     /// What the reads of a watched item prove.
-    pub(super) fn proofs(&mut self, id: ItemId, proofs: &[(SlotNo, Proof)], span: ReadSpan, now: Instant, out: &mut Output) {
+    pub(super) fn proofs(
+        &mut self,
+        id: ItemId,
+        proofs: &[(SlotNo, Proof)],
+        span: ReadSpan,
+        now: Instant,
+        out: &mut Output,
+    ) {
         let want_bound = self.rules.class == Class::BatchAttach;
         let of = |wanted: Proof| proofs.iter().filter(move |(_, proof)| *proof == wanted).map(|(slot, _)| *slot);
         let (good, bad) = if want_bound { (Proof::Bound, Proof::Absent) } else { (Proof::Absent, Proof::Bound) };
-        let (wanted, unwanted, gone): (Vec<_>, Vec<_>, Vec<_>) = (of(good).collect(), of(bad).collect(), of(Proof::Gone).collect());
+        let (wanted, unwanted, gone): (Vec<_>, Vec<_>, Vec<_>) =
+            (of(good).collect(), of(bad).collect(), of(Proof::Gone).collect());
         let Some(live) = self.items.get_mut(&id) else { return };
         if let Phase::Watching(watch) = &mut live.phase {
             watch.close(&wanted);
@@ -252,7 +272,8 @@ impl State {
         if watch.is_done() {
             return;
         }
-        let next = if watch.is_half_proved() { span.ended + self.rules.settle_time } else { now + self.rules.poll_interval };
+        let next =
+            if watch.is_half_proved() { span.ended + self.rules.settle_time } else { now + self.rules.poll_interval };
         if !watch.is_half_proved() && live.refusal.is_none() && !live.ever_doubt && live.busy_rounds == 0 {
             // The service takes longer than the first look waited: wait longer with the next ones.
             self.first_look = (self.first_look * 2).min(self.rules.settle_time);
@@ -261,7 +282,14 @@ impl State {
     }
 
     /// Slots that are proved to be as they were: refused, or a new attempt.
-    pub(super) fn still_there(&mut self, id: ItemId, slots: &[SlotNo], refusal: Option<Refusal>, now: Instant, out: &mut Output) {
+    pub(super) fn still_there(
+        &mut self,
+        id: ItemId,
+        slots: &[SlotNo],
+        refusal: Option<Refusal>,
+        now: Instant,
+        out: &mut Output,
+    ) {
         let max = self.rules.max_tries;
         let Some(live) = self.items.get_mut(&id) else { return };
         let mut newly = Vec::new();
@@ -277,7 +305,14 @@ impl State {
         match refusal {
             Some(refusal) if is_passing(&refusal) && now < live.deadline => self.wait_busy(id, now),
             Some(refusal) => {
-                self.settle(id, slots, Outcome::Failed, Some(&refusal), "refused, and unchanged in two good reads", out);
+                self.settle(
+                    id,
+                    slots,
+                    Outcome::Failed,
+                    Some(&refusal),
+                    "refused, and unchanged in two good reads",
+                    out,
+                );
             }
             None if live.tries < max => {
                 // The other slots of the item stay watched until they are proved, too; then all go together.

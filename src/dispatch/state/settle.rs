@@ -179,7 +179,12 @@ impl State {
 }
 
 /// Slots that were bound when the run came to them, and slots that never were seen so.
-pub(super) fn split_seen(live: &Live, slots: &[SlotNo], preflight: bool, want_bound: bool) -> (Vec<SlotNo>, Vec<SlotNo>) {
+pub(super) fn split_seen(
+    live: &Live,
+    slots: &[SlotNo],
+    preflight: bool,
+    want_bound: bool,
+) -> (Vec<SlotNo>, Vec<SlotNo>) {
     slots.iter().partition(|slot| {
         want_bound
             || !preflight

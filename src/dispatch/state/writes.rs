@@ -57,7 +57,10 @@ impl State {
                 self.forbidden += 1;
                 if self.forbidden >= FORBIDDEN_LIMIT {
                     self.no_access = !self.wrote_any();
-                    let why = format!("the service forbids it, {FORBIDDEN_LIMIT} times in a row ({}: {}); the action needed is workspace:desktops:batchDetach", cause.code, cause.message);
+                    let why = format!(
+                        "the service forbids it, {FORBIDDEN_LIMIT} times in a row ({}: {}); the action needed is workspace:desktops:batchDetach",
+                        cause.code, cause.message
+                    );
                     self.requeue(part);
                     return self.stop(StopReason::Credentials(why), out);
                 }
@@ -98,7 +101,11 @@ impl State {
             if let Some((_, refusal)) = is_refused(live) {
                 let refusal = refusal.clone();
                 live.refusal = Some(refusal.clone());
-                if is_passing(&refusal) { self.wait_busy(*id, ended) } else { self.answered(*id, Some(refusal), ended, ended, out) }
+                if is_passing(&refusal) {
+                    self.wait_busy(*id, ended)
+                } else {
+                    self.answered(*id, Some(refusal), ended, ended, out)
+                }
             } else {
                 live.refusal = None;
                 accepted.push(*id);
@@ -145,7 +152,14 @@ impl State {
 
     /// The answer (and the job) spoke: `refusal` is its word against the desktop, if any. Now the reads decide, or
     /// with verification off the word itself.
-    pub(super) fn answered(&mut self, id: ItemId, refusal: Option<Refusal>, answered: Instant, now: Instant, out: &mut Output) {
+    pub(super) fn answered(
+        &mut self,
+        id: ItemId,
+        refusal: Option<Refusal>,
+        answered: Instant,
+        now: Instant,
+        out: &mut Output,
+    ) {
         let verify = self.rules.verify;
         let Some(live) = self.items.get_mut(&id) else { return };
         live.refusal.clone_from(&refusal);
@@ -201,10 +215,8 @@ impl State {
         let chunk = part.label.chunk;
         let mut items = part.items;
         let second = items.split_off(items.len().div_ceil(2));
-        let halves = [items, second].map(|items| Part {
-            looked_at: part.looked_at,
-            ..Part::new(self.next_label(chunk), items)
-        });
+        let halves =
+            [items, second].map(|items| Part { looked_at: part.looked_at, ..Part::new(self.next_label(chunk), items) });
         for half in halves.into_iter().rev() {
             self.requeue(half);
         }
@@ -237,8 +249,11 @@ impl State {
         }
         let Some(Triage { part, cause, seen, .. }) = self.triages.remove(&number) else { return };
         let of = |wanted: Look| seen.iter().filter(move |(_, look)| *look == wanted).map(|(id, _)| *id);
-        let (busy, stuck, rest) =
-            (of(Look::Busy).collect::<Vec<_>>(), of(Look::Stuck).collect::<Vec<_>>(), of(Look::Idle).collect::<Vec<_>>());
+        let (busy, stuck, rest) = (
+            of(Look::Busy).collect::<Vec<_>>(),
+            of(Look::Stuck).collect::<Vec<_>>(),
+            of(Look::Idle).collect::<Vec<_>>(),
+        );
         if busy.is_empty() && stuck.is_empty() {
             return if let [only] = rest.as_slice() {
                 // Busy a moment ago.
