@@ -189,19 +189,19 @@ mod tests {
         let revoke_at = vec![Duration::from_secs(60)];
         let app = App::new(world(1, 1), Scenario { auth, token_life: Some(life), revoke_at, ..Scenario::default() });
         let users = async |token: &str| ask(&app, "GET", "/v2/p/users", token, &json!(null)).await;
-        let log_in = async |password: &str| ask(&app, "POST", "/v3/auth/tokens", "", &credentials(password)).await;
+        let sign_on = async |password: &str| ask(&app, "POST", "/v3/auth/tokens", "", &credentials(password)).await;
 
         assert_eq!(users("given").await.status, 200);
         let refused = users("wrong").await;
         assert_eq!(refused.status, 401);
         assert!(String::from_utf8_lossy(&refused.body).contains("APIGW.0301"));
-        let refused = log_in("guess").await;
+        let refused = sign_on("guess").await;
         assert_eq!((refused.status, refused.subject_token.is_none()), (401, true));
 
         tokio::time::sleep(Duration::from_secs(60)).await;
         let ended = users("given").await;
         assert!(String::from_utf8_lossy(&ended.body).contains("APIGW.0307"));
-        let answer = log_in("secret").await;
+        let answer = sign_on("secret").await;
         assert_eq!(answer.status, 201);
         let token = answer.subject_token.unwrap().0;
         assert_eq!(users(token.expose_secret()).await.status, 200);

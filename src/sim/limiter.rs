@@ -203,4 +203,21 @@ mod tests {
         assert!(at(60).is_none());
         assert!(at(61).unwrap().message.contains("limit:1,"));
     }
+
+    proptest::proptest! {
+        #[test]
+        fn no_window_ever_lets_more_through_than_its_limit(gaps in proptest::collection::vec(0..400_u64, 1..200), limit in 1..5_u32) {
+            let sliding =
+                Limit { window: Duration::from_secs(1), kind: Window::Sliding, ..Limit::per_minute(Op::ShowJob, limit) };
+            let at_ms = gaps.iter().scan(0, |at, gap| {
+                *at += gap;
+                Some(*at)
+            });
+            let passed = calls(&sliding, at_ms);
+            for from in &passed {
+                let within = passed.iter().filter(|at| (*from..*from + 1000).contains(*at)).count();
+                proptest::prop_assert!(within <= usize::try_from(limit).unwrap());
+            }
+        }
+    }
 }

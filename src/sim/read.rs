@@ -341,6 +341,15 @@ mod tests {
         assert_eq!((query.one("b"), query.one("c"), query.one("d")), (Some("x y"), Some("100%"), None));
     }
 
+    proptest::proptest! {
+        #[test]
+        fn what_was_encoded_is_read_back_and_anything_else_is_read_somehow(name in "[a-z_]{1,9}", value in ".{1,30}", junk in ".*") {
+            let query = Query::parse(&format!("{name}={}", crate::api::client::encode(&value)));
+            proptest::prop_assert_eq!(query.all(&name), [value.as_str()]);
+            Query::parse(&junk);
+        }
+    }
+
     fn ids(answer: &Value) -> Vec<&str> {
         answer["desktops"].as_array().unwrap().iter().map(|desktop| desktop["desktop_id"].as_str().unwrap()).collect()
     }

@@ -147,7 +147,7 @@ pub struct Scenario {
     /// At each of these times (since the start) every token issued before it ends.
     #[serde(deserialize_with = "spans")]
     pub revoke_at: Vec<Duration>,
-    /// Seconds by which the service's clock (`Date`) is ahead; negative: behind.
+    /// Seconds by which the service's clock (`Date`) is ahead; negative: behind. Ten years count at most.
     pub clock_ahead_s: i64,
 }
 
@@ -393,6 +393,9 @@ const fn certain() -> f64 {
     1.0
 }
 
+/// Ten years, in seconds.
+const LONGEST_S: f64 = 315_360_000.0;
+
 /// `300ms`, `0.8s`, `10m`, `2h`.
 fn parse_span(text: &str) -> Option<Duration> {
     let split = text.find(|c: char| c.is_ascii_alphabetic())?;
@@ -405,6 +408,9 @@ fn parse_span(text: &str) -> Option<Duration> {
         _ => return None,
     };
     let number: f64 = number.trim().parse().ok()?;
+    if number * seconds > LONGEST_S {
+        return None; // so that any sum of times fits a clock
+    }
     // Thousandths are exact enough for a script, and rounding keeps `0.8s` at 800 ms.
     let span = Duration::try_from_secs_f64(number * seconds).ok()?;
     Some(Duration::from_micros(u64::try_from((span.as_nanos() + 500) / 1_000).ok()?))
@@ -470,6 +476,8 @@ mod tests {
     #[test]
     fn a_key_that_nobody_knows_is_an_error() {
         assert!(toml::from_str::<Scenario>("sed = 7").is_err());
-        assert!(toml::from_str::<Scenario>(r#"world = { read-lag = "soon" }"#).is_err());
+        for span in ["soon", "-1s", "1e300h", "NaNs", "3"] {
+            assert!(toml::from_str::<Scenario>(&format!("world = {{ read-lag = \"{span}\" }}")).is_err(), "{span}");
+        }
     }
 }
