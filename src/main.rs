@@ -1,1 +1,7 @@
-fn main() {}
+//! Parses, runs, turns the result into an exit code; nothing else.
+
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    batch_detach::cli::main(std::env::args_os())
+}

@@ -52,6 +52,12 @@ pub struct Identity {
     pub extra_columns: Vec<String>,
     /// For an undo: the journal that it takes back.
     pub undo_of: Option<String>,
+    /// How many chunks, from the first, are the canary.
+    #[serde(default)]
+    pub canary_chunks: u32,
+    /// What the plan warned of, for the summary: a group that stays bound, a pool that may hand out again.
+    #[serde(default)]
+    pub warnings: Vec<String>,
 }
 
 /// What the plan holds for one record of the results.

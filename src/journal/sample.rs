@@ -42,6 +42,8 @@ pub(super) fn identity() -> Identity {
         results_bom: false,
         extra_columns: vec!["ticket".to_owned()],
         undo_of: None,
+        canary_chunks: 0,
+        warnings: Vec::new(),
     }
 }
 

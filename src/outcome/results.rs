@@ -27,29 +27,7 @@ pub const COLUMNS: [&str; 16] = [
     "finished_at",
 ];
 
-/// One record of the results, borrowed from wherever it is kept.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct ResultRow<'a> {
-    /// The line (or sheet row) its row starts on.
-    pub line: u64,
-    /// Columns 2 to 8, `desktop_id` to `domain`; as given, or as found where they were empty.
-    pub cells: [&'a str; 7],
-    pub outcome: Outcome,
-    pub job_id: &'a str,
-    /// Empty for a success.
-    pub error_code: &'a str,
-    /// Empty for a success.
-    pub error_msg: &'a str,
-    /// Writes that carried the row, 429s not counted.
-    pub attempts: u32,
-    pub request_id: &'a str,
-    /// The chunk's number, or the part's (`7.2`); empty where the plan sent nothing for the row.
-    pub chunk: &'a str,
-    /// UTC, RFC 3339; empty while the row is not settled.
-    pub finished_at: &'a str,
-    /// Cells of the input's other columns, in the order of their header; missing ones at the end are blank.
-    pub extras: &'a [&'a str],
-}
+pub use crate::journal::ResultRow;
 
 impl<'a> ResultRow<'a> {
     pub const fn desktop_id(&self) -> &'a str {

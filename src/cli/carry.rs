@@ -1,0 +1,310 @@
+//! From a durable plan to its results: drives the journal, writes what it left, says what happened. A run, a resume
+//! and an undo end here alike.
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use super::args::Format;
+use super::place::{Place, ceiling};
+use super::session::Session;
+use super::signals::Signals;
+use super::{Closing, Failure, colour, say, width};
+use crate::api::{Class, Reader, Writer, advice};
+use crate::dispatch::{Drive, Ended, Rules, StopReason, drive};
+use crate::error::{Error, Exit};
+use crate::event::Observer;
+use crate::journal::record::Record;
+use crate::journal::{Identity, RunLock, Store, View, fs};
+use crate::model::timestamp_now;
+use crate::outcome::metrics::last_success_in;
+use crate::outcome::next::{Next, Situation, next};
+use crate::outcome::{Counts, Metrics, ResultsWriter, Summary, SummaryFacts, exit_of};
+use crate::pace::Gates;
+use crate::report::{Tee, Waits, observer};
+
+/// A run whose plan is in its journal.
+pub(super) struct Job<'a> {
+    pub(super) session: &'a Session,
+    pub(super) store: Store,
+    /// Held until the end.
+    pub(super) lock: RunLock,
+    pub(super) place: Place,
+    pub(super) gates: Arc<Gates>,
+    pub(super) resumed: bool,
+    /// Whether a read was answered already.
+    pub(super) proved: bool,
+    /// As the next command would name it.
+    pub(super) input: String,
+    pub(super) results: PathBuf,
+    pub(super) journal: PathBuf,
+    pub(super) format: Format,
+    pub(super) began: Instant,
+    pub(super) signals: Signals,
+}
+
+/// The rules of a run, from its settings.
+pub(super) fn rules(session: &Session, identity: &Identity) -> Rules {
+    let (settings, waits) = (&session.settings, &session.settings.waits);
+    Rules {
+        class: identity.class,
+        verify: settings.verify,
+        preflight: identity.preflight,
+        concurrency: settings.concurrency.get(),
+        settle_time: waits.settle_time,
+        poll_interval: waits.poll_interval,
+        doubt_wait: waits.doubt_wait,
+        busy_wait: waits.busy_wait,
+        retry_base: waits.retry_base,
+        read_back_deadline: waits.read_back_deadline,
+        outage_limit: waits.outage_limit,
+        drain_time: waits.drain_time,
+        stop_at: settings.stop_at,
+        canary_chunks: identity.canary_chunks,
+        max_runtime: settings.max_runtime,
+        ..Rules::default()
+    }
+}
+
+/// What is known when the end is told.
+struct End {
+    exit: Exit,
+    stopped: Option<String>,
+    canary_failed: bool,
+}
+
+/// Drives a journal to its end, or to a stop, and writes its results.
+pub(super) async fn carry(job: Job<'_>) -> Result<Closing, Failure> {
+    let Job { session, store, lock, place, gates, resumed, proved, input, results, journal, format, began, signals } =
+        job;
+    let identity = store.identity().clone();
+    let handle = store.handle();
+    let waits = Waits::default();
+    let watching = observer(session.shape, &session.screen, session.logged);
+    let mut watching = Tee(vec![watching, Box::new(waits.clone())]);
+    let resume = |exit| Next {
+        words: "To go on where it stopped:".to_owned(),
+        command: Some(
+            ["batch-detach", if exit == Exit::Fault { "status" } else { "run" }]
+                .map(str::to_owned)
+                .into_iter()
+                .chain([journal.display().to_string()])
+                .chain(session.repeat.iter().cloned())
+                .collect(),
+        ),
+    };
+    let fail = |error: Error| Failure { next: Some(resume(error.exit())), records: session.records, error };
+    let run = Drive {
+        journal: Arc::new(handle.clone()),
+        reader: Reader::new(place.target.clone()),
+        writer: Writer::new(place.target.clone()),
+        gates,
+        rules: rules(session, &identity),
+        write_ceiling: ceiling(session.settings.write_rate.period()),
+        resumed,
+        proved,
+        seed: fastrand::u64(..),
+        stop: signals.stop.clone(),
+        abandon: signals.abandon.clone(),
+    };
+    let ended = drive(run, &mut watching as &mut dyn Observer).await;
+    drop(watching);
+    let ended = match ended {
+        Ok(ended) => ended,
+        Err(error) => return Err(fail(error)),
+    };
+    let (stopped, no_access, canary_failed) = match ended {
+        Ended::Complete => (None, false, false),
+        Ended::Stopped { reason, no_access } => {
+            let canary = matches!(reason, StopReason::Canary(_));
+            (Some(reason.in_words()), no_access, canary)
+        }
+        Ended::Abandoned => {
+            let error = Error::Stopped("stopped at once by a second signal; no results were written".to_owned());
+            return Err(fail(error));
+        }
+    };
+    // The results are written on the journal's own connection: a second one would drop its locks.
+    let (target, bom, columns) = (results.clone(), identity.results_bom, identity.extra_columns.clone());
+    let exported = handle.with_view(move |view| export(view, &target, &columns, bom)).await;
+    let (summary, totals) = match exported.map_err(Error::from).and_then(|exported| exported) {
+        Ok(exported) => exported,
+        Err(error) => return Err(fail(error)),
+    };
+    let exit = match (&stopped, no_access) {
+        (Some(_), true) => Exit::NoAccess,
+        (Some(_), false) => Exit::Stopped,
+        (None, _) => exit_of(summary.counts()),
+    };
+    let reason = stopped.clone().unwrap_or_default();
+    let closing = Record::Stopped { at: timestamp_now(), exit: exit.code(), reason };
+    handle.commit(vec![closing]).await.map_err(|error| fail(error.into()))?;
+    drop(handle);
+    store.close().map_err(&fail)?;
+    let end = End { exit, stopped, canary_failed };
+    let requests: Vec<_> = totals.requests.iter().map(|((class, what), n)| (*class, what.clone(), *n)).collect();
+    if let Some(path) = &session.settings.metrics {
+        write_metrics(path, &identity, summary.counts(), &requests, waits.sums(), began.elapsed(), exit).map_err(&fail)?;
+    }
+    let told = Told {
+        identity: &identity,
+        input: &input,
+        results: &results,
+        journal: &journal,
+        expected: totals.rows,
+        requests: &requests,
+        took: began.elapsed(),
+        verified: session.settings.verify,
+    };
+    let next = tell(session, format, &summary, &end, &told)?;
+    drop(lock);
+    Ok(Closing { exit, next: Some(next), records: session.records })
+}
+
+/// What the summary names.
+pub(super) struct Told<'a> {
+    pub(super) identity: &'a Identity,
+    pub(super) input: &'a str,
+    pub(super) results: &'a Path,
+    pub(super) journal: &'a Path,
+    pub(super) expected: u64,
+    pub(super) requests: &'a [(Class, String, u64)],
+    pub(super) took: Duration,
+    pub(super) verified: bool,
+}
+
+/// Prints the summary and returns what comes next.
+fn tell(session: &Session, format: Format, summary: &Summary, end: &End, told: &Told<'_>) -> Result<Next, Error> {
+    let (results, journal) = (told.results.display().to_string(), told.journal.display().to_string());
+    let undo = told.identity.class == Class::BatchAttach;
+    let next = next(&Situation {
+        exit: end.exit,
+        counts: summary.counts(),
+        planned: false,
+        canary_failed: end.canary_failed,
+        input: told.input,
+        undo,
+        results: Some(&results),
+        journal: Some(&journal),
+        repeat: &session.repeat,
+    });
+    let warnings: Vec<String> = told.identity.notes.iter().chain(&told.identity.warnings).cloned().collect();
+    let facts = SummaryFacts {
+        run_id: &told.identity.run_id,
+        command: if undo { "undo" } else { "run" },
+        input: told.input,
+        results: Some(&results),
+        journal: Some(&journal),
+        ticket: told.identity.ticket.as_deref(),
+        exit: end.exit,
+        stopped: end.stopped.as_deref(),
+        verified: told.verified,
+        expected_rows: Some(told.expected),
+        requests: told.requests,
+        took: told.took,
+        warnings: &warnings,
+        next: &next,
+        advice: &|code| advice(code, None).map(|advice| advice.action.to_owned()),
+    };
+    match format {
+        Format::Human => say(&summary.human(&facts, width(), colour()))?,
+        Format::Json => say(&summary.json(&facts).map_err(|error| Error::Internal(error.to_string()))?)?,
+    }
+    Ok(next)
+}
+
+/// Writes the results file whole or not at all, and sums up what is in it.
+pub(super) fn export(
+    view: &View,
+    path: &Path,
+    columns: &[String],
+    bom: bool,
+) -> Result<(Summary, crate::journal::Progress), Error> {
+    let progress = view.progress()?;
+    let trouble = |source: std::io::Error| Error::Disk { verb: "write", path: path.to_owned(), source: source.into() };
+    let summary = fs::write_atomically(path, |out| {
+        let mut writer = ResultsWriter::new(out, columns, bom).map_err(trouble)?;
+        let mut summary = Summary::default();
+        view.for_each_result(|row| {
+            summary.absorb(&row);
+            writer.write(&row).map_err(trouble)
+        })?;
+        writer.finish().map_err(trouble)?;
+        Ok(summary)
+    })?;
+    Ok((summary, progress))
+}
+
+fn write_metrics(
+    path: &Path,
+    identity: &Identity,
+    outcomes: &Counts,
+    requests: &[(Class, String, u64)],
+    waits: Vec<(String, Duration)>,
+    duration: Duration,
+    exit: Exit,
+) -> Result<(), Error> {
+    let ended_at = jiff::Timestamp::now().as_duration().as_secs_f64();
+    let older = std::fs::read_to_string(path).ok().and_then(|older| last_success_in(&older));
+    let metrics = Metrics {
+        labels: vec![("input", identity.input_path.clone())],
+        version: env!("CARGO_PKG_VERSION").to_owned(),
+        outcomes: outcomes.clone(),
+        requests: requests.to_vec(),
+        waits,
+        duration,
+        exit,
+        ended_at,
+        last_success_at: if exit == Exit::Done { Some(ended_at) } else { older },
+    };
+    fs::write_atomically(path, |out| {
+        metrics
+            .render(out)
+            .map_err(|source| Error::Disk { verb: "write the metrics", path: path.to_owned(), source: source.into() })
+    })
+}
+
+/// A finished run, asked for again: nothing to do, the same exit code as then.
+pub(super) fn nothing_to_do(
+    session: &Session,
+    view: &View,
+    input: &str,
+    results: &Path,
+    journal: &Path,
+    format: Format,
+) -> Result<Closing, Error> {
+    let identity = view.identity().clone();
+    let mut summary = Summary::default();
+    let (columns, bom) = (&identity.extra_columns, identity.results_bom);
+    let progress = if results.exists() {
+        view.for_each_result(|row| {
+            summary.absorb(&row);
+            Ok(())
+        })?;
+        view.progress()?
+    } else {
+        // Results that are gone are rebuilt from the journal, with no request sent.
+        let rebuilt = export(view, results, columns, bom)?;
+        summary = rebuilt.0;
+        rebuilt.1
+    };
+    let exit = exit_of(summary.counts());
+    let end = End { exit, stopped: None, canary_failed: false };
+    let requests: Vec<_> = progress.requests.iter().map(|((class, what), n)| (*class, what.clone(), *n)).collect();
+    super::complain(&format!(
+        "nothing to do: run {} of this input is finished; --fresh starts a new one",
+        identity.run_id
+    ));
+    let told = Told {
+        identity: &identity,
+        input,
+        results,
+        journal,
+        expected: progress.rows,
+        requests: &requests,
+        took: Duration::ZERO,
+        verified: session.settings.verify,
+    };
+    let next = tell(session, format, &summary, &end, &told)?;
+    Ok(Closing { exit, next: Some(next), records: session.records })
+}

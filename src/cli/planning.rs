@@ -1,0 +1,134 @@
+//! From the command line's input to a plan: read, look at the live bindings, judge. `plan` and `run` alike.
+
+use std::collections::BTreeMap;
+use std::num::{NonZeroU32, NonZeroUsize};
+use std::path::Path;
+use std::sync::Arc;
+
+use tokio_util::sync::CancellationToken;
+
+use super::args::{RunArgs, Source};
+use super::place::{self, Place};
+use super::session::Session;
+use crate::api::Reader;
+use crate::config::{OnInvalid, Settings};
+use crate::error::Error;
+use crate::input::{self, Field, Input, ReadOptions};
+use crate::pace::Gates;
+use crate::plan::{Bounds, HashFacts, Plan, Policy, Snapshot, questions};
+use crate::reconcile::preflight::Preflight;
+
+/// Faulty rows that are listed; the rest is counted.
+const SHOWN_FAULTS: usize = 1_000;
+
+/// Reads the input that the command line names.
+pub(super) fn read(args: &RunArgs, settings: &Settings) -> Result<Input, Error> {
+    let options = ReadOptions {
+        encoding: settings.encoding.map(|encoding| encoding.as_str().to_owned()),
+        delimiter: settings.delimiter,
+        sheet: settings.sheet.clone(),
+        columns: settings
+            .columns
+            .iter()
+            .filter_map(|(field, header)| Some((Field::parse(field)?, header.clone())))
+            .collect(),
+        only: Some(args.only.clone()).filter(|only| !only.is_empty()),
+        ..ReadOptions::default()
+    };
+    let source = match args.source() {
+        Source::Stdin => {
+            input::Source::Stream { name: "standard input".to_owned(), reader: Box::new(std::io::stdin()) }
+        }
+        Source::File(path) | Source::Journal(path) => input::Source::Path(path.to_owned()),
+    };
+    let input = input::read(source, &options)?;
+    for note in &input.notes {
+        tracing::debug!("{note}");
+    }
+    Ok(input)
+}
+
+/// Refuses an input with faults, all of them told at once, unless they are to be skipped.
+pub(super) fn accept(input: &Input, settings: &Settings) -> Result<(), Error> {
+    refuse(&input.name, &input.faults, settings)
+}
+
+fn refuse(path: &str, faults: &[input::RowFault], settings: &Settings) -> Result<(), Error> {
+    if faults.is_empty() || settings.on_invalid == OnInvalid::Skip {
+        return Ok(());
+    }
+    let mut rows: Vec<usize> = faults.iter().map(|fault| fault.row).collect();
+    rows.dedup();
+    let mut report = input::report(faults, SHOWN_FAULTS);
+    report.push_str("\nnothing was sent; correct the rows, or leave them out with --on-invalid skip");
+    Err(Error::Rows { path: path.to_owned(), count: rows.len(), report })
+}
+
+/// What the settings say about the plan.
+pub(super) fn policy(args: &RunArgs, settings: &Settings) -> Result<Policy, Error> {
+    let patterns: Vec<String> = settings.protect.patterns().map(str::to_owned).collect();
+    Ok(Policy {
+        allow_detach_all: args.options.safety.allow_detach_all,
+        protect: crate::plan::Protect::new(&patterns).map_err(Error::Internal)?,
+        in_use_skip: settings.in_use == crate::config::InUse::Skip,
+        bounds: bounds(settings),
+        canary: settings.canary.map(NonZeroU32::get),
+        max_desktops: settings.max_desktops,
+        max_percent: settings.max_percent.and_then(|percent| percent.to_string().trim_end_matches('%').parse().ok()),
+    })
+}
+
+pub(super) fn bounds(settings: &Settings) -> Bounds {
+    Bounds {
+        max_desktops: settings.max_desktops_per_request.get(),
+        max_users: NonZeroUsize::get(settings.max_users_per_request),
+        max_bytes: settings.max_request_bytes,
+        ..Bounds::default()
+    }
+}
+
+/// Reads the live bindings of all that the rows name; `None` with `--preflight off`.
+pub(super) async fn look(
+    input: &Input,
+    policy: &Policy,
+    session: &Session,
+    place: &Place,
+    gates: &Arc<Gates>,
+    stop: &CancellationToken,
+) -> Result<(Option<Snapshot>, u64), Error> {
+    if !session.settings.preflight {
+        return Ok((None, 0));
+    }
+    let preflight = preflight(session, place, gates, stop);
+    let snapshot = preflight.look(&questions(input, policy)).await?;
+    tracing::info!(reads = preflight.reads(), desktops = snapshot.desktops.len(), "the live bindings were read");
+    Ok((Some(snapshot), preflight.reads()))
+}
+
+/// The reads before a write.
+pub(super) fn preflight(session: &Session, place: &Place, gates: &Arc<Gates>, stop: &CancellationToken) -> Preflight {
+    Preflight::new(
+        Reader::new(place.target.clone()),
+        Arc::clone(gates),
+        session.settings.concurrency.get(),
+        session.settings.waits.retry_base,
+        fastrand::u64(..),
+        stop.clone(),
+    )
+}
+
+/// Refuses a plan with rows that are invalid against the live bindings, unless they are to be skipped.
+pub(super) fn accept_plan(plan: &Plan<'_>, settings: &Settings) -> Result<(), Error> {
+    let faults: Vec<_> = plan.faults().collect();
+    refuse(&plan.input().name, &faults, settings)
+}
+
+/// The plan's hash.
+pub(super) fn hash(plan: &Plan<'_>, place: &Place, shaping: &BTreeMap<String, String>) -> String {
+    plan.hash(HashFacts { endpoint: place.endpoint(), project: place.project(), settings: shaping })
+}
+
+/// A path as it is told to people and kept in the journal.
+pub(super) fn shown(path: &Path) -> String {
+    path.display().to_string()
+}

@@ -1,0 +1,423 @@
+//! `run`: plan, confirm, make the plan durable, carry it out. Running again is the recovery.
+
+use std::collections::BTreeMap;
+use std::io::{BufRead as _, IsTerminal as _, Write as _};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Instant;
+
+use super::args::{Format, RunArgs, Source, plan_differences};
+use super::carry::{Job, carry, nothing_to_do};
+use super::place::{self, Place, SIMULATOR};
+use super::plan::{Shown, show};
+use super::planning::{self, shown};
+use super::session::Session;
+use super::signals::Signals;
+use super::{Closing, Failure, say};
+use crate::api::Class;
+use crate::error::Error;
+use crate::input::Input;
+use crate::journal::{Builder, EntryRef, Fate, Identity, Progress, RunLock, Store, View, move_aside};
+use crate::model::{tame, timestamp_now};
+use crate::outcome::next::Next;
+use crate::outcome::text::{counted, grouped};
+use crate::pace::Gates;
+use crate::plan::{EntryFate, Fixed, Plan, plan};
+
+/// `run`.
+pub(super) fn command(args: &RunArgs) -> Result<Closing, Failure> {
+    args.check(true)?;
+    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build();
+    let runtime = runtime.map_err(|error| Error::Internal(format!("no runtime: {error}")))?;
+    let result = runtime.block_on(run(args));
+    runtime.shutdown_background(); // a question that nobody answers must not hold the end
+    result
+}
+
+/// What the journal at its place says about this run.
+enum Standing {
+    /// There is none, or a finished one that is no obstacle.
+    New { aside: Option<String> },
+    /// It goes on from here.
+    Resume(Box<(Identity, Progress)>),
+    /// It is this run, and finished.
+    Finished,
+}
+
+async fn run(args: &RunArgs) -> Result<Closing, Failure> {
+    let began = Instant::now();
+    let Some(results) = args.results_path() else {
+        return Err(Error::Internal("no results path".to_owned()).into());
+    };
+    let journal = journal_of(&results);
+    let (session, of_journal) = match args.source() {
+        Source::Journal(path) => {
+            let identity = View::open(path)?.identity().clone();
+            let planned = (shown(path), identity.plan_settings.clone());
+            (Session::begin(&args.options, args.layer()?, Some((&planned.0, &planned.1)), None)?, Some(identity))
+        }
+        Source::File(input) => (Session::begin(&args.options, args.layer()?, None, Some(input))?, None),
+        Source::Stdin => (Session::begin(&args.options, args.layer()?, None, None)?, None),
+    };
+    let records = session.records;
+    let failed = |error: Error| Failure { error, next: None, records };
+    let signals = Signals::watch().map_err(failed)?;
+    let input = match of_journal {
+        Some(_) => None,
+        None => Some(planning::read(args, &session.settings).map_err(failed)?),
+    };
+    if let Some(input) = &input {
+        planning::accept(input, &session.settings).map_err(failed)?;
+        if input.table.is_empty() {
+            super::complain("nothing to do: no row has one of these outcomes");
+            let next = Next { words: "Nothing is left to do.".to_owned(), command: None };
+            return Ok(Closing { exit: crate::error::Exit::Done, next: Some(next), records });
+        }
+    }
+    let shaping =
+        args.plan_shaping(&session.settings, of_journal.as_ref().map(|identity| &identity.plan_settings));
+    check_writable(&results).map_err(failed)?;
+    let lock = RunLock::acquire(&journal).map_err(failed)?;
+    let standing = stand(args, &session, input.as_ref(), &shaping, &journal, &results);
+    match standing.map_err(failed)? {
+        Standing::Finished => {
+            let view = View::open(&journal).map_err(failed)?;
+            let name = view.identity().input_path.clone();
+            let format = args.options.output.format;
+            nothing_to_do(&session, &view, &name, &results, &journal, format).map_err(failed)
+        }
+        Standing::Resume(found) => {
+            let (identity, progress) = *found;
+            let simulated = identity.endpoint == SIMULATOR;
+            let place = if simulated {
+                let seats = match &input {
+                    Some(input) => place::seats(input),
+                    None => place::seats_of(&View::open(&journal).map_err(failed)?).map_err(failed)?,
+                };
+                Place::simulated(seats)
+            } else {
+                find_place(&session, &signals).await.map_err(failed)?
+            };
+            same_place(&identity, &place, &journal).map_err(failed)?;
+            let gates = place::gates(&session, true);
+            if identity.preflight || session.settings.verify {
+                planning::preflight(&session, &place, &gates, &signals.stop).probe().await.map_err(failed)?;
+            }
+            super::complain(&format!(
+                "resuming run {} of {}: {} of {} rows have their outcome",
+                identity.run_id,
+                tame(&identity.input_path, 200),
+                grouped(progress.rows - progress.open()),
+                grouped(progress.rows)
+            ));
+            let question = format!("Go on with {}?", counted(progress.open(), "open row", "open rows"));
+            confirm(args, &question, &signals).await.map_err(failed)?;
+            let store = Store::open(&journal).map_err(failed)?;
+            let proved = identity.preflight || session.settings.verify;
+            let input = identity.input_path.clone();
+            let format = args.options.output.format;
+            let job = Job {
+                session: &session, store, lock, place, gates, resumed: true, proved, input, results, journal, format,
+                began, signals,
+            };
+            carry(job).await
+        }
+        Standing::New { aside } => {
+            let Some(input) = input else {
+                return Err(failed(Error::Internal("a journal without its run".to_owned())));
+            };
+            let start = Start { args, session: &session, input: &input, shaping, results, journal, aside, lock, signals, began };
+            start.go().await
+        }
+    }
+}
+
+/// A run that has no journal yet.
+struct Start<'a> {
+    args: &'a RunArgs,
+    session: &'a Session,
+    input: &'a Input,
+    shaping: BTreeMap<String, String>,
+    results: PathBuf,
+    journal: PathBuf,
+    /// The id of an older run whose files are in the way.
+    aside: Option<String>,
+    lock: RunLock,
+    signals: Signals,
+    began: Instant,
+}
+
+impl Start<'_> {
+    async fn go(self) -> Result<Closing, Failure> {
+        let (args, session) = (self.args, self.session);
+        let records = session.records;
+        let failed = |error: Error| Failure { error, next: None, records };
+        let place = if args.options.api.simulate {
+            Place::simulated(place::seats(self.input))
+        } else {
+            find_place(session, &self.signals).await.map_err(failed)?
+        };
+        let gates = place::gates(session, self.aside.is_some());
+        let policy = planning::policy(args, &session.settings).map_err(failed)?;
+        let looked = planning::look(self.input, &policy, session, &place, &gates, &self.signals.stop);
+        let (snapshot, reads) = looked.await.map_err(failed)?;
+        let made = plan(self.input, snapshot.as_ref(), &policy);
+        planning::accept_plan(&made, &session.settings).map_err(failed)?;
+        let hash = planning::hash(&made, &place, &self.shaping);
+        let facts = Shown { session, place: &place, hash: &hash, reads, shaping: &self.shaping, results: Some(&self.results) };
+        made.guard(&policy).map_err(|why| failed(Error::Refused(why)))?;
+        if let Some(approved) = &args.options.safety.approved {
+            super::plan::check_approved(approved, &made, &hash, &self.journal).map_err(failed)?;
+        }
+        if args.options.output.format == Format::Human {
+            say(&show(&made, &facts, Format::Human)?)?;
+        }
+        let stats = made.stats();
+        if stats.to_send() > 0 {
+            let question = format!(
+                "Detach {} from {}?",
+                counted(stats.bindings, "binding", "bindings"),
+                counted(stats.desktops, "desktop", "desktops")
+            );
+            confirm(args, &question, &self.signals).await.map_err(failed)?;
+        }
+        if self.signals.stop.is_cancelled() {
+            return Err(failed(Error::Stopped("stopped by a signal before anything was sent".to_owned())));
+        }
+        let identity = self.identity(&made, &place, hash);
+        let warnings = stats.warnings();
+        let identity = Identity { warnings, ..identity };
+        if let Some(older) = &self.aside {
+            let moved = move_aside(&self.journal, &self.results, older).map_err(failed)?;
+            tracing::info!(journal = %moved.journal.display(), "the older run was moved aside");
+        }
+        build(&made, &identity, &self.journal).map_err(failed)?;
+        let store = Store::open(&self.journal).map_err(failed)?;
+        let job = Job {
+            session,
+            store,
+            lock: self.lock,
+            place,
+            gates,
+            resumed: false,
+            proved: session.settings.preflight,
+            input: shown(&args.input),
+            results: self.results,
+            journal: self.journal,
+            format: args.options.output.format,
+            began: self.began,
+            signals: self.signals,
+        };
+        carry(job).await
+    }
+
+    fn identity(&self, made: &Plan<'_>, place: &Place, plan_hash: String) -> Identity {
+        Identity {
+            run_id: format!("{:08x}", fastrand::u32(..)),
+            class: Class::BatchDetach,
+            created_at: timestamp_now(),
+            program_version: env!("CARGO_PKG_VERSION").to_owned(),
+            operator: operator(),
+            host: host(),
+            ticket: self.args.options.output.ticket.clone(),
+            input_path: shown(&self.args.input),
+            input_sha256: self.input.sha256.clone(),
+            plan_hash,
+            endpoint: place.endpoint().to_owned(),
+            project_id: place.project().to_owned(),
+            region: place.region.clone(),
+            plan_settings: self.shaping.clone(),
+            preflight: self.session.settings.preflight,
+            notes: self.input.notes.clone(),
+            results_bom: self.input.had_bom_or_not_utf8,
+            extra_columns: self.input.table.extra_columns().to_vec(),
+            undo_of: None,
+            canary_chunks: u32::try_from(made.canary_chunks()).unwrap_or(u32::MAX),
+            warnings: Vec::new(),
+        }
+    }
+}
+
+/// Writes the whole plan as a journal: there whole, or not at all.
+fn build(made: &Plan<'_>, identity: &Identity, path: &Path) -> Result<(), Error> {
+    let mut builder = Builder::create(path, identity)?;
+    let mut extras = Vec::new();
+    for entry in made.entries() {
+        extras.clear();
+        extras.extend(entry.extras());
+        let fate = match entry.fate() {
+            EntryFate::Send { item, slot } => Fate::Send { item, slot },
+            EntryFate::Fixed(Fixed { outcome, code, message, .. }) => {
+                Fate::Fixed { outcome, code: code.to_owned(), message: message.into_owned() }
+            }
+        };
+        builder.entry(EntryRef { line: entry.line(), cells: entry.cells(), extras: &extras, fate: &fate })?;
+    }
+    for item in made.items() {
+        builder.item(&item)?;
+    }
+    builder.finish()
+}
+
+/// Compares the journal at its place with what was asked (P16).
+fn stand(
+    args: &RunArgs,
+    session: &Session,
+    input: Option<&Input>,
+    shaping: &BTreeMap<String, String>,
+    journal: &Path,
+    results: &Path,
+) -> Result<Standing, Error> {
+    if !journal.exists() {
+        return match input {
+            Some(_) => Ok(Standing::New { aside: None }),
+            None => Err(Error::Foreign { path: shown(journal), problem: "there is no such journal".to_owned() }),
+        };
+    }
+    let view = View::open(journal)?;
+    let (identity, progress) = (view.identity().clone(), view.progress()?);
+    let older = || Some(identity.run_id.clone());
+    if args.options.safety.fresh {
+        return Ok(Standing::New { aside: older() });
+    }
+    let mut differences = Vec::new();
+    if let Some(input) = input
+        && input.sha256 != identity.input_sha256
+    {
+        differences.push(format!("the input {} has other contents than the one it was planned from", input.name));
+    }
+    let wanted = if args.options.api.simulate { Some(SIMULATOR) } else { session.settings.endpoint.as_deref() };
+    let simulated = identity.endpoint == SIMULATOR;
+    if wanted.is_some_and(|wanted| wanted != identity.endpoint) || (wanted.is_none() && simulated && input.is_some()) {
+        let now = wanted.unwrap_or("a real endpoint");
+        differences.push(format!("`endpoint` was {}, and is {} now", tame(&identity.endpoint, 200), tame(now, 200)));
+    }
+    let project = session.settings.project_id.as_deref().filter(|_| !simulated);
+    if let Some(project) = project.filter(|project| *project != identity.project_id) {
+        differences.push(format!("`project-id` was {}, and is {project} now", tame(&identity.project_id, 100)));
+    }
+    differences.extend(plan_differences(&identity.plan_settings, shaping));
+    if differences.is_empty() {
+        if progress.finished {
+            return Ok(Standing::Finished);
+        }
+        if progress.canary == Some(false) {
+            return Err(Error::Stopped(format!(
+                "the canary of run {} failed, so nothing more of it is sent; find out why, then start over with --fresh",
+                identity.run_id
+            )));
+        }
+        return Ok(Standing::Resume(Box::new((identity, progress))));
+    }
+    if progress.finished && input.is_some() {
+        return Ok(Standing::New { aside: older() });
+    }
+    let mut problem = format!("this journal belongs to another run ({}), which is not finished:", identity.run_id);
+    for difference in &differences {
+        problem.push_str("\n  - ");
+        problem.push_str(difference);
+    }
+    problem.push_str(&format!(
+        "\nfinish that run with `batch-detach run {}`, name another file with --results, or start over with --fresh \
+         (the older run's files are kept beside {})",
+        crate::outcome::text::shell_quote(&shown(journal)),
+        shown(results)
+    ));
+    Err(Error::Foreign { path: shown(journal), problem })
+}
+
+/// Credentials may have to be asked for; a signal ends that.
+async fn find_place(session: &Session, signals: &Signals) -> Result<Place, Error> {
+    tokio::select! {
+        found = Place::find(&session.settings) => found,
+        () = signals.stop.cancelled() => {
+            Err(Error::Stopped("stopped by a signal before anything was sent".to_owned()))
+        }
+    }
+}
+
+/// A journal goes on where it began, and nowhere else.
+fn same_place(identity: &Identity, place: &Place, journal: &Path) -> Result<(), Error> {
+    let mut differences = Vec::new();
+    for (name, was, is) in
+        [("endpoint", identity.endpoint.as_str(), place.endpoint()), ("project-id", &identity.project_id, place.project())]
+    {
+        if was != is {
+            differences.push(format!("`{name}` was {}, and is {} now", tame(was, 200), tame(is, 200)));
+        }
+    }
+    if differences.is_empty() {
+        return Ok(());
+    }
+    let problem = format!(
+        "this run was planned elsewhere: {}; use that again, or start over with --fresh",
+        differences.join("; ")
+    );
+    Err(Error::Foreign { path: shown(journal), problem })
+}
+
+/// The journal that goes with a results file.
+pub(super) fn journal_of(results: &Path) -> PathBuf {
+    let mut name = results.as_os_str().to_owned();
+    name.push(".journal");
+    name.into()
+}
+
+/// A results path that can't be written is found out before anything is sent.
+pub(super) fn check_writable(results: &Path) -> Result<(), Error> {
+    let trouble = |source| Error::File { verb: "write the results", path: results.to_owned(), source };
+    if results.is_dir() {
+        return Err(trouble(std::io::ErrorKind::IsADirectory.into()));
+    }
+    let parent = results.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    tempfile::Builder::new().prefix(".batch-detach").tempfile_in(parent).map(drop).map_err(trouble)
+}
+
+/// Asks, unless that was answered on the command line.
+///
+/// # Errors
+/// [`Error::Refused`] for a "no", and where there is nobody to ask.
+pub(super) async fn confirm(args: &RunArgs, question: &str, signals: &Signals) -> Result<(), Error> {
+    if args.options.safety.yes || args.options.safety.approved.is_some() {
+        return Ok(());
+    }
+    ask(question, signals).await
+}
+
+pub(super) async fn ask(question: &str, signals: &Signals) -> Result<(), Error> {
+    if !std::io::stdin().is_terminal() || !std::io::stderr().is_terminal() {
+        return Err(Error::Refused(
+            "this would write, and there is no terminal to ask on: add --yes, or --approved PLAN".to_owned(),
+        ));
+    }
+    {
+        let mut out = anstream::stderr().lock();
+        _ = write!(out, "{question} Type \"yes\" to do it: ");
+        _ = out.flush();
+    }
+    let answer = tokio::task::spawn_blocking(|| {
+        let mut line = String::new();
+        std::io::stdin().lock().read_line(&mut line).map(|_| line)
+    });
+    tokio::select! {
+        () = signals.stop.cancelled() => {
+            Err(Error::Refused("stopped by a signal at the question; nothing was sent".to_owned()))
+        }
+        answer = answer => match answer {
+            Ok(Ok(line)) if line.trim().eq_ignore_ascii_case("yes") => Ok(()),
+            _ => Err(Error::Refused("not confirmed; nothing was sent".to_owned())),
+        }
+    }
+}
+
+/// The person, as far as the system knows.
+pub(super) fn operator() -> String {
+    let name = ["SUDO_USER", "USER", "LOGNAME"].iter().find_map(|name| std::env::var(name).ok());
+    tame(&name.filter(|name| !name.is_empty()).unwrap_or_else(|| "unknown".to_owned()), 100)
+}
+
+pub(super) fn host() -> String {
+    let name = std::fs::read_to_string("/proc/sys/kernel/hostname").ok().or_else(|| std::env::var("HOSTNAME").ok());
+    tame(name.unwrap_or_default().trim(), 255)
+}
+

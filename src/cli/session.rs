@@ -1,0 +1,85 @@
+//! What every run and plan begins with: settings, logs, and how the screen is used.
+
+use std::io::IsTerminal as _;
+use std::path::PathBuf;
+
+use super::args::{RunOptions, keep_input};
+use crate::config::{Layer, Loaded, Origin, Progress, Settings, Sources, load};
+use crate::error::Error;
+use crate::report::{Look, ProgressKind, Screen, Shape, start_logging};
+
+/// Settings in force, and the screen that logs and progress share.
+pub(super) struct Session {
+    pub(super) settings: Settings,
+    pub(super) config: Option<PathBuf>,
+    pub(super) shape: Shape,
+    pub(super) screen: Screen,
+    /// Whether standard error carries JSON records.
+    pub(super) records: bool,
+    /// Whether every event becomes a record of the log, too.
+    pub(super) logged: bool,
+    /// Options that the next command needs as well.
+    pub(super) repeat: Vec<String>,
+}
+
+impl Session {
+    /// Loads the settings and starts logging.
+    ///
+    /// * `input`: a file that no output may be written over.
+    pub(super) fn begin(
+        options: &RunOptions,
+        layer: Layer,
+        planned: Option<(&str, &std::collections::BTreeMap<String, String>)>,
+        input: Option<&std::path::Path>,
+    ) -> Result<Self, Error> {
+        let mut repeat = repeated(options, &layer);
+        let sources = Sources { options: layer, config: options.api.config.as_deref(), directory: "", planned };
+        let Loaded { settings, config, warnings } = load(sources, std::env::vars_os())?;
+        if let Some(input) = input {
+            let named = |name, path: &Option<PathBuf>| path.clone().map(|path| (name, path));
+            keep_input(input, [named("metrics", &settings.metrics), named("log-file", &settings.log_file)].into_iter().flatten())?;
+        }
+        if options.safety.allow_detach_all {
+            repeat.push("--allow-detach-all".to_owned());
+        }
+        let format = match settings.log_format {
+            crate::config::LogFormat::Json => crate::report::LogFormat::Json,
+            crate::config::LogFormat::Text => crate::report::LogFormat::Text,
+        };
+        let records = format == crate::report::LogFormat::Json && settings.log_file.is_none();
+        let kind = match settings.progress {
+            Progress::Auto => ProgressKind::Auto,
+            Progress::On => ProgressKind::On,
+            Progress::Off => ProgressKind::Off,
+        };
+        let terminal = std::io::stderr().is_terminal() && std::env::var_os("TERM").is_none_or(|term| term != "dumb");
+        let shape = Look { kind, terminal, records, quiet: settings.quiet }.shape();
+        let screen = shape.screen();
+        let verbosity = if settings.quiet { -1 } else { i8::try_from(settings.verbose).unwrap_or(i8::MAX) };
+        start_logging(format, settings.log_file.as_deref(), verbosity, &screen)?;
+        for warning in warnings {
+            tracing::warn!("{warning}");
+        }
+        let logged = records || settings.log_file.is_some() || settings.verbose > 0;
+        Ok(Self { settings, config, shape, screen, records, logged, repeat })
+    }
+}
+
+/// The options of this command line that shape every later command on the same run.
+fn repeated(options: &RunOptions, layer: &Layer) -> Vec<String> {
+    let mut words = Vec::new();
+    if let Some(config) = &options.api.config {
+        words.extend(["--config".to_owned(), config.display().to_string()]);
+    }
+    for (name, value, origin) in layer.lines() {
+        match origin {
+            Origin::Option(_) if matches!(name, "verbose" | "quiet") => {}
+            Origin::Option(_) => words.extend([format!("--{name}"), value]),
+            _ => {}
+        }
+    }
+    if options.api.simulate {
+        words.push("--simulate".to_owned());
+    }
+    words
+}
