@@ -1,0 +1,258 @@
+//! `plan`: everything that a run does before it writes. The client that could write does not exist here (P5).
+
+use std::collections::BTreeMap;
+use std::fs::File;
+use std::io::{BufWriter, Write as _};
+use std::path::{Path, PathBuf};
+
+use super::args::{Format, RunArgs};
+use super::place::{self, Place};
+use super::planning::{self, shown};
+use super::run::journal_of;
+use super::session::Session;
+use super::signals::Signals;
+use super::{Closing, Failure, say, width};
+use crate::error::{Error, Exit};
+use crate::journal::{ResultRow, View, fs};
+use crate::model::Outcome;
+use crate::outcome::next::{Situation, next};
+use crate::outcome::{Counts, ResultsWriter, exit_of};
+use crate::plan::{Bounds, EntryFate, Fixed, HashFacts, Plan, approve, plan, show};
+
+/// `plan`, and `run --dry-run`.
+pub(super) fn command(args: &RunArgs) -> Result<Closing, Failure> {
+    args.check(false)?;
+    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build();
+    let runtime = runtime.map_err(|error| Error::Internal(format!("no runtime: {error}")))?;
+    let result = runtime.block_on(make(args));
+    runtime.shutdown_background();
+    result
+}
+
+async fn make(args: &RunArgs) -> Result<Closing, Failure> {
+    let input_path = (args.input.as_os_str() != "-").then_some(args.input.as_path());
+    let session = Session::begin(&args.options, args.layer()?, None, input_path)?;
+    let records = session.records;
+    let failed = |error: Error| Failure { error, next: None, records };
+    let signals = Signals::watch().map_err(failed)?;
+    let input = planning::read(args, &session.settings).map_err(failed)?;
+    planning::accept(&input, &session.settings).map_err(failed)?;
+    let shaping = args.plan_shaping(&session.settings, None);
+    let place = if args.options.api.simulate {
+        Place::simulated(place::seats(&input))
+    } else if session.settings.preflight {
+        tokio::select! {
+            found = Place::find(&session.settings) => found.map_err(failed)?,
+            () = signals.stop.cancelled() => return Err(failed(Error::Stopped("stopped by a signal".to_owned()))),
+        }
+    } else {
+        // Without a look a plan needs no credentials and no network.
+        Place::unasked(&session.settings).map_err(failed)?
+    };
+    let gates = place::gates(&session, false);
+    let policy = planning::policy(args, &session.settings).map_err(failed)?;
+    let looked = planning::look(&input, &policy, &session, &place, &gates, &signals.stop);
+    let (snapshot, reads) = looked.await.map_err(failed)?;
+    let made = plan(&input, snapshot.as_ref(), &policy);
+    planning::accept_plan(&made, &session.settings).map_err(failed)?;
+    let hash = planning::hash(&made, &place, &shaping);
+    let facts = Shown { session: &session, place: &place, hash: &hash, reads, shaping: &shaping };
+    let text = show_plan(&made, &facts, args.options.output.format).map_err(failed)?;
+    let guarded = made.guard(&policy);
+    let to_stdout = match &args.options.output.requests {
+        Some(path) => write_requests(&made, path).map_err(failed)?,
+        None => false,
+    };
+    if to_stdout { super::complain(text.trim_end()) } else { say(&text).map_err(failed)? }
+    let mut counts = Counts::default();
+    for entry in made.entries() {
+        counts.add(entry.outcome(), 1);
+    }
+    if let Some(results) = &args.options.output.results {
+        write_results(&made, results).map_err(failed)?;
+    }
+    guarded.map_err(|why| failed(Error::Refused(why)))?;
+    // As the run would end if all writes went well.
+    let mut wished = Counts::default();
+    for (outcome, rows) in counts.iter() {
+        wished.add(if outcome == Outcome::Planned { Outcome::Detached } else { outcome }, rows);
+    }
+    let exit = exit_of(&wished);
+    let results = args.options.output.results.as_deref().map(shown);
+    let next = next(&Situation {
+        exit,
+        counts: &counts,
+        planned: true,
+        canary_failed: false,
+        input: &shown(&args.input),
+        undo: false,
+        results: results.as_deref(),
+        journal: None,
+        repeat: &session.repeat,
+    });
+    Ok(Closing { exit, next: Some(next), records })
+}
+
+/// What a plan is shown with.
+pub(super) struct Shown<'a> {
+    pub(super) session: &'a Session,
+    pub(super) place: &'a Place,
+    pub(super) hash: &'a str,
+    /// Requests that the preflight took.
+    pub(super) reads: u64,
+    pub(super) shaping: &'a BTreeMap<String, String>,
+}
+
+impl<'a> Shown<'a> {
+    fn covered(&self) -> HashFacts<'a> {
+        HashFacts { endpoint: self.place.endpoint(), project: self.place.project(), settings: self.shaping }
+    }
+}
+
+/// The plan as text, for people or as JSON.
+pub(super) fn show_plan(made: &Plan<'_>, shown: &Shown<'_>, format: Format) -> Result<String, Error> {
+    let settings = &shown.session.settings;
+    let mut context = vec![("credentials", shown.place.credentials.clone())];
+    context.extend(shown.place.proxy.iter().map(|proxy| ("proxy", proxy.clone())));
+    context.extend(shown.session.config.iter().map(|path| ("config", path.display().to_string())));
+    if shown.reads > 0 {
+        context.push(("reads made", shown.reads.to_string()));
+    }
+    if settings.verbose > 0 {
+        for line in settings.origins() {
+            context.push((line.name, format!("{} ({})", line.value, line.origin)));
+        }
+    }
+    let facts = show::Facts {
+        hash: shown.hash,
+        covered: shown.covered(),
+        context: &context,
+        write_per_s: settings.write_rate.per_second(),
+        skip_invalid: settings.on_invalid == crate::config::OnInvalid::Skip,
+    };
+    match format {
+        Format::Human => Ok(show::human(made, &facts, width())),
+        Format::Json => serde_json::to_string(&show::json(made, &facts))
+            .map(|text| text + "\n")
+            .map_err(|error| Error::Internal(format!("the plan is no JSON: {error}"))),
+    }
+}
+
+/// Writes every body, one a line. `true`: to standard output, so that the plan goes elsewhere.
+fn write_requests(made: &Plan<'_>, path: &Path) -> Result<bool, Error> {
+    let trouble = |source: std::io::Error| Error::File { verb: "write the requests to", path: path.to_owned(), source };
+    if path.as_os_str() == "-" {
+        let mut out = BufWriter::with_capacity(1 << 16, std::io::stdout().lock());
+        let written = made.requests(&mut out).and_then(|()| out.flush());
+        return match written {
+            Err(error) if error.kind() != std::io::ErrorKind::BrokenPipe => Err(trouble(error)),
+            _ => Ok(true),
+        };
+    }
+    let file = fs::create_private(path).or_else(|_| File::create(path)).map_err(trouble)?;
+    let mut out = BufWriter::with_capacity(1 << 18, file);
+    made.requests(&mut out).and_then(|()| out.flush()).map_err(trouble)?;
+    Ok(false)
+}
+
+/// Writes results with `planned` rows: only where `--results` asks for them.
+fn write_results(made: &Plan<'_>, path: &Path) -> Result<(), Error> {
+    let trouble = |source: std::io::Error| Error::File { verb: "write the results to", path: path.to_owned(), source };
+    let input = made.input();
+    fs::write_atomically(path, |out| {
+        let mut writer = ResultsWriter::new(out, input.table.extra_columns(), input.had_bom_or_not_utf8);
+        let writer = writer.as_mut().map_err(|error| trouble(std::io::Error::new(error.kind(), error.to_string())))?;
+        for entry in made.entries() {
+            let extras: Vec<&str> = entry.extras().collect();
+            let fixed = match entry.fate() {
+                EntryFate::Fixed(fixed) => Some(fixed),
+                EntryFate::Send { .. } => None,
+            };
+            let (code, message) = fixed.as_ref().map_or(("", ""), |Fixed { code, message, .. }| (code, message));
+            let row = ResultRow {
+                line: entry.line(),
+                cells: entry.cells(),
+                outcome: entry.outcome(),
+                job_id: "",
+                error_code: code,
+                error_msg: message,
+                attempts: 0,
+                request_id: "",
+                chunk: "",
+                finished_at: "",
+                extras: &extras,
+            };
+            writer.write(&row).map_err(trouble)?;
+        }
+        Ok(())
+    })
+}
+
+/// `--approved`: the plan made now must be that one, and it must not have been done before.
+///
+/// # Errors
+/// [`Error::Refused`] with the differing rows, or with the run that did it.
+pub(super) fn check_approved(approved: &str, made: &Plan<'_>, shown: &Shown<'_>, journal: &Path) -> Result<(), Error> {
+    let is_hash = approved.len() == 64 && approved.bytes().all(|byte| byte.is_ascii_hexdigit());
+    if is_hash {
+        if !approved.eq_ignore_ascii_case(shown.hash) {
+            return Err(Error::Refused(format!(
+                "the plan made now is another one ({}) than the approved one ({approved}); nothing was sent. A bare \
+                 hash can't name the differing rows: give the file that `plan --format json` wrote",
+                shown.hash
+            )));
+        }
+    } else {
+        let path = PathBuf::from(approved);
+        let text = std::fs::read_to_string(&path)
+            .map_err(|source| Error::File { verb: "read the approved plan", path: path.clone(), source })?;
+        let value: serde_json::Value = serde_json::from_str(&text).map_err(|error| Error::Input {
+            path: approved.to_owned(),
+            problem: format!("this is no plan as `plan --format json` writes it: {error}"),
+        })?;
+        if value.get("hash").and_then(serde_json::Value::as_str) != Some(shown.hash) {
+            let facts = show::Facts {
+                hash: shown.hash,
+                covered: shown.covered(),
+                context: &[],
+                write_per_s: shown.session.settings.write_rate.per_second(),
+                skip_invalid: false,
+            };
+            let differences = approve::compare(&value, made, &facts);
+            return Err(Error::Refused(format!(
+                "the plan made now is not the approved one; nothing was sent:\n  - {}",
+                differences.join("\n  - ")
+            )));
+        }
+    }
+    match done_by(shown.hash, journal) {
+        Some(run_id) => Err(Error::Refused(format!(
+            "the approved plan was done already, by run {run_id}; an approval holds once. Plan again and have that approved"
+        ))),
+        None => Ok(()),
+    }
+}
+
+/// The run that has this plan, among the journals beside the results, moved aside or not.
+fn done_by(hash: &str, journal: &Path) -> Option<String> {
+    let directory = journal.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    let journals = std::fs::read_dir(directory).ok()?.filter_map(|entry| Some(entry.ok()?.path()));
+    journals
+        .filter(|path| path.extension().is_some_and(|ending| ending == "journal"))
+        .filter_map(|path| Some(View::open(&path).ok()?.identity().clone()))
+        .find(|identity| identity.plan_hash == hash)
+        .map(|identity| identity.run_id)
+}
+
+/// Nothing is wrong.
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_journal_stands_beside_its_results() {
+        assert_eq!(journal_of(Path::new("d/x.results.csv")), Path::new("d/x.results.csv.journal"));
+        assert_eq!(Exit::Done.code(), 0);
+        assert_eq!(Bounds::default().max_users_per_desktop, 500);
+    }
+}

@@ -1,0 +1,85 @@
+//! `simulate`: the simulated API on a loopback port, for a shell to be pointed at.
+
+use std::net::Ipv4Addr;
+
+use super::args::SimulateArgs;
+use super::place::{self, SEED};
+use super::signals::Signals;
+use super::{Closing, complain, say};
+use crate::config::{Loaded, Sources, load};
+use crate::error::Error;
+use crate::input::{self, Field, ReadOptions};
+use crate::model::{Bound, DesktopId, Kind};
+use crate::sim::{App, Seat, World, serve};
+
+/// Desktops of the world that is made where no input names one.
+const OWN_DESKTOPS: u128 = 12;
+
+/// `simulate [INPUT]`.
+pub(super) fn command(args: &SimulateArgs) -> Result<Closing, Error> {
+    let sources = Sources { options: args.reading_layer()?, config: args.config.as_deref(), directory: "", planned: None };
+    let Loaded { settings, .. } = load(sources, std::env::vars_os())?;
+    let seats = match &args.input {
+        None => own_world(),
+        Some(path) => {
+            let options = ReadOptions {
+                encoding: settings.encoding.map(|encoding| encoding.as_str().to_owned()),
+                delimiter: settings.delimiter,
+                sheet: settings.sheet.clone(),
+                columns: settings
+                    .columns
+                    .iter()
+                    .filter_map(|(field, header)| Some((Field::parse(field)?, header.clone())))
+                    .collect(),
+                ..ReadOptions::default()
+            };
+            let source = if path.as_os_str() == "-" {
+                input::Source::Stream { name: "standard input".to_owned(), reader: Box::new(std::io::stdin()) }
+            } else {
+                input::Source::Path(path.clone())
+            };
+            place::seats(&input::read(source, &options)?)
+        }
+    };
+    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build();
+    let runtime = runtime.map_err(|error| Error::Internal(format!("no runtime: {error}")))?;
+    runtime.block_on(serve_until_stopped(args, seats))?;
+    runtime.shutdown_background();
+    Ok(Closing::silent())
+}
+
+async fn serve_until_stopped(args: &SimulateArgs, seats: Vec<Seat>) -> Result<(), Error> {
+    let signals = Signals::watch()?;
+    let (world, scenario) = World::rehearse(seats, args.seed.unwrap_or(SEED));
+    let app = App::without_log(world, scenario);
+    let trouble = |source| Error::File { verb: "listen on", path: format!("127.0.0.1:{}", args.port.unwrap_or(0)).into(), source };
+    let listener = tokio::net::TcpListener::bind((Ipv4Addr::LOCALHOST, args.port.unwrap_or(0))).await.map_err(trouble)?;
+    let address = listener.local_addr().map_err(trouble)?;
+    say(&format!(
+        "export BATCH_DETACH_ENDPOINT=http://{address}\nexport BATCH_DETACH_IAM_ENDPOINT=http://{address}\n\
+         export BATCH_DETACH_PROJECT_ID=project-1\nexport HW_AUTH_TOKEN=simulator\n"
+    ))?;
+    complain("the simulator serves until it is interrupted (Ctrl-C); paste the lines above into another shell");
+    serve(app, listener, signals.stop.cancelled_owned()).await.map_err(trouble)
+}
+
+/// A small world for a first look around.
+fn own_world() -> Vec<Seat> {
+    (0..OWN_DESKTOPS)
+        .filter_map(|n| {
+            let hex = format!("{:032x}", 0x51ab_0000_0000_0000_0000_0000_0000_0000_u128 + n);
+            let id = format!("{}-{}-{}-{}-{}", &hex[..8], &hex[8..12], &hex[12..16], &hex[16..20], &hex[20..]);
+            Some(Seat {
+                desktop: DesktopId::parse(&id)?,
+                name: format!("PC-{n:03}"),
+                bound: Bound {
+                    kind: Kind::User,
+                    user_name: format!("user-{n:02}"),
+                    user_id: None,
+                    user_group: None,
+                    domain: None,
+                },
+            })
+        })
+        .collect()
+}

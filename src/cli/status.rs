@@ -1,0 +1,137 @@
+//! `status`: where a run stands, while it goes on or after.
+
+use serde_json::json;
+
+use super::args::{Format, StatusArgs};
+use super::{Closing, say};
+use crate::error::{Error, Exit};
+use crate::journal::{Identity, Progress, RunLock, View};
+use crate::model::{Outcome, tame};
+use crate::outcome::next::{Next, Situation, next};
+use crate::outcome::text::{counted, grouped};
+use crate::outcome::{Counts, exit_of};
+
+/// `status JOURNAL`.
+pub(super) fn command(args: &StatusArgs) -> Result<Closing, Error> {
+    let view = View::open(&args.journal)?;
+    let (identity, progress) = (view.identity(), view.progress()?);
+    // Taking the lock for a moment is how one sees that nobody else has it.
+    let running = matches!(RunLock::acquire(&args.journal), Err(Error::Locked(_)));
+    let counts = counts(&progress);
+    let next = what_next(args, identity, &progress, &counts, running);
+    let text = match args.format {
+        Format::Human => human(identity, &progress, &counts, running, &next),
+        Format::Json => json(identity, &progress, &counts, running, &next),
+    };
+    say(&text)?;
+    Ok(Closing::silent())
+}
+
+/// Every row under one outcome: the open ones as results written now would have them.
+fn counts(progress: &Progress) -> Counts {
+    let mut counts = Counts::default();
+    for (outcome, rows) in &progress.outcomes {
+        counts.add(*outcome, *rows);
+    }
+    counts.add(Outcome::NotSent, progress.open_not_sent);
+    counts.add(Outcome::Unknown, progress.open_unknown);
+    counts
+}
+
+fn what_next(args: &StatusArgs, identity: &Identity, progress: &Progress, counts: &Counts, running: bool) -> Next {
+    let journal = args.journal.display().to_string();
+    if running {
+        return Next { words: "A process is working on it; to look again:".to_owned(), command: Some(vec![
+            "batch-detach".to_owned(),
+            "status".to_owned(),
+            journal,
+        ]) };
+    }
+    let results = args.journal.with_extension("").display().to_string();
+    next(&Situation {
+        exit: if progress.finished { exit_of(counts) } else { Exit::Stopped },
+        counts,
+        planned: false,
+        canary_failed: progress.canary == Some(false),
+        input: identity.undo_of.as_deref().unwrap_or(&identity.input_path),
+        undo: identity.undo_of.is_some(),
+        results: Some(&results),
+        journal: Some(&journal),
+        repeat: &[],
+    })
+}
+
+fn state(progress: &Progress, running: bool) -> &'static str {
+    match (running, progress.finished) {
+        (true, _) => "running",
+        (false, true) => "finished",
+        (false, false) => "stopped",
+    }
+}
+
+fn human(identity: &Identity, progress: &Progress, counts: &Counts, running: bool, next: &Next) -> String {
+    let mut lines = vec![format!(
+        "Run {} of {}: {}, {} of {} rows have their outcome",
+        identity.run_id,
+        tame(&identity.input_path, 200),
+        state(progress, running),
+        grouped(progress.rows - progress.open()),
+        grouped(progress.rows),
+    )];
+    lines.push(format!("  endpoint     {}, project {}", tame(&identity.endpoint, 200), tame(&identity.project_id, 100)));
+    lines.push(format!("  begun        {} by {} on {}", identity.created_at, identity.operator, identity.host));
+    if let Some(ticket) = &identity.ticket {
+        lines.push(format!("  ticket       {}", tame(ticket, 200)));
+    }
+    lines.push(format!(
+        "  requests     {} of {} not finished",
+        grouped(progress.chunks_open),
+        counted(progress.chunks, "chunk", "chunks")
+    ));
+    if let Some(stopped) = progress.last.as_ref().and_then(|last| last.stopped.as_ref()).filter(|_| !running) {
+        let reason = if stopped.reason.is_empty() { "came to its end" } else { &stopped.reason };
+        lines.push(format!("  last process ended {} (exit code {}): {}", stopped.at, stopped.exit, tame(reason, 300)));
+    } else if progress.last.is_some() && !running {
+        lines.push("  last process did not end in good order (killed, or the machine went down)".to_owned());
+    }
+    lines.push(String::new());
+    for (outcome, rows) in counts.iter().filter(|(_, rows)| *rows > 0) {
+        let open = match outcome {
+            Outcome::NotSent if progress.open_not_sent > 0 && !progress.finished => "  (still to be sent)",
+            Outcome::Unknown => "  (sent; what became of them is still to be read)",
+            _ => "",
+        };
+        lines.push(format!("  {:<17} {:>9}{open}", outcome.as_str(), grouped(rows)));
+    }
+    lines.push(format!("  {counts}"));
+    lines.push(String::new());
+    lines.push(match next.line() {
+        Some(command) => format!("{}\n  {command}", next.words),
+        None => next.words.clone(),
+    });
+    lines.join("\n") + "\n"
+}
+
+fn json(identity: &Identity, progress: &Progress, counts: &Counts, running: bool, next: &Next) -> String {
+    let outcomes: serde_json::Map<_, _> =
+        counts.iter().map(|(outcome, rows)| (outcome.as_str().to_owned(), rows.into())).collect();
+    let value = json!({
+        "format": 1,
+        "run_id": identity.run_id,
+        "state": state(progress, running),
+        "input": identity.input_path,
+        "endpoint": identity.endpoint,
+        "project": identity.project_id,
+        "created_at": identity.created_at,
+        "ticket": identity.ticket,
+        "plan_hash": identity.plan_hash,
+        "rows": progress.rows,
+        "open": progress.open(),
+        "chunks": progress.chunks,
+        "chunks_open": progress.chunks_open,
+        "outcomes": outcomes,
+        "finished": progress.finished,
+        "next": next.line(),
+    });
+    format!("{value}\n")
+}
