@@ -115,6 +115,11 @@ impl Prepared {
         &self.endpoints.workspace
     }
 
+    /// The project, where somebody gave it.
+    pub fn project_id(&self) -> Option<&str> {
+        self.project_id.as_deref()
+    }
+
     /// Source of the credentials and the account part that may be shown.
     pub fn credentials(&self) -> String {
         self.search.found.describe()

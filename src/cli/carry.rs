@@ -144,7 +144,8 @@ pub(super) async fn carry(job: Job<'_>) -> Result<Closing, Failure> {
     let end = End { exit, stopped, canary_failed };
     let requests: Vec<_> = totals.requests.iter().map(|((class, what), n)| (*class, what.clone(), *n)).collect();
     if let Some(path) = &session.settings.metrics {
-        write_metrics(path, &identity, summary.counts(), &requests, waits.sums(), began.elapsed(), exit).map_err(&fail)?;
+        write_metrics(path, &identity, summary.counts(), &requests, waits.sums(), began.elapsed(), exit)
+            .map_err(&fail)?;
     }
     let told = Told {
         identity: &identity,
@@ -258,9 +259,11 @@ fn write_metrics(
         last_success_at: if exit == Exit::Done { Some(ended_at) } else { older },
     };
     fs::write_atomically(path, |out| {
-        metrics
-            .render(out)
-            .map_err(|source| Error::Disk { verb: "write the metrics", path: path.to_owned(), source: source.into() })
+        metrics.render(out).map_err(|source| Error::Disk {
+            verb: "write the metrics",
+            path: path.to_owned(),
+            source: source.into(),
+        })
     })
 }
 

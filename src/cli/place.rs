@@ -15,7 +15,7 @@ use crate::input::{Field, Input};
 use crate::journal::View;
 use crate::model::{Bound, DesktopId, Kind};
 use crate::pace::{Ceiling, Gates};
-use crate::sim::{App, Seat, World};
+use crate::sim::{App, Scenario, Seat, World};
 
 /// The simulator's name as an endpoint and as a project: never taken for a real one.
 pub(super) const SIMULATOR: &str = "simulator";
@@ -59,6 +59,33 @@ impl Place {
             credentials: access.credentials.clone(),
             target: access.target(transport),
             proxy,
+        })
+    }
+
+    /// Addresses alone, for a plan that looks at nothing: no credentials are needed, and nothing is sent. What is not
+    /// known stays empty.
+    pub(super) fn unasked(settings: &Settings) -> Result<Self, Error> {
+        let options = AccessOptions {
+            region: settings.region.clone(),
+            endpoint: settings.endpoint.clone(),
+            iam_endpoint: settings.iam_endpoint.clone(),
+            project_id: settings.project_id.clone(),
+        };
+        let prepared = prepare(&options, &ProcessEnv).ok();
+        let endpoint = prepared.as_ref().map(|prepared| prepared.endpoint().to_owned()).or(options.endpoint);
+        let project = prepared.as_ref().and_then(|prepared| prepared.project_id().map(str::to_owned));
+        let (world, scenario) = (World::new(SEED), Scenario::default());
+        Ok(Self {
+            target: Target {
+                // Leads nowhere: no request is made.
+                transport: Arc::new(App::without_log(world, scenario).transport()),
+                auth: Arc::new(Nobody),
+                endpoint: endpoint.unwrap_or_default(),
+                project_id: project.or(options.project_id).unwrap_or_default(),
+            },
+            region: options.region,
+            credentials: "not needed".to_owned(),
+            proxy: None,
         })
     }
 

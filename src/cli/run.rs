@@ -3,13 +3,12 @@
 use std::collections::BTreeMap;
 use std::io::{BufRead as _, IsTerminal as _, Write as _};
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
 use std::time::Instant;
 
 use super::args::{Format, RunArgs, Source, plan_differences};
 use super::carry::{Job, carry, nothing_to_do};
 use super::place::{self, Place, SIMULATOR};
-use super::plan::{Shown, show};
+use super::plan::{Shown, check_approved, show_plan};
 use super::planning::{self, shown};
 use super::session::Session;
 use super::signals::Signals;
@@ -21,7 +20,6 @@ use crate::journal::{Builder, EntryRef, Fate, Identity, Progress, RunLock, Store
 use crate::model::{tame, timestamp_now};
 use crate::outcome::next::Next;
 use crate::outcome::text::{counted, grouped};
-use crate::pace::Gates;
 use crate::plan::{EntryFate, Fixed, Plan, plan};
 
 /// `run`.
@@ -74,8 +72,7 @@ async fn run(args: &RunArgs) -> Result<Closing, Failure> {
             return Ok(Closing { exit: crate::error::Exit::Done, next: Some(next), records });
         }
     }
-    let shaping =
-        args.plan_shaping(&session.settings, of_journal.as_ref().map(|identity| &identity.plan_settings));
+    let shaping = args.plan_shaping(&session.settings, of_journal.as_ref().map(|identity| &identity.plan_settings));
     check_writable(&results).map_err(failed)?;
     let lock = RunLock::acquire(&journal).map_err(failed)?;
     let standing = stand(args, &session, input.as_ref(), &shaping, &journal, &results);
@@ -117,8 +114,19 @@ async fn run(args: &RunArgs) -> Result<Closing, Failure> {
             let input = identity.input_path.clone();
             let format = args.options.output.format;
             let job = Job {
-                session: &session, store, lock, place, gates, resumed: true, proved, input, results, journal, format,
-                began, signals,
+                session: &session,
+                store,
+                lock,
+                place,
+                gates,
+                resumed: true,
+                proved,
+                input,
+                results,
+                journal,
+                format,
+                began,
+                signals,
             };
             carry(job).await
         }
@@ -126,7 +134,18 @@ async fn run(args: &RunArgs) -> Result<Closing, Failure> {
             let Some(input) = input else {
                 return Err(failed(Error::Internal("a journal without its run".to_owned())));
             };
-            let start = Start { args, session: &session, input: &input, shaping, results, journal, aside, lock, signals, began };
+            let start = Start {
+                args,
+                session: &session,
+                input: &input,
+                shaping,
+                results,
+                journal,
+                aside,
+                lock,
+                signals,
+                began,
+            };
             start.go().await
         }
     }
@@ -164,13 +183,13 @@ impl Start<'_> {
         let made = plan(self.input, snapshot.as_ref(), &policy);
         planning::accept_plan(&made, &session.settings).map_err(failed)?;
         let hash = planning::hash(&made, &place, &self.shaping);
-        let facts = Shown { session, place: &place, hash: &hash, reads, shaping: &self.shaping, results: Some(&self.results) };
+        let facts = Shown { session, place: &place, hash: &hash, reads, shaping: &self.shaping };
         made.guard(&policy).map_err(|why| failed(Error::Refused(why)))?;
         if let Some(approved) = &args.options.safety.approved {
-            super::plan::check_approved(approved, &made, &hash, &self.journal).map_err(failed)?;
+            check_approved(approved, &made, &facts, &self.journal).map_err(failed)?;
         }
         if args.options.output.format == Format::Human {
-            say(&show(&made, &facts, Format::Human)?)?;
+            say(&show_plan(&made, &facts, Format::Human)?)?;
         }
         let stats = made.stats();
         if stats.to_send() > 0 {
@@ -184,7 +203,7 @@ impl Start<'_> {
         if self.signals.stop.is_cancelled() {
             return Err(failed(Error::Stopped("stopped by a signal before anything was sent".to_owned())));
         }
-        let identity = self.identity(&made, &place, hash);
+        let identity = self.identity(&made, &place, hash.clone());
         let warnings = stats.warnings();
         let identity = Identity { warnings, ..identity };
         if let Some(older) = &self.aside {
@@ -339,9 +358,10 @@ async fn find_place(session: &Session, signals: &Signals) -> Result<Place, Error
 /// A journal goes on where it began, and nowhere else.
 fn same_place(identity: &Identity, place: &Place, journal: &Path) -> Result<(), Error> {
     let mut differences = Vec::new();
-    for (name, was, is) in
-        [("endpoint", identity.endpoint.as_str(), place.endpoint()), ("project-id", &identity.project_id, place.project())]
-    {
+    for (name, was, is) in [
+        ("endpoint", identity.endpoint.as_str(), place.endpoint()),
+        ("project-id", &identity.project_id, place.project()),
+    ] {
         if was != is {
             differences.push(format!("`{name}` was {}, and is {} now", tame(was, 200), tame(is, 200)));
         }
@@ -420,4 +440,3 @@ pub(super) fn host() -> String {
     let name = std::fs::read_to_string("/proc/sys/kernel/hostname").ok().or_else(|| std::env::var("HOSTNAME").ok());
     tame(name.unwrap_or_default().trim(), 255)
 }
-

@@ -37,7 +37,10 @@ impl Session {
         let Loaded { settings, config, warnings } = load(sources, std::env::vars_os())?;
         if let Some(input) = input {
             let named = |name, path: &Option<PathBuf>| path.clone().map(|path| (name, path));
-            keep_input(input, [named("metrics", &settings.metrics), named("log-file", &settings.log_file)].into_iter().flatten())?;
+            keep_input(
+                input,
+                [named("metrics", &settings.metrics), named("log-file", &settings.log_file)].into_iter().flatten(),
+            )?;
         }
         if options.safety.allow_detach_all {
             repeat.push("--allow-detach-all".to_owned());

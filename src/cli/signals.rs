@@ -26,11 +26,8 @@ impl Signals {
     /// Where the system gives no handler.
     pub(super) fn watch() -> Result<Self, Error> {
         let listen = |kind| signal(kind).map_err(|error| Error::Internal(format!("cannot listen to signals: {error}")));
-        let mut all = [
-            listen(SignalKind::interrupt())?,
-            listen(SignalKind::terminate())?,
-            listen(SignalKind::hangup())?,
-        ];
+        let mut all =
+            [listen(SignalKind::interrupt())?, listen(SignalKind::terminate())?, listen(SignalKind::hangup())?];
         let signals = Self::default();
         let watched = signals.clone();
         tokio::spawn(async move {

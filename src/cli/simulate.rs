@@ -3,7 +3,7 @@
 use std::net::Ipv4Addr;
 
 use super::args::SimulateArgs;
-use super::place::{self, SEED};
+use super::place;
 use super::signals::Signals;
 use super::{Closing, complain, say};
 use crate::config::{Loaded, Sources, load};
@@ -17,7 +17,8 @@ const OWN_DESKTOPS: u128 = 12;
 
 /// `simulate [INPUT]`.
 pub(super) fn command(args: &SimulateArgs) -> Result<Closing, Error> {
-    let sources = Sources { options: args.reading_layer()?, config: args.config.as_deref(), directory: "", planned: None };
+    let sources =
+        Sources { options: args.reading.layer()?, config: args.config.as_deref(), directory: "", planned: None };
     let Loaded { settings, .. } = load(sources, std::env::vars_os())?;
     let seats = match &args.input {
         None => own_world(),
@@ -50,10 +51,15 @@ pub(super) fn command(args: &SimulateArgs) -> Result<Closing, Error> {
 
 async fn serve_until_stopped(args: &SimulateArgs, seats: Vec<Seat>) -> Result<(), Error> {
     let signals = Signals::watch()?;
-    let (world, scenario) = World::rehearse(seats, args.seed.unwrap_or(SEED));
+    let (world, scenario) = World::rehearse(seats, args.seed);
     let app = App::without_log(world, scenario);
-    let trouble = |source| Error::File { verb: "listen on", path: format!("127.0.0.1:{}", args.port.unwrap_or(0)).into(), source };
-    let listener = tokio::net::TcpListener::bind((Ipv4Addr::LOCALHOST, args.port.unwrap_or(0))).await.map_err(trouble)?;
+    let trouble = |source| Error::File {
+        verb: "listen on",
+        path: format!("127.0.0.1:{}", args.port.unwrap_or(0)).into(),
+        source,
+    };
+    let listener =
+        tokio::net::TcpListener::bind((Ipv4Addr::LOCALHOST, args.port.unwrap_or(0))).await.map_err(trouble)?;
     let address = listener.local_addr().map_err(trouble)?;
     say(&format!(
         "export BATCH_DETACH_ENDPOINT=http://{address}\nexport BATCH_DETACH_IAM_ENDPOINT=http://{address}\n\

@@ -41,11 +41,10 @@ fn counts(progress: &Progress) -> Counts {
 fn what_next(args: &StatusArgs, identity: &Identity, progress: &Progress, counts: &Counts, running: bool) -> Next {
     let journal = args.journal.display().to_string();
     if running {
-        return Next { words: "A process is working on it; to look again:".to_owned(), command: Some(vec![
-            "batch-detach".to_owned(),
-            "status".to_owned(),
-            journal,
-        ]) };
+        return Next {
+            words: "A process is working on it; to look again:".to_owned(),
+            command: Some(vec!["batch-detach".to_owned(), "status".to_owned(), journal]),
+        };
     }
     let results = args.journal.with_extension("").display().to_string();
     next(&Situation {
@@ -78,7 +77,11 @@ fn human(identity: &Identity, progress: &Progress, counts: &Counts, running: boo
         grouped(progress.rows - progress.open()),
         grouped(progress.rows),
     )];
-    lines.push(format!("  endpoint     {}, project {}", tame(&identity.endpoint, 200), tame(&identity.project_id, 100)));
+    lines.push(format!(
+        "  endpoint     {}, project {}",
+        tame(&identity.endpoint, 200),
+        tame(&identity.project_id, 100)
+    ));
     lines.push(format!("  begun        {} by {} on {}", identity.created_at, identity.operator, identity.host));
     if let Some(ticket) = &identity.ticket {
         lines.push(format!("  ticket       {}", tame(ticket, 200)));

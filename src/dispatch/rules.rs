@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use crate::api::Class;
+use crate::config::Percent;
 
 /// How a run behaves. Defaults and meaning: RELIABILITY.md; the settings of the same names.
 #[derive(Debug, Clone)]
@@ -31,8 +32,8 @@ pub struct Rules {
     pub drain_time: Duration,
     /// Attempts per row at most, doubts and accepted ones.
     pub max_tries: u32,
-    /// Stop when more than this share (0 to 1) of the rows settled since this start failed.
-    pub stop_at: Option<f64>,
+    /// Stop when more than this share of the rows settled since this start failed.
+    pub stop_at: Option<Percent>,
     /// Chunks from the first that must be verified before any other is sent.
     pub canary_chunks: u32,
     /// Start nothing new after so long.

@@ -67,6 +67,25 @@ impl PlanStats<'_> {
         self.send_users + self.send_groups + self.send_all
     }
 
+    /// What the summary of a run on this plan must say though no row does: the leaver may still get in.
+    pub fn warnings(&self) -> Vec<String> {
+        let mut warnings = Vec::new();
+        let desktops = |count: u64| if count == 1 { "1 desktop".to_owned() } else { format!("{count} desktops") };
+        if self.group_stays > 0 {
+            warnings.push(format!(
+                "a group stays bound to {}; a leaver who is a member of it can still get in",
+                desktops(self.group_stays)
+            ));
+        }
+        if self.pooled > 0 {
+            warnings.push(format!(
+                "{} belonged to a pool; a user who is still authorised for the pool may be handed another one",
+                desktops(self.pooled)
+            ));
+        }
+        warnings
+    }
+
     /// Entries that can't be sent.
     pub fn invalid_total(&self) -> u64 {
         self.invalid.values().sum()

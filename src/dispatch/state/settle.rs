@@ -67,14 +67,10 @@ impl State {
 
     pub(super) fn judge_brake(&mut self, out: &mut Output) {
         let Some(limit) = self.rules.stop_at else { return };
-        #[expect(clippy::cast_precision_loss, reason = "row counts are far below 2^52")]
-        let share = self.failed_rows as f64 / self.settled_rows as f64;
-        if self.settled_rows >= STOP_AT_FROM && share > limit {
+        if self.settled_rows >= STOP_AT_FROM && limit.is_exceeded_by(self.failed_rows, self.settled_rows) {
             let why = format!(
-                "the brake --stop-at {:.0}% stopped the run: {} of the {} rows settled since this start failed",
-                limit * 100.0,
-                self.failed_rows,
-                self.settled_rows
+                "the brake --stop-at {limit} stopped the run: {} of the {} rows settled since this start failed",
+                self.failed_rows, self.settled_rows
             );
             self.stop(StopReason::Brake(why), out);
         }
