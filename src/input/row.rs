@@ -1,5 +1,7 @@
 //! From records to rows: the header first, then every rule that a row can break without a look at the API.
 
+use std::rc::Rc;
+
 use super::fault::RowFault;
 use super::guard::unguard;
 use super::header::{Field, Layout};
@@ -66,7 +68,8 @@ pub(super) struct Rows<'o> {
     options: &'o ReadOptions,
     /// Whether empty cells at a row's end may simply be missing.
     is_sheet: bool,
-    layout: Option<Layout>,
+    /// Shared, so that a row can be checked against it while faults are added.
+    layout: Option<Rc<Layout>>,
     /// The file's columns in the table's order.
     kept: Vec<usize>,
     table: Table,
@@ -128,13 +131,9 @@ impl<'o> Rows<'o> {
             self.blank += 1;
             return Ok(());
         }
-        match self.layout.take() {
+        match self.layout.clone() {
             None => self.header(record),
-            Some(layout) => {
-                let taken = self.row(&layout, record);
-                self.layout = Some(layout);
-                taken
-            }
+            Some(layout) => self.row(&layout, record),
         }
     }
 
@@ -155,7 +154,7 @@ impl<'o> Rows<'o> {
         }
         self.kept.extend(&layout.extras);
         self.table = Table::new(places, layout.extras.iter().map(|&column| layout.headers[column].clone()).collect());
-        self.layout = Some(layout);
+        self.layout = Some(Rc::new(layout));
         Ok(())
     }
 
@@ -300,7 +299,7 @@ impl<'o> Rows<'o> {
         if self.records == 0 && self.options.only.is_none() {
             return Err("the file has a header line, but no row".to_owned());
         }
-        let mut notes = layout.notes;
+        let mut notes = layout.notes.clone();
         if let (count @ 1.., line) = self.unusual {
             notes.push(format!(
                 "{count} user or group name(s) hold characters that the service's rules do not list; the first is on \
