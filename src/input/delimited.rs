@@ -105,7 +105,7 @@ impl Records {
         let inside = line_ends(cells);
         let text = std::str::from_utf8(cells)
             .map_err(|_| format!("line {}: quotes divide a character; write the line anew", self.line))?;
-        let record = Record { line: self.line, text, ends: &self.ends[..self.found], damaged: &[] };
+        let record = Record { line: self.line, text, ends: &self.ends[..self.found], damaged: &[], covered: &[] };
         rows.take(record).map_err(|problem| {
             // Told here, because only here it is known that the record spans lines.
             if inside == 0 { problem } else { format!("{problem} (the record spans {} lines)", inside + 1) }

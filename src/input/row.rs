@@ -46,6 +46,8 @@ pub(super) struct Record<'r> {
     pub(super) ends: &'r [usize],
     /// Columns whose cell cannot be what somebody typed: a date, or a number that lost digits.
     pub(super) damaged: &'r [usize],
+    /// Columns whose cell is covered by a merged one, so that it is empty without having been left empty.
+    pub(super) covered: &'r [usize],
 }
 
 impl<'r> Record<'r> {
@@ -220,6 +222,15 @@ impl<'o> Rows<'o> {
             if let Some(field) = [Field::DesktopId, Field::DesktopName].into_iter().find(|&field| is_cut(field)) {
                 let message = "the row ends before this column; write the missing cells, empty ones as well";
                 fault(Some(field), "INVALID_RAGGED", message.to_owned());
+            }
+        }
+
+        if !record.covered.is_empty() {
+            let is_covered = |field: &Field| layout.column_of(*field).is_some_and(|at| record.covered.contains(&at));
+            if let Some(field) = Field::ALL.into_iter().find(is_covered) {
+                let message = "a merged cell covers this one, so the row does not say what it holds; unmerge the cells \
+                               and fill in each of them";
+                fault(Some(field), "INVALID_MERGED_CELL", message.to_owned());
             }
         }
 
