@@ -292,10 +292,16 @@ impl<'o> Rows<'o> {
             let is_marked = !record.damaged.is_empty()
                 && layout.column_of(field).is_some_and(|column| record.damaged.contains(&column));
             if is_marked || is_damaged(text) {
-                let message = format!(
-                    "\"{}\" is what a spreadsheet made of the real value; format the column as text and enter it anew",
-                    tame(text, 40)
-                );
+                let message = if text.contains('\u{FFFD}') {
+                    // The rest of it is somebody's name.
+                    "a character was lost when the file was saved in another encoding; enter the cell anew".to_owned()
+                } else {
+                    format!(
+                        "\"{}\" is what a spreadsheet made of the real value; format the column as text and enter it \
+                         anew",
+                        tame(text, 40)
+                    )
+                };
                 fault(Some(field), "INVALID_DAMAGED_CELL", message);
             }
         }

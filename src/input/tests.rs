@@ -507,9 +507,18 @@ proptest! {
     }
 
     #[test]
-    fn p18_a_damaged_workbook_ends_in_rows_or_a_message(at in any::<prop::sample::Index>(), byte in any::<u8>(), cut in any::<bool>()) {
+    fn p18_a_damaged_workbook_ends_in_rows_or_a_message(
+        at in any::<prop::sample::Index>(),
+        byte in any::<u8>(),
+        cut in any::<bool>(),
+        is_old in any::<bool>(),
+    ) {
         let data = text_row(1, &["user", "desktop"]) + &text_row(2, &["alice", "d-1"]);
-        let mut book = xlsx(&[("S", "visible", &data)]);
+        let mut book = if is_old {
+            include_bytes!("../../tests/input/ok-old-excel.xls").to_vec()
+        } else {
+            xlsx(&[("S", "visible", &data)])
+        };
         let at = at.index(book.len());
         if cut { book.truncate(at) } else { book[at] = byte }
         _ = read_as("x", &book, &ReadOptions::default());
