@@ -44,7 +44,8 @@ impl Records {
     /// # Errors
     /// In words, with the line: a NUL, a record over its cap, or what `rows` refuses.
     pub(super) fn feed(&mut self, text: &[u8], rows: &mut Rows<'_>) -> Result<(), String> {
-        let nul = text.iter().position(|&b| b == 0);
+        // `contains` is many times faster than `position`, and nearly always the answer.
+        let nul = if text.contains(&0) { text.iter().position(|&b| b == 0) } else { None };
         self.split(&text[..nul.unwrap_or(text.len())], rows)?;
         match nul {
             Some(_) => Err(format!(
@@ -104,7 +105,7 @@ impl Records {
         let inside = line_ends(cells);
         let text = std::str::from_utf8(cells)
             .map_err(|_| format!("line {}: quotes divide a character; write the line anew", self.line))?;
-        let record = Record { line: self.line, text, ends: &self.ends[..self.found], damaged: &[] };
+        let record = Record { line: self.line, text, ends: &self.ends[..self.found], damaged: &[], covered: &[] };
         rows.take(record).map_err(|problem| {
             // Told here, because only here it is known that the record spans lines.
             if inside == 0 { problem } else { format!("{problem} (the record spans {} lines)", inside + 1) }
@@ -173,8 +174,8 @@ impl Records {
 
 /// LF, CR and CRLF count as one each.
 fn line_ends(text: &[u8]) -> u64 {
-    // A first, branch-free look: nearly no record has one, and this runs for every record.
-    if !text.iter().fold(false, |any, &b| any | matches!(b, b'\r' | b'\n')) {
+    // Nearly no record has one, and this runs for every record; `contains` is a fast search for a byte.
+    if !text.contains(&b'\n') && !text.contains(&b'\r') {
         return 0;
     }
     let mut count = 0;

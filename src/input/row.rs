@@ -1,5 +1,7 @@
 //! From records to rows: the header first, then every rule that a row can break without a look at the API.
 
+use std::rc::Rc;
+
 use super::fault::RowFault;
 use super::guard::unguard;
 use super::header::{Field, Layout};
@@ -44,6 +46,8 @@ pub(super) struct Record<'r> {
     pub(super) ends: &'r [usize],
     /// Columns whose cell cannot be what somebody typed: a date, or a number that lost digits.
     pub(super) damaged: &'r [usize],
+    /// Columns whose cell is covered by a merged one, so that it is empty without having been left empty.
+    pub(super) covered: &'r [usize],
 }
 
 impl<'r> Record<'r> {
@@ -66,7 +70,8 @@ pub(super) struct Rows<'o> {
     options: &'o ReadOptions,
     /// Whether empty cells at a row's end may simply be missing.
     is_sheet: bool,
-    layout: Option<Layout>,
+    /// Shared, so that a row can be checked against it while faults are added.
+    layout: Option<Rc<Layout>>,
     /// The file's columns in the table's order.
     kept: Vec<usize>,
     table: Table,
@@ -128,13 +133,9 @@ impl<'o> Rows<'o> {
             self.blank += 1;
             return Ok(());
         }
-        match self.layout.take() {
+        match self.layout.clone() {
             None => self.header(record),
-            Some(layout) => {
-                let taken = self.row(&layout, record);
-                self.layout = Some(layout);
-                taken
-            }
+            Some(layout) => self.row(&layout, record),
         }
     }
 
@@ -155,7 +156,7 @@ impl<'o> Rows<'o> {
         }
         self.kept.extend(&layout.extras);
         self.table = Table::new(places, layout.extras.iter().map(|&column| layout.headers[column].clone()).collect());
-        self.layout = Some(layout);
+        self.layout = Some(Rc::new(layout));
         Ok(())
     }
 
@@ -224,6 +225,15 @@ impl<'o> Rows<'o> {
             }
         }
 
+        if !record.covered.is_empty() {
+            let is_covered = |field: &Field| layout.column_of(*field).is_some_and(|at| record.covered.contains(&at));
+            if let Some(field) = Field::ALL.into_iter().find(is_covered) {
+                let message = "a merged cell covers this one, so the row does not say what it holds; unmerge the cells \
+                               and fill in each of them";
+                fault(Some(field), "INVALID_MERGED_CELL", message.to_owned());
+            }
+        }
+
         match Kind::parse(cell(Field::Type)) {
             None => {
                 let message = format!(
@@ -249,7 +259,7 @@ impl<'o> Rows<'o> {
                 fault(Some(Field::UserName), "INVALID_USER_MISSING", message.to_owned());
             }
             Some(kind @ (Kind::User | Kind::Group)) => {
-                if cell(Field::UserName).chars().any(|c| !is_usual(c, kind)) {
+                if !is_usual(cell(Field::UserName), kind) {
                     if self.unusual.0 == 0 {
                         self.unusual.1 = record.line;
                     }
@@ -258,16 +268,19 @@ impl<'o> Rows<'o> {
             }
         }
 
+        // Without a branch it takes many bytes at once; nearly every record is plain.
+        let is_odd = record.text.bytes().fold(false, |odd, b| odd | !matches!(b, b' '..=b'~'));
         for field in Field::ALL.into_iter().filter(|&field| field != Field::Type) {
             let text = cell(field);
+            if text.is_empty() {
+                continue;
+            }
             let max = if field == Field::UserName { MAX_USER_NAME } else { MAX_OTHER };
             if text.len() > max && text.chars().count() > max {
                 let message = format!("longer than {max} characters; correct it (an unbalanced quote looks like this)");
                 fault(Some(field), "INVALID_TOO_LONG", message);
             }
-            if !text.bytes().all(|b| b.is_ascii_graphic())
-                && let Some(c) = text.chars().find(|&c| c.is_control() || is_invisible(c))
-            {
+            if is_odd && let Some(c) = text.chars().find(|&c| c.is_control() || is_invisible(c)) {
                 let message = match c {
                     '\n' | '\r' => {
                         "a line break inside the cell; remove it (an unbalanced quote looks like this)".to_owned()
@@ -276,12 +289,19 @@ impl<'o> Rows<'o> {
                 };
                 fault(Some(field), "INVALID_CONTROL_CHARACTER", message);
             }
-            let is_marked = layout.column_of(field).is_some_and(|column| record.damaged.contains(&column));
-            if (is_marked && !text.is_empty()) || is_damaged(text) {
-                let message = format!(
-                    "\"{}\" is what a spreadsheet made of the real value; format the column as text and enter it anew",
-                    tame(text, 40)
-                );
+            let is_marked = !record.damaged.is_empty()
+                && layout.column_of(field).is_some_and(|column| record.damaged.contains(&column));
+            if is_marked || is_damaged(text) {
+                let message = if text.contains('\u{FFFD}') {
+                    // The rest of it is somebody's name.
+                    "a character was lost when the file was saved in another encoding; enter the cell anew".to_owned()
+                } else {
+                    format!(
+                        "\"{}\" is what a spreadsheet made of the real value; format the column as text and enter it \
+                         anew",
+                        tame(text, 40)
+                    )
+                };
                 fault(Some(field), "INVALID_DAMAGED_CELL", message);
             }
         }
@@ -296,7 +316,7 @@ impl<'o> Rows<'o> {
         if self.records == 0 && self.options.only.is_none() {
             return Err("the file has a header line, but no row".to_owned());
         }
-        let mut notes = layout.notes;
+        let mut notes = layout.notes.clone();
         if let (count @ 1.., line) = self.unusual {
             notes.push(format!(
                 "{count} user or group name(s) hold characters that the service's rules do not list; the first is on \
@@ -315,52 +335,59 @@ impl<'o> Rows<'o> {
 }
 
 /// Letters, digits, `-`, `_`, and `.` in user names: the soft rules of `api/workspace-api.md`, 2.1.
-fn is_usual(c: char, kind: Kind) -> bool {
-    c.is_alphanumeric() || matches!(c, '-' | '_') || (c == '.' && kind == Kind::User)
+fn is_usual(name: &str, kind: Kind) -> bool {
+    let is_dot = |c: char| c == '.' && kind == Kind::User;
+    name.bytes().all(|b| b.is_ascii_alphanumeric())
+        || name.chars().all(|c| c.is_alphanumeric() || matches!(c, '-' | '_') || is_dot(c))
 }
 
 /// What spreadsheets leave behind: `1.9E+18`, `#N/A`, `#####`, or a replacement character.
 fn is_damaged(cell: &str) -> bool {
-    match cell.as_bytes() {
-        [] => false,
-        [b'#', ..] => {
-            let errors = [
-                "#N/A",
-                "#REF!",
-                "#NAME?",
-                "#VALUE!",
-                "#DIV/0!",
-                "#NULL!",
-                "#NUM!",
-                "#DATA!",
-                "#SPILL!",
-                "#CALC!",
-                "#GETTING_DATA",
-                "#ERROR!",
-                "#FIELD!",
-                "#BUSY!",
-            ];
-            errors.contains(&cell) || (cell.len() >= 3 && cell.bytes().all(|b| b == b'#'))
-        }
+    let by_start = match cell.as_bytes() {
+        [b'0'..=b'9' | b'-' | b'+', ..] => is_scientific(cell.as_bytes()),
+        [b'#', rest @ ..] => ERRORS.contains(&cell) || (rest.len() >= 2 && rest.iter().all(|&b| b == b'#')),
         [b'E', b'r', b'r', b':', digits @ ..] => !digits.is_empty() && digits.iter().all(u8::is_ascii_digit),
-        [b'0'..=b'9' | b'-' | b'+', ..] => is_scientific(cell) || cell.contains('\u{FFFD}'),
-        _ => cell.contains('\u{FFFD}'),
-    }
+        _ => false,
+    };
+    by_start || (!cell.is_ascii() && cell.contains('\u{FFFD}'))
 }
 
-/// `-?digits[.digits]E±digits`. Without a sign in the exponent it may be a name (`1e5`); before `-`, which names may
+const ERRORS: [&str; 14] = [
+    "#N/A",
+    "#REF!",
+    "#NAME?",
+    "#VALUE!",
+    "#DIV/0!",
+    "#NULL!",
+    "#NUM!",
+    "#DATA!",
+    "#SPILL!",
+    "#CALC!",
+    "#GETTING_DATA",
+    "#ERROR!",
+    "#FIELD!",
+    "#BUSY!",
+];
+
+/// `[±]digits[.digits]E±digits`. Without a sign in the exponent it may be a name (`1e5`); before `-`, which names may
 /// hold, only the capital letter that spreadsheets write counts.
-fn is_scientific(cell: &str) -> bool {
-    let Some(at) = cell.find(['E', 'e']) else { return false };
-    let (number, exponent) = cell.split_at(at);
-    let digits = |text: &str| !text.is_empty() && text.bytes().all(|b| b.is_ascii_digit());
-    let exponent = exponent.strip_prefix("E+").or(exponent.strip_prefix("e+")).or(exponent.strip_prefix("E-"));
-    let number = number.strip_prefix(['-', '+']).unwrap_or(number);
-    exponent.is_some_and(digits)
-        && match number.split_once(['.', ',']) {
-            Some((whole, fraction)) => digits(whole) && digits(fraction),
-            None => digits(number),
+fn is_scientific(cell: &[u8]) -> bool {
+    // How many digits there are at the front.
+    let digits = |text: &[u8]| text.iter().take_while(|b| b.is_ascii_digit()).count();
+    let unsigned = if let [b'-' | b'+', rest @ ..] = cell { rest } else { cell };
+    let (whole, mut rest) = unsigned.split_at(digits(unsigned));
+    if let [b'.' | b',', fraction @ ..] = rest {
+        rest = &fraction[digits(fraction)..];
+        if rest.len() == fraction.len() {
+            return false;
         }
+    }
+    match rest {
+        [b'E', b'+' | b'-', exponent @ ..] | [b'e', b'+', exponent @ ..] => {
+            !whole.is_empty() && !exponent.is_empty() && digits(exponent) == exponent.len()
+        }
+        _ => false,
+    }
 }
 
 #[cfg(test)]

@@ -4,7 +4,9 @@ use std::ffi::OsStr;
 use std::io::{BufReader, Read, Seek};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
-use calamine::{Data, DataRef, DataType, ExcelDateTime, Ods, Range, Reader, SheetType, SheetVisible, Xls, Xlsx};
+use calamine::{
+    Data, DataRef, DataType, Dimensions, ExcelDateTime, Ods, Range, Reader, SheetType, SheetVisible, Xls, Xlsx,
+};
 use sha2::{Digest, Sha256};
 
 use super::row::{Collected, MAX_COLUMNS, Record, Rows};
@@ -55,8 +57,8 @@ impl Kind {
 /// Reads the chosen sheet.
 pub(super) fn read(bytes: &mut dyn Bytes, kind: Kind, options: &ReadOptions) -> Result<(String, Collected), Trouble> {
     let sha256 = hash(bytes)?;
-    let format = match kind {
-        Kind::Compound => Format::Xls,
+    let (format, may_hide_cells) = match kind {
+        Kind::Compound => (Format::Xls, false),
         Kind::Zip => check_parts(bytes)?,
     };
     bytes.rewind()?;
@@ -72,6 +74,11 @@ pub(super) fn read(bytes: &mut dyn Bytes, kind: Kind, options: &ReadOptions) -> 
     let chosen = walked?;
     let mut collected = rows.finish()?;
     collected.notes.splice(0..0, chosen.notes);
+    if may_hide_cells {
+        let note = "the workbook has merged cells: where one covers a desktop's cell, the row means every desktop of \
+                    its user; unmerge them, or save it as .xlsx, where such rows are told";
+        collected.notes.push(note.to_owned());
+    }
     if options.encoding.is_some() || options.delimiter.is_some() {
         let note = "the settings `encoding` and `delimiter` say nothing here: this is a workbook";
         collected.notes.push(note.to_owned());
@@ -106,8 +113,9 @@ enum Format {
 }
 
 /// Unpacks the whole file into nothing and counts, before the reader unpacks it into memory: a few kilobytes can
-/// hold gigabytes, and the sizes that a file claims for its parts need not be true.
-fn check_parts(bytes: &mut dyn Bytes) -> Result<Format, Trouble> {
+/// hold gigabytes, and the sizes that a file claims for its parts need not be true. The flag says whether there are
+/// merged cells that the reader does not tell.
+fn check_parts(bytes: &mut dyn Bytes) -> Result<(Format, bool), Trouble> {
     bytes.rewind()?;
     let damaged = |error: &dyn std::fmt::Display| format!("the workbook is damaged: {}", tame(&error.to_string(), 200));
     let mut archive = zip::ZipArchive::new(BufReader::new(bytes)).map_err(|error| damaged(&error))?;
@@ -127,6 +135,7 @@ fn check_parts(bytes: &mut dyn Bytes) -> Result<Format, Trouble> {
         return Err(problem.to_owned().into());
     };
     let (mut sheets, mut parts) = (0, 0);
+    let mut has_covered = false;
     for (index, name) in names.iter().enumerate() {
         let (count, max) = if format == Format::Xlsx && name.starts_with("xl/worksheets/") {
             (&mut sheets, MAX_SHEETS)
@@ -138,6 +147,8 @@ fn check_parts(bytes: &mut dyn Bytes) -> Result<Format, Trouble> {
         if format == Format::Ods && name == "content.xml" {
             let mut content = Vec::new();
             *count += part.read_to_end(&mut content).map_err(|error| damaged(&error)).map(u64_of)?;
+            let covered = b"<table:covered-table-cell";
+            has_covered = content.windows(covered.len()).any(|part| part == covered);
             if ods_cells(&content) > MAX_ODS_CELLS {
                 return Err("more than 12 million cells, repeated ones included; save the sheet as CSV"
                     .to_owned()
@@ -152,7 +163,7 @@ fn check_parts(bytes: &mut dyn Bytes) -> Result<Format, Trouble> {
                 .into());
         }
     }
-    Ok(format)
+    Ok((format, has_covered))
 }
 
 fn u64_of(count: usize) -> u64 {
@@ -293,7 +304,12 @@ impl<R: Read + Seek> Book<R> {
     }
 
     fn walk(&mut self, name: &str, rows: &mut Rows<'_>) -> Result<(), String> {
-        let mut line = Line::default();
+        let merged = match self {
+            Self::Xlsx(book) => book.merge_cells_by_sheet_name(name).map_err(|error| unreadable(name, &error))?,
+            Self::Xls(book) => book.merge_cells_by_sheet_name(name).map_err(|error| unreadable(name, &error))?,
+            Self::Ods(_) => Vec::new(), // not told; see `check_parts`
+        };
+        let mut line = Line { merged: Merged::new(merged), ..Line::default() };
         if let Self::Xlsx(book) = self {
             // Cell by cell: a range would reserve room for all between the first and the last one.
             let mut cells = book.worksheet_cells_reader(name).map_err(|error| unreadable(name, &error))?;
@@ -328,6 +344,43 @@ fn list(sheets: &[(String, bool)]) -> String {
 struct Line {
     row: Option<u32>,
     cells: Vec<(String, bool)>,
+    merged: Merged,
+}
+
+/// The merged cells of a sheet, gone through from top to bottom.
+#[derive(Debug, Default)]
+struct Merged {
+    /// Those that start further down, the next one last.
+    coming: Vec<Dimensions>,
+    /// Those that reach the current row. In a sound file they do not overlap, so they are few.
+    here: Vec<Dimensions>,
+}
+
+impl Merged {
+    fn new(mut coming: Vec<Dimensions>) -> Self {
+        coming.sort_unstable_by_key(|area| std::cmp::Reverse(area.start));
+        Self { coming, here: Vec::new() }
+    }
+
+    /// The columns of this row that a merged cell covers, its own first cell apart. Rows must rise.
+    fn covered(&mut self, row: u32) -> Result<Vec<usize>, String> {
+        self.here.retain(|area| area.end.0 >= row);
+        while let Some(area) = self.coming.pop_if(|area| area.start.0 <= row) {
+            if area.end.0 >= row {
+                self.here.push(area);
+            }
+        }
+        if self.here.len() > MAX_COLUMNS {
+            return Err(format!("row {}: too many merged cells; unmerge them", u64::from(row) + 1));
+        }
+        let mut columns = Vec::new();
+        for area in &self.here {
+            let covered = (area.start.1..=area.end.1).filter(|&column| (row, column) != area.start);
+            columns
+                .extend(covered.filter_map(|column| usize::try_from(column).ok()).take_while(|&at| at < MAX_COLUMNS));
+        }
+        Ok(columns)
+    }
 }
 
 impl Line {
@@ -369,7 +422,8 @@ impl Line {
         if text.contains('\0') {
             return Err(format!("row {}: a zero character; remove it", u64::from(row) + 1));
         }
-        rows.take(Record { line: u64::from(row) + 1, text: &text, ends: &ends, damaged: &damaged })
+        let covered = self.merged.covered(row)?;
+        rows.take(Record { line: u64::from(row) + 1, text: &text, ends: &ends, damaged: &damaged, covered: &covered })
     }
 }
 

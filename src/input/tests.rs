@@ -325,6 +325,9 @@ fn zipped(parts: &[(&str, &str)]) -> Vec<u8> {
 
 const SHEET_NS: &str = "http://schemas.openxmlformats.org/spreadsheetml/2006/main";
 
+/// Merged cells of every sheet that [`xlsx`] makes; far below the rows that other tests use.
+const MERGED: &str = r#"<mergeCells count="2"><mergeCell ref="A101:A103"/><mergeCell ref="B105:C105"/></mergeCells>"#;
+
 /// A workbook of sheets given as `(name, state, sheetData)`.
 fn xlsx(sheets: &[(&str, &str, &str)]) -> Vec<u8> {
     let rel_ns = "http://schemas.openxmlformats.org/officeDocument/2006/relationships";
@@ -337,7 +340,7 @@ fn xlsx(sheets: &[(&str, &str, &str)]) -> Vec<u8> {
             relations,
             r#"<Relationship Id="rId{id}" Type="{rel_ns}/worksheet" Target="worksheets/sheet{id}.xml"/>"#
         );
-        let sheet = format!(r#"<worksheet xmlns="{SHEET_NS}"><sheetData>{data}</sheetData></worksheet>"#);
+        let sheet = format!(r#"<worksheet xmlns="{SHEET_NS}"><sheetData>{data}</sheetData>{MERGED}</worksheet>"#);
         parts.push((format!("xl/worksheets/sheet{id}.xml"), sheet));
     }
     let styles = r#"<cellXfs count="2"><xf numFmtId="0"/><xf numFmtId="14"/></cellXfs>"#;
@@ -389,6 +392,24 @@ fn a_sheet_is_read_with_its_own_row_numbers_and_numbers_are_no_floats() {
     assert_eq!(codes(&input), [(5, damaged), (5, damaged), (7, damaged)]);
     assert_eq!((input.table.sheet(), input.table.delimiter()), (Some("Leavers"), None));
     assert!(input.had_bom_or_not_utf8);
+}
+
+#[test]
+fn a_desktop_under_a_merged_cell_never_means_every_desktop_of_the_user() {
+    let data = text_row(1, &["Desktop", "User", "Type"])
+        + &text_row(101, &["d-1", "alice"])
+        + &text_row(102, &["", "bob"])
+        + &text_row(103, &["", "carol"])
+        + &text_row(104, &["", "dave"])
+        + &text_row(105, &["d-2", "erin", "USER"]);
+    let input = read_as("x.xlsx", &xlsx(&[("S", "visible", &data)]), &ReadOptions::default()).unwrap();
+    let merged = "INVALID_MERGED_CELL";
+    assert_eq!(codes(&input), [(102, merged), (103, merged), (105, merged)]);
+    assert_eq!(input.faults[2].column.as_deref(), Some("Type"));
+    let covered = "<table:covered-table-cell/>";
+    let row = format!("<table:table-row>{}{}{covered}</table:table-row>", ods_cell("user"), ods_cell("desktop"));
+    let input = read_as("x.ods", &ods(&(row.clone() + &row)), &ReadOptions::default()).unwrap();
+    assert!(input.notes.iter().any(|note| note.contains("merged cells")), "{:?}", input.notes);
 }
 
 #[test]
@@ -486,9 +507,18 @@ proptest! {
     }
 
     #[test]
-    fn p18_a_damaged_workbook_ends_in_rows_or_a_message(at in any::<prop::sample::Index>(), byte in any::<u8>(), cut in any::<bool>()) {
+    fn p18_a_damaged_workbook_ends_in_rows_or_a_message(
+        at in any::<prop::sample::Index>(),
+        byte in any::<u8>(),
+        cut in any::<bool>(),
+        is_old in any::<bool>(),
+    ) {
         let data = text_row(1, &["user", "desktop"]) + &text_row(2, &["alice", "d-1"]);
-        let mut book = xlsx(&[("S", "visible", &data)]);
+        let mut book = if is_old {
+            include_bytes!("../../tests/input/ok-old-excel.xls").to_vec()
+        } else {
+            xlsx(&[("S", "visible", &data)])
+        };
         let at = at.index(book.len());
         if cut { book.truncate(at) } else { book[at] = byte }
         _ = read_as("x", &book, &ReadOptions::default());
