@@ -8,7 +8,6 @@ use std::path::{Path, PathBuf};
 use super::args::{Format, RunArgs};
 use super::place::{self, Place};
 use super::planning::{self, shown};
-use super::run::journal_of;
 use super::session::Session;
 use super::signals::Signals;
 use super::{Closing, Failure, say, width};
@@ -253,6 +252,7 @@ fn done_by(hash: &str, journal: &Path) -> Option<String> {
 
 #[cfg(test)]
 mod tests {
+    use super::super::run::journal_of;
     use super::*;
 
     #[test]

@@ -8,7 +8,7 @@ use std::sync::Arc;
 use tokio_util::sync::CancellationToken;
 
 use super::args::{RunArgs, Source};
-use super::place::{self, Place};
+use super::place::Place;
 use super::session::Session;
 use crate::api::Reader;
 use crate::config::{OnInvalid, Settings};

@@ -4,7 +4,7 @@ use std::borrow::Cow;
 use std::fmt::Write as _;
 use std::io::{self, Write};
 
-use crate::model::{Outcome, is_invisible, tame};
+use crate::model::{is_invisible, tame};
 use crate::outcome::guard::guard;
 
 /// The columns of a results file before the input's other columns. A public interface.
@@ -139,6 +139,7 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
+    use crate::model::Outcome;
     use crate::outcome::guard::unguard;
 
     fn row<'a>(cells: [&'a str; 7], extras: &'a [&'a str]) -> ResultRow<'a> {
