@@ -104,6 +104,11 @@ impl HttpTransport {
         }
     }
 
+    /// The proxy that requests to `endpoint` go through, user and password hidden.
+    pub fn proxy_in_use(&self, endpoint: &str) -> Option<String> {
+        self.proxies.in_use(endpoint)
+    }
+
     async fn send(&self, request: http::Request<Bytes>, max_answer: usize) -> Reply {
         let uri = request.uri().clone();
         let request = match reqwest::Request::try_from(request) {
@@ -114,7 +119,7 @@ impl HttpTransport {
             return Reply::NotSent { cause };
         }
         let mut place = place(request.url());
-        if let Some(proxy) = self.proxies.in_use(&format!("{}://{place}", request.url().scheme())) {
+        if let Some(proxy) = self.proxy_in_use(&format!("{}://{place}", request.url().scheme())) {
             place = format!("{place} through the proxy {proxy}");
         }
         let mut response = match self.client.execute(request).await {
