@@ -5,7 +5,8 @@ use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
-/// The id of a desktop, as the service knows it: 1 to 255 characters, none of them a control character.
+/// The id of a desktop, as the service knows it: 1 to 255 characters, none of them a control character. `.` and `..` are
+/// none: no URL can carry them.
 ///
 /// Parsed once, at the input or at an answer; cheap to clone.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
@@ -16,9 +17,10 @@ impl DesktopId {
     /// Longest id that the API's definition allows, in characters.
     pub const MAX_CHARS: usize = 255;
 
-    /// `None` where `text` is empty, too long or holds a control character.
+    /// `None` where `text` is empty, too long, `.`, `..` or holds a control character.
     pub fn parse(text: &str) -> Option<Self> {
-        let fits = !text.is_empty() && (text.len() <= Self::MAX_CHARS || text.chars().count() <= Self::MAX_CHARS);
+        let fits = !matches!(text, "" | "." | "..")
+            && (text.len() <= Self::MAX_CHARS || text.chars().count() <= Self::MAX_CHARS);
         (fits && !text.chars().any(char::is_control)).then(|| Self(text.into()))
     }
 
@@ -285,7 +287,7 @@ mod tests {
 
     #[test]
     fn desktop_ids_are_bounded_in_characters() {
-        assert!(DesktopId::parse("").is_none());
+        assert!(["", ".", ".."].into_iter().all(|text| DesktopId::parse(text).is_none()));
         assert!(DesktopId::parse("a\nb").is_none());
         assert!(DesktopId::parse(&"桌".repeat(255)).is_some());
         assert!(DesktopId::parse(&"x".repeat(256)).is_none());

@@ -207,10 +207,15 @@ fn no_iam(what: &str) -> Error {
 
 #[cfg(test)]
 mod tests {
+    use std::sync::atomic::{AtomicUsize, Ordering};
+
     use bytes::Bytes;
 
+    use super::super::auth::sign::Key;
+    use super::super::client::Reader;
     use super::super::http::{HttpOptions, HttpTransport};
-    use super::super::testing::{Server, reply};
+    use super::super::probe::probe;
+    use super::super::testing::{Server, check_signature, reply};
     use super::*;
 
     fn transport() -> Arc<dyn Transport> {
@@ -298,5 +303,92 @@ mod tests {
         let mut options = options(Some("cn-north-4"), None);
         options.project_id = Some("../x".to_owned());
         assert!(prepare(&options, &KEYS).unwrap_err().to_string().contains("project-id"));
+    }
+
+    /// IAM and Workspace behind one strict gateway that locks after five refusals, as the cloud's does. Takes one key
+    /// and one token.
+    async fn cloud(key: Key, refusals: Arc<AtomicUsize>) -> Server {
+        Server::start(move |seen| {
+            if seen.line() == "POST /v3/auth/tokens?nocatalog=true" {
+                let body = String::from_utf8_lossy(&seen.body);
+                let known = body.contains(r#""password":"pass-CANARY""#) && body.contains(r#""name":"bob""#);
+                let answer = r#"{"token":{"expires_at":"2099-01-01T00:00:00Z","project":{"id":"p1"}}}"#;
+                return if known {
+                    reply(201, "X-Subject-Token: token-CANARY\r\n", answer)
+                } else {
+                    reply(401, "", "{}")
+                };
+            }
+            let by_token = seen.header("X-Auth-Token") == Some("token-CANARY");
+            let locked = refusals.load(Ordering::SeqCst) >= 5;
+            if locked || !(by_token || check_signature(seen, &key).is_ok()) {
+                refusals.fetch_add(1, Ordering::SeqCst);
+                let text =
+                    if locked { "AK access failed to reach the limit,forbidden" } else { "verify aksk signature fail" };
+                return reply(401, "", &format!(r#"{{"error_code":"APIGW.0301","error_msg":"{text}"}}"#));
+            }
+            match seen.line() {
+                "GET /v3/projects?name=cn-north-4" => {
+                    reply(200, "", r#"{"projects":[{"id":"p1","name":"cn-north-4"}]}"#)
+                }
+                "GET /v2/p1/desktops/detail?limit=1&offset=0" => reply(200, "", r#"{"desktops":[],"total_count":0}"#),
+                _ => reply(404, "", "{}"),
+            }
+        })
+        .await
+    }
+
+    type Variables<'a> = &'a [(&'a str, &'a str)];
+
+    /// From the environment to a first read.
+    async fn first_read(server: &Server, env: &[(&str, &str)]) -> Result<String, String> {
+        let transport = transport();
+        let access = prepare(&options(Some("cn-north-4"), Some(server)), &env).map_err(|error| error.to_string())?;
+        let access = access.connect(Arc::clone(&transport)).await.map_err(|error| error.to_string())?;
+        let read = probe(&Reader::new(access.target(transport))).await;
+        read.map(|()| access.credentials).map_err(|failure| failure.to_string())
+    }
+
+    #[tokio::test]
+    async fn every_source_of_credentials_is_accepted_by_a_strict_gateway() {
+        let (access_key, secret) = ("AKAKAKAKAKAK", "secret-CANARY");
+        let directory = tempfile::tempdir().unwrap();
+        let file = directory.path().join("credentials");
+        std::fs::write(&file, format!("[basic]\nak = {access_key}\nsk = {secret}\nsecurity_token = sts-CANARY\n"))
+            .unwrap();
+        let file = file.to_str().unwrap();
+        let sdk = [("HUAWEICLOUD_SDK_AK", access_key), ("HUAWEICLOUD_SDK_SK", secret)];
+        let temporary = [sdk[0], sdk[1], ("HUAWEICLOUD_SDK_SECURITY_TOKEN", "sts-CANARY")];
+        let login = [("HW_USER_NAME", "bob"), ("HW_USER_PASSWORD", "pass-CANARY"), ("HW_DOMAIN_NAME", "corp")];
+        let cases: [(Variables<'_>, Option<&str>, &str); 6] = [
+            (&sdk, None, "access key AKAK… from HUAWEICLOUD_SDK_AK"),
+            (&temporary, Some("sts-CANARY"), "temporary access key AKAK… from HUAWEICLOUD_SDK_AK"),
+            (&[("HW_ACCESS_KEY", access_key), ("HW_SECRET_KEY", secret)], None, "access key AKAK… from HW_ACCESS_KEY"),
+            (&[("HW_AUTH_TOKEN", "token-CANARY")], None, "token from HW_AUTH_TOKEN"),
+            (&login, None, "IAM user bob of account corp"),
+            (
+                &[("HUAWEICLOUD_SDK_CREDENTIALS_FILE", file)],
+                Some("sts-CANARY"),
+                "temporary access key AKAK… from the SDK profile",
+            ),
+        ];
+        for (env, security_token, expected) in cases {
+            let server = cloud(Key::new(access_key, secret, security_token), Arc::default()).await;
+            let credentials = first_read(&server, env).await.unwrap();
+            assert!(credentials.starts_with(expected) && !credentials.contains("CANARY"), "{credentials}");
+        }
+    }
+
+    #[tokio::test]
+    async fn p11_a_wrong_key_is_sent_once_and_locks_nothing() {
+        let refusals = Arc::new(AtomicUsize::new(0));
+        let server = cloud(Key::new("AKAKAKAKAKAK", "right", None), Arc::clone(&refusals)).await;
+        let wrong = [("HUAWEICLOUD_SDK_AK", "AKAKAKAKAKAK"), ("HUAWEICLOUD_SDK_SK", "CANARY")];
+        let problem = first_read(&server, &wrong).await.unwrap_err();
+        assert!(problem.contains("HUAWEICLOUD_SDK_AK") && !problem.contains("CANARY"), "{problem}");
+        assert_eq!((refusals.load(Ordering::SeqCst), server.seen().len()), (1, 1));
+        refusals.store(5, Ordering::SeqCst);
+        let locked = first_read(&server, &wrong).await.unwrap_err();
+        assert!(locked.contains("locked") && locked.contains("UTC"), "{locked}");
     }
 }

@@ -157,3 +157,78 @@ impl Writer {
         self.target.call(Method::POST, path, &[], body, MAX_WRITE_ANSWER).await
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::super::auth::keys::KeyAuth;
+    use super::super::auth::sign::Key;
+    use super::super::http::{HttpOptions, HttpTransport};
+    use super::super::testing::{Server, check_signature, reply};
+    use super::*;
+
+    fn key() -> Key {
+        Key::new("AKAKAKAKAKAK", "se+cret/=", Some("token+/=="))
+    }
+
+    async fn strict() -> (Server, Target) {
+        let server = Server::start(|seen| match check_signature(seen, &key()) {
+            Ok(()) => reply(200, "", "{}"),
+            Err(problem) => reply(401, "", &problem),
+        })
+        .await;
+        let auth = Arc::new(KeyAuth::fixed(key(), String::new()).for_project("p1"));
+        let transport = Arc::new(HttpTransport::new(&HttpOptions::default()).unwrap());
+        let target = Target { transport, auth, endpoint: server.http(), project_id: "p1".to_owned() };
+        (server, target)
+    }
+
+    fn assert_accepted(reply: &Reply, what: &str) {
+        let Reply::Answer(answer) = reply else { panic!("{what}: {reply:?}") };
+        assert_eq!(answer.status, 200, "{what}: {}", String::from_utf8_lossy(&answer.body));
+    }
+
+    #[tokio::test]
+    async fn names_in_chinese_and_with_every_punctuation_are_signed_as_they_travel() {
+        let (server, target) = strict().await;
+        let reader = Reader::new(target);
+        let ascii: Vec<String> = (' '..='~').filter(|c| !c.is_alphanumeric()).map(|c| format!("a{c}b{c}")).collect();
+        let others = ["张三", "é", "z", "研发 一组+&=?#%2F", "😀", ""].map(str::to_owned);
+        for name in ascii.iter().chain(&others) {
+            assert_accepted(&reader.list_desktops(&[("user_name", name), ("limit", "500")]).await, name);
+            if !name.is_empty() {
+                assert_accepted(&reader.show_desktop(name).await, name);
+            }
+        }
+        // Repeated names, in an order that is not the canonical one.
+        let many = [
+            ("user_names", "张三"),
+            ("user_names", "z"),
+            ("desktop_id", "b"),
+            ("user_names", "é"),
+            ("desktop_id", "a"),
+        ];
+        assert_accepted(&reader.list_desktops(&many).await, "repeated names");
+        let line = server.seen().last().unwrap().line().to_owned();
+        assert!(
+            line.ends_with("?desktop_id=a&desktop_id=b&user_names=z&user_names=%C3%A9&user_names=%E5%BC%A0%E4%B8%89"),
+            "{line}"
+        );
+    }
+
+    #[tokio::test]
+    async fn a_body_goes_out_byte_for_byte_under_its_signature() {
+        let (server, target) = strict().await;
+        let body = Bytes::from_static("{ \"desktops\": [\"桌\"] }\n".as_bytes());
+        assert_accepted(&Writer::new(target).send(Class::BatchDetach, body.clone()).await, "a write");
+        let seen = &server.seen()[0];
+        assert_eq!((seen.line(), seen.body.as_slice()), ("POST /v2/p1/desktops/batch-detach", body.as_ref()));
+        assert_eq!(seen.header("Content-Type"), Some("application/json"));
+    }
+
+    #[tokio::test]
+    async fn an_id_that_a_url_would_swallow_does_not_leave() {
+        let (server, target) = strict().await;
+        assert!(matches!(Reader::new(target).show_desktop("..").await, Reply::NotSent { .. }));
+        assert_eq!(server.seen().len(), 0);
+    }
+}

@@ -10,6 +10,9 @@ pub const MAX_TEXT: usize = 1_000;
 /// Characters of `encoded_authorization_message` at most, as STS takes them: cut, it could not be decoded.
 const MAX_ENCODED: usize = 10_240;
 
+/// Bytes of an error's body at most, to be read as one.
+const MAX_BODY: usize = 256 << 10;
+
 /// Code and text of an error answer. Both may be empty: bodies can be HTML, empty, or cut.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct ErrorBody {
@@ -26,7 +29,9 @@ impl ErrorBody {
     /// `{"error": …}`; of anything else the beginning is kept as the message. Secrets that a gateway repeats are taken
     /// out ([`redact`]).
     pub fn parse(body: &[u8]) -> Self {
-        let Ok(Value::Object(top)) = serde_json::from_slice::<Value>(body) else {
+        // A longer one is no error of the API, and as a tree it would take many times its bytes.
+        let read = (body.len() <= MAX_BODY).then(|| serde_json::from_slice::<Value>(body));
+        let Some(Ok(Value::Object(top))) = read else {
             return Self {
                 message: tame(&redact(String::from_utf8_lossy(body.get(..2_000).unwrap_or(body)).trim()), 200),
                 ..Self::default()
@@ -66,7 +71,22 @@ impl ErrorBody {
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::*;
+
+    proptest! {
+        #[test]
+        fn p18_any_body_is_survived_and_kept_short(body: Vec<u8>, code in ".{0,40}", message in ".{0,2000}") {
+            let json = serde_json::json!({ "error": { "code": code, "message": message } }).to_string();
+            for body in [body.as_slice(), json.as_bytes(), json.get(..json.len() / 2).unwrap_or_default().as_bytes()] {
+                let read = ErrorBody::parse(body);
+                // An escaped character takes up to ten.
+                prop_assert!(read.message.chars().count() <= 10 * MAX_TEXT + 1);
+                prop_assert!(!read.message.chars().any(char::is_control));
+            }
+        }
+    }
 
     #[test]
     fn all_four_shapes_are_read() {

@@ -3,7 +3,6 @@
 //! HTTP/1.1, no redirects, no repeats, no decompression, one limit on the whole request: what leaves was decided,
 //! signed, paced and journaled above, and what comes back is either a complete answer or none.
 
-use std::error::Error as _;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -60,6 +59,7 @@ impl Default for HttpOptions {
 #[derive(Debug, Clone)]
 pub struct HttpTransport {
     client: Client,
+    proxies: Proxies,
     /// Whether there is any certificate to check a server's by.
     has_roots: bool,
 }
@@ -89,19 +89,24 @@ impl HttpTransport {
             builder
         };
         if let Ok(client) = builder().tls_certs_merge(certificates.clone()).build() {
-            return Ok(Self { client, has_roots: true });
+            return Ok(Self { client, proxies: options.proxies.clone(), has_roots: true });
         }
         // A machine without any CA store (a bare container): what `ca_file` holds is all there is to trust. Without
         // even that, the simulator on loopback can still be asked, in plain HTTP.
         let has_roots = !certificates.is_empty();
         match builder().tls_certs_only(certificates).build() {
-            Ok(client) => Ok(Self { client, has_roots }),
+            Ok(client) => Ok(Self { client, proxies: options.proxies.clone(), has_roots }),
             Err(error) if has_roots => Err(ca_file_error(
                 options.ca_file.as_deref(),
                 &format!("its certificates can't be used: {}", chain(error)),
             )),
             Err(error) => Err(Error::Internal(format!("the HTTP client can't be built: {}", chain(error)))),
         }
+    }
+
+    /// The proxy that requests to `endpoint` go through, user and password hidden.
+    pub fn proxy_in_use(&self, endpoint: &str) -> Option<String> {
+        self.proxies.in_use(endpoint)
     }
 
     async fn send(&self, request: http::Request<Bytes>, max_answer: usize) -> Reply {
@@ -113,7 +118,10 @@ impl HttpTransport {
         if let Err(cause) = self.may_go(&uri, request.url()) {
             return Reply::NotSent { cause };
         }
-        let place = place(request.url());
+        let mut place = place(request.url());
+        if let Some(proxy) = self.proxy_in_use(&format!("{}://{place}", request.url().scheme())) {
+            place = format!("{place} through the proxy {proxy}");
+        }
         let mut response = match self.client.execute(request).await {
             Ok(response) => response,
             Err(error) if error.is_connect() => {
@@ -211,25 +219,29 @@ fn ca_file_error(path: Option<&Path>, problem: &str) -> Error {
     Error::Setting { name: "ca-file".to_owned(), origin, problem: problem.to_owned() }
 }
 
-/// An error and its causes in one line. The URL stays out: its query can hold user names (P19).
+/// Layers of an error that say nothing of their own.
+const EMPTY_LAYERS: [&str; 4] =
+    ["error sending request", "client error (", "error decoding response body", "request or response body error"];
+
+/// The causes of an error in one line. The URL stays out: its query can hold user names (P19).
 fn chain(error: reqwest::Error) -> String {
     let timed_out = error.is_timeout();
     let error = error.without_url();
-    let mut text = error.to_string();
-    let mut source = error.source();
-    while let Some(cause) = source {
-        let cause_text = cause.to_string();
+    let whole = error.to_string();
+    let mut parts: Vec<String> = Vec::new();
+    let mut next: Option<&dyn std::error::Error> = Some(&error);
+    while let Some(cause) = next {
+        let text = cause.to_string();
         // Some layers repeat what is beneath them.
-        if !text.contains(&cause_text) {
-            text.push_str(": ");
-            text.push_str(&cause_text);
+        if !EMPTY_LAYERS.iter().any(|layer| text.starts_with(layer)) && !parts.iter().any(|part| part.contains(&text)) {
+            parts.push(text);
         }
-        source = cause.source();
+        next = cause.source();
     }
-    if timed_out && !text.contains("timed out") {
-        text.push_str(": timed out");
+    if timed_out && !parts.iter().any(|part| part.contains("timed out")) {
+        parts.push("timed out".to_owned());
     }
-    tame(&text, MAX_HEADER)
+    tame(if parts.is_empty() { whole } else { parts.join(": ") }.as_str(), MAX_HEADER)
 }
 
 #[cfg(test)]
@@ -458,6 +470,72 @@ mod tests {
     async fn p20_a_plain_server_on_the_tls_port_is_not_sent() {
         let server = Server::start(|_| reply(200, "", "{}")).await;
         not_sent(&get(&HttpOptions::default(), &format!("https://{}/", server.address), 99).await);
+    }
+
+    #[tokio::test]
+    async fn p20_a_proxy_sees_the_host_and_nothing_of_the_request() {
+        let proxy = Server::start(|_| reply(407, "", "")).await;
+        let variable = format!("http://bob:PROXYCANARY@{}", proxy.address);
+        let proxies = Proxies::from_env(&[("HTTPS_PROXY", variable.as_str())]);
+        let transport = HttpTransport::new(&HttpOptions { proxies, ..HttpOptions::default() }).unwrap();
+        let url = "https://workspace.example.com/v2?user_name=alice";
+        let request = http::Request::get(url).header("X-Auth-Token", "CANARY").body(Bytes::new()).unwrap();
+        let refused = transport.call(request, 99).await;
+        assert!(not_sent(&refused).contains("through the proxy http://127.0.0.1:"), "{refused:?}");
+        assert!(!format!("{refused:?} {transport:?}").contains("CANARY"));
+        let seen = &proxy.seen()[0];
+        assert_eq!(seen.line(), "CONNECT workspace.example.com:443");
+        assert!(!seen.head.contains("X-Auth-Token") && !seen.head.contains("alice"), "{seen:?}");
+    }
+
+    #[tokio::test]
+    async fn connections_are_reused_up_to_the_requests_in_flight() {
+        let (pem, config) = private_ca(&["127.0.0.1"]);
+        let server = Server::start_tls(config, |_| reply(200, "", "{}")).await;
+        let file = file(&pem);
+        let options = HttpOptions { ca_file: Some(file.path().to_owned()), ..HttpOptions::default() };
+        let (transport, url) = (HttpTransport::new(&options).unwrap(), format!("https://{}/", server.address));
+        for _ in 0..5 {
+            let calls = (0..8).map(|_| transport.call(http::Request::get(&url).body(Bytes::new()).unwrap(), 99));
+            assert!(futures::future::join_all(calls).await.iter().all(|reply| matches!(reply, Reply::Answer(_))));
+        }
+        assert!(server.seen().len() == 40 && server.connections() <= 8, "{} connections", server.connections());
+    }
+
+    /// Keeps all that is logged, of every crate.
+    #[derive(Clone, Default)]
+    struct Log(std::sync::Arc<std::sync::Mutex<Vec<u8>>>);
+
+    impl std::io::Write for Log {
+        fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
+            self.0.lock().unwrap().extend_from_slice(bytes);
+            Ok(bytes.len())
+        }
+
+        fn flush(&mut self) -> std::io::Result<()> {
+            Ok(())
+        }
+    }
+
+    #[tokio::test]
+    async fn p19_nothing_that_is_logged_on_the_way_holds_a_secret() {
+        let log = Log::default();
+        let writer = log.clone();
+        let subscriber = tracing_subscriber::fmt()
+            .with_max_level(tracing::Level::TRACE)
+            .with_writer(move || writer.clone())
+            .finish();
+        let _guard = tracing::subscriber::set_default(subscriber);
+        tracing::trace!("the log is kept");
+        let server = Server::start(|_| reply(201, "X-Subject-Token: CANARY1\r\n", "CANARY2")).await;
+        let mut request = http::Request::post(server.http()).body(Bytes::from_static(b"CANARY3")).unwrap();
+        let key = super::super::auth::sign::Key::new("CANARY4CANARY4", "CANARY5", Some("CANARY6"));
+        super::super::auth::sign::sign(&mut request, &key, None, jiff::Timestamp::now()).unwrap();
+        let reply = HttpTransport::new(&HttpOptions::default()).unwrap().call(request, 99).await;
+        tracing::debug!(?reply, ?key, "answered");
+        let text = String::from_utf8(log.0.lock().unwrap().clone()).unwrap();
+        assert!(text.contains("the log is kept") && text.contains("answered"), "{text}");
+        assert!(!text.contains("CANARY"), "{text}");
     }
 
     #[test]

@@ -92,7 +92,7 @@ fn line_of(vector: &Value) -> Value {
     for pair in given {
         let name = pair[0].as_str().unwrap_or_default().to_lowercase();
         for (_, value) in headers.iter_mut().filter(|(known, _)| *known == name) {
-            *value = pair[1].as_str().unwrap_or_default().to_owned();
+            pair[1].as_str().unwrap_or_default().clone_into(value);
         }
     }
     let date = headers.iter().find(|(name, _)| name == "x-sdk-date").map(|(_, value)| value.clone());

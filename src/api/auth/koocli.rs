@@ -1,4 +1,4 @@
-//! The file of Huawei Cloud's own command line, KooCLI: `~/.hcloud/config.json`, where it is not encrypted.
+//! The file of Huawei Cloud's own command line, `KooCLI`: `~/.hcloud/config.json`, where it is not encrypted.
 
 use serde::Deserialize;
 use serde_json::Value;
@@ -125,7 +125,7 @@ impl Provider for KooCli {
 }
 
 /// By the file's own word; where it says nothing (older versions), by the shape: ids of keys are capital letters and
-/// digits, what KooCLI encrypts is not.
+/// digits, what `KooCLI` encrypts is not.
 fn is_encrypted(word: &Value, access: &str) -> bool {
     match word {
         Value::Bool(encrypted) => *encrypted,
