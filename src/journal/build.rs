@@ -177,7 +177,7 @@ impl Builder {
     ///
     /// # Errors
     /// [`Error::Internal`] where the slots do not stand for just the entries that are to be sent; else as elsewhere.
-    /// There is no journal then.
+    /// There is no journal then, unless it was the directory's sync alone that failed.
     pub fn finish(mut self) -> Result<(), Error> {
         if self.sendable != self.promised {
             let (sendable, promised) = (self.sendable, self.promised);

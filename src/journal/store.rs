@@ -123,7 +123,8 @@ impl Handle {
     }
 
     /// Runs `read` on the writer's own connection, after what was queued before it; commits wait meanwhile.
-    /// What it sees is durable, but after a failed commit: there it is the last state before that.
+    /// What it sees is durable; after a failed commit it is the last state before that. `read` must not wait for this
+    /// journal itself.
     pub async fn with_view<T: Send + 'static>(
         &self,
         read: impl FnOnce(&View) -> T + Send + 'static,

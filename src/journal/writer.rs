@@ -24,7 +24,7 @@ const WRITING: &str = "write the journal";
 /// How long the writer waits for a reader that has the file for itself.
 const PATIENCE: Duration = Duration::from_secs(60);
 /// How long it waits when it tidies up, which is not worth a stop.
-const LITTLE_PATIENCE: Duration = Duration::from_millis(500);
+const LITTLE_PATIENCE: Duration = Duration::from_millis(200);
 /// Records that one transaction takes in at most, so that the first caller does not wait for the last.
 const GROUP: usize = 4_096;
 /// Transactions and records after which the log is copied into the file.
@@ -112,6 +112,8 @@ pub(super) fn connect(path: &Path, medium: Medium) -> Result<(Connection, Identi
     // The log is copied by `Writer::checkpoint`, which looks at what that says: SQLite's own would not tell of a
     // failed fsync, and trust the next one.
     get(&connection, "wal_autocheckpoint = 0")?;
+    // 32 MiB: chunks are settled in about the order of the plan, so that their pages come again.
+    connection.pragma_update(None, "cache_size", -32_768)?;
     connection.set_prepared_statement_cache_capacity(64);
     Ok((connection, identity, medium))
 }
