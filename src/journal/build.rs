@@ -76,7 +76,7 @@ impl Builder {
             chunk: None,
             chunks: 0,
         };
-        made.begin(identity).map_err(|fault| fault.at(VERB, path))
+        made.begin(identity).map_err(|fault| fault.before(VERB, path))
     }
 
     fn begin(mut self, identity: &Identity) -> Result<Self, Fault> {
@@ -222,7 +222,7 @@ impl Builder {
     fn fail(&self, fault: Fault) -> Error {
         match fault {
             Fault::Bad(what) => Error::Internal(format!("the journal can't hold this: {what}")),
-            fault => fault.at(VERB, &self.path),
+            fault => fault.before(VERB, &self.path),
         }
     }
 }

@@ -38,7 +38,7 @@ impl Store {
     ///
     /// # Errors
     /// [`Error::Foreign`] where it is no journal, a newer one or a damaged one: the file is then untouched.
-    /// [`Error::File`] and [`Error::Disk`] where the disk says no.
+    /// [`Error::File`] where the disk says no.
     pub fn open(path: &Path) -> Result<Self, Error> {
         schema::check_header(path)?;
         let medium = if fs::is_network(path) { Medium::Network } else { Medium::Local };
@@ -46,7 +46,7 @@ impl Store {
     }
 
     fn open_on(path: &Path, medium: Medium) -> Result<Self, Error> {
-        let (connection, identity, medium) = connect(path, medium).map_err(|fault| fault.at(OPENING, path))?;
+        let (connection, identity, medium) = connect(path, medium).map_err(|fault| fault.before(OPENING, path))?;
         let view = View::over(connection, path, identity.clone());
         let shared = Arc::new(Shared {
             path: path.to_owned(),
@@ -55,10 +55,13 @@ impl Store {
             next_attempt: AtomicU64::new(view.next_attempt()?),
         });
         let (jobs, queue) = mpsc::channel();
+        // The log is there since the first read; that its name is durable, too, is not left to `SQLite`, which does not
+        // mind a directory that can't be synced.
+        fs::sync_dir_of(path).map_err(|error| Fault::Io(error).before(OPENING, path))?;
         let writer = Writer::new(view, Arc::clone(&shared), medium);
-        let writer = writer.map_err(|error| Fault::Io(error).at(OPENING, path))?;
+        let writer = writer.map_err(|error| Fault::Io(error).before(OPENING, path))?;
         let thread = std::thread::Builder::new().name("journal".to_owned()).spawn(move || writer.work(&queue));
-        let thread = thread.map_err(|error| Fault::Io(error).at(OPENING, path))?;
+        let thread = thread.map_err(|error| Fault::Io(error).before(OPENING, path))?;
         Ok(Self { handle: Handle { shared, jobs }, thread: Some(thread) })
     }
 
@@ -218,7 +221,7 @@ mod tests {
     use crate::journal::record::AnswerKind;
     use crate::journal::sample::{answer, build, identity, intent, names, settled};
     use crate::journal::schema::beside;
-    use crate::journal::writer::{get, stand_alone};
+    use crate::journal::writer::{pragma, stand_alone};
     use crate::model::Outcome;
 
     use super::*;
@@ -362,7 +365,7 @@ mod tests {
         let store = Store::open(&path).unwrap();
         let handle = store.handle();
         handle.commit(vec![intent(1, 1, &[(1, &[0])])]).await.unwrap();
-        handle.with_view(|view| get(view.connection(), "max_page_count = 1").unwrap()).await.unwrap();
+        handle.with_view(|view| pragma(view.connection(), "max_page_count = 1").unwrap()).await.unwrap();
         let many: Vec<_> = (2..600).map(|id| intent(id, 1, &[(1, &[0])])).collect();
         let failed = handle.commit(many).await;
         assert!(matches!(&failed, Err(JournalError::Failed { .. })), "{failed:?}");
@@ -378,7 +381,7 @@ mod tests {
         assert_eq!(store.handle().totals().await.unwrap().attempts, [(None, 1)].into());
         store
             .handle()
-            .with_view(|view| assert_eq!(get(view.connection(), "integrity_check").unwrap(), "ok"))
+            .with_view(|view| assert_eq!(pragma(view.connection(), "integrity_check").unwrap(), "ok"))
             .await
             .unwrap();
     }

@@ -55,7 +55,7 @@ impl View {
                 _ => Err(fault),
             }
         });
-        let (connection, identity) = opened.map_err(|fault| fault.at(VERB, path))?;
+        let (connection, identity) = opened.map_err(|fault| fault.before(VERB, path))?;
         Ok(Self { connection, path: path.to_owned(), identity })
     }
 
