@@ -10,12 +10,12 @@ use tokio::sync::oneshot;
 
 use crate::error::Error;
 
-use super::fs;
 use super::record::{AttemptId, Identity, OpenItem, Progress, Recheck, Record};
 use super::schema::{self, Fault};
 use super::seam::{Journal, JournalError};
 use super::view::View;
 use super::writer::{Job, Medium, OPENING, Shared, Writer, connect};
+use super::{fs, load};
 
 /// A journal that this process drives: the only way to change it.
 ///
@@ -47,12 +47,13 @@ impl Store {
 
     fn open_on(path: &Path, medium: Medium) -> Result<Self, Error> {
         let (connection, identity, medium) = connect(path, medium).map_err(|fault| fault.before(OPENING, path))?;
+        let next_attempt = load::next_attempt(&connection).map_err(|fault| fault.before(OPENING, path))?;
         let view = View::over(connection, path, identity.clone());
         let shared = Arc::new(Shared {
             path: path.to_owned(),
             identity,
             failed: OnceLock::new(),
-            next_attempt: AtomicU64::new(view.next_attempt()?),
+            next_attempt: AtomicU64::new(next_attempt),
         });
         let (jobs, queue) = mpsc::channel();
         // The log is there since the first read; that its name is durable, too, is not left to `SQLite`, which does not

@@ -15,7 +15,7 @@ use crate::model::Outcome;
 use super::codec::{Entries, FateRef};
 use super::load::{self, Range, attempt_columns, unsigned};
 use super::record::{
-    AnswerKind, AttemptId, Identity, Item, ItemId, OpenItem, Process, Progress, Recheck, ResultRow, Sent, Settlement,
+    AnswerKind, Identity, Item, ItemId, OpenItem, Process, Progress, Recheck, ResultRow, Sent, Settlement,
 };
 use super::replay::{History, Word, latest};
 use super::schema::{self, Fault, beside};
@@ -140,10 +140,6 @@ impl View {
             };
             ids.into_iter().map(one).collect()
         })
-    }
-
-    pub(super) fn next_attempt(&self) -> Result<AttemptId, Error> {
-        self.read(load::next_attempt)
     }
 
     /// Hands every record of the results to `f`, in input order, on one unchanging state of the journal.
