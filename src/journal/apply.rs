@@ -1,6 +1,10 @@
 //! Turns records into rows, within the transaction of the one writer.
 
+use std::collections::BTreeMap;
+
 use rusqlite::{Connection, params};
+
+use crate::model::Outcome;
 
 use super::codec;
 use super::load::{self, Range, signed};
@@ -146,19 +150,23 @@ fn settled(connection: &Connection, settlement: Settlement) -> Result<(), Fault>
     let (now, mut slots) = (settlement.outcome, settlement.slots.clone());
     slots.sort_unstable();
     slots.dedup();
-    let mut open = 0_i64;
+    let (mut open, mut moved) = (0_i64, BTreeMap::<Outcome, i64>::new());
     for slot in slots {
         let rows = item.slots.get(usize::from(slot)).map_or(0, |slot| i64::from(slot.rows));
         match latest(&all, slot).map(|before| before.outcome).filter(|before| is_final(*before)) {
-            Some(before) => add(connection, &format!("rows.{before}"), -rows)?,
+            Some(before) => *moved.entry(before).or_default() -= rows,
             None => open -= 1,
         }
-        if is_final(now) { add(connection, &format!("rows.{now}"), rows)? } else { open += 1 }
+        if is_final(now) { *moved.entry(now).or_default() += rows } else { open += 1 }
+    }
+    for (outcome, rows) in moved {
+        add(connection, &format!("rows.{outcome}"), rows)?;
     }
     if open != 0 {
-        let mut update =
-            connection.prepare_cached("UPDATE chunk SET open = open + ?2 WHERE number = ?1 RETURNING open")?;
-        let left: i64 = update.query_row(params![item.chunk, open], |row| row.get(0))?;
+        let mut found = connection.prepare_cached("SELECT open FROM chunk WHERE number = ?1")?;
+        let left = found.query_row([item.chunk], |row| row.get::<_, i64>(0))? + open;
+        let mut update = connection.prepare_cached("UPDATE chunk SET open = ?2 WHERE number = ?1")?;
+        update.execute(params![item.chunk, left])?;
         match (left - open, left) {
             (0, 1..) => add(connection, "chunks.open", 1)?,
             (1.., 0) => add(connection, "chunks.open", -1)?,

@@ -23,14 +23,11 @@ pub struct MovedAside {
 /// the next call takes it to the results that went ahead.
 ///
 /// # Errors
-/// [`Error::Foreign`] where the journal is none, [`Error::Stopped`] where somebody reads it, [`Error::Disk`].
+/// [`Error::Foreign`] where the journal is none, [`Error::File`] where somebody reads it or the disk says no.
 pub fn move_aside(journal: &Path, results: &Path, run_id: &str) -> Result<MovedAside, Error> {
     stand_alone(journal)?;
-    let trouble = |source: std::io::Error| Error::Disk {
-        verb: "move aside the older run of",
-        path: results.to_owned(),
-        source: source.into(),
-    };
+    let verb = "move aside the older run of";
+    let trouble = |source| Error::File { verb, path: results.to_owned(), source };
     // It came from a file: it must not name another directory.
     let id: String = run_id.chars().filter(char::is_ascii_alphanumeric).collect();
     let is_there = |path: &Path| path.symlink_metadata().is_ok();

@@ -76,7 +76,7 @@ impl Builder {
             chunk: None,
             chunks: 0,
         };
-        made.begin(identity).map_err(|fault| fault.at(VERB, path))
+        made.begin(identity).map_err(|fault| fault.before(VERB, path))
     }
 
     fn begin(mut self, identity: &Identity) -> Result<Self, Fault> {
@@ -177,7 +177,7 @@ impl Builder {
     ///
     /// # Errors
     /// [`Error::Internal`] where the slots do not stand for just the entries that are to be sent; else as elsewhere.
-    /// There is no journal then.
+    /// There is no journal then, unless it was the directory's sync alone that failed.
     pub fn finish(mut self) -> Result<(), Error> {
         if self.sendable != self.promised {
             let (sendable, promised) = (self.sendable, self.promised);
@@ -222,7 +222,7 @@ impl Builder {
     fn fail(&self, fault: Fault) -> Error {
         match fault {
             Fault::Bad(what) => Error::Internal(format!("the journal can't hold this: {what}")),
-            fault => fault.at(VERB, &self.path),
+            fault => fault.before(VERB, &self.path),
         }
     }
 }

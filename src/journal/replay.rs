@@ -248,11 +248,19 @@ impl History {
 
     /// Rows of an item without a final word that may have been executed.
     pub(super) fn unknown_rows(&self, item: &Item) -> u64 {
-        let finals = self.finals(item);
-        let open = (0..).zip(&item.slots).zip(&finals).filter(|(_, is_final)| !**is_final);
-        open.filter(|((number, _), _)| self.word(item.id, *number).is_some_and(|w| w.outcome == Outcome::Unknown))
-            .map(|((_, slot), _)| u64::from(slot.rows))
+        let settlements = self.settlements_of(item.id);
+        let slots = (0..).zip(&item.slots);
+        slots
+            .filter(|(slot, _)| self.is_unknown(settlements, item.id, *slot))
+            .map(|(_, slot)| u64::from(slot.rows))
             .sum()
+    }
+
+    fn is_unknown(&self, settlements: &[Settlement], item: ItemId, slot: SlotNo) -> bool {
+        match latest(settlements, slot) {
+            Some(settlement) => settlement.outcome == Outcome::Unknown,
+            None => self.carried(item).any(|(sent, slots)| slots.contains(&slot) && !sent.is_not_executed()),
+        }
     }
 }
 

@@ -107,6 +107,16 @@ impl Fault {
     }
 }
 
+impl Fault {
+    /// As [`Fault::at`], while nothing was sent yet: nothing is to be resumed.
+    pub(super) fn before(self, verb: &'static str, path: &Path) -> Error {
+        match self.at(verb, path) {
+            Error::Disk { verb, path, source } => Error::File { verb, path, source: io::Error::other(source) },
+            error => error,
+        }
+    }
+}
+
 fn foreign(path: &Path, problem: String) -> Error {
     Error::Foreign { path: path.display().to_string(), problem }
 }

@@ -10,12 +10,12 @@ use tokio::sync::oneshot;
 
 use crate::error::Error;
 
-use super::fs;
 use super::record::{AttemptId, Identity, OpenItem, Progress, Recheck, Record};
 use super::schema::{self, Fault};
 use super::seam::{Journal, JournalError};
 use super::view::View;
 use super::writer::{Job, Medium, OPENING, Shared, Writer, connect};
+use super::{fs, load};
 
 /// A journal that this process drives: the only way to change it.
 ///
@@ -38,7 +38,7 @@ impl Store {
     ///
     /// # Errors
     /// [`Error::Foreign`] where it is no journal, a newer one or a damaged one: the file is then untouched.
-    /// [`Error::File`] and [`Error::Disk`] where the disk says no.
+    /// [`Error::File`] where the disk says no.
     pub fn open(path: &Path) -> Result<Self, Error> {
         schema::check_header(path)?;
         let medium = if fs::is_network(path) { Medium::Network } else { Medium::Local };
@@ -46,19 +46,23 @@ impl Store {
     }
 
     fn open_on(path: &Path, medium: Medium) -> Result<Self, Error> {
-        let (connection, identity, medium) = connect(path, medium).map_err(|fault| fault.at(OPENING, path))?;
+        let (connection, identity, medium) = connect(path, medium).map_err(|fault| fault.before(OPENING, path))?;
+        let next_attempt = load::next_attempt(&connection).map_err(|fault| fault.before(OPENING, path))?;
         let view = View::over(connection, path, identity.clone());
         let shared = Arc::new(Shared {
             path: path.to_owned(),
             identity,
             failed: OnceLock::new(),
-            next_attempt: AtomicU64::new(view.next_attempt()?),
+            next_attempt: AtomicU64::new(next_attempt),
         });
         let (jobs, queue) = mpsc::channel();
+        // The log is there since the first read; that its name is durable, too, is not left to `SQLite`, which does not
+        // mind a directory that can't be synced.
+        fs::sync_dir_of(path).map_err(|error| Fault::Io(error).before(OPENING, path))?;
         let writer = Writer::new(view, Arc::clone(&shared), medium);
-        let writer = writer.map_err(|error| Fault::Io(error).at(OPENING, path))?;
+        let writer = writer.map_err(|error| Fault::Io(error).before(OPENING, path))?;
         let thread = std::thread::Builder::new().name("journal".to_owned()).spawn(move || writer.work(&queue));
-        let thread = thread.map_err(|error| Fault::Io(error).at(OPENING, path))?;
+        let thread = thread.map_err(|error| Fault::Io(error).before(OPENING, path))?;
         Ok(Self { handle: Handle { shared, jobs }, thread: Some(thread) })
     }
 
@@ -123,7 +127,8 @@ impl Handle {
     }
 
     /// Runs `read` on the writer's own connection, after what was queued before it; commits wait meanwhile.
-    /// What it sees is durable, but after a failed commit: there it is the last state before that.
+    /// What it sees is durable; after a failed commit it is the last state before that. `read` must not wait for this
+    /// journal itself.
     pub async fn with_view<T: Send + 'static>(
         &self,
         read: impl FnOnce(&View) -> T + Send + 'static,
@@ -217,7 +222,7 @@ mod tests {
     use crate::journal::record::AnswerKind;
     use crate::journal::sample::{answer, build, identity, intent, names, settled};
     use crate::journal::schema::beside;
-    use crate::journal::writer::{get, stand_alone};
+    use crate::journal::writer::{pragma, stand_alone};
     use crate::model::Outcome;
 
     use super::*;
@@ -361,7 +366,7 @@ mod tests {
         let store = Store::open(&path).unwrap();
         let handle = store.handle();
         handle.commit(vec![intent(1, 1, &[(1, &[0])])]).await.unwrap();
-        handle.with_view(|view| get(view.connection(), "max_page_count = 1").unwrap()).await.unwrap();
+        handle.with_view(|view| pragma(view.connection(), "max_page_count = 1").unwrap()).await.unwrap();
         let many: Vec<_> = (2..600).map(|id| intent(id, 1, &[(1, &[0])])).collect();
         let failed = handle.commit(many).await;
         assert!(matches!(&failed, Err(JournalError::Failed { .. })), "{failed:?}");
@@ -377,7 +382,7 @@ mod tests {
         assert_eq!(store.handle().totals().await.unwrap().attempts, [(None, 1)].into());
         store
             .handle()
-            .with_view(|view| assert_eq!(get(view.connection(), "integrity_check").unwrap(), "ok"))
+            .with_view(|view| assert_eq!(pragma(view.connection(), "integrity_check").unwrap(), "ok"))
             .await
             .unwrap();
     }

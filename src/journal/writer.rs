@@ -8,6 +8,7 @@ use std::sync::{Arc, OnceLock, mpsc};
 use std::time::Duration;
 
 use rusqlite::config::DbConfig;
+use rusqlite::types::Value;
 use rusqlite::{Connection, OpenFlags, TransactionBehavior};
 use tokio::sync::oneshot;
 
@@ -24,7 +25,7 @@ const WRITING: &str = "write the journal";
 /// How long the writer waits for a reader that has the file for itself.
 const PATIENCE: Duration = Duration::from_secs(60);
 /// How long it waits when it tidies up, which is not worth a stop.
-const LITTLE_PATIENCE: Duration = Duration::from_millis(500);
+const LITTLE_PATIENCE: Duration = Duration::from_millis(200);
 /// Records that one transaction takes in at most, so that the first caller does not wait for the last.
 const GROUP: usize = 4_096;
 /// Transactions and records after which the log is copied into the file.
@@ -88,7 +89,7 @@ fn open_untouched(path: &Path) -> Result<(Connection, Identity), Fault> {
 pub(super) fn connect(path: &Path, medium: Medium) -> Result<(Connection, Identity, Medium), Fault> {
     let (connection, identity) = open_untouched(path)?;
     let mut medium = medium;
-    if medium == Medium::Local && set(&connection, "journal_mode", "WAL")? != "wal" {
+    if medium == Medium::Local && pragma(&connection, "journal_mode = WAL")? != "wal" {
         // A file system without shared memory, though not known as one.
         medium = Medium::Network;
     }
@@ -97,37 +98,44 @@ pub(super) fn connect(path: &Path, medium: Medium) -> Result<(Connection, Identi
         Medium::Network => ("delete", "EXTRA", "3"),
     };
     if medium == Medium::Network {
-        set(&connection, "journal_mode", "DELETE")?;
+        pragma(&connection, "journal_mode = DELETE")?;
     }
     connection.pragma_update(None, "synchronous", synchronous)?;
     // macOS alone: there fsync leaves the data in the drive's cache.
     connection.pragma_update(None, "fullfsync", true)?;
     connection.pragma_update(None, "checkpoint_fullfsync", true)?;
     for (name, wanted) in [("journal_mode", mode), ("synchronous", number)] {
-        let is = get(&connection, name)?;
+        let is = pragma(&connection, name)?;
         if is != wanted {
             return Err(Fault::Io(std::io::Error::other(format!("{name} is {is} instead of {wanted}"))));
         }
     }
     // The log is copied by `Writer::checkpoint`, which looks at what that says: SQLite's own would not tell of a
     // failed fsync, and trust the next one.
-    get(&connection, "wal_autocheckpoint = 0")?;
+    pragma(&connection, "wal_autocheckpoint = 0")?;
+    // 32 MiB: chunks are settled in about the order of the plan, so that their pages come again.
+    connection.pragma_update(None, "cache_size", -32_768)?;
     connection.set_prepared_statement_cache_capacity(64);
     Ok((connection, identity, medium))
 }
 
-fn set(connection: &Connection, name: &str, value: &str) -> Result<String, Fault> {
-    Ok(connection.pragma_update_and_check(None, name, value, |row| row.get(0))?)
-}
-
 /// A pragma's value as text.
-pub(super) fn get(connection: &Connection, pragma: &str) -> Result<String, Fault> {
-    let value: rusqlite::types::Value = connection.query_row(&format!("PRAGMA {pragma}"), [], |row| row.get(0))?;
-    Ok(match value {
-        rusqlite::types::Value::Integer(number) => number.to_string(),
-        rusqlite::types::Value::Text(text) => text,
-        other => format!("{other:?}"),
-    })
+///
+/// Goes on after the row: a change of the mode commits only then, and a failed fsync is told only there.
+pub(super) fn pragma(connection: &Connection, pragma: &str) -> Result<String, Fault> {
+    let mut statement = connection.prepare(&format!("PRAGMA {pragma}"))?;
+    let mut rows = statement.query([])?;
+    let mut value = None;
+    while let Some(row) = rows.next()? {
+        if value.is_none() {
+            value = Some(match row.get(0)? {
+                Value::Integer(number) => number.to_string(),
+                Value::Text(text) => text,
+                other => format!("{other:?}"),
+            });
+        }
+    }
+    Ok(value.unwrap_or_default())
 }
 
 /// Makes the journal one file that stands alone: log checkpointed, rollback mode. Neither that it is busy (a reader)
@@ -135,9 +143,9 @@ pub(super) fn get(connection: &Connection, pragma: &str) -> Result<String, Fault
 fn fold(connection: &Connection) -> Result<(), Fault> {
     connection.busy_timeout(LITTLE_PATIENCE)?;
     // Not through `journal_mode` alone: it reports a failed checkpoint as a mode that did not change.
-    let busy: bool = connection.query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |row| row.get(0))?;
-    if !busy {
-        match set(connection, "journal_mode", "DELETE") {
+    let busy = pragma(connection, "wal_checkpoint(TRUNCATE)")?;
+    if busy == "0" {
+        match pragma(connection, "journal_mode = DELETE") {
             Err(Fault::Sql(error)) if error.sqlite_error_code() == Some(rusqlite::ErrorCode::DatabaseBusy) => {}
             result => drop(result?),
         }
@@ -154,14 +162,14 @@ pub(super) fn stand_alone(path: &Path) -> Result<(), Error> {
     let fold_up = || {
         let (connection, _) = open_untouched(path)?;
         fold(&connection)?;
-        let mode = get(&connection, "journal_mode")?;
+        let mode = pragma(&connection, "journal_mode")?;
         connection.close().map_err(|(_, error)| error)?;
         Ok(mode)
     };
-    let mode = fold_up().map_err(|fault: Fault| fault.at(OPENING, path))?;
+    let mode = fold_up().map_err(|fault: Fault| fault.before(OPENING, path))?;
     if mode != "delete" {
-        let path = path.display();
-        return Err(Error::Stopped(format!("{path}: another program reads this journal; wait for it, and run again")));
+        let why = "another program reads it; wait until it is done, and run again";
+        return Err(Fault::Io(std::io::Error::other(why)).before("move aside the journal", path));
     }
     Ok(())
 }
@@ -311,7 +319,7 @@ impl Writer {
         }
         (self.transactions, self.records) = (0, 0);
         // Passive: what a reader holds up is copied the next time.
-        if let Err(error) = self.view.connection().query_row("PRAGMA wal_checkpoint(PASSIVE)", [], |_| Ok(())) {
+        if let Err(error) = pragma(self.view.connection(), "wal_checkpoint(PASSIVE)") {
             self.shared.fail(&format!("checkpoint: {error}"));
         }
     }
