@@ -22,10 +22,13 @@ const MINUTE: Duration = Duration::from_secs(60);
 /// After a 429 without a hint the class stays closed so long at first, doubling up to [`LONGEST_WAIT`].
 const FIRST_WAIT: Duration = Duration::from_secs(5);
 const LONGEST_WAIT: Duration = MINUTE;
-/// What the cap grows by, minute after minute without a cut; the last one goes on.
+/// What the cap grows by, step after step without a cut; the last one goes on.
 const GROWTH: [f64; 6] = [1.05, 1.1, 1.2, 1.4, 1.8, 2.0];
-/// A limit that the server named is good for longer.
-const TEXT_GROWTH: (Duration, f64) = (Duration::from_secs(600), 1.1);
+/// A cap that is as close as this to one that was refused is close enough,
+const CLOSE: f64 = 1.1;
+/// and stays for so many steps before a higher one is tried, but at least for so many times the wait that it may cost.
+const HOLD_STEPS: u32 = 3;
+const HOLD_WAITS: u32 = 4;
 
 /// The pace of one class.
 ///
@@ -42,10 +45,16 @@ pub(super) struct Adaptive {
     refused_in_row: i32,
     rate_since: Instant,
     cap_since: Instant,
+    /// How long without a cut the cap stays before it grows: a minute, or the window that the server named.
+    step: Duration,
+    /// The same for a cap that is close to a refused one.
+    hold: Duration,
     /// Steps of [`GROWTH`] made since the last cut.
     steps: usize,
-    /// Whether the cap is a limit that the server named.
-    named: bool,
+    /// The last cap that stayed a whole step without a cut, since the last cut.
+    good: Option<f64>,
+    /// A cap that was too high.
+    refused: Option<f64>,
     successes: Successes,
 }
 
@@ -59,8 +68,11 @@ impl Adaptive {
             refused_in_row: 0,
             rate_since: now,
             cap_since: now,
+            step: MINUTE,
+            hold: MINUTE * HOLD_STEPS,
             steps: 0,
-            named: false,
+            good: None,
+            refused: None,
             successes: Successes::default(),
         }
     }
@@ -83,8 +95,10 @@ impl Adaptive {
     pub(super) fn started(&mut self, now: Instant, waited: bool) -> bool {
         self.successes.first_request(now);
         let before = self.rate;
-        while let Some((after, factor)) = self.next_step().filter(|(after, _)| self.cap_since + *after <= now) {
-            self.cap = (self.cap * factor).min(self.ceiling);
+        while let Some((after, cap)) = self.next_cap().filter(|(after, _)| self.cap_since + *after <= now) {
+            self.good = Some(self.cap);
+            self.refused = self.refused.filter(|_| after == self.step);
+            self.cap = cap;
             self.cap_since += after;
             self.steps += 1;
         }
@@ -98,10 +112,15 @@ impl Adaptive {
         self.rate.to_bits() != before.to_bits()
     }
 
-    /// When after the last change the cap grows next, and by what; `None` at the ceiling.
-    fn next_step(&self) -> Option<(Duration, f64)> {
-        let step = if self.named { TEXT_GROWTH } else { (MINUTE, GROWTH[self.steps.min(GROWTH.len() - 1)]) };
-        (self.cap < self.ceiling).then_some(step)
+    /// How long after its last change the cap grows, and to what; `None` at the ceiling.
+    fn next_cap(&self) -> Option<(Duration, f64)> {
+        let grown = (self.cap * GROWTH[self.steps.min(GROWTH.len() - 1)]).min(self.ceiling);
+        let next = match self.refused {
+            Some(refused) if refused <= self.cap * CLOSE => (self.hold, grown),
+            Some(refused) if refused <= grown => (self.step, f64::midpoint(self.cap, refused)),
+            _ => (self.step, grown),
+        };
+        (self.cap < self.ceiling).then_some(next)
     }
 
     pub(super) fn succeeded(&mut self, now: Instant, generation: u64) {
@@ -117,15 +136,7 @@ impl Adaptive {
         if generation != self.generation {
             return hint.retry_after;
         }
-        let named = hint.limit.map(|(n, window)| 0.9 * f64::from(n) / window.as_secs_f64());
-        let cap = named.unwrap_or_else(|| match self.successes.per_s(now) {
-            some if some > 0.0 => self.cap.min(0.95 * some),
-            _ => self.cap / 2.0,
-        });
-        self.cap = self.within(cap);
-        self.named = named.is_some();
-        self.cap_since = now;
-        self.steps = 0;
+        self.lower_cap(now, hint.limit);
         self.cut(now);
         let by_streak = |streak: i32| FIRST_WAIT.mul_f64(2_f64.powi(streak.clamp(0, 8))).min(LONGEST_WAIT);
         let told = hint.retry_after.or(hint.limit.map(|(_, window)| window / 6));
@@ -136,6 +147,10 @@ impl Adaptive {
             (None, streak) => by_streak(streak),
         };
         self.refused_in_row = self.refused_in_row.saturating_add(1);
+        self.hold = (self.step * HOLD_STEPS).max(wait * HOLD_WAITS);
+        // While the class is closed nothing shows that the cap is good.
+        self.cap_since = now + wait;
+        self.rate_since = now + wait;
         Some(wait)
     }
 
@@ -146,6 +161,33 @@ impl Adaptive {
             self.cut(now);
         }
         fresh
+    }
+
+    /// The server's own word is best. Else the cap that was good before it grew, once; else what there was.
+    fn lower_cap(&mut self, now: Instant, limit: Option<(u32, Duration)>) {
+        let measured = match self.successes.per_s(now) {
+            some if some > 0.0 => self.cap.min(0.95 * some),
+            _ => self.cap / 2.0,
+        };
+        let cap = match (limit, self.good.take()) {
+            (Some((n, window)), _) => {
+                let limit = f64::from(n) / window.as_secs_f64();
+                self.refused = Some(limit);
+                self.step = window.max(MINUTE);
+                0.9 * limit
+            }
+            (None, Some(good)) => {
+                self.refused = Some(self.cap);
+                good
+            }
+            (None, None) => {
+                // Within one spell of refusals the same cap is still the one that was refused.
+                self.refused = self.refused.filter(|_| self.refused_in_row > 0);
+                measured
+            }
+        };
+        self.cap = self.within(cap);
+        self.steps = 0;
     }
 
     fn cut(&mut self, now: Instant) {
