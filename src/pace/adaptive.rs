@@ -22,6 +22,8 @@ const MINUTE: Duration = Duration::from_secs(60);
 /// After a 429 without a hint the class stays closed so long at first, doubling up to [`LONGEST_WAIT`].
 const FIRST_WAIT: Duration = Duration::from_secs(5);
 const LONGEST_WAIT: Duration = MINUTE;
+/// No wait or window that the server names counts for more: nothing that is added to a time may overflow.
+const LONGEST_TOLD: Duration = Duration::from_secs(86_400);
 /// What the cap grows by, step after step without a cut; the last one goes on.
 const GROWTH: [f64; 6] = [1.05, 1.1, 1.2, 1.4, 1.8, 2.0];
 /// A cap that is as close as this to one that was refused is close enough,
@@ -83,7 +85,7 @@ impl Adaptive {
 
     /// From one start to the next; never less than the ceiling's.
     pub(super) fn period(&self, ceiling: Ceiling) -> Duration {
-        Duration::try_from_secs_f64(1.0 / self.rate).unwrap_or(Duration::MAX).max(ceiling.period)
+        Duration::try_from_secs_f64(1.0 / self.rate).unwrap_or(LONGEST_TOLD).max(ceiling.period)
     }
 
     pub(super) fn generation(&self) -> u64 {
@@ -133,13 +135,15 @@ impl Adaptive {
     /// A 429. Returns how long to stay closed (jitter apart), or `None` where that is settled already: the request was
     /// sent before the last cut, and the server named no time.
     pub(super) fn throttled(&mut self, now: Instant, generation: u64, hint: ThrottleHint) -> Option<Duration> {
+        let retry_after = hint.retry_after.map(|wait| wait.min(LONGEST_TOLD));
         if generation != self.generation {
-            return hint.retry_after;
+            return retry_after;
         }
-        self.lower_cap(now, hint.limit);
+        let limit = hint.limit.filter(|(n, window)| *n > 0 && !window.is_zero() && *window <= LONGEST_TOLD);
+        self.lower_cap(now, limit);
         self.cut(now);
         let by_streak = |streak: i32| FIRST_WAIT.mul_f64(2_f64.powi(streak.clamp(0, 8))).min(LONGEST_WAIT);
-        let told = hint.retry_after.or(hint.limit.map(|(_, window)| window / 6));
+        let told = retry_after.or(limit.map(|(_, window)| window / 6));
         // A time that was told and turned out too short is not believed again.
         let wait = match (told, self.refused_in_row) {
             (Some(told), 0) => told,
@@ -235,5 +239,83 @@ impl Successes {
             .filter(|(second, _)| second + MINUTE.as_secs() > age.as_secs())
             .fold(0, |sum, (_, count)| sum.saturating_add(*count));
         f64::from(count) / age.clamp(SECOND, MINUTE).as_secs_f64()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const fn s(seconds: u64) -> Duration {
+        Duration::from_secs(seconds)
+    }
+
+    /// Starts a request each second, all of them served, for so long; returns when that is over.
+    fn served(pace: &mut Adaptive, from: Instant, seconds: u64) -> Instant {
+        for second in 0..seconds {
+            pace.started(from + s(second), true);
+            pace.succeeded(from + s(second), pace.generation());
+        }
+        from + s(seconds)
+    }
+
+    fn near(rate: f64, expected: f64) -> bool {
+        (rate - expected).abs() < 1e-9
+    }
+
+    #[test]
+    fn a_cut_falls_back_to_what_was_good_before_the_cap_grew() {
+        let (mut pace, mut now) = (Adaptive::new(10.0, Instant::now()), Instant::now());
+        now = served(&mut pace, now, 60);
+        let wait = pace.throttled(now, 0, ThrottleHint::default());
+        assert_eq!(wait, Some(s(5)));
+        let cap = pace.cap;
+        assert!((0.93..=0.95).contains(&cap), "0.95 of a success a second: {cap}");
+        now = served(&mut pace, now + s(5), 125); // two steps: 5 and 10 %
+        assert!(near(pace.cap, cap * 1.05 * 1.1), "{}", pace.cap);
+        pace.throttled(now, 1, ThrottleHint::default());
+        assert!(near(pace.cap, cap * 1.05), "{}", pace.cap);
+        now = served(&mut pace, now + s(5), 179);
+        assert!(near(pace.cap, cap * 1.05), "stays below the refused cap for three minutes: {}", pace.cap);
+        served(&mut pace, now, 2);
+        assert!(near(pace.cap, cap * 1.05 * 1.05), "then tries again: {}", pace.cap);
+    }
+
+    #[test]
+    fn without_any_success_the_cap_halves_down_to_a_floor() {
+        let (mut pace, now) = (Adaptive::new(10.0, Instant::now()), Instant::now());
+        pace.throttled(now, 0, ThrottleHint::default());
+        assert!(near(pace.cap, 5.0) && near(pace.rate(), 5.0));
+        for generation in 1..50 {
+            pace.throttled(now, generation, ThrottleHint::default());
+        }
+        assert!(near(pace.cap, 0.05) && near(pace.rate(), 0.05));
+    }
+
+    #[test]
+    fn p09_absurd_hints_are_bounded_or_ignored() {
+        for limit in [Some((0, s(1))), Some((1, Duration::ZERO)), Some((u32::MAX, Duration::MAX)), None] {
+            let (mut pace, now) = (Adaptive::new(10.0, Instant::now()), Instant::now());
+            pace.throttled(now, 0, ThrottleHint { retry_after: Some(Duration::MAX), limit });
+            assert!(near(pace.rate(), 5.0), "{limit:?}: {}", pace.rate());
+        }
+    }
+
+    #[test]
+    fn a_time_that_was_too_short_once_is_not_believed_again() {
+        let (mut pace, now) = (Adaptive::new(10.0, Instant::now()), Instant::now());
+        let hint = ThrottleHint { retry_after: Some(s(1)), limit: None };
+        let waits: Vec<_> = (0..4).filter_map(|generation| pace.throttled(now, generation, hint)).collect();
+        assert_eq!(waits, [s(1), s(5), s(10), s(20)]);
+    }
+
+    #[test]
+    fn a_pace_that_is_not_used_grows_slowly() {
+        let (mut pace, now) = (Adaptive::new(10.0, Instant::now()), Instant::now());
+        pace.slowed(now, 0);
+        pace.started(now + s(30), false);
+        assert!(near(pace.rate(), 7.5), "{}", pace.rate());
+        pace.started(now + s(32), true);
+        assert!(near(pace.rate(), 8.5), "{}", pace.rate());
     }
 }

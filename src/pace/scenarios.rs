@@ -55,7 +55,9 @@ impl Server {
         let into = Duration::from_nanos(u64::try_from(elapsed.as_nanos() % self.window.as_nanos()).unwrap());
         Err(match self.says {
             Says::Nothing => ThrottleHint::default(),
-            Says::Rest => ThrottleHint { retry_after: Some(s((self.window - into).as_secs() + 1)), limit: None },
+            Says::Rest => {
+                ThrottleHint { retry_after: Some(s(self.window.saturating_sub(into).as_secs() + 1)), limit: None }
+            }
             Says::After(wait) => ThrottleHint { retry_after: Some(wait), limit: None },
             Says::Limit => ThrottleHint { retry_after: None, limit: Some((limit, self.window)) },
         })
@@ -79,7 +81,7 @@ impl Log {
 
     /// Requests served per second.
     fn goodput(&self, from: Duration, to: Duration) -> f64 {
-        self.between(from, to).1 / (to - from).as_secs_f64()
+        self.between(from, to).1 / to.saturating_sub(from).as_secs_f64()
     }
 }
 
@@ -97,10 +99,10 @@ async fn drive(ceiling: u32, window: Duration, says: Says, length: Duration, lim
             while let Some(mut pass) = gates.pass(CLASS, stop).await {
                 assert!(gates.closed_for(CLASS).is_none(), "nothing starts while the gate is closed");
                 sleep(Duration::from_millis(chance.u64(20..120))).await;
-                let served = server.lock().unwrap().ask(limit(start.elapsed()));
+                let reply = server.lock().unwrap().ask(limit(start.elapsed()));
                 sleep(Duration::from_millis(chance.u64(20..400))).await;
-                log.lock().unwrap().push((pass.started() - start, served.is_ok()));
-                match served {
+                log.lock().unwrap().push((pass.started() - start, reply.is_ok()));
+                match reply {
                     Ok(()) => gates.heard(&mut pass, Heard::Success),
                     Err(hint) => _ = gates.throttled(&mut pass, hint),
                 }
@@ -226,7 +228,7 @@ proptest! {
             prop_assert!(!resumed || of_class[0].1 >= period, "a resume waits 1/R first");
             // No two starts are closer than 1/R, so a window of T holds 1 + T × R of them at most.
             for pair in of_class.windows(2) {
-                prop_assert!(pair[1].1 - pair[0].1 >= period, "{:?} after {:?}", pair[1].1, pair[0].1);
+                prop_assert!(pair[1].1 >= pair[0].1 + period, "{:?} after {:?}", pair[1].1, pair[0].1);
             }
         }
     }
