@@ -87,8 +87,10 @@ pub(super) async fn sleep_finely(wait: Duration, period: Duration) {
         // A thread's own sleep is much more precise. The thread is gone from the pool for 3 ms at most.
         _ = tokio::task::spawn_blocking(move || std::thread::sleep(rest)).await;
     }
-    while Instant::now() < until {
-        std::hint::spin_loop(); // for THREAD_SLACK at most: shorter than handing over to another task and back
+    // Shorter than handing over to another task and back. Bounded by the machine's clock: the runtime's may be paused.
+    let spun = std::time::Instant::now();
+    while Instant::now() < until && spun.elapsed() < THREAD_SLACK {
+        std::hint::spin_loop();
     }
 }
 
