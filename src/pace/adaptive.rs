@@ -22,10 +22,15 @@ const MINUTE: Duration = Duration::from_secs(60);
 /// After a 429 without a hint the class stays closed so long at first, doubling up to [`LONGEST_WAIT`].
 const FIRST_WAIT: Duration = Duration::from_secs(5);
 const LONGEST_WAIT: Duration = MINUTE;
-/// What the cap grows by, minute after minute without a cut; the last one goes on.
+/// No wait or window that the server names counts for more: nothing that is added to a time may overflow.
+const LONGEST_TOLD: Duration = Duration::from_secs(86_400);
+/// What the cap grows by, step after step without a cut; the last one goes on.
 const GROWTH: [f64; 6] = [1.05, 1.1, 1.2, 1.4, 1.8, 2.0];
-/// A limit that the server named is good for longer.
-const TEXT_GROWTH: (Duration, f64) = (Duration::from_secs(600), 1.1);
+/// A cap that is as close as this to one that was refused is close enough,
+const CLOSE: f64 = 1.1;
+/// and stays for so many steps before a higher one is tried, but at least for so many times the wait that it may cost.
+const HOLD_STEPS: u32 = 3;
+const HOLD_WAITS: u32 = 4;
 
 /// The pace of one class.
 ///
@@ -42,10 +47,16 @@ pub(super) struct Adaptive {
     refused_in_row: i32,
     rate_since: Instant,
     cap_since: Instant,
+    /// How long without a cut the cap stays before it grows: a minute, or the window that the server named.
+    step: Duration,
+    /// The same for a cap that is close to a refused one.
+    hold: Duration,
     /// Steps of [`GROWTH`] made since the last cut.
     steps: usize,
-    /// Whether the cap is a limit that the server named.
-    named: bool,
+    /// The last cap that stayed a whole step without a cut, since the last cut.
+    good: Option<f64>,
+    /// A cap that was too high.
+    refused: Option<f64>,
     successes: Successes,
 }
 
@@ -59,8 +70,11 @@ impl Adaptive {
             refused_in_row: 0,
             rate_since: now,
             cap_since: now,
+            step: MINUTE,
+            hold: MINUTE * HOLD_STEPS,
             steps: 0,
-            named: false,
+            good: None,
+            refused: None,
             successes: Successes::default(),
         }
     }
@@ -71,7 +85,7 @@ impl Adaptive {
 
     /// From one start to the next; never less than the ceiling's.
     pub(super) fn period(&self, ceiling: Ceiling) -> Duration {
-        Duration::try_from_secs_f64(1.0 / self.rate).unwrap_or(Duration::MAX).max(ceiling.period)
+        Duration::try_from_secs_f64(1.0 / self.rate).unwrap_or(LONGEST_TOLD).max(ceiling.period)
     }
 
     pub(super) fn generation(&self) -> u64 {
@@ -83,8 +97,10 @@ impl Adaptive {
     pub(super) fn started(&mut self, now: Instant, waited: bool) -> bool {
         self.successes.first_request(now);
         let before = self.rate;
-        while let Some((after, factor)) = self.next_step().filter(|(after, _)| self.cap_since + *after <= now) {
-            self.cap = (self.cap * factor).min(self.ceiling);
+        while let Some((after, cap)) = self.next_cap().filter(|(after, _)| self.cap_since + *after <= now) {
+            self.good = Some(self.cap);
+            self.refused = self.refused.filter(|_| after == self.step);
+            self.cap = cap;
             self.cap_since += after;
             self.steps += 1;
         }
@@ -98,10 +114,15 @@ impl Adaptive {
         self.rate.to_bits() != before.to_bits()
     }
 
-    /// When after the last change the cap grows next, and by what; `None` at the ceiling.
-    fn next_step(&self) -> Option<(Duration, f64)> {
-        let step = if self.named { TEXT_GROWTH } else { (MINUTE, GROWTH[self.steps.min(GROWTH.len() - 1)]) };
-        (self.cap < self.ceiling).then_some(step)
+    /// How long after its last change the cap grows, and to what; `None` at the ceiling.
+    fn next_cap(&self) -> Option<(Duration, f64)> {
+        let grown = (self.cap * GROWTH[self.steps.min(GROWTH.len() - 1)]).min(self.ceiling);
+        let next = match self.refused {
+            Some(refused) if refused <= self.cap * CLOSE => (self.hold, grown),
+            Some(refused) if refused <= grown => (self.step, f64::midpoint(self.cap, refused)),
+            _ => (self.step, grown),
+        };
+        (self.cap < self.ceiling).then_some(next)
     }
 
     pub(super) fn succeeded(&mut self, now: Instant, generation: u64) {
@@ -114,21 +135,15 @@ impl Adaptive {
     /// A 429. Returns how long to stay closed (jitter apart), or `None` where that is settled already: the request was
     /// sent before the last cut, and the server named no time.
     pub(super) fn throttled(&mut self, now: Instant, generation: u64, hint: ThrottleHint) -> Option<Duration> {
+        let retry_after = hint.retry_after.map(|wait| wait.min(LONGEST_TOLD));
         if generation != self.generation {
-            return hint.retry_after;
+            return retry_after;
         }
-        let named = hint.limit.map(|(n, window)| 0.9 * f64::from(n) / window.as_secs_f64());
-        let cap = named.unwrap_or_else(|| match self.successes.per_s(now) {
-            some if some > 0.0 => self.cap.min(0.95 * some),
-            _ => self.cap / 2.0,
-        });
-        self.cap = self.within(cap);
-        self.named = named.is_some();
-        self.cap_since = now;
-        self.steps = 0;
+        let limit = hint.limit.filter(|(n, window)| *n > 0 && !window.is_zero() && *window <= LONGEST_TOLD);
+        self.lower_cap(now, limit);
         self.cut(now);
         let by_streak = |streak: i32| FIRST_WAIT.mul_f64(2_f64.powi(streak.clamp(0, 8))).min(LONGEST_WAIT);
-        let told = hint.retry_after.or(hint.limit.map(|(_, window)| window / 6));
+        let told = retry_after.or(limit.map(|(_, window)| window / 6));
         // A time that was told and turned out too short is not believed again.
         let wait = match (told, self.refused_in_row) {
             (Some(told), 0) => told,
@@ -136,6 +151,10 @@ impl Adaptive {
             (None, streak) => by_streak(streak),
         };
         self.refused_in_row = self.refused_in_row.saturating_add(1);
+        self.hold = (self.step * HOLD_STEPS).max(wait * HOLD_WAITS);
+        // While the class is closed nothing shows that the cap is good.
+        self.cap_since = now + wait;
+        self.rate_since = now + wait;
         Some(wait)
     }
 
@@ -146,6 +165,33 @@ impl Adaptive {
             self.cut(now);
         }
         fresh
+    }
+
+    /// The server's own word is best. Else the cap that was good before it grew, once; else what there was.
+    fn lower_cap(&mut self, now: Instant, limit: Option<(u32, Duration)>) {
+        let measured = match self.successes.per_s(now) {
+            some if some > 0.0 => self.cap.min(0.95 * some),
+            _ => self.cap / 2.0,
+        };
+        let cap = match (limit, self.good.take()) {
+            (Some((n, window)), _) => {
+                let limit = f64::from(n) / window.as_secs_f64();
+                self.refused = Some(limit);
+                self.step = window.max(MINUTE);
+                0.9 * limit
+            }
+            (None, Some(good)) => {
+                self.refused = Some(self.cap);
+                good
+            }
+            (None, None) => {
+                // Within one spell of refusals the same cap is still the one that was refused.
+                self.refused = self.refused.filter(|_| self.refused_in_row > 0);
+                measured
+            }
+        };
+        self.cap = self.within(cap);
+        self.steps = 0;
     }
 
     fn cut(&mut self, now: Instant) {
@@ -193,5 +239,83 @@ impl Successes {
             .filter(|(second, _)| second + MINUTE.as_secs() > age.as_secs())
             .fold(0, |sum, (_, count)| sum.saturating_add(*count));
         f64::from(count) / age.clamp(SECOND, MINUTE).as_secs_f64()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const fn s(seconds: u64) -> Duration {
+        Duration::from_secs(seconds)
+    }
+
+    /// Starts a request each second, all of them served, for so long; returns when that is over.
+    fn served(pace: &mut Adaptive, from: Instant, seconds: u64) -> Instant {
+        for second in 0..seconds {
+            pace.started(from + s(second), true);
+            pace.succeeded(from + s(second), pace.generation());
+        }
+        from + s(seconds)
+    }
+
+    fn near(rate: f64, expected: f64) -> bool {
+        (rate - expected).abs() < 1e-9
+    }
+
+    #[test]
+    fn a_cut_falls_back_to_what_was_good_before_the_cap_grew() {
+        let (mut pace, mut now) = (Adaptive::new(10.0, Instant::now()), Instant::now());
+        now = served(&mut pace, now, 60);
+        let wait = pace.throttled(now, 0, ThrottleHint::default());
+        assert_eq!(wait, Some(s(5)));
+        let cap = pace.cap;
+        assert!((0.93..=0.95).contains(&cap), "0.95 of a success a second: {cap}");
+        now = served(&mut pace, now + s(5), 125); // two steps: 5 and 10 %
+        assert!(near(pace.cap, cap * 1.05 * 1.1), "{}", pace.cap);
+        pace.throttled(now, 1, ThrottleHint::default());
+        assert!(near(pace.cap, cap * 1.05), "{}", pace.cap);
+        now = served(&mut pace, now + s(5), 179);
+        assert!(near(pace.cap, cap * 1.05), "stays below the refused cap for three minutes: {}", pace.cap);
+        served(&mut pace, now, 2);
+        assert!(near(pace.cap, cap * 1.05 * 1.05), "then tries again: {}", pace.cap);
+    }
+
+    #[test]
+    fn without_any_success_the_cap_halves_down_to_a_floor() {
+        let (mut pace, now) = (Adaptive::new(10.0, Instant::now()), Instant::now());
+        pace.throttled(now, 0, ThrottleHint::default());
+        assert!(near(pace.cap, 5.0) && near(pace.rate(), 5.0));
+        for generation in 1..50 {
+            pace.throttled(now, generation, ThrottleHint::default());
+        }
+        assert!(near(pace.cap, 0.05) && near(pace.rate(), 0.05));
+    }
+
+    #[test]
+    fn p09_absurd_hints_are_bounded_or_ignored() {
+        for limit in [Some((0, s(1))), Some((1, Duration::ZERO)), Some((u32::MAX, Duration::MAX)), None] {
+            let (mut pace, now) = (Adaptive::new(10.0, Instant::now()), Instant::now());
+            pace.throttled(now, 0, ThrottleHint { retry_after: Some(Duration::MAX), limit });
+            assert!(near(pace.rate(), 5.0), "{limit:?}: {}", pace.rate());
+        }
+    }
+
+    #[test]
+    fn a_time_that_was_too_short_once_is_not_believed_again() {
+        let (mut pace, now) = (Adaptive::new(10.0, Instant::now()), Instant::now());
+        let hint = ThrottleHint { retry_after: Some(s(1)), limit: None };
+        let waits: Vec<_> = (0..4).filter_map(|generation| pace.throttled(now, generation, hint)).collect();
+        assert_eq!(waits, [s(1), s(5), s(10), s(20)]);
+    }
+
+    #[test]
+    fn a_pace_that_is_not_used_grows_slowly() {
+        let (mut pace, now) = (Adaptive::new(10.0, Instant::now()), Instant::now());
+        pace.slowed(now, 0);
+        pace.started(now + s(30), false);
+        assert!(near(pace.rate(), 7.5), "{}", pace.rate());
+        pace.started(now + s(32), true);
+        assert!(near(pace.rate(), 8.5), "{}", pace.rate());
     }
 }

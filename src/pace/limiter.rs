@@ -67,6 +67,9 @@ const FINE_BELOW: Duration = Duration::from_millis(200);
 /// How late the runtime's timer may fire.
 const TIMER_SLACK: Duration = Duration::from_micros(2_500);
 
+/// How late a thread wakes, and how long it takes until its word has come back here.
+const THREAD_SLACK: Duration = Duration::from_micros(200);
+
 /// Sleeps for `wait`; to a small fraction of a millisecond where cells come free every `period` and that is short.
 ///
 /// The runtime's timer rounds up to whole milliseconds. Starts that are late can't be made up for (P8), so at 50/s it
@@ -80,9 +83,14 @@ pub(super) async fn sleep_finely(wait: Duration, period: Duration) {
         tokio::time::sleep(coarse).await;
     }
     let rest = until.saturating_duration_since(Instant::now());
-    if !rest.is_zero() {
-        // Its own sleep is precise to about 60 µs. The thread is gone from the pool for 3 ms at most.
+    if let Some(rest) = rest.checked_sub(THREAD_SLACK) {
+        // A thread's own sleep is much more precise. The thread is gone from the pool for 3 ms at most.
         _ = tokio::task::spawn_blocking(move || std::thread::sleep(rest)).await;
+    }
+    // Shorter than handing over to another task and back. Bounded by the machine's clock: the runtime's may be paused.
+    let spun = std::time::Instant::now();
+    while Instant::now() < until && spun.elapsed() < THREAD_SLACK {
+        std::hint::spin_loop();
     }
 }
 

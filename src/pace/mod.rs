@@ -10,6 +10,8 @@ mod budget;
 mod gates;
 mod hints;
 mod limiter;
+#[cfg(test)]
+mod scenarios;
 
 pub use adaptive::ThrottleHint;
 pub use budget::{Budget, MAX_BACKOFF, backoff};

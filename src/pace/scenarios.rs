@@ -1,6 +1,6 @@
 //! The gates against simulated servers with a fixed limit, under paused time: P8 and P9 as a whole.
 
-use std::sync::{Arc, Mutex};
+use std::sync::Mutex;
 use std::time::Duration;
 
 use futures::future::join_all;
@@ -17,10 +17,6 @@ const fn s(seconds: u64) -> Duration {
     Duration::from_secs(seconds)
 }
 
-fn per_s(rate: u32) -> impl Fn(Class) -> Ceiling {
-    move |_| Ceiling { period: Duration::from_nanos(1_000_000_000_u64.div_ceil(u64::from(rate))) }
-}
-
 /// What the server's 429 says.
 #[derive(Debug, Clone, Copy)]
 enum Says {
@@ -29,14 +25,19 @@ enum Says {
     Rest,
     /// `Retry-After` is that, true or not.
     After(Duration),
+    /// The text names the limit.
     Limit,
 }
+
+/// Every 429 that the tests below know.
+const SAYINGS: [Says; 5] = [Says::Nothing, Says::Rest, Says::After(Duration::ZERO), Says::After(s(1)), Says::Limit];
 
 /// Allows so many requests in each window; the windows begin at the start and follow each other.
 struct Server {
     window: Duration,
     says: Says,
     start: Instant,
+    /// The window's number, and what was allowed in it.
     current: (u128, u32),
 }
 
@@ -54,7 +55,9 @@ impl Server {
         let into = Duration::from_nanos(u64::try_from(elapsed.as_nanos() % self.window.as_nanos()).unwrap());
         Err(match self.says {
             Says::Nothing => ThrottleHint::default(),
-            Says::Rest => ThrottleHint { retry_after: Some(s((self.window - into).as_secs() + 1)), limit: None },
+            Says::Rest => {
+                ThrottleHint { retry_after: Some(s(self.window.saturating_sub(into).as_secs() + 1)), limit: None }
+            }
             Says::After(wait) => ThrottleHint { retry_after: Some(wait), limit: None },
             Says::Limit => ThrottleHint { retry_after: None, limit: Some((limit, self.window)) },
         })
@@ -62,26 +65,44 @@ impl Server {
 }
 
 /// When requests started, and whether they were served.
-type Log = Vec<(Duration, bool)>;
+struct Log(Vec<(Duration, bool)>);
 
-/// Eight callers send as fast as the gates let them, for `length`; the limit may change with time.
+impl Log {
+    fn between(&self, from: Duration, to: Duration) -> (f64, f64) {
+        let starts = self.0.iter().filter(|(at, _)| (from..to).contains(at));
+        starts.fold((0.0, 0.0), |(all, served), (_, ok)| (all + 1.0, served + f64::from(u8::from(*ok))))
+    }
+
+    /// Which part of the requests got a 429.
+    fn refused(&self, from: Duration, to: Duration) -> f64 {
+        let (all, served) = self.between(from, to);
+        1.0 - served / all
+    }
+
+    /// Requests served per second.
+    fn goodput(&self, from: Duration, to: Duration) -> f64 {
+        self.between(from, to).1 / to.saturating_sub(from).as_secs_f64()
+    }
+}
+
+/// Eight callers send for `length` as fast as the gates let them; the limit may change with time.
 async fn drive(ceiling: u32, window: Duration, says: Says, length: Duration, limit: impl Fn(Duration) -> u32) -> Log {
-    let gates = Gates::new(per_s(ceiling), 8, 7, false);
+    let period = Duration::from_nanos(1_000_000_000_u64.div_ceil(u64::from(ceiling)));
+    let gates = Gates::new(|_| Ceiling { period }, 8, 7, false);
     let (start, stop) = (Instant::now(), CancellationToken::new());
     let server = Mutex::new(Server { window, says, start, current: (0, 0) });
-    let log = Mutex::new(Log::new());
+    let log = Mutex::new(Vec::new());
     let caller = |n: u64| {
         let (gates, stop, server, log, limit) = (&gates, &stop, &server, &log, &limit);
         async move {
             let mut chance = fastrand::Rng::with_seed(n);
             while let Some(mut pass) = gates.pass(CLASS, stop).await {
-                let started = pass.started() - start;
-                assert!(gates.closed_for(CLASS).is_none(), "p09: nothing starts while the gate is closed");
+                assert!(gates.closed_for(CLASS).is_none(), "nothing starts while the gate is closed");
                 sleep(Duration::from_millis(chance.u64(20..120))).await;
-                let served = server.lock().unwrap().ask(limit(start.elapsed()));
+                let reply = server.lock().unwrap().ask(limit(start.elapsed()));
                 sleep(Duration::from_millis(chance.u64(20..400))).await;
-                log.lock().unwrap().push((started, served.is_ok()));
-                match served {
+                log.lock().unwrap().push((pass.started() - start, reply.is_ok()));
+                match reply {
                     Ok(()) => gates.heard(&mut pass, Heard::Success),
                     Err(hint) => _ = gates.throttled(&mut pass, hint),
                 }
@@ -93,40 +114,122 @@ async fn drive(ceiling: u32, window: Duration, says: Says, length: Duration, lim
         stop.cancel();
     };
     tokio::join!(join_all((0..8).map(caller)), end);
-    let mut log = log.into_inner().unwrap();
-    log.sort_unstable();
-    log
-}
-
-fn share(part: usize, whole: usize) -> f64 {
-    f64::from(u32::try_from(part).unwrap()) / f64::from(u32::try_from(whole.max(1)).unwrap())
-}
-
-/// Share of 429s after `from`, and what was served then as a share of `per_s`.
-fn judge(log: &Log, from: Duration, to: Duration, per_s: f64) -> (f64, f64) {
-    let late: Vec<_> = log.iter().filter(|(at, _)| (from..to).contains(at)).collect();
-    let served = late.iter().filter(|(_, ok)| *ok).count();
-    let goodput = f64::from(u32::try_from(served).unwrap()) / (to - from).as_secs_f64();
-    (1.0 - share(served, late.len()), goodput / per_s)
+    Log(log.into_inner().unwrap())
 }
 
 const HALF_HOUR: Duration = s(1_800);
 
 #[tokio::test(start_paused = true)]
-async fn p09_probe_all() {
-    for says in [Says::Nothing, Says::Rest, Says::After(s(1)), Says::After(Duration::ZERO), Says::After(s(60)), Says::Limit] {
-        for (ceiling, limit, window) in [(10, 100, 60), (10, 10, 60), (10, 60, 60), (2, 100, 60), (50, 100, 60), (10, 5, 1), (50, 5, 1), (3, 2, 1), (10,3,1), (10, 10, 10), (10,200,60), (2,1000,3600)] {
-            let log = drive(ceiling, s(window), says, HALF_HOUR, |_| limit).await;
-            let lim = (f64::from(limit) / f64::from(u32::try_from(window).unwrap())).min(f64::from(ceiling));
-            let (refused, _) = judge(&log, s(2 * window), HALF_HOUR.max(s(2*window+1)), lim);
-            let (_, good) = judge(&log, s(0), HALF_HOUR, lim);
-            println!("{says:?} ceiling {ceiling} limit {limit}/{window}s: 429 {:.2} % goodput {:.1} %", refused * 100.0, good * 100.0);
+async fn p09_a_limit_of_100_a_minute_under_a_ceiling_of_10_a_second_is_found_and_used() {
+    for says in SAYINGS {
+        let log = drive(10, s(60), says, HALF_HOUR, |_| 100).await;
+        let (refused, used) = (log.refused(s(120), HALF_HOUR), log.goodput(s(0), HALF_HOUR) * 0.6);
+        assert!(
+            refused <= 0.05 && used >= 0.9,
+            "{says:?}: {refused} of the requests refused, {used} of the limit used"
+        );
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn p09_small_limits_by_the_minute_keep_429s_rare() {
+    for says in SAYINGS {
+        let log = drive(2, s(60), says, HALF_HOUR, |_| 10).await;
+        let (refused, used) = (log.refused(s(120), HALF_HOUR), log.goodput(s(0), HALF_HOUR) * 6.0);
+        assert!(
+            refused <= 0.05 && used >= 0.9,
+            "{says:?}: {refused} of the requests refused, {used} of the limit used"
+        );
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn p09_limits_by_the_second_are_found_and_used() {
+    for says in SAYINGS {
+        for (ceiling, limit) in [(10, 5), (50, 5), (3, 2)] {
+            let log = drive(ceiling, s(1), says, HALF_HOUR, |_| limit).await;
+            let (refused, used) = (log.refused(s(2), HALF_HOUR), log.goodput(s(0), HALF_HOUR) / f64::from(limit));
+            assert!(refused <= 0.05 && used >= 0.8, "{says:?}, {limit} of {ceiling}: {refused} refused, {used} used");
         }
-        let lim = |t: Duration| if (s(600)..s(1200)).contains(&t) { 10 } else { 100 };
-        let log = drive(10, s(60), says, s(2400), lim).await;
-        println!("  {says:?} drop: low {:?} back@10min {:?} after {:?}", judge(&log, s(600), s(1200), 10./60.), judge(&log, s(1780),s(1860),100./60.), judge(&log, s(1200),s(2400),100./60.));
-        let lim = |t: Duration| if (s(600)..s(1200)).contains(&t) { 1 } else { 10 };
-        let log = drive(20, s(1), says, s(2400), lim).await;
-        println!("  {says:?} drop/s: low {:?} back@10min {:?} after {:?}", judge(&log, s(600), s(1200), 1.), judge(&log, s(1780),s(1860),10.), judge(&log, s(1200),s(2400),10.));
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn p09_a_ceiling_below_the_limit_is_used_in_full() {
+    let log = drive(2, s(60), Says::Nothing, HALF_HOUR, |_| 200).await;
+    assert_eq!(log.between(s(0), HALF_HOUR), (3_600.0, 3_600.0));
+}
+
+#[tokio::test(start_paused = true)]
+async fn p09_a_limit_that_drops_to_a_tenth_is_followed_down_and_back_up_within_ten_minutes() {
+    let (low, back) = (s(600), s(1_800));
+    for says in SAYINGS {
+        let limit = move |at: Duration| if (low..back).contains(&at) { 10 } else { 100 };
+        let log = drive(2, s(60), says, back + s(600), limit).await;
+        let (refused, used) = (log.refused(low + s(120), back), log.goodput(low + s(120), back) * 6.0);
+        assert!(refused <= 0.05 && used >= 0.8, "{says:?}, while low: {refused} refused, {used} used");
+        let best = (0..10).map(|n| log.goodput(back + s(60 * n), back + s(60 * (n + 1)))).fold(0.0, f64::max) * 0.6;
+        assert!(best >= 0.7, "{says:?}: {best} of the limit used again");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn p09_a_server_that_always_asks_for_a_minute_gets_it() {
+    let log = drive(10, s(60), Says::After(s(60)), HALF_HOUR, |_| 100).await;
+    let (refused, used) = (log.refused(s(120), HALF_HOUR), log.goodput(s(0), HALF_HOUR) * 0.6);
+    assert!(refused <= 0.05 && used >= 0.7, "{refused} refused, {used} used");
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(64))]
+
+    #[test]
+    fn p08_no_window_of_any_length_has_more_than_1_plus_tr_starts(
+        periods_ms in proptest::array::uniform7(1_u64..2_000),
+        // For each request: its class, when it is asked for, how long it takes, and what becomes of it.
+        requests in proptest::collection::vec((0..7_usize, 0_u64..20_000, 0_u64..3_000, 0_u8..12), 1..150),
+        slots in 1..12_usize,
+        resumed: bool,
+    ) {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_time().start_paused(true).build().unwrap();
+        let mut starts = runtime.block_on(async {
+            let (start, stop) = (Instant::now(), CancellationToken::new());
+            let period = |class: Class| Duration::from_millis(periods_ms[class as usize]);
+            let gates = Gates::new(|class| Ceiling { period: period(class) }, slots, 1, resumed);
+            let starts = Mutex::new(Vec::new());
+            let request = |(class, at, takes, end): (usize, u64, u64, u8)| {
+                let (gates, stop, starts) = (&gates, &stop, &starts);
+                async move {
+                    sleep(Duration::from_millis(at)).await;
+                    let Some(mut pass) = gates.pass(Class::ALL[class], stop).await else { return };
+                    starts.lock().unwrap().push((class, start.elapsed()));
+                    sleep(Duration::from_millis(takes)).await;
+                    match end {
+                        0 => _ = gates.throttled(&mut pass, ThrottleHint::default()),
+                        1 => _ = gates.throttled(&mut pass, ThrottleHint { retry_after: Some(s(1)), limit: None }),
+                        2 => _ = gates.throttled(&mut pass, ThrottleHint { retry_after: None, limit: Some((9, s(10))) }),
+                        3 => gates.heard(&mut pass, Heard::TimedOut),
+                        4 => gates.heard(&mut pass, Heard::NoConnection),
+                        5 => gates.heard(&mut pass, Heard::Unavailable),
+                        _ => gates.heard(&mut pass, Heard::Success),
+                    }
+                }
+            };
+            let end = async {
+                sleep(s(900)).await;
+                stop.cancel();
+            };
+            tokio::join!(join_all(requests.into_iter().map(request)), end);
+            starts.into_inner().unwrap()
+        });
+        starts.sort_unstable();
+        for of_class in starts.chunk_by(|one, next| one.0 == next.0) {
+            let period = Duration::from_millis(periods_ms[of_class[0].0]);
+            prop_assert!(!resumed || of_class[0].1 >= period, "a resume waits 1/R first");
+            // No two starts are closer than 1/R, so a window of T holds 1 + T × R of them at most.
+            for pair in of_class.windows(2) {
+                prop_assert!(pair[1].1 >= pair[0].1 + period, "{:?} after {:?}", pair[1].1, pair[0].1);
+            }
+        }
     }
 }
