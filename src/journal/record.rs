@@ -85,8 +85,12 @@ pub struct Slot {
     pub user_name: String,
     #[serde(rename = "i", default, skip_serializing_if = "Option::is_none")]
     pub user_id: Option<String>,
+    /// Privilege group as the service has it: an undo needs it.
     #[serde(rename = "g", default, skip_serializing_if = "Option::is_none")]
     pub user_group: Option<String>,
+    /// Privilege group as the row gives it: a detach sends this one alone.
+    #[serde(rename = "w", default, skip_serializing_if = "Option::is_none")]
+    pub sent_group: Option<String>,
     #[serde(rename = "d", default, skip_serializing_if = "Option::is_none")]
     pub domain: Option<String>,
     /// How many entries share it: what one settled slot adds to the counts.

@@ -1,0 +1,149 @@
+//! What a plan is known by: its hash, and a digest for each row that tells which one differs.
+
+use std::collections::BTreeMap;
+
+use sha2::{Digest, Sha256};
+
+use super::bodies::Binding;
+use super::ground::NONE;
+use super::matching::to_usize;
+use super::value::{Plan, PlanEntry};
+use crate::model::Bound;
+
+/// What the hash covers beside the plan itself.
+#[derive(Debug, Clone, Copy)]
+pub struct HashFacts<'a> {
+    pub endpoint: &'a str,
+    pub project: &'a str,
+    /// The settings that shape a plan, by option name.
+    pub settings: &'a BTreeMap<String, String>,
+}
+
+/// Bytes that begin every hash: a change of what is covered changes them.
+const VERSION: &[u8] = b"batch-detach plan 1\n";
+
+/// A hasher in which no two lists of texts can look alike.
+struct Fields(Sha256);
+
+impl Fields {
+    fn bytes(&mut self, bytes: &[u8]) {
+        self.number(bytes.len());
+        self.0.update(bytes);
+    }
+
+    fn text(&mut self, text: &str) {
+        self.bytes(text.as_bytes());
+    }
+
+    fn number(&mut self, number: usize) {
+        self.0.update(u64::try_from(number).unwrap_or(u64::MAX).to_le_bytes());
+    }
+
+    fn optional(&mut self, text: Option<&str>) {
+        self.0.update([u8::from(text.is_some())]);
+        self.text(text.unwrap_or_default());
+    }
+}
+
+impl Plan<'_> {
+    /// SHA-256 in hex over input, endpoint, project, settings, every row's fate, the bodies, and who is bound to each
+    /// desktop that they touch; not time, power state or pace.
+    pub fn hash(&self, facts: HashFacts<'_>) -> String {
+        let mut hash = Fields(Sha256::new());
+        hash.0.update(VERSION);
+        hash.text(&self.input().sha256);
+        hash.text(facts.endpoint);
+        hash.text(facts.project);
+        hash.number(facts.settings.len());
+        for (name, value) in facts.settings {
+            hash.text(name);
+            hash.text(value);
+        }
+        hash.0.update([u8::from(self.looked())]);
+        hash.number(self.entries().len());
+        let mut digests = Digests::new(self);
+        for entry in self.entries() {
+            hash.0.update(digests.of(&entry));
+        }
+        hash.number(self.chunks().len());
+        let mut body = Vec::new();
+        for chunk in 0..self.chunks().len() {
+            self.write_body(chunk, &mut body);
+            hash.bytes(&body);
+        }
+        hex::encode(hash.0.finalize())
+    }
+
+    /// SHA-256 in hex of the body of the chunk at this place.
+    pub fn body_sha256(&self, chunk: usize, scratch: &mut Vec<u8>) -> String {
+        self.write_body(chunk, scratch);
+        hex::encode(Sha256::digest(scratch))
+    }
+}
+
+/// A digest of each entry's fate, and of who is bound to the desktop that it touches.
+pub(super) struct Digests<'p, 't> {
+    plan: &'p Plan<'t>,
+    /// Of each desktop, once it was needed.
+    desks: Vec<Option<[u8; 8]>>,
+}
+
+impl<'p, 't> Digests<'p, 't> {
+    pub(super) fn new(plan: &'p Plan<'t>) -> Self {
+        let desks = if plan.looked() { plan.ground.desks() } else { 0 };
+        Self { plan, desks: vec![None; desks] }
+    }
+
+    pub(super) fn of(&mut self, entry: &PlanEntry<'_, 't>) -> [u8; 8] {
+        let mut hash = Fields(Sha256::new());
+        hash.text(entry.desktop());
+        hash.text(entry.user());
+        hash.text(entry.outcome().as_str());
+        match entry.slot() {
+            Some((desk, slot)) => {
+                let Binding { kind, user_name, user_id, sent_group, domain } = self.plan.ground.binding(desk, slot);
+                hash.text(kind.as_str());
+                hash.text(user_name);
+                hash.optional(user_id);
+                hash.optional(sent_group);
+                hash.optional(domain);
+                hash.0.update(self.plan.chunk_of(slot).to_le_bytes());
+                hash.0.update([u8::from(slot.bound != NONE)]);
+                hash.0.update(self.bound_to(desk));
+            }
+            None => hash.text(entry.code()),
+        }
+        first_eight(&hash.0.finalize())
+    }
+
+    /// Who is bound to a desktop, whatever order the service lists them in.
+    fn bound_to(&mut self, desk: u32) -> [u8; 8] {
+        let plan = self.plan;
+        let Some(known) = self.desks.get_mut(to_usize(desk)) else { return [0; 8] };
+        *known.get_or_insert_with(|| {
+            let mut bound: Vec<&Bound> = plan.ground.bound(desk).iter().collect();
+            bound.sort_unstable_by(|a, b| order(a).cmp(&order(b)));
+            let mut hash = Fields(Sha256::new());
+            hash.number(bound.len());
+            for one in bound {
+                hash.text(one.kind.as_str());
+                hash.text(&one.user_name);
+                hash.optional(one.user_id.as_deref());
+                hash.optional(one.user_group.as_deref());
+                hash.optional(one.domain.as_deref());
+            }
+            first_eight(&hash.0.finalize())
+        })
+    }
+}
+
+fn order(one: &Bound) -> (&str, &str, Option<&str>, Option<&str>, Option<&str>) {
+    (one.kind.as_str(), &one.user_name, one.user_id.as_deref(), one.domain.as_deref(), one.user_group.as_deref())
+}
+
+/// Enough to tell that a row differs: the plan's own hash is whole.
+fn first_eight(digest: &[u8]) -> [u8; 8] {
+    let mut first = [0; 8];
+    first.copy_from_slice(&digest[..8]);
+    first
+}

@@ -1,0 +1,59 @@
+//! Inputs and live desktops for this module's tests.
+
+use super::snapshot::{Snapshot, UserKey, fold};
+use crate::input::{Input, ReadOptions, Source, read};
+use crate::model::{Bound, DesktopId, Kind, LiveDesktop};
+
+/// An input as the reader makes it.
+pub(super) fn input(csv: &str) -> Input {
+    let source = Source::Bytes { name: "leavers.csv".to_owned(), bytes: csv.as_bytes().to_vec() };
+    read(source, &ReadOptions::default()).unwrap()
+}
+
+/// `alice`, `alice#id`, `alice#id@domain`, `%group`.
+pub(super) fn bound(text: &str) -> Bound {
+    let (kind, text) = text.strip_prefix('%').map_or((Kind::User, text), |group| (Kind::Group, group));
+    let (text, domain) = text.split_once('@').map_or((text, None), |(text, domain)| (text, Some(domain.to_owned())));
+    let (name, id) = text.split_once('#').map_or((text, None), |(name, id)| (name, Some(id.to_owned())));
+    Bound { kind, user_name: name.to_owned(), user_id: id, user_group: Some("users".to_owned()), domain }
+}
+
+/// A shared desktop that is on, named `PC-` and its id; see [`bound`].
+pub(super) fn desktop(id: &str, who: &[&str]) -> LiveDesktop {
+    LiveDesktop {
+        id: DesktopId::parse(id).unwrap(),
+        name: format!("PC-{id}"),
+        status: "ACTIVE".to_owned(),
+        task_status: String::new(),
+        attach_state: "ATTACHED".to_owned(),
+        desktop_type: "SHARED".to_owned(),
+        pool_id: None,
+        login_status: "REGISTERED".to_owned(),
+        bound: Some(who.iter().map(|text| bound(text)).collect()),
+    }
+}
+
+/// A snapshot as the preflight makes it: every name and user of these desktops can be found.
+pub(super) fn snapshot(desktops: impl IntoIterator<Item = LiveDesktop>) -> Snapshot {
+    let mut seen = Snapshot { known_users: Some(std::collections::HashSet::new()), ..Snapshot::default() };
+    for live in desktops {
+        seen.by_name.entry(fold(&live.name).into_owned()).or_default().push(live.id.clone());
+        for one in live.bound.iter().flatten() {
+            if let Some(known) = &mut seen.known_users {
+                known.insert(fold(&one.user_name).into_owned());
+            }
+        }
+        seen.desktops.insert(live.id.clone(), Some(live));
+    }
+    seen
+}
+
+/// Answers who holds what, as the preflight does for rows without a desktop.
+pub(super) fn with_user(mut seen: Snapshot, kind: Kind, name: &str, domain: &str) -> Snapshot {
+    let key = UserKey { kind, name: name.to_owned(), domain: domain.to_owned() };
+    let holds = |live: &&LiveDesktop| live.bound.iter().flatten().any(|one| key.may_be(one));
+    let mut held: Vec<_> = seen.desktops.values().flatten().filter(holds).map(|live| live.id.clone()).collect();
+    held.sort();
+    seen.by_user.insert(key, held);
+    seen
+}

@@ -1,0 +1,200 @@
+//! What a plan stands on: the rows, what the preflight saw, and the desktops that they name.
+
+use hashbrown::{DefaultHashBuilder, HashTable};
+use std::hash::BuildHasher;
+
+use super::bodies::Binding;
+use super::matching::{Wanted, to_usize};
+use super::snapshot::{Snapshot, UserKey, fold};
+use crate::input::{Field, Input, RowRef};
+use crate::model::{Bound, DesktopId, Kind, LiveDesktop};
+
+/// No row, no desktop, no binding.
+pub(super) const NONE: u32 = u32::MAX;
+
+/// A place among things that one plan holds.
+pub(super) fn place(at: usize) -> u32 {
+    u32::try_from(at).expect("an input has at most some ten million rows, and memory ends before 2^32 entries")
+}
+
+/// One record of the results to be: a row, or a row on one of the desktops that its user holds. `tag` is kept
+/// beside it, to save the padding.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct EntryRec {
+    pub(super) row: u32,
+    /// [`NONE`] where the row is settled without one.
+    pub(super) desk: u32,
+    /// See [`Tag`](super::reason::Tag).
+    pub(super) aux: u32,
+}
+
+/// One binding that is to be sent.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct SlotRec {
+    /// The row it is sent for: the first that names it with a privilege group, else the first that names it.
+    /// [`NONE`]: no row names it; it goes with an `ALL`.
+    pub(super) row: u32,
+    /// Its place among the desktop's live bindings; [`NONE`]: as the row gives it.
+    pub(super) bound: u32,
+    /// How many entries share it.
+    pub(super) rows: u32,
+    /// The place of its item.
+    pub(super) item: u32,
+}
+
+/// One desktop's share of one chunk: `len` slots from `first` on.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct ItemRec {
+    pub(super) desk: u32,
+    pub(super) first: u32,
+    /// The place of its chunk.
+    pub(super) chunk: u32,
+    /// Bytes on the wire.
+    pub(super) bytes: u32,
+    pub(super) len: u16,
+    pub(super) all: bool,
+}
+
+impl ItemRec {
+    /// Users that its body lists.
+    pub(super) fn users(&self) -> usize {
+        if self.all { 0 } else { usize::from(self.len) }
+    }
+
+    pub(super) fn slots(&self) -> std::ops::Range<usize> {
+        let first = to_usize(self.first);
+        first..first + usize::from(self.len)
+    }
+}
+
+/// See the module. Desktops are numbered as they are first seen.
+#[derive(Debug)]
+pub(super) struct Ground<'t> {
+    pub(super) input: &'t Input,
+    pub(super) look: Option<&'t Snapshot>,
+    /// For each desktop, the first row that gives its id; or, with [`FOUND`] set, its place in `found`.
+    desks: Vec<u32>,
+    /// Ids that no row gives: found by name or by user.
+    found: Vec<&'t str>,
+    /// As seen; empty without a look.
+    live: Vec<Option<&'t LiveDesktop>>,
+}
+
+const FOUND: u32 = 1 << 31;
+
+/// Finds a desktop's number by its id, keeping no second copy of the ids.
+pub(super) struct Numbers {
+    table: HashTable<u32>,
+    hasher: DefaultHashBuilder,
+}
+
+impl Numbers {
+    pub(super) fn new() -> Self {
+        Self { table: HashTable::new(), hasher: DefaultHashBuilder::default() }
+    }
+}
+
+impl<'t> Ground<'t> {
+    pub(super) fn new(input: &'t Input, look: Option<&'t Snapshot>) -> Self {
+        Self { input, look, desks: Vec::new(), found: Vec::new(), live: Vec::new() }
+    }
+
+    /// The desktop's number; a new one if it was not seen before. `row`: the row that gives the id, if one does.
+    pub(super) fn number(&mut self, numbers: &mut Numbers, id: &'t str, row: Option<u32>) -> u32 {
+        let hash = numbers.hasher.hash_one(id);
+        if let Some(&known) = numbers.table.find(hash, |&desk| self.id(desk) == id) {
+            return known;
+        }
+        let desk = place(self.desks.len());
+        if let Some(row) = row {
+            self.desks.push(row);
+        } else {
+            self.desks.push(place(self.found.len()) | FOUND);
+            self.found.push(id);
+        }
+        if let Some(look) = self.look {
+            self.live.push(look.desktops.get(id).and_then(Option::as_ref));
+        }
+        numbers.table.insert_unique(hash, desk, |&desk| numbers.hasher.hash_one(self.id(desk)));
+        desk
+    }
+
+    pub(super) fn desks(&self) -> usize {
+        self.desks.len()
+    }
+
+    pub(super) fn row(&self, row: u32) -> RowRef<'t> {
+        self.input.table.row(to_usize(row))
+    }
+
+    pub(super) fn id(&self, desk: u32) -> &'t str {
+        match self.desks.get(to_usize(desk)) {
+            Some(&row) if row & FOUND == 0 => self.row(row).get(Field::DesktopId),
+            Some(&found) => self.found.get(to_usize(found & !FOUND)).copied().unwrap_or_default(),
+            None => "",
+        }
+    }
+
+    /// The desktop as seen; `None` without a look, and for one that the service does not know.
+    pub(super) fn live(&self, desk: u32) -> Option<&'t LiveDesktop> {
+        self.live.get(to_usize(desk)).copied().flatten()
+    }
+
+    pub(super) fn bound(&self, desk: u32) -> &'t [Bound] {
+        self.live(desk).and_then(|live| live.bound.as_deref()).unwrap_or_default()
+    }
+
+    /// The desktops of this name.
+    pub(super) fn named(&self, name: &str) -> &'t [DesktopId] {
+        self.look.and_then(|look| look.by_name.get(&*fold(name))).map_or(&[], Vec::as_slice)
+    }
+
+    /// The desktops that the user of a row without one holds.
+    pub(super) fn held(&self, row: u32) -> &'t [DesktopId] {
+        let Some(look) = self.look else { return &[] };
+        let wanted = self.wanted(row);
+        let key = UserKey { kind: wanted.kind, name: wanted.name.to_owned(), domain: wanted.domain.to_owned() };
+        look.by_user.get(&key).map_or(&[], Vec::as_slice)
+    }
+
+    pub(super) fn wanted(&self, row: u32) -> Wanted<'t> {
+        let cells = self.row(row);
+        Wanted {
+            kind: cells.kind().unwrap_or_default(),
+            name: cells.get(Field::UserName),
+            id: cells.get(Field::UserId),
+            domain: cells.get(Field::Domain),
+        }
+    }
+
+    /// The live binding of a slot, if it was seen.
+    pub(super) fn slot_bound(&self, desk: u32, slot: &SlotRec) -> Option<&'t Bound> {
+        self.bound(desk).get(to_usize(slot.bound))
+    }
+
+    /// A slot as it goes on the wire: as the service spells it where it was seen, else as the row gives it.
+    pub(super) fn binding(&self, desk: u32, slot: &SlotRec) -> Binding<'t> {
+        let some = |text: &'t str| (!text.is_empty()).then_some(text);
+        let cells = (slot.row != NONE).then(|| self.row(slot.row));
+        let cell = |field| cells.and_then(|cells| some(cells.get(field)));
+        match self.slot_bound(desk, slot) {
+            Some(one) => Binding {
+                kind: one.kind,
+                user_name: &one.user_name,
+                user_id: one.user_id.as_deref().or_else(|| cell(Field::UserId)),
+                sent_group: cell(Field::UserGroup),
+                domain: one.domain.as_deref().or_else(|| cell(Field::Domain)),
+            },
+            None => match cells.and_then(RowRef::kind).unwrap_or_default() {
+                Kind::All => Binding { kind: Kind::All, user_name: "", user_id: None, sent_group: None, domain: None },
+                kind => Binding {
+                    kind,
+                    user_name: cell(Field::UserName).unwrap_or_default(),
+                    user_id: cell(Field::UserId),
+                    sent_group: cell(Field::UserGroup),
+                    domain: cell(Field::Domain),
+                },
+            },
+        }
+    }
+}

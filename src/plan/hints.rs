@@ -1,0 +1,67 @@
+//! Rows whose user is not bound may hold a slip of the pen: the nearest name, to show in the plan.
+
+use std::collections::HashSet;
+
+use super::ground::Ground;
+use super::matching::distance;
+use super::snapshot::fold;
+use crate::input::Field;
+use crate::model::{Kind, LiveDesktop};
+
+/// A row that is taken as already detached, and what it may have meant.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Hint<'t> {
+    pub line: u64,
+    pub user: &'t str,
+    pub desktop: &'t str,
+    /// The nearest name: on that desktop, else of all users.
+    pub nearest: Option<&'t str>,
+    /// The service knows no user of this name.
+    pub unknown_user: bool,
+}
+
+/// How many hints are kept.
+pub(super) const KEPT: usize = 20;
+/// How many names are compared for hints in one plan: enough for every usual one, and no plan takes long by it.
+const COMPARISONS: usize = 200_000;
+
+#[derive(Debug, Default)]
+pub(super) struct Hints<'t> {
+    pub(super) kept: Vec<Hint<'t>>,
+    compared: usize,
+}
+
+impl<'t> Hints<'t> {
+    /// Looks for what a row may have meant, whose user is not bound to this desktop.
+    pub(super) fn note(&mut self, ground: &Ground<'t>, row: u32, live: &'t LiveDesktop) {
+        if self.kept.len() >= KEPT || self.compared >= COMPARISONS {
+            return;
+        }
+        let wanted = ground.wanted(row);
+        let bound = live.bound.as_deref().unwrap_or_default();
+        self.compared += bound.len();
+        let here = bound.iter().filter(|one| one.kind == wanted.kind).map(|one| one.user_name.as_str());
+        let mut nearest = closest(wanted.name, here);
+        let known = ground.look.and_then(|look| look.known_users.as_ref()).filter(|_| wanted.kind == Kind::User);
+        let unknown_user = known.is_some_and(|known| !known.contains(&*fold(wanted.name)));
+        if unknown_user && nearest.is_none() {
+            self.compared += known.map_or(0, HashSet::len);
+            let known = known.into_iter().flatten();
+            nearest = closest(wanted.name, known.map(String::as_str));
+        }
+        if nearest.is_some() || unknown_user {
+            let cells = ground.row(row);
+            let user = cells.get(Field::UserName);
+            self.kept.push(Hint { line: cells.line(), user, desktop: live.id.as_str(), nearest, unknown_user });
+        }
+    }
+}
+
+/// The nearest name; of several as near, the first by alphabet (the order they come in may be by chance).
+fn closest<'a>(name: &str, others: impl Iterator<Item = &'a str>) -> Option<&'a str> {
+    others
+        .filter(|other| other.len().abs_diff(name.len()) <= 8)
+        .filter_map(|other| Some((distance(name, other)?, other)))
+        .min()
+        .map(|(_, other)| other)
+}

@@ -1,0 +1,335 @@
+//! One desktop at a time: each row against the live bindings, the same binding once, cut into slices for requests.
+
+use std::hash::BuildHasher;
+
+use hashbrown::{DefaultHashBuilder, HashTable};
+
+use super::bodies::{EMPTY_BODY, desktop_len, user_len};
+use super::ground::{EntryRec, Ground, ItemRec, NONE, SlotRec, place};
+use super::group::Entries;
+use super::hints::{Hint, Hints};
+use super::matching::{Found, Matcher, places, to_usize};
+use super::policy::Policy;
+use super::reason::Tag;
+use crate::input::Field;
+use crate::model::{Bound, Kind, LiveDesktop};
+
+/// What a row of a desktop comes to.
+#[derive(Debug, Clone, Copy)]
+enum Verdict {
+    Fixed(Tag, u32),
+    /// This live binding.
+    Bound(u32),
+    /// Not seen, because the read does not tell or there was none.
+    AsGiven,
+    /// Everybody.
+    All,
+}
+
+/// Judges desktops one after another; what is to be sent collects in `slots` and `items`.
+pub(super) struct Judge<'p, 't> {
+    ground: &'p Ground<'t>,
+    policy: &'p Policy,
+    entries: &'p mut Entries,
+    pub(super) slots: Vec<SlotRec>,
+    /// In the order of desktops; a desktop's slices stand together.
+    pub(super) items: Vec<ItemRec>,
+    hints: Hints<'t>,
+    // Scratch space of one desktop.
+    verdicts: Vec<Verdict>,
+    candidates: Vec<(u32, &'t Bound)>,
+    slot_of: Vec<u32>,
+    given: Given,
+    lens: Vec<usize>,
+}
+
+impl<'p, 't> Judge<'p, 't> {
+    pub(super) fn new(ground: &'p Ground<'t>, policy: &'p Policy, entries: &'p mut Entries) -> Self {
+        Self {
+            ground,
+            policy,
+            slots: Vec::with_capacity(entries.records.len()),
+            items: Vec::with_capacity(ground.desks()),
+            entries,
+            hints: Hints::default(),
+            verdicts: Vec::new(),
+            candidates: Vec::new(),
+            slot_of: Vec::new(),
+            given: Given::default(),
+            lens: Vec::new(),
+        }
+    }
+
+    pub(super) fn finish(self) -> (Vec<SlotRec>, Vec<ItemRec>, Vec<Hint<'t>>) {
+        (self.slots, self.items, self.hints.kept)
+    }
+
+    /// `order`: the desktop's open entries, in input order.
+    pub(super) fn desktop(&mut self, desk: u32, order: &[u32]) {
+        if order.is_empty() {
+            return;
+        }
+        self.verdicts.clear();
+        match (self.ground.look, self.ground.live(desk)) {
+            (None, _) => self.verdicts.resize(order.len(), Verdict::AsGiven),
+            (Some(_), Some(live)) => self.against(live, order),
+            (Some(_), None) => self.verdicts.resize(order.len(), Verdict::Fixed(Tag::DesktopNotFound, 0)),
+        }
+        let first = self.slots.len();
+        let all = self.bind(desk, order);
+        self.fit(desk, order, first, all);
+        self.slice(desk, first, all);
+    }
+
+    /// Judges the rows of a desktop that was seen.
+    fn against(&mut self, live: &'t LiveDesktop, order: &[u32]) {
+        let protect = &self.policy.protect;
+        if protect.covers(live.id.as_str()) || protect.covers(&live.name) {
+            self.verdicts.resize(order.len(), Verdict::Fixed(Tag::ProtectedDesktop, 0));
+            return;
+        }
+        let bound = live.bound.as_deref().unwrap_or_default();
+        let nobody = live.good().is_some_and(<[Bound]>::is_empty);
+        let matcher = Matcher::new(bound, order.len());
+        let left = self.policy.in_use_skip && live.login_status == "CONNECTED";
+        for &entry in order {
+            let row = self.entries.records[to_usize(entry)].row;
+            let wanted = self.ground.wanted(row);
+            let verdict = if wanted.kind == Kind::All {
+                let protected = places(bound).find(|(_, one)| self.is_protected(one));
+                match protected {
+                    Some((place, _)) => Verdict::Fixed(Tag::ProtectedBinding, place),
+                    None if nobody => Verdict::Fixed(Tag::NobodyBound, 0),
+                    None if bound.len() + order.len() >= usize::from(u16::MAX) => Verdict::Fixed(Tag::TooManyBound, 0),
+                    None => Verdict::All,
+                }
+            } else {
+                match matcher.find(&wanted, &mut self.candidates) {
+                    Found::One(place) if bound.get(to_usize(place)).is_some_and(|one| self.is_protected(one)) => {
+                        Verdict::Fixed(Tag::ProtectedUser, 0)
+                    }
+                    Found::One(place) => Verdict::Bound(place),
+                    Found::WrongId(place) => Verdict::Fixed(Tag::WrongId, place),
+                    Found::Several => Verdict::Fixed(Tag::Ambiguous, 0),
+                    Found::Nobody if live.good().is_some() => {
+                        self.hints.note(self.ground, row, live);
+                        Verdict::Fixed(Tag::Gone, 0)
+                    }
+                    Found::Nobody => Verdict::AsGiven,
+                }
+            };
+            self.verdicts.push(match verdict {
+                Verdict::Fixed(..) => verdict,
+                _ if left => Verdict::Fixed(Tag::InUse, 0),
+                _ => verdict,
+            });
+        }
+    }
+
+    fn is_protected(&self, one: &Bound) -> bool {
+        let protect = &self.policy.protect;
+        !protect.is_empty()
+            && (protect.covers(&one.user_name) || one.user_id.as_deref().is_some_and(|id| protect.covers(id)))
+    }
+
+    /// Makes the desktop's slots and points its entries at them. Whether it is an `ALL`.
+    fn bind(&mut self, desk: u32, order: &[u32]) -> bool {
+        let first = self.slots.len();
+        let bound = self.ground.bound(desk);
+        let all = self.verdicts.iter().any(|verdict| matches!(verdict, Verdict::All));
+        self.slot_of.clear();
+        self.slot_of.resize(bound.len(), NONE);
+        self.given.clear();
+        if all {
+            // The first slot is the `ALL` itself; then everybody, so that the engine knows whom it may meet.
+            self.slots.push(SlotRec { row: NONE, bound: NONE, rows: 0, item: 0 });
+            for ((at, _), slot_of) in places(bound).zip(&mut self.slot_of) {
+                *slot_of = place(self.slots.len());
+                self.slots.push(SlotRec { row: NONE, bound: at, rows: 0, item: 0 });
+            }
+        }
+        for (&entry, &verdict) in order.iter().zip(&self.verdicts) {
+            let record = &mut self.entries.records[to_usize(entry)];
+            let slot = match verdict {
+                Verdict::Fixed(tag, aux) => {
+                    self.entries.tags[to_usize(entry)] = tag;
+                    record.aux = aux;
+                    continue;
+                }
+                Verdict::All => place(first),
+                Verdict::Bound(at) => {
+                    let slot_of = &mut self.slot_of[to_usize(at)];
+                    if *slot_of == NONE {
+                        *slot_of = place(self.slots.len());
+                        self.slots.push(SlotRec { row: NONE, bound: at, rows: 0, item: 0 });
+                    }
+                    *slot_of
+                }
+                Verdict::AsGiven => self.given.find(self.ground, &self.slots, record.row).unwrap_or_else(|| {
+                    let slot = place(self.slots.len());
+                    self.slots.push(SlotRec { row: record.row, bound: NONE, rows: 0, item: 0 });
+                    self.given.add(self.ground, &self.slots, slot);
+                    slot
+                }),
+            };
+            record.aux = slot;
+            let slot = &mut self.slots[to_usize(slot)];
+            slot.rows += 1;
+            if slot.row == NONE || (lacks_group(self.ground, slot.row) && !lacks_group(self.ground, record.row)) {
+                slot.row = record.row;
+            }
+        }
+        all
+    }
+
+    /// Measures the desktop's users, and takes out those that fit no request even alone.
+    fn fit(&mut self, desk: u32, order: &[u32], first: usize, all: bool) {
+        let ground = self.ground;
+        let bounds = &self.policy.bounds;
+        let room = bounds.max_bytes.saturating_sub(EMPTY_BODY + desktop_len(ground.id(desk), all));
+        self.lens.clear();
+        if all {
+            if EMPTY_BODY + desktop_len(ground.id(desk), all) > bounds.max_bytes {
+                self.drop_slots(order, first, |_| true);
+            }
+            return;
+        }
+        self.lens.extend(self.slots[first..].iter().map(|slot| user_len(&ground.binding(desk, slot))));
+        if self.lens.iter().any(|&len| len > room) {
+            let lens = std::mem::take(&mut self.lens);
+            self.drop_slots(order, first, |at| lens[at] > room);
+            self.lens = lens.into_iter().filter(|&len| len <= room).collect();
+        }
+    }
+
+    /// Takes slots from `first` on out again; `out` is asked by their place from there.
+    fn drop_slots(&mut self, order: &[u32], first: usize, out: impl Fn(usize) -> bool) {
+        let mut moved = Vec::new();
+        let mut kept = first;
+        for at in 0..self.slots.len() - first {
+            moved.push((!out(at)).then(|| place(kept)));
+            if !out(at) {
+                self.slots.swap(kept, first + at);
+                kept += 1;
+            }
+        }
+        self.slots.truncate(kept);
+        for &entry in order {
+            let entry = to_usize(entry);
+            if self.entries.tags[entry] == Tag::Send {
+                let record = &mut self.entries.records[entry];
+                (self.entries.tags[entry], record.aux) =
+                    moved[to_usize(record.aux) - first].map_or((Tag::TooLarge, 0), |slot| (Tag::Send, slot));
+            }
+        }
+    }
+
+    /// Cuts the desktop's slots into items that each fit a request.
+    fn slice(&mut self, desk: u32, first: usize, all: bool) {
+        let mut at = first;
+        let frame = desktop_len(self.ground.id(desk), all);
+        let item = |first: usize, len: usize, bytes: usize| ItemRec {
+            desk,
+            first: place(first),
+            chunk: 0,
+            bytes: place(bytes),
+            len: u16::try_from(len).expect("a slice is at most 500 users, an ALL was refused above 65,534"),
+            all,
+        };
+        if all {
+            if self.slots.len() > first {
+                self.items.push(item(first, self.slots.len() - first, frame));
+            }
+            return;
+        }
+        let bounds = &self.policy.bounds;
+        let most = bounds.max_users_per_desktop.min(bounds.max_users).clamp(1, 500);
+        let (mut bytes, mut len) = (frame, 0);
+        for &user in &self.lens {
+            let comma = usize::from(len > 0);
+            if len == most || (len > 0 && EMPTY_BODY + bytes + comma + user > bounds.max_bytes) {
+                self.items.push(item(at, len, bytes));
+                (at, bytes, len) = (at + len, frame, 0);
+            }
+            bytes += usize::from(len > 0) + user;
+            len += 1;
+        }
+        if len > 0 {
+            self.items.push(item(at, len, bytes));
+        }
+    }
+}
+
+fn lacks_group(ground: &Ground<'_>, row: u32) -> bool {
+    ground.row(row).get(Field::UserGroup).is_empty()
+}
+
+/// The slots of one desktop that go out as given, to find the same binding again.
+#[derive(Default)]
+struct Given {
+    slots: Vec<u32>,
+    /// Filled only once there are many.
+    index: HashTable<u32>,
+    hasher: DefaultHashBuilder,
+}
+
+/// Up to how many slots are compared one by one.
+const COMPARED: usize = 16;
+
+impl Given {
+    fn clear(&mut self) {
+        self.slots.clear();
+        self.index.clear();
+    }
+
+    fn find(&self, ground: &Ground<'_>, slots: &[SlotRec], row: u32) -> Option<u32> {
+        let wanted = key(ground, row);
+        let same = |&slot: &u32| key(ground, slots[to_usize(slot)].row) == wanted;
+        if self.slots.len() <= COMPARED {
+            self.slots.iter().copied().find(|slot| same(slot))
+        } else {
+            self.index.find(self.hasher.hash_one(wanted), same).copied()
+        }
+    }
+
+    fn add(&mut self, ground: &Ground<'_>, slots: &[SlotRec], slot: u32) {
+        let hash = |&slot: &u32| self.hasher.hash_one(key(ground, slots[to_usize(slot)].row));
+        self.slots.push(slot);
+        if self.slots.len() == COMPARED + 1 {
+            for slot in &self.slots {
+                self.index.insert_unique(hash(slot), *slot, hash);
+            }
+        } else if self.slots.len() > COMPARED {
+            self.index.insert_unique(hash(&slot), slot, hash);
+        }
+    }
+}
+
+/// What makes two rows the same binding where the service does not say.
+fn key<'t>(ground: &Ground<'t>, row: u32) -> (Kind, &'t str, &'t str, &'t str) {
+    let wanted = ground.wanted(row);
+    (wanted.kind, wanted.name, wanted.id, wanted.domain)
+}
+
+/// Judges every desktop in turn.
+pub(super) fn judge<'t>(
+    ground: &Ground<'t>,
+    policy: &Policy,
+    entries: &mut Entries,
+) -> (Vec<SlotRec>, Vec<ItemRec>, Vec<Hint<'t>>) {
+    let by_desk = super::group::by_desk(ground.desks(), entries);
+    let mut judge = Judge::new(ground, policy, entries);
+    for (desk, range) in (0u32..).zip(by_desk.starts.windows(2)) {
+        if let [from, to] = *range {
+            judge.desktop(desk, &by_desk.order[to_usize(from)..to_usize(to)]);
+        }
+    }
+    judge.finish()
+}
+
+impl EntryRec {
+    /// Whether the entry speaks of a desktop that is known by its id.
+    pub(super) fn has_desk(&self) -> bool {
+        self.desk != NONE
+    }
+}

@@ -1,0 +1,80 @@
+//! What has to be looked up before these rows can be judged.
+
+use std::collections::HashSet;
+
+use super::policy::Policy;
+use super::snapshot::{UserKey, fold};
+use crate::input::{Field, Input};
+use crate::model::{DesktopId, Kind};
+
+/// What the preflight has to find out; each thing once, in first-seen order.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Questions {
+    /// Desktops that rows name by id.
+    pub ids: Vec<DesktopId>,
+    /// Desktops that rows name by name alone: as given, one spelling for all that are one without case.
+    pub names: Vec<String>,
+    /// Users and groups of rows without a desktop.
+    pub users: Vec<UserKey>,
+    /// Whether a guard needs the number of assigned desktops.
+    pub needs_assigned_total: bool,
+}
+
+/// What has to be looked up for these rows. Rows that are wrong in themselves ask for nothing.
+pub fn questions(input: &Input, policy: &Policy) -> Questions {
+    let mut asked = Questions { needs_assigned_total: policy.max_percent.is_some(), ..Questions::default() };
+    let (mut ids, mut names, mut users) = (HashSet::new(), HashSet::new(), HashSet::new());
+    let mut faults = input.faults.iter().peekable();
+    for row in 0..input.table.len() {
+        let mut wrong = false;
+        while faults.next_if(|fault| fault.row <= row).is_some() {
+            wrong = true;
+        }
+        if wrong {
+            continue;
+        }
+        let cells = input.table.row(row);
+        let Some(kind) = cells.kind() else { continue };
+        if kind == Kind::All && !policy.allow_detach_all {
+            continue;
+        }
+        let (id, name, user) = (cells.get(Field::DesktopId), cells.get(Field::DesktopName), cells.get(Field::UserName));
+        if !id.is_empty() {
+            if ids.insert(id) {
+                asked.ids.extend(DesktopId::parse(id));
+            }
+        } else if !name.is_empty() {
+            if names.insert(fold(name)) {
+                asked.names.push(name.to_owned());
+            }
+        } else if kind != Kind::All && !user.is_empty() {
+            let domain = cells.get(Field::Domain);
+            if users.insert((kind, user, domain)) {
+                asked.users.push(UserKey { kind, name: user.to_owned(), domain: domain.to_owned() });
+            }
+        }
+    }
+    asked
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::fixture::input;
+    use super::*;
+
+    #[test]
+    fn each_thing_is_asked_once_in_first_seen_order() {
+        let input = input(
+            "desktop_id,desktop_name,user_name,type,domain\n\
+             d2,,a,,\nd1,,b,,\nd2,PC-1,c,,\n,PC-9,a,,\n,pc-9,b,,\n,,a,,\n,,a,,\n,,a,GROUP,\n,,a,,east\nd3,,,ALL,\nd4,,,,\n",
+        );
+        let asked = questions(&input, &Policy { max_percent: Some(1.0), ..Policy::default() });
+        assert_eq!(asked.ids.iter().map(DesktopId::as_str).collect::<Vec<_>>(), ["d2", "d1"], "neither ALL nor faults");
+        assert_eq!(asked.names, ["PC-9"]);
+        let key = |kind, domain: &str| UserKey { kind, name: "a".to_owned(), domain: domain.to_owned() };
+        assert_eq!(asked.users, [key(Kind::User, ""), key(Kind::Group, ""), key(Kind::User, "east")]);
+        assert!(asked.needs_assigned_total);
+        let all = Policy { allow_detach_all: true, ..Policy::default() };
+        assert_eq!(questions(&input, &all).ids.len(), 3);
+    }
+}

@@ -1,0 +1,235 @@
+//! Why a row is not sent: kept as one byte a row, put into words only where somebody reads them.
+
+use std::borrow::Cow;
+
+use super::ground::{Ground, NONE};
+use super::matching::{may_be, places, to_usize};
+use super::snapshot::same_name;
+use crate::input::Field;
+use crate::model::{Bound, Kind, Outcome, tame};
+
+/// What the plan decided on an entry. What its `aux` holds is said where it holds something.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Tag {
+    /// To be sent; `aux`: the slot.
+    Send,
+    /// A fault of the row itself; `aux`: its place in the input's faults.
+    Fault,
+    UserMissing,
+    DesktopMissing,
+    DesktopId,
+    Type,
+    AllNotAllowed,
+    NeedsPreflight,
+    NameNotFound,
+    NameAmbiguous,
+    DesktopNotFound,
+    DesktopMismatch,
+    ProtectedUser,
+    ProtectedDesktop,
+    /// An `ALL` row on a desktop with a protected binding; `aux`: which.
+    ProtectedBinding,
+    /// `aux`: the binding that has the name or the id.
+    WrongId,
+    Ambiguous,
+    AmbiguousAcross,
+    TooManyBound,
+    TooLarge,
+    Gone,
+    /// A row without a desktop whose user holds none.
+    GoneEverywhere,
+    /// An `ALL` row on a desktop where nobody is bound.
+    NobodyBound,
+    InUse,
+}
+
+/// A row that the plan settles by itself, in words.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Fixed<'p> {
+    pub outcome: Outcome,
+    /// Names the rule; empty for what is already detached.
+    pub code: &'static str,
+    /// What is wrong and what to do; empty for what is already detached.
+    pub message: Cow<'p, str>,
+    /// The column that is wrong, if one is: its header for the row's own faults, else the field's name.
+    pub column: Option<&'p str>,
+}
+
+impl Tag {
+    /// Outcome, code and column.
+    fn verdict(self) -> (Outcome, &'static str, Option<Field>) {
+        let invalid = |code, field| (Outcome::Invalid, code, Some(field));
+        match self {
+            Self::Send => (Outcome::Planned, "", None),
+            Self::Fault => (Outcome::Invalid, "INVALID_ROW", None),
+            Self::UserMissing => invalid("INVALID_USER_MISSING", Field::UserName),
+            Self::DesktopMissing => invalid("INVALID_DESKTOP_MISSING", Field::DesktopId),
+            Self::DesktopId => invalid("INVALID_DESKTOP_ID", Field::DesktopId),
+            Self::Type => invalid("INVALID_TYPE", Field::Type),
+            Self::AllNotAllowed => invalid("INVALID_ALL_NOT_ALLOWED", Field::Type),
+            Self::NeedsPreflight => (Outcome::Invalid, "INVALID_NEEDS_PREFLIGHT", None),
+            Self::NameNotFound => invalid("INVALID_DESKTOP_NOT_FOUND", Field::DesktopName),
+            Self::NameAmbiguous => invalid("INVALID_DESKTOP_AMBIGUOUS", Field::DesktopName),
+            Self::DesktopNotFound => invalid("INVALID_DESKTOP_NOT_FOUND", Field::DesktopId),
+            Self::DesktopMismatch => invalid("INVALID_DESKTOP_MISMATCH", Field::DesktopName),
+            Self::ProtectedUser => invalid("INVALID_PROTECTED", Field::UserName),
+            Self::ProtectedDesktop => invalid("INVALID_PROTECTED", Field::DesktopId),
+            Self::ProtectedBinding => invalid("INVALID_PROTECTED", Field::Type),
+            Self::WrongId => invalid("INVALID_ID_MISMATCH", Field::UserId),
+            Self::Ambiguous | Self::AmbiguousAcross => invalid("INVALID_AMBIGUOUS_USER", Field::UserName),
+            Self::TooManyBound => (Outcome::Invalid, "INVALID_TOO_MANY_BOUND", None),
+            Self::TooLarge => (Outcome::Invalid, "INVALID_TOO_LARGE", None),
+            Self::Gone | Self::GoneEverywhere | Self::NobodyBound => (Outcome::AlreadyDetached, "", None),
+            Self::InUse => (Outcome::NotSent, "IN_USE", None),
+        }
+    }
+
+    pub(super) fn outcome(self) -> Outcome {
+        self.verdict().0
+    }
+
+    /// Names the rule; of a fault of the row itself, the fault does.
+    pub(super) fn code(self) -> &'static str {
+        self.verdict().1
+    }
+}
+
+/// Names from the service in a message: this long at most.
+const MAX_NAME: usize = 64;
+/// How many things a message lists.
+const MAX_LISTED: usize = 5;
+
+/// Puts a decision into words.
+pub(super) fn explain<'t>(ground: &Ground<'t>, row: u32, desk: u32, tag: Tag, aux: u32) -> Fixed<'t> {
+    let (outcome, mut code, field) = tag.verdict();
+    let mut column = field.map(Field::as_str);
+    let cells = ground.row(row);
+    let get = |field| tame(cells.get(field), MAX_NAME);
+    let message: Cow<'t, str> = match tag {
+        Tag::Send | Tag::Gone | Tag::GoneEverywhere | Tag::NobodyBound => "".into(),
+        Tag::Fault => match ground.input.faults.get(to_usize(aux)) {
+            Some(fault) => {
+                code = fault.code;
+                column = fault.column.as_deref();
+                fault.message.as_str().into()
+            }
+            None => "the row is wrong".into(),
+        },
+        Tag::UserMissing => "the user is missing; an empty user is never read as everybody".into(),
+        Tag::DesktopMissing => "a row of type ALL needs a desktop".into(),
+        Tag::DesktopId => {
+            "this can't be the id of a desktop: 1 to 255 characters, none of them a control character".into()
+        }
+        Tag::Type => "the type is none of USER, GROUP and ALL".into(),
+        Tag::AllNotAllowed => {
+            "type ALL detaches everybody from the desktop; if that is meant, add --allow-detach-all".into()
+        }
+        Tag::NeedsPreflight => needs_preflight(cells.kind(), cells.get(Field::DesktopName)).into(),
+        Tag::NameNotFound => "no desktop of this project has this name; correct it, or take the row out".into(),
+        Tag::DesktopNotFound => {
+            "no desktop of this project has this id; correct it, or take the row out if the desktop is gone".into()
+        }
+        Tag::NameAmbiguous => {
+            let ids = ground.named(cells.get(Field::DesktopName)).iter().map(|id| tame(id.as_str(), 255));
+            let list = list(ids);
+            format!("several desktops have this name ({list}); give the desktop_id of the one that is meant").into()
+        }
+        Tag::DesktopMismatch => {
+            let theirs = ground.live(desk).map_or("", |live| live.name.as_str());
+            format!(
+                "the desktop of this id is named `{}`, not `{}`; correct one of the two",
+                tame(theirs, MAX_NAME),
+                get(Field::DesktopName)
+            )
+            .into()
+        }
+        Tag::ProtectedUser => "this user or group is protected (--protect); take the row out".into(),
+        Tag::ProtectedDesktop => "this desktop is protected (--protect); take the row out".into(),
+        Tag::ProtectedBinding => format!(
+            "`{}` is bound to this desktop and protected (--protect); name the others one by one instead of ALL",
+            bound(ground, desk, aux).map_or_else(String::new, |one| tame(&one.user_name, MAX_NAME))
+        )
+        .into(),
+        Tag::WrongId => wrong_id(ground, row, desk, aux).into(),
+        Tag::Ambiguous | Tag::AmbiguousAcross => ambiguous(ground, row, desk, tag).into(),
+        Tag::TooManyBound => {
+            "more users are bound to this desktop than one ALL row can follow; name them one by one".into()
+        }
+        Tag::TooLarge => "this row alone is longer than a request may be; raise --max-request-bytes".into(),
+        Tag::InUse => "somebody works on this desktop now, and --in-use skip leaves such desktops alone".into(),
+    };
+    Fixed { outcome, code, message, column }
+}
+
+fn needs_preflight(kind: Option<Kind>, desktop_name: &str) -> &'static str {
+    if kind == Some(Kind::All) {
+        "a row of type ALL needs a look at who is bound; leave out --preflight off"
+    } else if desktop_name.is_empty() {
+        "a row without a desktop needs a look at the live bindings; give the desktop_id, or leave out --preflight off"
+    } else {
+        "a desktop name needs a look at the live desktops; give the desktop_id, or leave out --preflight off"
+    }
+}
+
+fn bound<'t>(ground: &Ground<'t>, desk: u32, place: u32) -> Option<&'t Bound> {
+    ground.bound(desk).get(to_usize(place))
+}
+
+fn wrong_id(ground: &Ground<'_>, row: u32, desk: u32, place: u32) -> String {
+    let cells = ground.row(row);
+    let (name, id) = (tame(cells.get(Field::UserName), MAX_NAME), tame(cells.get(Field::UserId), 255));
+    match bound(ground, desk, place) {
+        Some(one) if same_name(&one.user_name, cells.get(Field::UserName)) => format!(
+            "`{name}` is bound here with the id {}, not {id}; correct the one that is wrong",
+            tame(one.user_id.as_deref().unwrap_or_default(), 255)
+        ),
+        Some(one) => format!(
+            "the id {id} is `{}` here, not `{name}` (renamed, or a column that slipped); correct the one that is wrong",
+            tame(&one.user_name, MAX_NAME)
+        ),
+        None => format!("`{name}` and the id {id} do not belong together; correct the one that is wrong"),
+    }
+}
+
+fn ambiguous(ground: &Ground<'_>, row: u32, desk: u32, tag: Tag) -> String {
+    let wanted = ground.wanted(row);
+    let mut domains = Vec::new();
+    let mut note = |live: &[Bound]| {
+        for (_, one) in places(live).filter(|(_, one)| may_be(one, &wanted)) {
+            let words = match one.domain.as_deref() {
+                Some(domain) => format!("{} in domain {}", tame(&one.user_name, MAX_NAME), tame(domain, MAX_NAME)),
+                None => format!("{} without a domain", tame(&one.user_name, MAX_NAME)),
+            };
+            if !domains.contains(&words) && domains.len() <= MAX_LISTED {
+                domains.push(words);
+            }
+        }
+    };
+    let place = if tag == Tag::AmbiguousAcross || desk == NONE {
+        for id in ground.held(row) {
+            if let Some(live) = ground.look.and_then(|look| look.desktops.get(id)?.as_ref()) {
+                note(live.bound.as_deref().unwrap_or_default());
+            }
+        }
+        "in this project"
+    } else {
+        note(ground.bound(desk));
+        "on this desktop"
+    };
+    format!("several people {place} have this name ({}); add domain or user_id", list(domains.into_iter()))
+}
+
+fn list(words: impl Iterator<Item = String>) -> String {
+    let mut list = String::new();
+    for (n, word) in words.enumerate() {
+        if n == MAX_LISTED {
+            list.push_str(", …");
+            break;
+        }
+        if n > 0 {
+            list.push_str(", ");
+        }
+        list.push_str(&word);
+    }
+    list
+}

@@ -1,0 +1,72 @@
+//! What the preflight saw of the live bindings.
+
+use std::borrow::Cow;
+use std::collections::{HashMap, HashSet};
+
+use crate::model::{Bound, DesktopId, Kind, LiveDesktop};
+
+/// The live state of everything that the input names, as one preflight saw it.
+#[derive(Debug, Clone, Default)]
+pub struct Snapshot {
+    /// Every desktop that was asked for or found; `None`: the service does not know it.
+    pub desktops: HashMap<DesktopId, Option<LiveDesktop>>,
+    /// Desktops by name, the name in lower case ([`fold`]).
+    pub by_name: HashMap<String, Vec<DesktopId>>,
+    /// For each of [`Questions::users`](super::Questions), the desktops where somebody of that name without case, that
+    /// type, and that domain if one is given, is bound; sorted by id. Each of them is in `desktops`.
+    pub by_user: HashMap<UserKey, Vec<DesktopId>>,
+    /// Names of all users that the service knows, in lower case; `None` where they were not read.
+    pub known_users: Option<HashSet<String>>,
+    /// How many desktops of the project are assigned to somebody; `None` where that was not read.
+    pub assigned_desktops: Option<u64>,
+}
+
+/// A user or group as a row without a desktop names it: its cells as given.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct UserKey {
+    /// [`Kind::User`] or [`Kind::Group`].
+    pub kind: Kind,
+    pub name: String,
+    /// Empty where the row gives none.
+    pub domain: String,
+}
+
+impl UserKey {
+    /// Whether a binding is of this type, this name without case, and this domain if one is given.
+    pub fn may_be(&self, bound: &Bound) -> bool {
+        bound.kind == self.kind && domain_fits(bound, &self.domain) && same_name(&bound.user_name, &self.name)
+    }
+}
+
+/// The form in which names are compared without case: Unicode lower-case.
+pub fn fold(name: &str) -> Cow<'_, str> {
+    if name.is_ascii() {
+        if name.bytes().any(|byte| byte.is_ascii_uppercase()) { name.to_ascii_lowercase().into() } else { name.into() }
+    } else {
+        name.to_lowercase().into()
+    }
+}
+
+/// Whether two names are one without case.
+pub fn same_name(one: &str, other: &str) -> bool {
+    if one.is_ascii() && other.is_ascii() { one.eq_ignore_ascii_case(other) } else { fold(one) == fold(other) }
+}
+
+/// Whether a binding can be one of this domain: an empty domain asks for none, a binding without one counts for any.
+pub(super) fn domain_fits(bound: &Bound, domain: &str) -> bool {
+    domain.is_empty() || bound.domain.as_deref().is_none_or(|theirs| same_name(theirs, domain))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_are_compared_without_case_beyond_ascii() {
+        for (one, other) in [("Bob", "bOB"), ("Émile", "éMILE"), ("ΝΙΚΟΣ", "νικος"), ("王伟", "王伟")] {
+            assert!(same_name(one, other), "{one} {other}");
+        }
+        assert!(!same_name("bob", "bobo"));
+        assert!(!same_name("王伟", "王"));
+    }
+}

@@ -1,0 +1,184 @@
+//! What a plan comes to, in numbers.
+
+use std::collections::{BTreeMap, HashSet};
+
+use super::ground::{ItemRec, NONE};
+use super::hints::Hint;
+use super::matching::{places, to_usize};
+use super::reason::Tag;
+use super::snapshot::fold;
+use super::value::Plan;
+use crate::model::{Kind, LiveDesktop, Outcome};
+
+/// Counts of a plan. The `…_named` lists hold the first few of what is counted.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct PlanStats<'t> {
+    pub rows: u64,
+    /// Records of the results: more than rows where a user alone was named who holds several desktops.
+    pub entries: u64,
+    /// Entries to be sent, by the row's type.
+    pub send_users: u64,
+    pub send_groups: u64,
+    pub send_all: u64,
+    /// Bindings that requests name; an `ALL` is one.
+    pub bindings: u64,
+    /// Entries to be sent that share an earlier one's binding.
+    pub duplicates: u64,
+    pub already_detached: u64,
+    /// Entries that can't be sent, by code.
+    pub invalid: BTreeMap<&'static str, u64>,
+    /// Entries that a setting leaves out.
+    pub left_out: u64,
+    /// Desktops that the service does not know, by the id or name that rows give.
+    pub unknown_desktops: u64,
+    pub unknown_named: Vec<&'t str>,
+    /// Desktops touched.
+    pub desktops: u64,
+    /// Desktops with a connected session: touched, or left out for it.
+    pub in_use: u64,
+    pub in_use_named: Vec<&'t str>,
+    /// Of those touched: hibernated ones, which the service may not unbind.
+    pub hibernated: u64,
+    /// Of those touched: in the state `ERROR`.
+    pub in_error: u64,
+    /// Of those touched: with a task, or another change of bindings, under way.
+    pub busy: u64,
+    /// Of those touched: single-user desktops that are on; unbinding shuts them down at once.
+    pub shut_down: u64,
+    /// Of those touched: shared desktops that are off; unbinding starts them.
+    pub started: u64,
+    /// Of those touched: desktops of a pool, which may hand out another desktop.
+    pub pooled: u64,
+    /// Of those touched: their last binding goes.
+    pub left_with_nobody: u64,
+    /// Of those touched: a group stays bound, so that its members may still get in.
+    pub group_stays: u64,
+    pub chunks: u64,
+    pub canary_chunks: u64,
+    /// Of all bodies together.
+    pub bytes: u64,
+    /// What rows that are taken as already detached may have meant; the first 20.
+    pub hints: Vec<Hint<'t>>,
+}
+
+impl PlanStats<'_> {
+    /// Entries to be sent.
+    pub fn to_send(&self) -> u64 {
+        self.send_users + self.send_groups + self.send_all
+    }
+
+    /// Entries that can't be sent.
+    pub fn invalid_total(&self) -> u64 {
+        self.invalid.values().sum()
+    }
+}
+
+/// How many unknown desktops, and desktops in use, are named.
+const UNKNOWN_NAMED: usize = 5;
+const IN_USE_NAMED: usize = 10;
+
+fn count(len: usize) -> u64 {
+    u64::try_from(len).unwrap_or(u64::MAX)
+}
+
+impl<'t> PlanStats<'t> {
+    pub(super) fn of(plan: &Plan<'t>) -> Self {
+        let mut stats = Self {
+            rows: count(plan.input().table.len()),
+            entries: count(plan.entries().len()),
+            chunks: count(plan.chunks.len()),
+            canary_chunks: count(plan.canary_chunks()),
+            bytes: plan.chunks.iter().map(|chunk| count(chunk.bytes)).sum(),
+            hints: plan.hints.clone(),
+            ..Self::default()
+        };
+        stats.count_entries(plan);
+        stats.count_bindings(plan);
+        for item in plan.items.iter().filter(|item| plan.is_first_part(item)) {
+            stats.desktops += 1;
+            if let Some(live) = plan.ground.live(item.desk) {
+                stats.count_desktop(live);
+            }
+        }
+        stats
+    }
+
+    fn count_entries(&mut self, plan: &Plan<'t>) {
+        let mut unknown = HashSet::new();
+        let mut left = HashSet::new();
+        for entry in plan.entries() {
+            match entry.outcome() {
+                Outcome::Planned => match entry.kind() {
+                    Kind::All => self.send_all += 1,
+                    Kind::Group => self.send_groups += 1,
+                    Kind::User => self.send_users += 1,
+                },
+                Outcome::AlreadyDetached => self.already_detached += 1,
+                Outcome::Invalid => *self.invalid.entry(entry.code()).or_default() += 1,
+                _ => self.left_out += 1,
+            }
+            match entry.tag() {
+                Tag::DesktopNotFound | Tag::NameNotFound => {
+                    let named = entry.desktop();
+                    let folded = if entry.tag() == Tag::NameNotFound { fold(named) } else { named.into() };
+                    if unknown.insert(folded) && self.unknown_named.len() < UNKNOWN_NAMED {
+                        self.unknown_named.push(named);
+                    }
+                }
+                Tag::InUse => {
+                    if let Some(live) =
+                        entry.desk().filter(|&desk| left.insert(desk)).and_then(|desk| plan.ground.live(desk))
+                    {
+                        self.note_in_use(live);
+                    }
+                }
+                _ => {}
+            }
+        }
+        self.unknown_desktops = count(unknown.len());
+    }
+
+    fn note_in_use(&mut self, live: &'t LiveDesktop) {
+        self.in_use += 1;
+        if self.in_use_named.len() < IN_USE_NAMED {
+            self.in_use_named.push(if live.name.is_empty() { live.id.as_str() } else { &live.name });
+        }
+    }
+
+    fn count_desktop(&mut self, live: &'t LiveDesktop) {
+        if live.login_status == "CONNECTED" {
+            self.note_in_use(live);
+        }
+        let shared = live.desktop_type == "SHARED";
+        self.hibernated += u64::from(live.status == "HIBERNATED");
+        self.in_error += u64::from(live.status == "ERROR");
+        self.busy += u64::from(!live.is_idle());
+        self.pooled += u64::from(live.is_pooled());
+        self.shut_down += u64::from(live.status == "ACTIVE" && !shared && !live.is_pooled());
+        self.started += u64::from(live.status == "SHUTOFF" && shared);
+    }
+
+    /// What bindings go, and who is left.
+    fn count_bindings(&mut self, plan: &Plan<'t>) {
+        // A desktop's slots stand together, whatever chunks they are in.
+        let desk_of = |at: usize| plan.slots.get(at).map_or(NONE, |slot| plan.items[to_usize(slot.item)].desk);
+        let mut at = 0;
+        while at < plan.slots.len() {
+            let desk = desk_of(at);
+            let end = (at..plan.slots.len()).find(|&next| desk_of(next) != desk).unwrap_or(plan.slots.len());
+            let slots = &plan.slots[at..end];
+            let item: &ItemRec = &plan.items[to_usize(plan.slots[at].item)];
+            self.bindings += if item.all { 1 } else { count(slots.len()) };
+            for slot in slots {
+                self.duplicates += u64::from(slot.rows.saturating_sub(1));
+            }
+            if let Some(bound) = plan.ground.live(desk).and_then(|live| live.bound.as_deref()) {
+                let sent: HashSet<u32> = slots.iter().map(|slot| slot.bound).collect();
+                let mut stay = places(bound).filter(|(place, _)| !item.all && !sent.contains(place)).peekable();
+                self.left_with_nobody += u64::from(!bound.is_empty() && stay.peek().is_none());
+                self.group_stays += u64::from(stay.any(|(_, one)| one.kind == Kind::Group));
+            }
+            at = end;
+        }
+    }
+}

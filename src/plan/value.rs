@@ -1,0 +1,351 @@
+//! The plan: what `plan` prints is what `run` sends.
+
+use std::io::{self, Write};
+
+use super::bodies::{detach_desktop, write_detach};
+use super::ground::{EntryRec, Ground, ItemRec, SlotRec};
+use super::group::{Entries, entries};
+use super::hints::Hint;
+use super::judge::judge;
+use super::matching::to_usize;
+use super::policy::Policy;
+use super::reason::{Fixed, Tag, explain};
+use super::snapshot::Snapshot;
+use super::split::{Chunk, pack};
+use super::stats::PlanStats;
+use crate::input::{Field, Input, RowFault, RowRef};
+use crate::journal;
+use crate::model::{DesktopId, Kind, LiveDesktop, Outcome};
+
+/// Every row's fate, the chunks and their bodies: a pure function of the rows, of what the preflight saw, and of the
+/// policy (P17). It borrows from all three and holds some 50 bytes a row beside them.
+#[derive(Debug)]
+pub struct Plan<'t> {
+    pub(super) ground: Ground<'t>,
+    pub(super) entries: Entries,
+    pub(super) slots: Vec<SlotRec>,
+    /// In the order of chunks.
+    pub(super) items: Vec<ItemRec>,
+    pub(super) chunks: Vec<Chunk>,
+    pub(super) hints: Vec<Hint<'t>>,
+}
+
+/// Makes the plan. `look`: what the preflight saw; `None` without one (`--preflight off`).
+pub fn plan<'t>(input: &'t Input, look: Option<&'t Snapshot>, policy: &Policy) -> Plan<'t> {
+    let mut ground = Ground::new(input, look);
+    let mut entries = entries(&mut ground, policy);
+    let (mut slots, mut items, hints) = judge(&ground, policy, &mut entries);
+    let is_pooled = |desk| ground.live(desk).is_some_and(LiveDesktop::is_pooled);
+    let chunks = pack(&mut items, &policy.bounds, policy.canary, is_pooled);
+    for (at, item) in (0u32..).zip(&items) {
+        for slot in &mut slots[item.slots()] {
+            slot.item = at;
+        }
+    }
+    Plan { ground, entries, slots, items, chunks, hints }
+}
+
+/// What becomes of one entry.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum EntryFate<'t> {
+    /// To be sent, as this binding of this item.
+    Send { item: journal::ItemId, slot: journal::SlotNo },
+    /// Settled by the plan.
+    Fixed(Fixed<'t>),
+}
+
+/// One record of the results to be: a view into the plan.
+#[derive(Debug, Clone, Copy)]
+pub struct PlanEntry<'p, 't> {
+    plan: &'p Plan<'t>,
+    at: usize,
+}
+
+impl<'t> PlanEntry<'_, 't> {
+    fn record(&self) -> EntryRec {
+        self.plan.entries.records[self.at]
+    }
+
+    pub(super) fn tag(&self) -> Tag {
+        self.plan.entries.tags[self.at]
+    }
+
+    fn row(&self) -> RowRef<'t> {
+        self.plan.ground.row(self.record().row)
+    }
+
+    /// The line (or sheet row) that its row starts on.
+    pub fn line(&self) -> u64 {
+        self.row().line()
+    }
+
+    /// [`Outcome::Planned`] for what is to be sent.
+    pub fn outcome(&self) -> Outcome {
+        self.tag().outcome()
+    }
+
+    /// The desktop's id, where it is known or given; else the name that the row gives, or nothing.
+    pub fn desktop(&self) -> &'t str {
+        let [id, name, ..] = self.cells();
+        if id.is_empty() { name } else { id }
+    }
+
+    /// The user or group as the row gives it.
+    pub fn user(&self) -> &'t str {
+        self.row().get(Field::UserName)
+    }
+
+    /// The slot that it is sent as, with the desktop's number.
+    pub(super) fn slot(&self) -> Option<(u32, &SlotRec)> {
+        let record = self.record();
+        let slot = (self.tag() == Tag::Send).then(|| self.plan.slots.get(to_usize(record.aux)));
+        slot.flatten().map(|slot| (record.desk, slot))
+    }
+
+    pub(super) fn desk(&self) -> Option<u32> {
+        let record = self.record();
+        record.has_desk().then_some(record.desk)
+    }
+
+    /// The row's own cells in the order of [`Field::ALL`]: as given, empty ones filled with what was found.
+    pub fn cells(&self) -> [&'t str; 7] {
+        let row = self.row();
+        let mut cells = Field::ALL.map(|field| row.get(field));
+        let mut fill = |field: Field, found: &'t str| {
+            if let Some((_, cell)) =
+                Field::ALL.iter().zip(&mut cells).find(|(known, cell)| **known == field && cell.is_empty())
+            {
+                *cell = found;
+            }
+        };
+        if let Some(desk) = self.desk() {
+            fill(Field::DesktopId, self.plan.ground.id(desk));
+            fill(Field::DesktopName, self.plan.ground.live(desk).map_or("", |live| live.name.as_str()));
+        }
+        let seen = self.slot().and_then(|(desk, slot)| self.plan.ground.slot_bound(desk, slot));
+        if let Some(one) = seen {
+            fill(Field::Type, one.kind.as_str());
+            fill(Field::UserId, one.user_id.as_deref().unwrap_or_default());
+            fill(Field::UserGroup, one.user_group.as_deref().unwrap_or_default());
+            fill(Field::Domain, one.domain.as_deref().unwrap_or_default());
+        }
+        cells
+    }
+
+    /// The cells of the input's other columns.
+    pub fn extras(&self) -> impl Iterator<Item = &'t str> + use<'t> {
+        self.row().extras()
+    }
+
+    pub fn fate(&self) -> EntryFate<'t> {
+        match self.slot() {
+            Some((_, slot)) => EntryFate::Send { item: slot.item + 1, slot: self.slot_no(slot) },
+            None => EntryFate::Fixed(self.fixed()),
+        }
+    }
+
+    fn slot_no(&self, slot: &SlotRec) -> journal::SlotNo {
+        let first = self.plan.items[to_usize(slot.item)].first;
+        u16::try_from(self.record().aux - first).expect("an item has at most 65,535 slots")
+    }
+
+    fn fixed(&self) -> Fixed<'t> {
+        let record = self.record();
+        explain(&self.plan.ground, record.row, record.desk, self.tag(), record.aux)
+    }
+
+    /// The code of what the plan settled, without its words.
+    pub fn code(&self) -> &'static str {
+        let own = (self.tag() == Tag::Fault).then(|| self.plan.input().faults.get(to_usize(self.record().aux)));
+        own.flatten().map_or(self.tag().code(), |fault| fault.code)
+    }
+
+    pub fn kind(&self) -> Kind {
+        self.row().kind().unwrap_or_default()
+    }
+
+    /// An owned copy for a journal.
+    pub fn to_journal(&self) -> journal::Entry {
+        journal::Entry {
+            line: self.line(),
+            cells: self.cells().map(str::to_owned),
+            extras: self.extras().map(str::to_owned).collect(),
+            fate: match self.fate() {
+                EntryFate::Send { item, slot } => journal::Fate::Send { item, slot },
+                EntryFate::Fixed(Fixed { outcome, code, message, .. }) => {
+                    journal::Fate::Fixed { outcome, code: code.to_owned(), message: message.into_owned() }
+                }
+            },
+        }
+    }
+}
+
+impl<'t> Plan<'t> {
+    /// In the order in which they are sent; the first has number 1.
+    pub fn chunks(&self) -> &[Chunk] {
+        &self.chunks
+    }
+
+    /// Whether the live bindings were looked at.
+    pub fn looked(&self) -> bool {
+        self.ground.look.is_some()
+    }
+
+    pub fn input(&self) -> &'t Input {
+        self.ground.input
+    }
+
+    /// One record of the results to be for each row, in input order; for a row without a desktop one for each desktop
+    /// found, by id, at least one (P1).
+    pub fn entries(&self) -> impl ExactSizeIterator<Item = PlanEntry<'_, 't>> {
+        (0..self.entries.records.len()).map(|at| PlanEntry { plan: self, at })
+    }
+
+    /// How many chunks the canary takes: those with the lowest numbers.
+    pub fn canary_chunks(&self) -> usize {
+        self.chunks.partition_point(|chunk| chunk.canary)
+    }
+
+    /// How many desktops would be touched.
+    pub fn desktops(&self) -> u64 {
+        // Every desktop that is touched has exactly one first slice.
+        self.items.iter().filter(|item| self.is_first_part(item)).map(|_| 1).sum()
+    }
+
+    /// Whether the item is its desktop's first.
+    pub(super) fn is_first_part(&self, item: &ItemRec) -> bool {
+        let before = to_usize(item.first).checked_sub(1).and_then(|at| self.slots.get(at));
+        before.is_none_or(|slot| self.items[to_usize(slot.item)].desk != item.desk)
+    }
+
+    pub(super) fn chunk_items(&self, chunk: &Chunk) -> &[ItemRec] {
+        &self.items[chunk.first..chunk.first + chunk.desktops]
+    }
+
+    /// Writes the body of the chunk at this place (its number less 1), byte for byte as it is sent; `out` is emptied
+    /// first. A place without a chunk writes a body without desktops.
+    pub fn write_body(&self, chunk: usize, out: &mut Vec<u8>) {
+        let items = self.chunks.get(chunk).map_or(&[][..], |chunk| self.chunk_items(chunk));
+        let desktops = items.iter().map(|item| {
+            let users = self.slots[item.slots()].iter().map(|slot| self.ground.binding(item.desk, slot).into());
+            detach_desktop(self.ground.id(item.desk), item.all, users)
+        });
+        write_detach(desktops.collect(), out);
+    }
+
+    /// Every body, one a line, in the order of chunks (`--requests`).
+    pub fn requests(&self, mut out: impl Write) -> io::Result<()> {
+        let mut body = Vec::new();
+        for chunk in 0..self.chunks.len() {
+            self.write_body(chunk, &mut body);
+            body.push(b'\n');
+            out.write_all(&body)?;
+        }
+        out.flush()
+    }
+
+    /// What the journal holds of each desktop's share of each chunk, in the order of chunks, with all that an undo needs.
+    pub fn items(&self) -> impl Iterator<Item = journal::Item> {
+        self.items.iter().zip(1u32..).map(|(item, id)| {
+            let live = self.ground.live(item.desk);
+            journal::Item {
+                id,
+                chunk: item.chunk + 1,
+                desktop: self.desktop_id(item.desk),
+                desktop_name: live.map_or_else(String::new, |live| live.name.clone()),
+                pooled: live.is_some_and(LiveDesktop::is_pooled),
+                all: item.all,
+                slots: self.slots[item.slots()].iter().map(|slot| self.journal_slot(item.desk, slot)).collect(),
+                seen: live.is_some(),
+            }
+        })
+    }
+
+    fn desktop_id(&self, desk: u32) -> DesktopId {
+        match self.ground.live(desk) {
+            Some(live) => live.id.clone(),
+            None => DesktopId::parse(self.ground.id(desk)).expect("ids that are none were refused"),
+        }
+    }
+
+    fn journal_slot(&self, desk: u32, slot: &SlotRec) -> journal::Slot {
+        let sent = self.ground.binding(desk, slot);
+        let seen = self.ground.slot_bound(desk, slot);
+        let kept = match seen {
+            Some(one) => one.user_group.as_deref(),
+            None => sent.sent_group,
+        };
+        let owned = |text: Option<&str>| text.map(str::to_owned);
+        journal::Slot {
+            kind: sent.kind,
+            user_name: sent.user_name.to_owned(),
+            user_id: owned(sent.user_id),
+            user_group: owned(kept),
+            sent_group: owned(sent.sent_group),
+            domain: owned(sent.domain),
+            rows: slot.rows,
+            seen: seen.is_some(),
+        }
+    }
+
+    /// All invalid rows in input order, those of the input and those against the live bindings; of a row with several
+    /// faults of its own all of them.
+    pub fn faults(&self) -> impl Iterator<Item = RowFault> {
+        self.entries().filter(|entry| entry.outcome() == Outcome::Invalid).flat_map(|entry| {
+            let row = to_usize(entry.record().row);
+            let own = &self.ground.input.faults;
+            let own = if entry.tag() == Tag::Fault {
+                &own[to_usize(entry.record().aux)..own.partition_point(|fault| fault.row <= row)]
+            } else {
+                &[]
+            };
+            let other = own.is_empty().then(|| {
+                let Fixed { code, message, column, .. } = entry.fixed();
+                let (line, message) = (entry.line(), message.into_owned());
+                RowFault { row, line, column: column.map(str::to_owned), code, message }
+            });
+            own.iter().cloned().chain(other)
+        })
+    }
+
+    /// Counts for people, guards and exit codes. One pass over the plan.
+    pub fn stats(&self) -> PlanStats<'t> {
+        PlanStats::of(self)
+    }
+
+    /// The guards, in one place for every command alike.
+    ///
+    /// # Errors
+    /// What is refused: the number, its limit, and the option that sets it.
+    pub fn guard(&self, policy: &Policy) -> Result<(), String> {
+        let touched = self.desktops();
+        if let Some(limit) = policy.max_desktops.filter(|&limit| touched > limit) {
+            return Err(format!(
+                "this would touch {touched} desktops, and --max-desktops allows {limit}; nothing was sent. \
+                 Take rows out, or raise --max-desktops"
+            ));
+        }
+        let Some(limit) = policy.max_percent else { return Ok(()) };
+        let Some(assigned) = self.ground.look.and_then(|look| look.assigned_desktops) else {
+            return Err(format!(
+                "how many desktops of this project are assigned is not known, so --max-percent {limit} cannot be \
+                 judged; nothing was sent. Leave out --max-percent, or use --max-desktops"
+            ));
+        };
+        // In floating point, counts up to 2^32 are exact, and no project comes near.
+        let float = |count: u64| u32::try_from(count).map_or(f64::INFINITY, f64::from);
+        let share = if touched == 0 { 0.0 } else { 100.0 * float(touched) / float(assigned) };
+        if share > limit {
+            return Err(format!(
+                "this would touch {touched} of {assigned} assigned desktops, {share:.1} %, and --max-percent allows \
+                 {limit} %; nothing was sent. Take rows out, or raise --max-percent"
+            ));
+        }
+        Ok(())
+    }
+
+    /// The number of a chunk's place, for messages.
+    pub(super) fn chunk_of(&self, slot: &SlotRec) -> u32 {
+        self.items.get(to_usize(slot.item)).map_or(0, |item| item.chunk + 1)
+    }
+}
