@@ -81,7 +81,8 @@ impl Plan<'_> {
     }
 }
 
-/// A digest of each entry's fate, and of who is bound to the desktop that it touches.
+/// A digest of each entry's fate, and of who is bound to the desktop that it touches. Which chunk carries it is not in
+/// it: one row less moves many, and they are not the ones that differ.
 pub(super) struct Digests<'p, 't> {
     plan: &'p Plan<'t>,
     /// Of each desktop, once it was needed.
@@ -107,7 +108,6 @@ impl<'p, 't> Digests<'p, 't> {
                 hash.optional(user_id);
                 hash.optional(sent_group);
                 hash.optional(domain);
-                hash.0.update(self.plan.chunk_of(slot).to_le_bytes());
                 hash.0.update([u8::from(slot.bound != NONE)]);
                 hash.0.update(self.bound_to(desk));
             }

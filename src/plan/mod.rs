@@ -7,6 +7,7 @@
 //!
 //! Rows are borrowed, never copied; what is kept of them are 32-bit places.
 
+mod approve;
 mod bodies;
 mod fingerprint;
 #[cfg(test)]
@@ -20,6 +21,7 @@ mod policy;
 mod questions;
 mod reason;
 
+pub mod show;
 mod snapshot;
 mod split;
 mod stats;
@@ -27,6 +29,7 @@ mod stats;
 mod tests;
 mod value;
 
+pub use approve::compare;
 pub use bodies::{attach_body, detach_body};
 pub use fingerprint::HashFacts;
 pub use hints::Hint;

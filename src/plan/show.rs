@@ -1,0 +1,561 @@
+//! The plan for people, and as JSON.
+
+use std::collections::BTreeMap;
+use std::fmt::Write as _;
+
+use serde::{Serialize, Serializer};
+
+use super::fingerprint::{Digests, HashFacts};
+use super::stats::PlanStats;
+use super::value::Plan;
+use crate::model::{Outcome, tame};
+
+/// What is shown beside the plan itself.
+#[derive(Debug, Clone, Copy)]
+pub struct Facts<'a> {
+    /// See [`Plan::hash`].
+    pub hash: &'a str,
+    pub covered: HashFacts<'a>,
+    /// Further lines for people, such as the credentials' source, the config file, a proxy: label and value.
+    pub context: &'a [(&'a str, String)],
+    /// The ceiling of writes, a second.
+    pub write_per_s: f64,
+    /// `--on-invalid skip`.
+    pub skip_invalid: bool,
+}
+
+/// The version of [`json`]; rises when a key changes.
+pub const FORMAT: u32 = 1;
+
+/// How many messages are shown of each code, how many lines of each message, and how many hints.
+const MESSAGES_SHOWN: usize = 3;
+const LINES_SHOWN: usize = 5;
+const HINTS_SHOWN: usize = 5;
+
+/// The plan in plain words, at most `width` columns wide where words allow it.
+pub fn human(plan: &Plan<'_>, facts: &Facts<'_>, width: usize) -> String {
+    let stats = plan.stats();
+    let mut page = Page { text: String::new(), width: width.max(40) };
+    heading(&mut page, plan, facts, &stats);
+    counts(&mut page, facts, &stats);
+    effects(&mut page, plan, &stats);
+    invalid(&mut page, plan, facts, &stats);
+    hints(&mut page, &stats);
+    if !plan.input().notes.is_empty() {
+        page.title("About the input");
+        for note in &plan.input().notes {
+            page.item(&tame(note, 300));
+        }
+    }
+    _ = write!(page.text, "\nPlan {}\n", facts.hash);
+    page.text
+}
+
+fn heading(page: &mut Page, plan: &Plan<'_>, facts: &Facts<'_>, stats: &PlanStats<'_>) {
+    let mut line = format!("{}: {}", tame(&plan.input().name, 200), some(stats.rows, "row", "rows"));
+    if stats.entries > stats.rows {
+        _ = write!(line, ", {} with every desktop of the users named alone", stats.entries);
+    }
+    page.line(0, &line);
+    let own = [("endpoint", facts.covered.endpoint.to_owned()), ("project", facts.covered.project.to_owned())];
+    for (label, value) in own.iter().chain(facts.context).filter(|(_, value)| !value.is_empty()) {
+        page.line(2, &format!("{label:<12} {}", tame(value, 300)));
+    }
+    if !plan.looked() {
+        page.line(2, "The live bindings were not looked at (--preflight off): who is already gone is not known.");
+    }
+}
+
+fn counts(page: &mut Page, facts: &Facts<'_>, stats: &PlanStats<'_>) {
+    let mut parts = vec![format!("{} to detach", stats.to_send()), format!("{} already gone", stats.already_detached)];
+    let mut add = |count: u64, text: String| parts.extend((count > 0).then_some(text));
+    add(stats.unknown_desktops, some(stats.unknown_desktops, "desktop unknown", "desktops unknown"));
+    add(stats.in_use, format!("{} in use now", stats.in_use));
+    add(stats.invalid_total(), some(stats.invalid_total(), "invalid row", "invalid rows"));
+    add(stats.left_out, format!("{} left out", stats.left_out));
+    page.text.push('\n');
+    page.line(0, &parts.join(", "));
+    if stats.to_send() > 0 {
+        let mut kinds = Vec::new();
+        let mut add = |count: u64, one: &str, many: &str| kinds.extend((count > 0).then(|| some(count, one, many)));
+        add(stats.send_users, "row for a user", "rows for users");
+        add(stats.send_groups, "for a group", "for groups");
+        add(stats.send_all, "for everybody on a desktop (ALL)", "for everybody on their desktops (ALL)");
+        let mut line = format!("{}; {}", kinds.join(", "), some(stats.desktops, "desktop touched", "desktops touched"));
+        if stats.duplicates > 0 {
+            let repeat = some(stats.duplicates, "row repeats a binding and is", "rows repeat a binding and are");
+            _ = write!(line, "; {repeat} sent once");
+        }
+        page.line(2, &line);
+        let requests = some(stats.chunks, "request", "requests");
+        let mut line = format!("{requests}, {} in all", size(stats.bytes));
+        if facts.write_per_s > 0.0 {
+            let apart = u32::try_from(stats.chunks.saturating_sub(1)).map_or(f64::MAX, f64::from);
+            let rate = rate(facts.write_per_s);
+            _ = write!(line, "; sending takes {} at the ceiling of {rate}", duration(apart / facts.write_per_s));
+        }
+        if stats.canary_chunks > 0 {
+            let canary = some(stats.canary_chunks, "request goes", "requests go");
+            _ = write!(line, "; the first {canary} as the canary");
+        }
+        page.line(2, &line);
+    }
+    named(page, "unknown", stats.unknown_desktops, &stats.unknown_named);
+    named(page, "in use now", stats.in_use, &stats.in_use_named);
+}
+
+fn named(page: &mut Page, what: &str, count: u64, names: &[&str]) {
+    if names.is_empty() {
+        return;
+    }
+    let mut line = format!("{what}: ");
+    line.push_str(&names.iter().map(|name| tame(name, 60)).collect::<Vec<_>>().join(", "));
+    let rest = count.saturating_sub(u64::try_from(names.len()).unwrap_or(u64::MAX));
+    if rest > 0 {
+        _ = write!(line, " and {rest} more");
+    }
+    page.line(2, &line);
+}
+
+fn effects(page: &mut Page, plan: &Plan<'_>, stats: &PlanStats<'_>) {
+    if !plan.looked() {
+        return;
+    }
+    let effects = [
+        (
+            stats.shut_down,
+            "is a single-user desktop and on: it shuts down at once",
+            "are single-user desktops and on: they shut down at once",
+        ),
+        (stats.started, "is shared and off: it gets started", "are shared and off: they get started"),
+        (
+            stats.pooled,
+            "belongs to a pool, which may hand out another desktop",
+            "belong to pools, which may hand out other desktops",
+        ),
+        (
+            stats.group_stays,
+            "keeps a user group bound: its members still get in",
+            "keep a user group bound: its members still get in",
+        ),
+        (stats.left_with_nobody, "will have nobody left", "will have nobody left"),
+        (stats.hibernated, "is hibernated: the service may refuse it", "are hibernated: the service may refuse them"),
+        (
+            stats.in_error,
+            "is in the state ERROR: the service may refuse it",
+            "are in the state ERROR: the service may refuse them",
+        ),
+        (stats.busy, "is busy: it has to wait", "are busy: they have to wait"),
+    ];
+    if effects.iter().any(|(count, ..)| *count > 0) {
+        page.title("Of the desktops touched");
+        for (count, one, many) in effects.into_iter().filter(|(count, ..)| *count > 0) {
+            page.item(&some(count, one, many));
+        }
+    }
+}
+
+fn invalid(page: &mut Page, plan: &Plan<'_>, facts: &Facts<'_>, stats: &PlanStats<'_>) {
+    if stats.invalid.is_empty() {
+        return;
+    }
+    page.title(if facts.skip_invalid {
+        "Invalid rows, which are left out and reported"
+    } else {
+        "Invalid rows: nothing is sent before they are corrected (or --on-invalid skip)"
+    });
+    let mut shown: BTreeMap<&str, Vec<Complaint>> = BTreeMap::new();
+    for fault in plan.faults() {
+        let complaints = shown.entry(fault.code).or_default();
+        if let Some(known) = complaints.iter_mut().find(|known| known.message == fault.message) {
+            known.lines.extend((known.lines.len() < LINES_SHOWN).then_some(fault.line));
+        } else if complaints.len() < MESSAGES_SHOWN {
+            let column = fault.column.map(|column| format!(", column \"{}\"", tame(&column, 60))).unwrap_or_default();
+            complaints.push(Complaint { message: fault.message, column, lines: vec![fault.line] });
+        }
+    }
+    for (code, complaints) in shown {
+        page.line(2, code);
+        let mut told = 0;
+        for Complaint { message, column, lines } in complaints {
+            told += u64::try_from(lines.len()).unwrap_or(u64::MAX);
+            let word = if lines.len() == 1 { "line" } else { "lines" };
+            let lines = lines.iter().map(u64::to_string).collect::<Vec<_>>().join(", ");
+            page.line(4, &format!("{word} {lines}{column}: {message}"));
+        }
+        // A row with several faults counts under its first.
+        let rest = stats.invalid.get(code).copied().unwrap_or(0).saturating_sub(told);
+        if rest > 0 {
+            page.line(4, &format!("… and {}", some(rest, "more row", "more rows")));
+        }
+    }
+}
+
+/// What is wrong in the same words with several rows.
+struct Complaint {
+    message: String,
+    column: String,
+    lines: Vec<u64>,
+}
+
+fn hints(page: &mut Page, stats: &PlanStats<'_>) {
+    if stats.hints.is_empty() {
+        return;
+    }
+    page.title("Taken as already gone, but perhaps a slip of the pen");
+    for hint in stats.hints.iter().take(HINTS_SHOWN) {
+        let user = tame(hint.user, 64);
+        let mut line = format!("line {}: `{user}` is not bound to {}", hint.line, tame(hint.desktop, 60));
+        if hint.unknown_user {
+            line.push_str(", and the service knows no user of this name");
+        }
+        if let Some(nearest) = hint.nearest {
+            _ = write!(line, "; the nearest name is `{}`", tame(nearest, 64));
+        }
+        page.item(&line);
+    }
+    if let Some(rest) = stats.hints.len().checked_sub(HINTS_SHOWN).filter(|&rest| rest > 0) {
+        page.item(&format!("… and more like these ({rest} at least)"));
+    }
+}
+
+struct Page {
+    text: String,
+    width: usize,
+}
+
+impl Page {
+    fn title(&mut self, title: &str) {
+        self.text.push('\n');
+        self.line(0, title);
+    }
+
+    fn item(&mut self, text: &str) {
+        self.line(2, &format!("- {text}"));
+    }
+
+    /// Breaks between words; further lines are indented by two more.
+    fn line(&mut self, indent: usize, text: &str) {
+        let mut used = 0;
+        for (at, word) in text.split(' ').enumerate() {
+            let wide = columns(word);
+            if at == 0 {
+                self.text.push_str(&" ".repeat(indent));
+                used = indent;
+            } else if used + 1 + wide > self.width {
+                self.text.push('\n');
+                self.text.push_str(&" ".repeat(indent + 2));
+                used = indent + 2;
+            } else {
+                self.text.push(' ');
+                used += 1;
+            }
+            self.text.push_str(word);
+            used += wide;
+        }
+        self.text.push('\n');
+    }
+}
+
+/// Roughly: what is not ASCII takes two columns, as Chinese does.
+fn columns(word: &str) -> usize {
+    word.chars().map(|c| if c.is_ascii() { 1 } else { 2 }).sum()
+}
+
+fn some(count: u64, one: &str, many: &str) -> String {
+    format!("{count} {}", if count == 1 { one } else { many })
+}
+
+fn size(bytes: u64) -> String {
+    let unit = |unit: u64, name| format!("{}.{} {name}", bytes / unit, bytes % unit * 10 / unit);
+    match bytes {
+        0..1_000 => format!("{bytes} bytes"),
+        1_000..1_000_000 => unit(1_000, "kB"),
+        _ => unit(1_000_000, "MB"),
+    }
+}
+
+/// A rate in the unit in which it reads best.
+fn rate(per_s: f64) -> String {
+    if per_s < 5.0 { format!("{:.0} a minute", per_s * 60.0) } else { format!("{per_s:.0} a second") }
+}
+
+fn duration(seconds: f64) -> String {
+    if seconds < 1.0 {
+        "less than 1 s".to_owned()
+    } else if seconds < 120.0 {
+        format!("about {seconds:.0} s")
+    } else if seconds < 7_200.0 {
+        format!("about {:.0} min", seconds / 60.0)
+    } else {
+        format!("about {:.1} h", seconds / 3_600.0)
+    }
+}
+
+/// The plan as one JSON object; also what `--approved` is compared with. Written piece by piece: the rows are never
+/// in memory together.
+pub fn json<'a>(plan: &'a Plan<'_>, facts: &Facts<'a>) -> impl Serialize + use<'a> {
+    let stats = plan.stats();
+    let input = plan.input();
+    Document {
+        format: FORMAT,
+        hash: facts.hash,
+        input: InputPart { name: &input.name, sha256: &input.sha256, notes: &input.notes },
+        endpoint: facts.covered.endpoint,
+        project: facts.covered.project,
+        settings: facts.covered.settings,
+        preflight: plan.looked(),
+        counts: Counts {
+            rows: stats.rows,
+            records: stats.entries,
+            to_detach: stats.to_send(),
+            users: stats.send_users,
+            groups: stats.send_groups,
+            all: stats.send_all,
+            bindings: stats.bindings,
+            duplicates: stats.duplicates,
+            already_detached: stats.already_detached,
+            invalid: stats.invalid_total(),
+            invalid_by_code: stats.invalid.clone(),
+            left_out: stats.left_out,
+            unknown_desktops: stats.unknown_desktops,
+            desktops: stats.desktops,
+            in_use: stats.in_use,
+            hibernated: stats.hibernated,
+            in_error: stats.in_error,
+            busy: stats.busy,
+            shut_down: stats.shut_down,
+            started: stats.started,
+            pooled: stats.pooled,
+            left_with_nobody: stats.left_with_nobody,
+            group_stays: stats.group_stays,
+            requests: stats.chunks,
+            canary_requests: stats.canary_chunks,
+            bytes: stats.bytes,
+        },
+        in_use: stats.in_use_named.iter().map(|&name| name.to_owned()).collect(),
+        unknown_desktops: stats.unknown_named.iter().map(|&name| name.to_owned()).collect(),
+        hints: stats
+            .hints
+            .iter()
+            .map(|hint| HintPart {
+                line: hint.line,
+                user: hint.user.to_owned(),
+                desktop: hint.desktop.to_owned(),
+                nearest: hint.nearest.map(str::to_owned),
+                unknown_user: hint.unknown_user,
+            })
+            .collect(),
+        chunks: Chunks(plan),
+        row_columns: ["line", "desktop", "user", "outcome", "code", "digest"],
+        rows: Rows(plan),
+    }
+}
+
+#[derive(Serialize)]
+struct Document<'a, P: Serialize, R: Serialize> {
+    format: u32,
+    hash: &'a str,
+    input: InputPart<'a>,
+    endpoint: &'a str,
+    project: &'a str,
+    settings: &'a BTreeMap<String, String>,
+    preflight: bool,
+    counts: Counts,
+    /// The first few names of what `counts` counts.
+    in_use: Vec<String>,
+    unknown_desktops: Vec<String>,
+    hints: Vec<HintPart>,
+    chunks: P,
+    row_columns: [&'static str; 6],
+    rows: R,
+}
+
+#[derive(Serialize)]
+struct InputPart<'a> {
+    name: &'a str,
+    sha256: &'a str,
+    notes: &'a [String],
+}
+
+#[derive(Serialize)]
+struct Counts {
+    rows: u64,
+    records: u64,
+    to_detach: u64,
+    users: u64,
+    groups: u64,
+    all: u64,
+    bindings: u64,
+    duplicates: u64,
+    already_detached: u64,
+    invalid: u64,
+    invalid_by_code: BTreeMap<&'static str, u64>,
+    left_out: u64,
+    unknown_desktops: u64,
+    desktops: u64,
+    in_use: u64,
+    hibernated: u64,
+    in_error: u64,
+    busy: u64,
+    shut_down: u64,
+    started: u64,
+    pooled: u64,
+    left_with_nobody: u64,
+    group_stays: u64,
+    requests: u64,
+    canary_requests: u64,
+    bytes: u64,
+}
+
+#[derive(Serialize)]
+struct HintPart {
+    line: u64,
+    user: String,
+    desktop: String,
+    nearest: Option<String>,
+    unknown_user: bool,
+}
+
+#[derive(Serialize)]
+struct ChunkPart {
+    number: u32,
+    desktops: usize,
+    users: usize,
+    bytes: usize,
+    sha256: String,
+}
+
+struct Chunks<'a, 't>(&'a Plan<'t>);
+
+impl Serialize for Chunks<'_, '_> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let mut body = Vec::new();
+        serializer.collect_seq(self.0.chunks().iter().enumerate().map(|(at, chunk)| ChunkPart {
+            number: chunk.number,
+            desktops: chunk.desktops,
+            users: chunk.users,
+            bytes: chunk.bytes,
+            sha256: self.0.body_sha256(at, &mut body),
+        }))
+    }
+}
+
+struct Rows<'a, 't>(&'a Plan<'t>);
+
+impl Serialize for Rows<'_, '_> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let mut digests = Digests::new(self.0);
+        serializer.collect_seq(self.0.entries().map(|entry| {
+            let outcome: Outcome = entry.outcome();
+            let digest = hex::encode(digests.of(&entry));
+            (entry.line(), entry.desktop(), entry.user(), outcome.as_str(), entry.code(), digest)
+        }))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::fixture::{desktop, input, snapshot};
+    use super::super::{Policy, Snapshot, plan};
+    use super::*;
+    use crate::model::LiveDesktop;
+
+    fn shown<T>(csv: &str, seen: Option<&Snapshot>, f: impl FnOnce(&Plan<'_>, &Facts<'_>) -> T) -> T {
+        let settings = BTreeMap::from([("protect".to_owned(), "ceo".to_owned())]);
+        let covered = HashFacts { endpoint: "https://workspace.example", project: "p1", settings: &settings };
+        let input = input(csv);
+        let plan = plan(&input, seen, &Policy::default());
+        let context = [("credentials", "HW_AUTH_TOKEN".to_owned()), ("proxy", String::new())];
+        f(&plan, &Facts { hash: "0f", covered, context: &context, write_per_s: 100.0 / 60.0, skip_invalid: false })
+    }
+
+    fn world() -> Snapshot {
+        let single = |id: &str, who: &[&str]| LiveDesktop { desktop_type: "DEDICATED".to_owned(), ..desktop(id, who) };
+        let used = LiveDesktop { login_status: "CONNECTED".to_owned(), ..single("d1", &["ann#1"]) };
+        let pooled = LiveDesktop { pool_id: Some("p".to_owned()), ..desktop("d3", &["ann#1", "%staff#9"]) };
+        snapshot([used, single("d2", &["bob.li#2"]), pooled])
+    }
+
+    const CSV: &str = "desktop_id,user_name\nd1,ann\nd1,ANN\nd2,bob.lee\nd3,ann\nd8,x\nd9,x\nd9,y\nd7,y\nd2,bob.li\n";
+
+    #[test]
+    fn people_read_what_will_happen_in_plain_words() {
+        let text = shown(CSV, Some(&world()), |plan, facts| human(plan, facts, 80));
+        assert_eq!(
+            text,
+            "leavers.csv: 9 rows
+  endpoint     https://workspace.example
+  project      p1
+  credentials  HW_AUTH_TOKEN
+
+4 to detach, 1 already gone, 3 desktops unknown, 1 in use now, 4 invalid rows
+  4 rows for users; 3 desktops touched; 1 row repeats a binding and is sent once
+  2 requests, 385 bytes in all; sending takes less than 1 s at the ceiling of
+    100 a minute
+  unknown: d8, d9, d7
+  in use now: PC-d1
+
+Of the desktops touched
+  - 2 are single-user desktops and on: they shut down at once
+  - 1 belongs to a pool, which may hand out another desktop
+  - 1 keeps a user group bound: its members still get in
+  - 2 will have nobody left
+
+Invalid rows: nothing is sent before they are corrected (or --on-invalid skip)
+  INVALID_DESKTOP_NOT_FOUND
+    lines 6, 7, 8, 9, column \"desktop_id\": no desktop of this project has this
+      id; correct it, or take the row out if the desktop is gone
+
+Taken as already gone, but perhaps a slip of the pen
+  - line 4: `bob.lee` is not bound to d2, and the service knows no user of this
+    name; the nearest name is `bob.li`
+
+Plan 0f
+"
+        );
+    }
+
+    #[test]
+    fn without_a_look_the_plan_says_what_it_does_not_know() {
+        let text = shown("desktop_id,user_name\nd1,ann\n", None, |plan, facts| human(plan, facts, 80));
+        assert!(text.contains("--preflight off"), "{text}");
+        assert!(!text.contains("Of the desktops touched"), "{text}");
+    }
+
+    #[test]
+    fn p21_text_from_outside_is_tamed_and_lines_are_broken() {
+        let csv = "desktop_id,user_name\nd1\u{202e},ann\nd1,ann\n";
+        let text = shown(csv, Some(&world()), |plan, facts| human(plan, facts, 60));
+        assert!(!text.contains('\u{202e}'), "{text}");
+        assert!(text.lines().all(|line| columns(line) <= 60 || !line.trim().contains(' ')), "{text}");
+    }
+
+    #[test]
+    fn json_holds_hash_counts_chunks_and_every_row() {
+        let value = shown(CSV, Some(&world()), |plan, facts| serde_json::to_value(json(plan, facts)).unwrap());
+        assert_eq!((value["format"].as_u64(), value["hash"].as_str()), (Some(1), Some("0f")));
+        assert_eq!(value["counts"]["to_detach"], 4);
+        assert_eq!(value["counts"]["invalid_by_code"]["INVALID_DESKTOP_NOT_FOUND"], 4);
+        assert_eq!(value["chunks"][0]["desktops"], 2);
+        assert_eq!(value["chunks"][0]["sha256"].as_str().map(str::len), Some(64));
+        let rows = value["rows"].as_array().unwrap();
+        assert_eq!(rows.len(), 9);
+        assert_eq!(
+            rows[0].as_array().unwrap()[..5],
+            ["2", "d1", "ann", "planned", ""].map(|cell| {
+                cell.parse::<u64>().map_or_else(|_| serde_json::Value::from(cell), serde_json::Value::from)
+            })
+        );
+    }
+
+    #[test]
+    fn durations_sizes_and_rates_read_well() {
+        assert_eq!(
+            [0.2, 3.0, 600.0, 9_000.0].map(duration),
+            ["less than 1 s", "about 3 s", "about 10 min", "about 2.5 h"]
+        );
+        assert_eq!([999, 3_250, 12_000_000].map(size), ["999 bytes", "3.2 kB", "12.0 MB"]);
+        assert_eq!([100.0 / 60.0, 20.0].map(rate), ["100 a minute", "20 a second"]);
+    }
+}

@@ -343,9 +343,4 @@ impl<'t> Plan<'t> {
         }
         Ok(())
     }
-
-    /// The number of a chunk's place, for messages.
-    pub(super) fn chunk_of(&self, slot: &SlotRec) -> u32 {
-        self.items.get(to_usize(slot.item)).map_or(0, |item| item.chunk + 1)
-    }
 }
