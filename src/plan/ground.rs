@@ -89,8 +89,9 @@ pub(super) struct Numbers {
 }
 
 impl Numbers {
-    pub(super) fn new() -> Self {
-        Self { table: HashTable::new(), hasher: DefaultHashBuilder::default() }
+    /// `desktops`: how many are expected; more are taken, but then all ids are hashed again.
+    pub(super) fn new(desktops: usize) -> Self {
+        Self { table: HashTable::with_capacity(desktops), hasher: DefaultHashBuilder::default() }
     }
 }
 

@@ -35,7 +35,7 @@ impl Entries {
 pub(super) fn entries(ground: &mut Ground<'_>, policy: &Policy) -> Entries {
     let rows = ground.input.table.len();
     let mut entries = Entries { records: Vec::with_capacity(rows), tags: Vec::with_capacity(rows) };
-    let mut numbers = Numbers::new();
+    let mut numbers = Numbers::new(rows / 4);
     let mut faults = ground.input.faults.iter().enumerate().peekable();
     for row in 0..place(rows) {
         let mut fault = None;

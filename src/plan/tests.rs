@@ -349,6 +349,15 @@ fn a_near_name_on_the_desktop_is_hinted_at() {
 }
 
 #[test]
+fn a_name_that_is_bound_in_another_domain_is_hinted_at() {
+    let seen = snapshot([desktop("d1", &["alice#1@corp.local"])]);
+    let input = input("desktop_id,user_name,domain\nd1,alice,corp\n");
+    let plan = plan(&input, Some(&seen), &Policy::default());
+    assert_eq!(fates(&plan), ["already_detached"]);
+    assert_eq!(plan.stats().hints[0].other_domain, Some("corp.local"));
+}
+
+#[test]
 fn p17_the_hash_covers_fates_and_bindings_but_not_power_or_sessions() {
     let csv = "desktop_id,user_name\nd1,a\n";
     let input = input(csv);

@@ -138,15 +138,18 @@ impl<'t> PlanEntry<'_, 't> {
     }
 
     pub fn fate(&self) -> EntryFate<'t> {
-        match self.slot() {
-            Some((_, slot)) => EntryFate::Send { item: slot.item + 1, slot: self.slot_no(slot) },
+        match self.sent() {
+            Some((item, slot)) => EntryFate::Send { item, slot },
             None => EntryFate::Fixed(self.fixed()),
         }
     }
 
-    fn slot_no(&self, slot: &SlotRec) -> journal::SlotNo {
+    /// The item and slot that it is sent as.
+    pub(super) fn sent(&self) -> Option<(journal::ItemId, journal::SlotNo)> {
+        let (_, slot) = self.slot()?;
         let first = self.plan.items[to_usize(slot.item)].first;
-        u16::try_from(self.record().aux - first).expect("an item has at most 65,535 slots")
+        let slot_no = u16::try_from(self.record().aux - first).expect("an item has at most 65,535 slots");
+        Some((slot.item + 1, slot_no))
     }
 
     fn fixed(&self) -> Fixed<'t> {
