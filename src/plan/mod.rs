@@ -8,6 +8,7 @@
 //! Rows are borrowed, never copied; what is kept of them are 32-bit places.
 
 mod approve;
+mod attach;
 mod bodies;
 mod fingerprint;
 #[cfg(test)]
@@ -30,6 +31,7 @@ mod tests;
 mod value;
 
 pub use approve::compare;
+pub use attach::{Attachments, attachments};
 pub use bodies::{attach_body, detach_body};
 pub use fingerprint::HashFacts;
 pub use hints::Hint;

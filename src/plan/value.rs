@@ -173,12 +173,17 @@ impl<'t> PlanEntry<'_, 't> {
             line: self.line(),
             cells: self.cells().map(str::to_owned),
             extras: self.extras().map(str::to_owned).collect(),
-            fate: match self.fate() {
-                EntryFate::Send { item, slot } => journal::Fate::Send { item, slot },
-                EntryFate::Fixed(Fixed { outcome, code, message, .. }) => {
-                    journal::Fate::Fixed { outcome, code: code.to_owned(), message: message.into_owned() }
-                }
-            },
+            fate: self.journal_fate(),
+        }
+    }
+
+    /// [`PlanEntry::fate`] as a journal keeps it.
+    pub fn journal_fate(&self) -> journal::Fate {
+        match self.fate() {
+            EntryFate::Send { item, slot } => journal::Fate::Send { item, slot },
+            EntryFate::Fixed(Fixed { outcome, code, message, .. }) => {
+                journal::Fate::Fixed { outcome, code: code.to_owned(), message: message.into_owned() }
+            }
         }
     }
 }
