@@ -40,19 +40,19 @@ pub fn attachments(desktops: &[Item], bounds: &Bounds, canary: Option<u32>) -> A
                 continue;
             }
             let full = |item: &ItemRec| {
-                usize::from(item.len) >= most || EMPTY_BODY + to_usize(item.bytes) + 1 + user > bounds.max_bytes
+                usize::from(item.len) >= most
+                    || EMPTY_BODY + to_usize(item.chunk_or_bytes) + 1 + user > bounds.max_bytes
             };
             slices.extend(open.take_if(|item| full(item)));
             let first = place(slots.len());
             let item = open.get_or_insert(ItemRec {
                 desk: place(at),
                 first,
-                chunk: 0,
-                bytes: place(frame),
+                chunk_or_bytes: place(frame),
                 len: 0,
                 all: false,
             });
-            item.bytes += place(user) + u32::from(item.len > 0);
+            item.chunk_or_bytes += place(user) + u32::from(item.len > 0);
             item.len += 1;
             slots.push((at, slot_at));
         }
@@ -72,7 +72,7 @@ pub fn attachments(desktops: &[Item], bounds: &Bounds, canary: Option<u32>) -> A
             desktop.slots[slot].clone()
         });
         let slots = carried.collect();
-        Item { id, chunk: slice.chunk + 1, all: false, slots, ..desktop.clone() }
+        Item { id, chunk: slice.chunk_or_bytes + 1, all: false, slots, ..desktop.clone() }
     });
     Attachments { items: items.collect(), chunks, places }
 }
