@@ -49,7 +49,7 @@ async fn make(args: &RunArgs) -> Result<Closing, Failure> {
         Place::unasked(&session.settings).map_err(failed)?
     };
     let gates = place::gates(&session, false);
-    let policy = planning::policy(args, &session.settings).map_err(failed)?;
+    let policy = planning::policy(args, &session.settings);
     let looked = planning::look(&input, &policy, &session, &place, &gates, &signals.stop);
     let (snapshot, reads) = looked.await.map_err(failed)?;
     let made = plan(&input, snapshot.as_ref(), &policy);

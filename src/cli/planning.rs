@@ -65,17 +65,16 @@ fn refuse(path: &str, faults: &[input::RowFault], settings: &Settings) -> Result
 }
 
 /// What the settings say about the plan.
-pub(super) fn policy(args: &RunArgs, settings: &Settings) -> Result<Policy, Error> {
-    let patterns: Vec<String> = settings.protect.patterns().map(str::to_owned).collect();
-    Ok(Policy {
+pub(super) fn policy(args: &RunArgs, settings: &Settings) -> Policy {
+    Policy {
         allow_detach_all: args.options.safety.allow_detach_all,
-        protect: crate::plan::Protect::new(&patterns).map_err(Error::Internal)?,
+        protect: settings.protect.clone(),
         in_use_skip: settings.in_use == crate::config::InUse::Skip,
         bounds: bounds(settings),
         canary: settings.canary.map(NonZeroU32::get),
         max_desktops: settings.max_desktops,
-        max_percent: settings.max_percent.and_then(|percent| percent.to_string().trim_end_matches('%').parse().ok()),
-    })
+        max_percent: settings.max_percent,
+    }
 }
 
 pub(super) fn bounds(settings: &Settings) -> Bounds {

@@ -16,11 +16,11 @@ use super::{Closing, Failure, say};
 use crate::api::Class;
 use crate::error::Error;
 use crate::input::Input;
-use crate::journal::{Builder, EntryRef, Fate, Identity, Progress, RunLock, Store, View, move_aside};
+use crate::journal::{Builder, EntryRef, Identity, Progress, RunLock, Store, View, move_aside};
 use crate::model::{tame, timestamp_now};
 use crate::outcome::next::Next;
 use crate::outcome::text::{counted, grouped};
-use crate::plan::{EntryFate, Fixed, Plan, plan};
+use crate::plan::{Plan, plan};
 
 /// `run`.
 pub(super) fn command(args: &RunArgs) -> Result<Closing, Failure> {
@@ -177,7 +177,7 @@ impl Start<'_> {
             find_place(session, &self.signals).await.map_err(failed)?
         };
         let gates = place::gates(session, self.aside.is_some());
-        let policy = planning::policy(args, &session.settings).map_err(failed)?;
+        let policy = planning::policy(args, &session.settings);
         let looked = planning::look(self.input, &policy, session, &place, &gates, &self.signals.stop);
         let (snapshot, reads) = looked.await.map_err(failed)?;
         let made = plan(self.input, snapshot.as_ref(), &policy);
@@ -264,12 +264,7 @@ fn build(made: &Plan<'_>, identity: &Identity, path: &Path) -> Result<(), Error>
     for entry in made.entries() {
         extras.clear();
         extras.extend(entry.extras());
-        let fate = match entry.fate() {
-            EntryFate::Send { item, slot } => Fate::Send { item, slot },
-            EntryFate::Fixed(Fixed { outcome, code, message, .. }) => {
-                Fate::Fixed { outcome, code: code.to_owned(), message: message.into_owned() }
-            }
-        };
+        let fate = entry.journal_fate();
         builder.entry(EntryRef { line: entry.line(), cells: entry.cells(), extras: &extras, fate: &fate })?;
     }
     for item in made.items() {

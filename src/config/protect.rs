@@ -39,6 +39,11 @@ impl Protected {
         self.patterns.iter().map(|(pattern, _)| pattern.as_str())
     }
 
+    /// Whether a name or an id is protected; an empty one never is.
+    pub fn covers(&self, name: &str) -> bool {
+        !name.is_empty() && self.pattern_of(name).is_some()
+    }
+
     /// The first pattern, as written, that `name` fits.
     pub fn pattern_of(&self, name: &str) -> Option<&str> {
         if self.patterns.is_empty() {

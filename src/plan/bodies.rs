@@ -117,6 +117,21 @@ pub(super) fn user_len(one: &Binding<'_>) -> usize {
         + optional(r#","domain":"#, one.domain)
 }
 
+/// Bytes of a batch-attach body without desktops.
+pub(super) const EMPTY_ATTACH_BODY: usize =
+    r#"{"assign_model":{"priority_strategy":"FIXED_RELATION","assign_dimension":"DESKTOP"},"desktops":[]}"#.len();
+
+/// Bytes of a desktop of a batch-attach body without its users.
+pub(super) fn attach_desktop_len(id: &str) -> usize {
+    r#"{"desktop_id":,"is_clear_data":false,"attach_user_infos":[]}"#.len() + json_len(id)
+}
+
+/// Bytes of one user of a batch-attach body.
+pub(super) fn attach_user_len(slot: &Slot) -> usize {
+    let sent_group = Some(slot.user_group.as_deref().unwrap_or_default());
+    user_len(&Binding { sent_group, ..binding(slot) })
+}
+
 /// Bytes of a text as a JSON string, its quotes included, as `serde_json` writes it.
 fn json_len(text: &str) -> usize {
     let special = |byte: u8| byte < 0x20 || byte == b'"' || byte == b'\\';

@@ -61,9 +61,23 @@ impl Plan<'_> {
         }
         hash.0.update([u8::from(self.looked())]);
         hash.number(self.entries().len());
-        let mut digests = Digests::new(self);
         for entry in self.entries() {
-            hash.0.update(digests.of(&entry));
+            // The input's digest covers the cells, and the bodies what is sent: here is which of it a row becomes.
+            if let Some((item, slot)) = entry.sent() {
+                hash.0.update(item.to_le_bytes());
+                hash.0.update(slot.to_le_bytes());
+            } else {
+                // No item has the number 0. The words of a message may change with the program.
+                hash.0.update([0; 6]);
+                hash.text(entry.outcome().as_str());
+                hash.text(entry.code());
+                hash.text(entry.desktop());
+            }
+        }
+        let mut digests = Digests::new(self);
+        for item in &self.items {
+            hash.0.update([u8::from(self.ground.live(item.desk).is_some())]);
+            hash.0.update(digests.bound_to(item.desk));
         }
         hash.number(self.chunks().len());
         let mut body = Vec::new();
@@ -86,7 +100,7 @@ impl Plan<'_> {
 pub(super) struct Digests<'p, 't> {
     plan: &'p Plan<'t>,
     /// Of each desktop, once it was needed.
-    desks: Vec<Option<[u8; 8]>>,
+    desks: Vec<Option<[u8; 32]>>,
 }
 
 impl<'p, 't> Digests<'p, 't> {
@@ -117,13 +131,16 @@ impl<'p, 't> Digests<'p, 't> {
     }
 
     /// Who is bound to a desktop, whatever order the service lists them in.
-    fn bound_to(&mut self, desk: u32) -> [u8; 8] {
+    fn bound_to(&mut self, desk: u32) -> [u8; 32] {
         let plan = self.plan;
-        let Some(known) = self.desks.get_mut(to_usize(desk)) else { return [0; 8] };
+        let Some(known) = self.desks.get_mut(to_usize(desk)) else { return [0; 32] };
         *known.get_or_insert_with(|| {
-            let mut bound: Vec<&Bound> = plan.ground.bound(desk).iter().collect();
+            let live = plan.ground.live(desk).and_then(|live| live.bound.as_ref());
+            let mut bound: Vec<&Bound> = live.into_iter().flatten().collect();
             bound.sort_unstable_by(|a, b| order(a).cmp(&order(b)));
             let mut hash = Fields(Sha256::new());
+            // A list that was not told is not an empty one.
+            hash.0.update([u8::from(live.is_some())]);
             hash.number(bound.len());
             for one in bound {
                 hash.text(one.kind.as_str());
@@ -132,7 +149,7 @@ impl<'p, 't> Digests<'p, 't> {
                 hash.optional(one.user_group.as_deref());
                 hash.optional(one.domain.as_deref());
             }
-            first_eight(&hash.0.finalize())
+            hash.0.finalize().into()
         })
     }
 }

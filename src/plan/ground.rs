@@ -6,6 +6,7 @@ use std::hash::BuildHasher;
 use super::bodies::Binding;
 use super::matching::{Wanted, to_usize};
 use super::snapshot::{Snapshot, UserKey, fold};
+use crate::config::Protected;
 use crate::input::{Field, Input, RowRef};
 use crate::model::{Bound, DesktopId, Kind, LiveDesktop};
 
@@ -17,15 +18,14 @@ pub(super) fn place(at: usize) -> u32 {
     u32::try_from(at).expect("an input has at most some ten million rows, and memory ends before 2^32 entries")
 }
 
-/// One record of the results to be: a row, or a row on one of the desktops that its user holds. `tag` is kept
-/// beside it, to save the padding.
+/// One record of the results to be: a row, or a row on one of the desktops that its user holds. Its
+/// [`Tag`](super::reason::Tag) is kept beside it, to save the padding.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct EntryRec {
     pub(super) row: u32,
-    /// [`NONE`] where the row is settled without one.
-    pub(super) desk: u32,
-    /// See [`Tag`](super::reason::Tag).
-    pub(super) aux: u32,
+    /// What is to be sent: its slot (before it is judged, its desktop). A fault of the row itself: its place in the
+    /// input's faults. Else the desktop; [`NONE`] where the row is settled without one.
+    pub(super) to: u32,
 }
 
 /// One binding that is to be sent.
@@ -47,10 +47,8 @@ pub(super) struct SlotRec {
 pub(super) struct ItemRec {
     pub(super) desk: u32,
     pub(super) first: u32,
-    /// The place of its chunk.
-    pub(super) chunk: u32,
-    /// Bytes on the wire.
-    pub(super) bytes: u32,
+    /// The place of its chunk; until it is packed, its bytes on the wire.
+    pub(super) chunk_or_bytes: u32,
     pub(super) len: u16,
     pub(super) all: bool,
 }
@@ -72,6 +70,7 @@ impl ItemRec {
 pub(super) struct Ground<'t> {
     pub(super) input: &'t Input,
     pub(super) look: Option<&'t Snapshot>,
+    pub(super) protect: Protected,
     /// For each desktop, the first row that gives its id; or, with [`FOUND`] set, its place in `found`.
     desks: Vec<u32>,
     /// Ids that no row gives: found by name or by user.
@@ -84,25 +83,37 @@ const FOUND: u32 = 1 << 31;
 
 /// Finds a desktop's number by its id, keeping no second copy of the ids.
 pub(super) struct Numbers {
-    table: HashTable<u32>,
+    /// Half of the id's hash, and the desktop: growing the table then looks at no row again.
+    table: HashTable<(u32, u32)>,
     hasher: DefaultHashBuilder,
 }
 
 impl Numbers {
-    pub(super) fn new() -> Self {
-        Self { table: HashTable::new(), hasher: DefaultHashBuilder::default() }
+    /// `desktops`: how many are expected; more are taken, too.
+    pub(super) fn new(desktops: usize) -> Self {
+        Self { table: HashTable::with_capacity(desktops), hasher: DefaultHashBuilder::default() }
+    }
+
+    fn half(&self, id: &str) -> u32 {
+        u32::try_from(self.hasher.hash_one(id) >> 32).unwrap_or_default()
+    }
+
+    /// The table needs good bits at both ends of a hash.
+    fn whole(half: u32) -> u64 {
+        u64::from(half).wrapping_mul(0x9E37_79B9_7F4A_7C15)
     }
 }
 
 impl<'t> Ground<'t> {
-    pub(super) fn new(input: &'t Input, look: Option<&'t Snapshot>) -> Self {
-        Self { input, look, desks: Vec::new(), found: Vec::new(), live: Vec::new() }
+    pub(super) fn new(input: &'t Input, look: Option<&'t Snapshot>, protect: &Protected) -> Self {
+        Self { input, look, protect: protect.clone(), desks: Vec::new(), found: Vec::new(), live: Vec::new() }
     }
 
     /// The desktop's number; a new one if it was not seen before. `row`: the row that gives the id, if one does.
     pub(super) fn number(&mut self, numbers: &mut Numbers, id: &'t str, row: Option<u32>) -> u32 {
-        let hash = numbers.hasher.hash_one(id);
-        if let Some(&known) = numbers.table.find(hash, |&desk| self.id(desk) == id) {
+        let half = numbers.half(id);
+        let same = |&(theirs, desk): &(u32, u32)| theirs == half && self.id(desk) == id;
+        if let Some(&(_, known)) = numbers.table.find(Numbers::whole(half), same) {
             return known;
         }
         let desk = place(self.desks.len());
@@ -115,7 +126,7 @@ impl<'t> Ground<'t> {
         if let Some(look) = self.look {
             self.live.push(look.desktops.get(id).and_then(Option::as_ref));
         }
-        numbers.table.insert_unique(hash, desk, |&desk| numbers.hasher.hash_one(self.id(desk)));
+        numbers.table.insert_unique(Numbers::whole(half), (half, desk), |&(half, _)| Numbers::whole(half));
         desk
     }
 

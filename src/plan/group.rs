@@ -9,7 +9,7 @@ use crate::input::Field;
 use crate::model::{Bound, DesktopId, Kind};
 
 /// Entries in input order, with the decision on those that need no look at a desktop. An open one has [`Tag::Send`]
-/// and `aux` [`NONE`].
+/// and points at its desktop.
 #[derive(Debug)]
 pub(super) struct Entries {
     pub(super) records: Vec<EntryRec>,
@@ -17,17 +17,17 @@ pub(super) struct Entries {
 }
 
 impl Entries {
-    fn push(&mut self, row: u32, desk: u32, tag: Tag, aux: u32) {
-        self.records.push(EntryRec { row, desk, aux });
+    fn push(&mut self, row: u32, to: u32, tag: Tag) {
+        self.records.push(EntryRec { row, to });
         self.tags.push(tag);
     }
 
     fn open(&mut self, row: u32, desk: u32) {
-        self.push(row, desk, Tag::Send, NONE);
+        self.push(row, desk, Tag::Send);
     }
 
     fn settled(&mut self, row: u32, tag: Tag) {
-        self.push(row, NONE, tag, 0);
+        self.push(row, NONE, tag);
     }
 }
 
@@ -35,7 +35,7 @@ impl Entries {
 pub(super) fn entries(ground: &mut Ground<'_>, policy: &Policy) -> Entries {
     let rows = ground.input.table.len();
     let mut entries = Entries { records: Vec::with_capacity(rows), tags: Vec::with_capacity(rows) };
-    let mut numbers = Numbers::new();
+    let mut numbers = Numbers::new(rows / 4);
     let mut faults = ground.input.faults.iter().enumerate().peekable();
     for row in 0..place(rows) {
         let mut fault = None;
@@ -43,7 +43,7 @@ pub(super) fn entries(ground: &mut Ground<'_>, policy: &Policy) -> Entries {
             fault = fault.or((of.row == to_usize(row)).then_some(at));
         }
         if let Some(at) = fault {
-            entries.push(row, NONE, Tag::Fault, place(at));
+            entries.push(row, place(at), Tag::Fault);
         } else {
             one_row(ground, policy, &mut numbers, row, &mut entries);
         }
@@ -88,9 +88,9 @@ fn one_row(ground: &mut Ground<'_>, policy: &Policy, numbers: &mut Numbers, row:
     if !id.is_empty() {
         let desk = ground.number(numbers, id, Some(row));
         match ground.live(desk) {
-            None => entries.push(row, desk, Tag::DesktopNotFound, 0),
+            None => entries.push(row, desk, Tag::DesktopNotFound),
             Some(live) if !name.is_empty() && !live.name.is_empty() && !same_name(name, &live.name) => {
-                entries.push(row, desk, Tag::DesktopMismatch, 0);
+                entries.push(row, desk, Tag::DesktopMismatch);
             }
             Some(_) => entries.open(row, desk),
         }
@@ -102,7 +102,7 @@ fn one_row(ground: &mut Ground<'_>, policy: &Policy, numbers: &mut Numbers, row:
                 if ground.live(desk).is_some() {
                     entries.open(row, desk);
                 } else {
-                    entries.push(row, desk, Tag::NameNotFound, 0);
+                    entries.push(row, desk, Tag::NameNotFound);
                 }
             }
             _ => entries.settled(row, Tag::NameAmbiguous),
@@ -154,7 +154,7 @@ fn by_user<'t>(ground: &mut Ground<'t>, look: &'t Snapshot, numbers: &mut Number
     let before = entries.records.len();
     for id in held.iter().filter(mine) {
         let desk = ground.number(numbers, id.as_str(), None);
-        entries.push(row, desk, tag, if tag == Tag::Send { NONE } else { 0 });
+        entries.push(row, desk, tag);
     }
     if entries.records.len() == before {
         entries.settled(row, Tag::GoneEverywhere);
@@ -171,7 +171,7 @@ pub(super) struct ByDesk {
 pub(super) fn by_desk(desks: usize, entries: &Entries) -> ByDesk {
     let open = || {
         let tagged = entries.records.iter().zip(&entries.tags).zip(0u32..);
-        tagged.filter(|((_, tag), _)| **tag == Tag::Send).map(|((entry, _), at)| (to_usize(entry.desk), at))
+        tagged.filter(|((_, tag), _)| **tag == Tag::Send).map(|((entry, _), at)| (to_usize(entry.to), at))
     };
     let mut starts = vec![0u32; desks + 1];
     for (desk, _) in open() {

@@ -4,7 +4,7 @@ use std::collections::HashSet;
 
 use super::ground::Ground;
 use super::matching::distance;
-use super::snapshot::fold;
+use super::snapshot::{fold, same_name};
 use crate::input::Field;
 use crate::model::{Kind, LiveDesktop};
 
@@ -18,6 +18,8 @@ pub struct Hint<'t> {
     pub nearest: Option<&'t str>,
     /// The service knows no user of this name.
     pub unknown_user: bool,
+    /// Somebody of this very name is bound there in this domain, which is not the row's.
+    pub other_domain: Option<&'t str>,
 }
 
 /// How many hints are kept.
@@ -40,8 +42,10 @@ impl<'t> Hints<'t> {
         let wanted = ground.wanted(row);
         let bound = live.bound.as_deref().unwrap_or_default();
         self.compared += bound.len();
-        let here = bound.iter().filter(|one| one.kind == wanted.kind).map(|one| one.user_name.as_str());
-        let mut nearest = closest(wanted.name, here);
+        let here = || bound.iter().filter(|one| one.kind == wanted.kind);
+        let other_domain =
+            here().find(|one| same_name(&one.user_name, wanted.name)).and_then(|one| one.domain.as_deref());
+        let mut nearest = closest(wanted.name, here().map(|one| one.user_name.as_str()));
         let known = ground.look.and_then(|look| look.known_users.as_ref()).filter(|_| wanted.kind == Kind::User);
         let unknown_user = known.is_some_and(|known| !known.contains(&*fold(wanted.name)));
         if unknown_user && nearest.is_none() {
@@ -52,7 +56,8 @@ impl<'t> Hints<'t> {
         if nearest.is_some() || unknown_user {
             let cells = ground.row(row);
             let user = cells.get(Field::UserName);
-            self.kept.push(Hint { line: cells.line(), user, desktop: live.id.as_str(), nearest, unknown_user });
+            let desktop = live.id.as_str();
+            self.kept.push(Hint { line: cells.line(), user, desktop, nearest, unknown_user, other_domain });
         }
     }
 }

@@ -5,19 +5,19 @@ use std::hash::BuildHasher;
 use hashbrown::{DefaultHashBuilder, HashTable};
 
 use super::bodies::{EMPTY_BODY, desktop_len, user_len};
-use super::ground::{EntryRec, Ground, ItemRec, NONE, SlotRec, place};
+use super::ground::{Ground, ItemRec, NONE, SlotRec, place};
 use super::group::Entries;
 use super::hints::{Hint, Hints};
 use super::matching::{Found, Matcher, places, to_usize};
 use super::policy::Policy;
-use super::reason::Tag;
+use super::reason::{Tag, is_protected, protected};
 use crate::input::Field;
 use crate::model::{Bound, Kind, LiveDesktop};
 
 /// What a row of a desktop comes to.
 #[derive(Debug, Clone, Copy)]
 enum Verdict {
-    Fixed(Tag, u32),
+    Fixed(Tag),
     /// This live binding.
     Bound(u32),
     /// Not seen, because the read does not tell or there was none.
@@ -72,8 +72,8 @@ impl<'p, 't> Judge<'p, 't> {
         self.verdicts.clear();
         match (self.ground.look, self.ground.live(desk)) {
             (None, _) => self.verdicts.resize(order.len(), Verdict::AsGiven),
-            (Some(_), Some(live)) => self.against(live, order),
-            (Some(_), None) => self.verdicts.resize(order.len(), Verdict::Fixed(Tag::DesktopNotFound, 0)),
+            (Some(_), Some(live)) => self.against(desk, live, order),
+            (Some(_), None) => self.verdicts.resize(order.len(), Verdict::Fixed(Tag::DesktopNotFound)),
         }
         let first = self.slots.len();
         let all = self.bind(desk, order);
@@ -82,10 +82,10 @@ impl<'p, 't> Judge<'p, 't> {
     }
 
     /// Judges the rows of a desktop that was seen.
-    fn against(&mut self, live: &'t LiveDesktop, order: &[u32]) {
+    fn against(&mut self, desk: u32, live: &'t LiveDesktop, order: &[u32]) {
         let protect = &self.policy.protect;
         if protect.covers(live.id.as_str()) || protect.covers(&live.name) {
-            self.verdicts.resize(order.len(), Verdict::Fixed(Tag::ProtectedDesktop, 0));
+            self.verdicts.resize(order.len(), Verdict::Fixed(Tag::ProtectedDesktop));
             return;
         }
         let bound = live.bound.as_deref().unwrap_or_default();
@@ -96,40 +96,35 @@ impl<'p, 't> Judge<'p, 't> {
             let row = self.entries.records[to_usize(entry)].row;
             let wanted = self.ground.wanted(row);
             let verdict = if wanted.kind == Kind::All {
-                let protected = places(bound).find(|(_, one)| self.is_protected(one));
-                match protected {
-                    Some((place, _)) => Verdict::Fixed(Tag::ProtectedBinding, place),
-                    None if nobody => Verdict::Fixed(Tag::NobodyBound, 0),
-                    None if bound.len() + order.len() >= usize::from(u16::MAX) => Verdict::Fixed(Tag::TooManyBound, 0),
+                match protected(self.ground, desk) {
+                    Some(_) => Verdict::Fixed(Tag::ProtectedBinding),
+                    None if nobody => Verdict::Fixed(Tag::NobodyBound),
+                    None if bound.len() + order.len() >= usize::from(u16::MAX) => Verdict::Fixed(Tag::TooManyBound),
                     None => Verdict::All,
                 }
             } else {
                 match matcher.find(&wanted, &mut self.candidates) {
-                    Found::One(place) if bound.get(to_usize(place)).is_some_and(|one| self.is_protected(one)) => {
-                        Verdict::Fixed(Tag::ProtectedUser, 0)
+                    Found::One(place)
+                        if bound.get(to_usize(place)).is_some_and(|one| is_protected(&self.policy.protect, one)) =>
+                    {
+                        Verdict::Fixed(Tag::ProtectedUser)
                     }
                     Found::One(place) => Verdict::Bound(place),
-                    Found::WrongId(place) => Verdict::Fixed(Tag::WrongId, place),
-                    Found::Several => Verdict::Fixed(Tag::Ambiguous, 0),
+                    Found::WrongId(_) => Verdict::Fixed(Tag::WrongId),
+                    Found::Several => Verdict::Fixed(Tag::Ambiguous),
                     Found::Nobody if live.good().is_some() => {
                         self.hints.note(self.ground, row, live);
-                        Verdict::Fixed(Tag::Gone, 0)
+                        Verdict::Fixed(Tag::Gone)
                     }
                     Found::Nobody => Verdict::AsGiven,
                 }
             };
             self.verdicts.push(match verdict {
-                Verdict::Fixed(..) => verdict,
-                _ if left => Verdict::Fixed(Tag::InUse, 0),
+                Verdict::Fixed(_) => verdict,
+                _ if left => Verdict::Fixed(Tag::InUse),
                 _ => verdict,
             });
         }
-    }
-
-    fn is_protected(&self, one: &Bound) -> bool {
-        let protect = &self.policy.protect;
-        !protect.is_empty()
-            && (protect.covers(&one.user_name) || one.user_id.as_deref().is_some_and(|id| protect.covers(id)))
     }
 
     /// Makes the desktop's slots and points its entries at them. Whether it is an `ALL`.
@@ -151,9 +146,8 @@ impl<'p, 't> Judge<'p, 't> {
         for (&entry, &verdict) in order.iter().zip(&self.verdicts) {
             let record = &mut self.entries.records[to_usize(entry)];
             let slot = match verdict {
-                Verdict::Fixed(tag, aux) => {
+                Verdict::Fixed(tag) => {
                     self.entries.tags[to_usize(entry)] = tag;
-                    record.aux = aux;
                     continue;
                 }
                 Verdict::All => place(first),
@@ -172,7 +166,7 @@ impl<'p, 't> Judge<'p, 't> {
                     slot
                 }),
             };
-            record.aux = slot;
+            record.to = slot;
             let slot = &mut self.slots[to_usize(slot)];
             slot.rows += 1;
             if slot.row == NONE || (lacks_group(self.ground, slot.row) && !lacks_group(self.ground, record.row)) {
@@ -190,20 +184,20 @@ impl<'p, 't> Judge<'p, 't> {
         self.lens.clear();
         if all {
             if EMPTY_BODY + desktop_len(ground.id(desk), all) > bounds.max_bytes {
-                self.drop_slots(order, first, |_| true);
+                self.drop_slots(desk, order, first, |_| true);
             }
             return;
         }
         self.lens.extend(self.slots[first..].iter().map(|slot| user_len(&ground.binding(desk, slot))));
         if self.lens.iter().any(|&len| len > room) {
             let lens = std::mem::take(&mut self.lens);
-            self.drop_slots(order, first, |at| lens[at] > room);
+            self.drop_slots(desk, order, first, |at| lens[at] > room);
             self.lens = lens.into_iter().filter(|&len| len <= room).collect();
         }
     }
 
     /// Takes slots from `first` on out again; `out` is asked by their place from there.
-    fn drop_slots(&mut self, order: &[u32], first: usize, out: impl Fn(usize) -> bool) {
+    fn drop_slots(&mut self, desk: u32, order: &[u32], first: usize, out: impl Fn(usize) -> bool) {
         let mut moved = Vec::new();
         let mut kept = first;
         for at in 0..self.slots.len() - first {
@@ -218,8 +212,8 @@ impl<'p, 't> Judge<'p, 't> {
             let entry = to_usize(entry);
             if self.entries.tags[entry] == Tag::Send {
                 let record = &mut self.entries.records[entry];
-                (self.entries.tags[entry], record.aux) =
-                    moved[to_usize(record.aux) - first].map_or((Tag::TooLarge, 0), |slot| (Tag::Send, slot));
+                (self.entries.tags[entry], record.to) =
+                    moved[to_usize(record.to) - first].map_or((Tag::TooLarge, desk), |slot| (Tag::Send, slot));
             }
         }
     }
@@ -231,8 +225,7 @@ impl<'p, 't> Judge<'p, 't> {
         let item = |first: usize, len: usize, bytes: usize| ItemRec {
             desk,
             first: place(first),
-            chunk: 0,
-            bytes: place(bytes),
+            chunk_or_bytes: place(bytes),
             len: u16::try_from(len).expect("a slice is at most 500 users, an ALL was refused above 65,534"),
             all,
         };
@@ -317,6 +310,26 @@ pub(super) fn judge<'t>(
     policy: &Policy,
     entries: &mut Entries,
 ) -> (Vec<SlotRec>, Vec<ItemRec>, Vec<Hint<'t>>) {
+    if are_grouped(entries) {
+        // A sheet in the order of its desktops, or with one row for each: nothing to sort, and no memory for it.
+        let rows = entries.records.len();
+        let mut judge = Judge::new(ground, policy, entries);
+        let (mut order, mut last) = (Vec::new(), NONE);
+        for at in 0..rows {
+            // Only entries of desktops before this one have been judged so far.
+            if judge.entries.tags[at] == Tag::Send {
+                let desk = judge.entries.records[at].to;
+                if desk != last {
+                    judge.desktop(last, &order);
+                    order.clear();
+                    last = desk;
+                }
+                order.push(place(at));
+            }
+        }
+        judge.desktop(last, &order);
+        return judge.finish();
+    }
     let by_desk = super::group::by_desk(ground.desks(), entries);
     let mut judge = Judge::new(ground, policy, entries);
     for (desk, range) in (0u32..).zip(by_desk.starts.windows(2)) {
@@ -327,9 +340,8 @@ pub(super) fn judge<'t>(
     judge.finish()
 }
 
-impl EntryRec {
-    /// Whether the entry speaks of a desktop that is known by its id.
-    pub(super) fn has_desk(&self) -> bool {
-        self.desk != NONE
-    }
+/// Whether the open entries of each desktop stand together, desktops in their order.
+fn are_grouped(entries: &Entries) -> bool {
+    let open = entries.records.iter().zip(&entries.tags).filter(|(_, tag)| **tag == Tag::Send);
+    open.map(|(entry, _)| entry.to).is_sorted()
 }

@@ -8,6 +8,7 @@
 //! Rows are borrowed, never copied; what is kept of them are 32-bit places.
 
 mod approve;
+mod attach;
 mod bodies;
 mod fingerprint;
 #[cfg(test)]
@@ -30,10 +31,11 @@ mod tests;
 mod value;
 
 pub use approve::compare;
+pub use attach::{Attachments, attachments};
 pub use bodies::{attach_body, detach_body};
 pub use fingerprint::HashFacts;
 pub use hints::Hint;
-pub use policy::{Bounds, Policy, Protect};
+pub use policy::{Bounds, Policy};
 pub use questions::{Questions, questions};
 pub use reason::Fixed;
 pub use snapshot::{Snapshot, UserKey, fold, same_name};

@@ -68,7 +68,8 @@ mod tests {
             "desktop_id,desktop_name,user_name,type,domain\n\
              d2,,a,,\nd1,,b,,\nd2,PC-1,c,,\n,PC-9,a,,\n,pc-9,b,,\n,,a,,\n,,a,,\n,,a,GROUP,\n,,a,,east\nd3,,,ALL,\nd4,,,,\n",
         );
-        let asked = questions(&input, &Policy { max_percent: Some(1.0), ..Policy::default() });
+        let asked =
+            questions(&input, &Policy { max_percent: crate::config::Percent::read("1").ok(), ..Policy::default() });
         assert_eq!(asked.ids.iter().map(DesktopId::as_str).collect::<Vec<_>>(), ["d2", "d1"], "neither ALL nor faults");
         assert_eq!(asked.names, ["PC-9"]);
         let key = |kind, domain: &str| UserKey { kind, name: "a".to_owned(), domain: domain.to_owned() };

@@ -3,17 +3,18 @@
 use std::borrow::Cow;
 
 use super::ground::{Ground, NONE};
-use super::matching::{may_be, places, to_usize};
+use super::matching::{Found, Matcher, may_be, places, to_usize};
 use super::snapshot::same_name;
+use crate::config::Protected;
 use crate::input::Field;
 use crate::model::{Bound, Kind, Outcome, tame};
 
-/// What the plan decided on an entry. What its `aux` holds is said where it holds something.
+/// What the plan decided on an entry.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Tag {
-    /// To be sent; `aux`: the slot.
+    /// To be sent.
     Send,
-    /// A fault of the row itself; `aux`: its place in the input's faults.
+    /// A fault of the row itself.
     Fault,
     UserMissing,
     DesktopMissing,
@@ -27,9 +28,9 @@ pub(super) enum Tag {
     DesktopMismatch,
     ProtectedUser,
     ProtectedDesktop,
-    /// An `ALL` row on a desktop with a protected binding; `aux`: which.
+    /// An `ALL` row on a desktop with a protected binding.
     ProtectedBinding,
-    /// `aux`: the binding that has the name or the id.
+    /// Name and id do not belong together.
     WrongId,
     Ambiguous,
     AmbiguousAcross,
@@ -99,15 +100,15 @@ const MAX_NAME: usize = 64;
 /// How many things a message lists.
 const MAX_LISTED: usize = 5;
 
-/// Puts a decision into words.
-pub(super) fn explain<'t>(ground: &Ground<'t>, row: u32, desk: u32, tag: Tag, aux: u32) -> Fixed<'t> {
+/// Puts a decision into words. `to`: of the entry ([`EntryRec`](super::ground::EntryRec)).
+pub(super) fn explain<'t>(ground: &Ground<'t>, row: u32, tag: Tag, to: u32) -> Fixed<'t> {
     let (outcome, mut code, field) = tag.verdict();
     let mut column = field.map(Field::as_str);
     let cells = ground.row(row);
     let get = |field| tame(cells.get(field), MAX_NAME);
     let message: Cow<'t, str> = match tag {
         Tag::Send | Tag::Gone | Tag::GoneEverywhere | Tag::NobodyBound => "".into(),
-        Tag::Fault => match ground.input.faults.get(to_usize(aux)) {
+        Tag::Fault => match ground.input.faults.get(to_usize(to)) {
             Some(fault) => {
                 code = fault.code;
                 column = fault.column.as_deref();
@@ -135,7 +136,7 @@ pub(super) fn explain<'t>(ground: &Ground<'t>, row: u32, desk: u32, tag: Tag, au
             format!("several desktops have this name ({list}); give the desktop_id of the one that is meant").into()
         }
         Tag::DesktopMismatch => {
-            let theirs = ground.live(desk).map_or("", |live| live.name.as_str());
+            let theirs = ground.live(to).map_or("", |live| live.name.as_str());
             format!(
                 "the desktop of this id is named `{}`, not `{}`; correct one of the two",
                 tame(theirs, MAX_NAME),
@@ -147,11 +148,11 @@ pub(super) fn explain<'t>(ground: &Ground<'t>, row: u32, desk: u32, tag: Tag, au
         Tag::ProtectedDesktop => "this desktop is protected (--protect); take the row out".into(),
         Tag::ProtectedBinding => format!(
             "`{}` is bound to this desktop and protected (--protect); name the others one by one instead of ALL",
-            bound(ground, desk, aux).map_or_else(String::new, |one| tame(&one.user_name, MAX_NAME))
+            protected(ground, to).map_or_else(String::new, |(_, one)| tame(&one.user_name, MAX_NAME))
         )
         .into(),
-        Tag::WrongId => wrong_id(ground, row, desk, aux).into(),
-        Tag::Ambiguous | Tag::AmbiguousAcross => ambiguous(ground, row, desk, tag).into(),
+        Tag::WrongId => wrong_id(ground, row, to).into(),
+        Tag::Ambiguous | Tag::AmbiguousAcross => ambiguous(ground, row, to, tag).into(),
         Tag::TooManyBound => {
             "more users are bound to this desktop than one ALL row can follow; name them one by one".into()
         }
@@ -171,14 +172,26 @@ fn needs_preflight(kind: Option<Kind>, desktop_name: &str) -> &'static str {
     }
 }
 
-fn bound<'t>(ground: &Ground<'t>, desk: u32, place: u32) -> Option<&'t Bound> {
-    ground.bound(desk).get(to_usize(place))
+/// The first protected binding of a desktop.
+pub(super) fn protected<'t>(ground: &Ground<'t>, desk: u32) -> Option<(u32, &'t Bound)> {
+    places(ground.bound(desk)).find(|(_, one)| is_protected(&ground.protect, one))
 }
 
-fn wrong_id(ground: &Ground<'_>, row: u32, desk: u32, place: u32) -> String {
+/// Whether a binding is protected, by its name or its id.
+pub(super) fn is_protected(protect: &Protected, one: &Bound) -> bool {
+    !protect.is_empty()
+        && (protect.covers(&one.user_name) || one.user_id.as_deref().is_some_and(|id| protect.covers(id)))
+}
+
+fn wrong_id(ground: &Ground<'_>, row: u32, desk: u32) -> String {
     let cells = ground.row(row);
     let (name, id) = (tame(cells.get(Field::UserName), MAX_NAME), tame(cells.get(Field::UserId), 255));
-    match bound(ground, desk, place) {
+    let bound = ground.bound(desk);
+    let owner = match Matcher::new(bound, 1).find(&ground.wanted(row), &mut Vec::new()) {
+        Found::WrongId(place) => bound.get(to_usize(place)),
+        Found::One(_) | Found::Nobody | Found::Several => None,
+    };
+    match owner {
         Some(one) if same_name(&one.user_name, cells.get(Field::UserName)) => format!(
             "`{name}` is bound here with the id {}, not {id}; correct the one that is wrong",
             tame(one.user_id.as_deref().unwrap_or_default(), 255)

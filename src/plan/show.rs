@@ -209,7 +209,9 @@ fn hints(page: &mut Page, stats: &PlanStats<'_>) {
         if hint.unknown_user {
             line.push_str(", and the service knows no user of this name");
         }
-        if let Some(nearest) = hint.nearest {
+        if let Some(domain) = hint.other_domain {
+            _ = write!(line, " in the row's domain, but is in the domain `{}`", tame(domain, 64));
+        } else if let Some(nearest) = hint.nearest {
             _ = write!(line, "; the nearest name is `{}`", tame(nearest, 64));
         }
         page.item(&line);
@@ -344,6 +346,7 @@ pub fn json<'a>(plan: &'a Plan<'_>, facts: &Facts<'a>) -> impl Serialize + use<'
                 desktop: hint.desktop.to_owned(),
                 nearest: hint.nearest.map(str::to_owned),
                 unknown_user: hint.unknown_user,
+                other_domain: hint.other_domain.map(str::to_owned),
             })
             .collect(),
         chunks: Chunks(plan),
@@ -415,6 +418,7 @@ struct HintPart {
     desktop: String,
     nearest: Option<String>,
     unknown_user: bool,
+    other_domain: Option<String>,
 }
 
 #[derive(Serialize)]

@@ -48,7 +48,7 @@ pub(super) fn pack(
             start = end;
         }
     }
-    items.sort_unstable_by_key(|item| (item.chunk, item.desk));
+    items.sort_unstable_by_key(|item| (item.chunk_or_bytes, item.desk));
     let mut first = 0;
     for (chunk, number) in chunks.iter_mut().zip(1u32..) {
         (chunk.number, chunk.first) = (number, first);
@@ -105,7 +105,7 @@ fn round(
     let mut open: [Option<usize>; 2] = [None, None];
     for at in members {
         let item = &mut items[at];
-        let (users, bytes) = (item.users(), to_usize(item.bytes));
+        let (users, bytes) = (item.users(), to_usize(item.chunk_or_bytes));
         let open = &mut open[usize::from(is_pooled(item.desk))];
         let fits = |chunk: &Chunk| {
             chunk.desktops < bounds.max_desktops
@@ -121,7 +121,7 @@ fn round(
         this.bytes += usize::from(this.desktops > 0) + bytes;
         this.desktops += 1;
         this.users += users;
-        item.chunk = place(chunk);
+        item.chunk_or_bytes = place(chunk);
     }
 }
 
@@ -130,7 +130,7 @@ mod tests {
     use super::*;
 
     fn slice(desk: u32, len: u16) -> ItemRec {
-        ItemRec { desk, first: 0, chunk: 0, bytes: 10, len, all: false }
+        ItemRec { desk, first: 0, chunk_or_bytes: 10, len, all: false }
     }
 
     fn packed(slices: &[(u32, u16)], bounds: Bounds, canary: Option<u32>, pooled: &[u32]) -> Vec<Vec<(u32, u16)>> {

@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, HashMap};
 use proptest::prelude::*;
 
 use super::fixture::{desktop, input, snapshot, with_user};
-use super::{Bounds, EntryFate, Fixed, HashFacts, Plan, Policy, Protect, Snapshot, detach_body, plan};
+use super::{Bounds, EntryFate, Fixed, HashFacts, Plan, Policy, Snapshot, detach_body, plan};
 use crate::input::Input;
 use crate::journal::{Item, SlotNo};
 use crate::model::{Kind, LiveDesktop, Outcome};
@@ -50,7 +50,10 @@ fn all_allowed() -> Policy {
 
 fn protecting(patterns: &[&str]) -> Policy {
     let patterns: Vec<_> = patterns.iter().map(|&pattern| pattern.to_owned()).collect();
-    Policy { protect: Protect::new(&patterns).unwrap(), ..all_allowed() }
+    Policy {
+        protect: crate::config::Protected::new(patterns.iter().map(|pattern| &**pattern)).unwrap(),
+        ..all_allowed()
+    }
 }
 
 fn facts(settings: &BTreeMap<String, String>) -> HashFacts<'_> {
@@ -309,7 +312,10 @@ fn guards_name_the_number_the_limit_and_the_option() {
     assert!(judge(&seen, most(2)).is_ok());
     let words = judge(&seen, most(1)).unwrap_err();
     assert!(words.contains("2 desktops") && words.contains("--max-desktops allows 1"), "{words}");
-    let share = |max_percent| Policy { max_percent: Some(max_percent), ..Policy::default() };
+    let share = |percent: f64| Policy {
+        max_percent: crate::config::Percent::read(&percent.to_string()).ok(),
+        ..Policy::default()
+    };
     assert!(judge(&seen, share(100.0)).unwrap_err().contains("not known"));
     seen.assigned_desktops = Some(6);
     let words = judge(&seen, share(30.0)).unwrap_err();
@@ -346,6 +352,15 @@ fn a_near_name_on_the_desktop_is_hinted_at() {
     let input = input("desktop_id,user_name\nd1,alice.lee\n");
     let plan = plan(&input, Some(&seen), &Policy::default());
     assert_eq!(plan.stats().hints[0].nearest, Some("alice.li"));
+}
+
+#[test]
+fn a_name_that_is_bound_in_another_domain_is_hinted_at() {
+    let seen = snapshot([desktop("d1", &["alice#1@corp.local"])]);
+    let input = input("desktop_id,user_name,domain\nd1,alice,corp\n");
+    let plan = plan(&input, Some(&seen), &Policy::default());
+    assert_eq!(fates(&plan), ["already_detached"]);
+    assert_eq!(plan.stats().hints[0].other_domain, Some("corp.local"));
 }
 
 #[test]

@@ -3,7 +3,7 @@
 use std::io::{self, Write};
 
 use super::bodies::{detach_desktop, write_detach};
-use super::ground::{EntryRec, Ground, ItemRec, SlotRec};
+use super::ground::{EntryRec, Ground, ItemRec, NONE, SlotRec};
 use super::group::{Entries, entries};
 use super::hints::Hint;
 use super::judge::judge;
@@ -18,7 +18,7 @@ use crate::journal;
 use crate::model::{DesktopId, Kind, LiveDesktop, Outcome};
 
 /// Every row's fate, the chunks and their bodies: a pure function of the rows, of what the preflight saw, and of the
-/// policy (P17). It borrows from all three and holds some 50 bytes a row beside them.
+/// policy (P17). It borrows from the first two, and holds some 30 bytes a row and 20 a desktop itself.
 #[derive(Debug)]
 pub struct Plan<'t> {
     pub(super) ground: Ground<'t>,
@@ -32,7 +32,7 @@ pub struct Plan<'t> {
 
 /// Makes the plan. `look`: what the preflight saw; `None` without one (`--preflight off`).
 pub fn plan<'t>(input: &'t Input, look: Option<&'t Snapshot>, policy: &Policy) -> Plan<'t> {
-    let mut ground = Ground::new(input, look);
+    let mut ground = Ground::new(input, look, &policy.protect);
     let mut entries = entries(&mut ground, policy);
     let (mut slots, mut items, hints) = judge(&ground, policy, &mut entries);
     let is_pooled = |desk| ground.live(desk).is_some_and(LiveDesktop::is_pooled);
@@ -98,13 +98,16 @@ impl<'t> PlanEntry<'_, 't> {
     /// The slot that it is sent as, with the desktop's number.
     pub(super) fn slot(&self) -> Option<(u32, &SlotRec)> {
         let record = self.record();
-        let slot = (self.tag() == Tag::Send).then(|| self.plan.slots.get(to_usize(record.aux)));
-        slot.flatten().map(|slot| (record.desk, slot))
+        let slot = (self.tag() == Tag::Send).then(|| self.plan.slots.get(to_usize(record.to)));
+        slot.flatten().map(|slot| (self.plan.items[to_usize(slot.item)].desk, slot))
     }
 
     pub(super) fn desk(&self) -> Option<u32> {
-        let record = self.record();
-        record.has_desk().then_some(record.desk)
+        match self.tag() {
+            Tag::Send => self.slot().map(|(desk, _)| desk),
+            Tag::Fault => None,
+            _ => Some(self.record().to).filter(|&desk| desk != NONE),
+        }
     }
 
     /// The row's own cells in the order of [`Field::ALL`]: as given, empty ones filled with what was found.
@@ -138,25 +141,28 @@ impl<'t> PlanEntry<'_, 't> {
     }
 
     pub fn fate(&self) -> EntryFate<'t> {
-        match self.slot() {
-            Some((_, slot)) => EntryFate::Send { item: slot.item + 1, slot: self.slot_no(slot) },
+        match self.sent() {
+            Some((item, slot)) => EntryFate::Send { item, slot },
             None => EntryFate::Fixed(self.fixed()),
         }
     }
 
-    fn slot_no(&self, slot: &SlotRec) -> journal::SlotNo {
+    /// The item and slot that it is sent as.
+    pub(super) fn sent(&self) -> Option<(journal::ItemId, journal::SlotNo)> {
+        let (_, slot) = self.slot()?;
         let first = self.plan.items[to_usize(slot.item)].first;
-        u16::try_from(self.record().aux - first).expect("an item has at most 65,535 slots")
+        let slot_no = u16::try_from(self.record().to - first).expect("an item has at most 65,535 slots");
+        Some((slot.item + 1, slot_no))
     }
 
     fn fixed(&self) -> Fixed<'t> {
         let record = self.record();
-        explain(&self.plan.ground, record.row, record.desk, self.tag(), record.aux)
+        explain(&self.plan.ground, record.row, self.tag(), record.to)
     }
 
     /// The code of what the plan settled, without its words.
     pub fn code(&self) -> &'static str {
-        let own = (self.tag() == Tag::Fault).then(|| self.plan.input().faults.get(to_usize(self.record().aux)));
+        let own = (self.tag() == Tag::Fault).then(|| self.plan.input().faults.get(to_usize(self.record().to)));
         own.flatten().map_or(self.tag().code(), |fault| fault.code)
     }
 
@@ -170,12 +176,17 @@ impl<'t> PlanEntry<'_, 't> {
             line: self.line(),
             cells: self.cells().map(str::to_owned),
             extras: self.extras().map(str::to_owned).collect(),
-            fate: match self.fate() {
-                EntryFate::Send { item, slot } => journal::Fate::Send { item, slot },
-                EntryFate::Fixed(Fixed { outcome, code, message, .. }) => {
-                    journal::Fate::Fixed { outcome, code: code.to_owned(), message: message.into_owned() }
-                }
-            },
+            fate: self.journal_fate(),
+        }
+    }
+
+    /// [`PlanEntry::fate`] as a journal keeps it.
+    pub fn journal_fate(&self) -> journal::Fate {
+        match self.fate() {
+            EntryFate::Send { item, slot } => journal::Fate::Send { item, slot },
+            EntryFate::Fixed(Fixed { outcome, code, message, .. }) => {
+                journal::Fate::Fixed { outcome, code: code.to_owned(), message: message.into_owned() }
+            }
         }
     }
 }
@@ -250,7 +261,7 @@ impl<'t> Plan<'t> {
             let live = self.ground.live(item.desk);
             journal::Item {
                 id,
-                chunk: item.chunk + 1,
+                chunk: item.chunk_or_bytes + 1,
                 desktop: self.desktop_id(item.desk),
                 desktop_name: live.map_or_else(String::new, |live| live.name.clone()),
                 pooled: live.is_some_and(LiveDesktop::is_pooled),
@@ -295,7 +306,7 @@ impl<'t> Plan<'t> {
             let row = to_usize(entry.record().row);
             let own = &self.ground.input.faults;
             let own = if entry.tag() == Tag::Fault {
-                &own[to_usize(entry.record().aux)..own.partition_point(|fault| fault.row <= row)]
+                &own[to_usize(entry.record().to)..own.partition_point(|fault| fault.row <= row)]
             } else {
                 &[]
             };
@@ -332,13 +343,10 @@ impl<'t> Plan<'t> {
                  judged; nothing was sent. Leave out --max-percent, or use --max-desktops"
             ));
         };
-        // In floating point, counts up to 2^32 are exact, and no project comes near.
-        let float = |count: u64| u32::try_from(count).map_or(f64::INFINITY, f64::from);
-        let share = if touched == 0 { 0.0 } else { 100.0 * float(touched) / float(assigned) };
-        if share > limit {
+        if limit.is_exceeded_by(touched, assigned) {
             return Err(format!(
-                "this would touch {touched} of {assigned} assigned desktops, {share:.1} %, and --max-percent allows \
-                 {limit} %; nothing was sent. Take rows out, or raise --max-percent"
+                "this would touch {touched} of {assigned} assigned desktops, more than the {limit} that --max-percent \
+                 allows; nothing was sent. Take rows out, or raise --max-percent"
             ));
         }
         Ok(())

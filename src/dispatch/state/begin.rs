@@ -18,6 +18,7 @@ impl State {
             ever_doubt: open.ever_doubt,
             seen_bound: open.seen_bound,
             refusal,
+            stuck: false,
             request_id,
             job_id,
             phase: Phase::Queued,

@@ -188,6 +188,8 @@ struct Live {
     ever_doubt: bool,
     seen_bound: Vec<SlotNo>,
     refusal: Option<Refusal>,
+    /// The state that the desktop is in forbids it: waiting and trying again is of no use.
+    stuck: bool,
     request_id: String,
     job_id: String,
     phase: Phase,

@@ -139,7 +139,10 @@ impl State {
             Phase::Busy => {
                 let refusal = live.refusal.clone();
                 match Look::at(sight) {
-                    Look::Stuck => self.answered(id, refusal, now, now, out),
+                    Look::Stuck => {
+                        self.mark_stuck(id);
+                        self.answered(id, refusal, now, now, out);
+                    }
                     _ if now >= live.deadline => self.again_or_park(id, now, now, out),
                     Look::Busy => self.wait_busy(id, now),
                     Look::Idle => self.send_again(id, now),
@@ -303,7 +306,7 @@ impl State {
             out.records.push(Record::Seen { item: id, slots: newly });
         }
         match refusal {
-            Some(refusal) if is_passing(&refusal) && now < live.deadline => self.wait_busy(id, now),
+            Some(refusal) if is_passing(&refusal) && !live.stuck && now < live.deadline => self.wait_busy(id, now),
             Some(refusal) => {
                 self.settle(
                     id,

@@ -102,9 +102,10 @@ impl State {
                 let refusal = refusal.clone();
                 live.refusal = Some(refusal.clone());
                 if is_passing(&refusal) {
-                    self.wait_busy(*id, ended)
+                    // Busy, or in a state that forbids it: a look tells which.
+                    self.triage(Part::new(part.label, vec![*id]), refusal, ended);
                 } else {
-                    self.answered(*id, Some(refusal), ended, ended, out)
+                    self.answered(*id, Some(refusal), ended, ended, out);
                 }
             } else {
                 live.refusal = None;
@@ -282,7 +283,14 @@ impl State {
             }
         }
         for id in stuck {
+            self.mark_stuck(id);
             self.answered(id, Some(cause.clone()), now, now, out);
+        }
+    }
+
+    pub(super) fn mark_stuck(&mut self, id: ItemId) {
+        if let Some(live) = self.items.get_mut(&id) {
+            live.stuck = true;
         }
     }
 
