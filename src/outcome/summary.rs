@@ -345,9 +345,13 @@ impl Page {
             if of_class.is_empty() {
                 continue;
             }
-            let sum: u64 = of_class.iter().map(|(_, _, count)| count).sum();
+            // What started is the sum; the others say what became of it.
+            let (started, results): (Vec<_>, Vec<_>) =
+                of_class.into_iter().partition(|(_, result, _)| result == "started");
+            let counted = if started.is_empty() { &results } else { &started };
+            let sum: u64 = counted.iter().map(|(_, _, count)| count).sum();
             let parts: Vec<String> =
-                of_class.iter().map(|(_, result, count)| format!("{} {}", grouped(*count), safe(result))).collect();
+                results.iter().map(|(_, result, count)| format!("{} {}", grouped(*count), safe(result))).collect();
             self.fact("Requests", &format!("{} {} ({})", grouped(sum), class.as_str(), parts.join(", ")));
         }
         self.fact("Time", &spell_duration(facts.took));

@@ -15,7 +15,7 @@ use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use super::reads::{self, Page, ReadFault};
-use crate::api::{Class, Reader, Reply};
+use crate::api::{Asked, Class, Reader, Reply, explain};
 use crate::dispatch::rules::FIRST_TRIES;
 use crate::error::Error;
 use crate::model::{DesktopId, LiveDesktop};
@@ -262,15 +262,18 @@ impl Preflight {
                 }
                 Err(fault) => fault,
             };
+            let explained = || {
+                let target = self.reader.target();
+                let who = target.auth.describe();
+                explain(&reply, &Asked::of(class, &who, &target.endpoint), jiff::Timestamp::now()).message
+            };
             match &fault {
                 ReadFault::Throttled { .. } if closed <= MAX_GATE => continue,
                 ReadFault::Throttled { .. } => {
                     let minutes = closed.as_secs() / 60;
                     return Err(Error::NoAccess(format!("the service asks to stay away for {minutes} minutes")));
                 }
-                ReadFault::Unauthorized { cause } => {
-                    self.renew(seen_renewals, &format!("{}: {}", cause.code, cause.message)).await?;
-                }
+                ReadFault::Unauthorized { .. } => self.renew(seen_renewals, &explained()).await?,
                 ReadFault::NotSent { .. } | ReadFault::Trouble { .. } => {
                     failures += 1;
                     let silent = self.answered.load(Ordering::Relaxed) == 0;
@@ -291,34 +294,21 @@ impl Preflight {
                         () = tokio::time::sleep(wait) => {}
                     }
                 }
-                ReadFault::Forbidden { cause } => {
-                    return Err(Error::NoAccess(format!(
-                        "reading desktops is not permitted ({}: {}); grant `workspace:desktops:list` and \
-                         `workspace:desktops:get`, or run with `--preflight off --verify off`",
-                        cause.code, cause.message
-                    )));
-                }
-                ReadFault::Halt { .. } | ReadFault::Refused { .. } => {
-                    return Err(Error::NoAccess(format!(
-                        "{} does not take the request: {}; check region, endpoint and project id",
-                        self.reader.target().endpoint,
-                        fault.in_words()
-                    )));
+                ReadFault::Forbidden { .. } | ReadFault::Halt { .. } | ReadFault::Refused { .. } => {
+                    return Err(Error::NoAccess(explained()));
                 }
             }
         }
     }
 
     /// After a 401: new credentials, once, by whoever comes first.
-    async fn renew(&self, seen: u32, cause: &str) -> Result<(), Error> {
+    async fn renew(&self, seen: u32, explained: &str) -> Result<(), Error> {
         let mut renewals = self.renewals.lock().await;
         if *renewals > seen {
             return Ok(()); // somebody else did while this one was out
         }
         let auth = &self.reader.target().auth;
-        let refused = |more: &str| {
-            Error::NoAccess(format!("the service refuses the credentials, {} ({cause}){more}", auth.describe()))
-        };
+        let refused = |more: &str| Error::NoAccess(format!("{explained}{more}"));
         if *renewals > 0 {
             return Err(refused("; renewing them did not help"));
         }
@@ -335,7 +325,7 @@ impl Preflight {
                     _ => Ok(()),
                 }
             }
-            Ok(false) => Err(refused("; check that they belong to this project and region, and get new ones")),
+            Ok(false) => Err(refused("")),
             Err(why) => Err(refused(&format!("; they could not be renewed: {why}"))),
         }
     }
