@@ -218,6 +218,8 @@ mod tests {
             desktop_type: "SHARED".to_owned(),
             pool_id: None,
             login_status: String::new(),
+            frozen: false,
+            in_maintenance: false,
             bound: Some(names.iter().map(|name| bound(name)).collect()),
         }
     }

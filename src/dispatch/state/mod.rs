@@ -240,7 +240,7 @@ impl Look {
     fn at(sight: Sight<'_>) -> Self {
         match sight {
             Sight::Shown(desktop) if !desktop.is_idle() => Self::Busy,
-            Sight::Shown(desktop) if matches!(desktop.status.as_str(), "HIBERNATED" | "ERROR") => Self::Stuck,
+            Sight::Shown(desktop) if desktop.is_stuck() => Self::Stuck,
             Sight::Shown(_) | Sight::Nowhere => Self::Idle,
         }
     }
