@@ -461,8 +461,7 @@ impl Write {
     async fn look(&mut self, context: &Context, hold: &CancellationToken) -> bool {
         let Some(mut pass) = context.gates.pass(Class::ListDesktops, hold).await else { return false };
         let limit = self.alls.len().to_string();
-        let mut query: Vec<(&str, &str)> =
-            self.alls.iter().map(|item| ("desktop_id", item.desktop.as_str())).collect();
+        let mut query: Vec<(&str, &str)> = self.alls.iter().map(|item| ("desktop_id", item.desktop.as_str())).collect();
         query.push(("limit", &limit));
         let began = Instant::now();
         let result = reads::desktops(&context.reader.list_desktops(&query).await);

@@ -50,12 +50,7 @@ pub fn questions(input: &Input, policy: &Policy) -> Questions {
         } else if kind != Kind::All && !user.is_empty() {
             let (id, domain) = (cells.get(Field::UserId), cells.get(Field::Domain));
             if users.insert((kind, user, id, domain)) {
-                asked.users.push(UserKey {
-                    kind,
-                    name: user.to_owned(),
-                    id: id.to_owned(),
-                    domain: domain.to_owned(),
-                });
+                asked.users.push(UserKey { kind, name: user.to_owned(), id: id.to_owned(), domain: domain.to_owned() });
             }
         }
     }
@@ -77,12 +72,8 @@ mod tests {
             questions(&input, &Policy { max_percent: crate::config::Percent::read("1").ok(), ..Policy::default() });
         assert_eq!(asked.ids.iter().map(DesktopId::as_str).collect::<Vec<_>>(), ["d2", "d1"], "neither ALL nor faults");
         assert_eq!(asked.names, ["PC-9"]);
-        let key = |kind, domain: &str| UserKey {
-            kind,
-            name: "a".to_owned(),
-            id: String::new(),
-            domain: domain.to_owned(),
-        };
+        let key =
+            |kind, domain: &str| UserKey { kind, name: "a".to_owned(), id: String::new(), domain: domain.to_owned() };
         assert_eq!(asked.users, [key(Kind::User, ""), key(Kind::Group, ""), key(Kind::User, "east")]);
         assert!(asked.needs_assigned_total);
         let all = Policy { allow_detach_all: true, ..Policy::default() };

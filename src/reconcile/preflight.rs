@@ -369,10 +369,7 @@ fn by_name<'a>(desktops: impl Iterator<Item = &'a LiveDesktop>) -> HashMap<Strin
 }
 
 /// The desktops that each of `users` may hold, in order.
-fn by_user<'a>(
-    users: &[UserKey],
-    desktops: impl Iterator<Item = &'a LiveDesktop>,
-) -> HashMap<UserKey, Vec<DesktopId>> {
+fn by_user<'a>(users: &[UserKey], desktops: impl Iterator<Item = &'a LiveDesktop>) -> HashMap<UserKey, Vec<DesktopId>> {
     let (mut names, mut ids): (HashMap<_, Vec<&UserKey>>, HashMap<_, Vec<&UserKey>>) = Default::default();
     for user in users {
         names.entry(fold(&user.name)).or_default().push(user);
