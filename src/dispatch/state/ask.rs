@@ -74,14 +74,10 @@ impl State {
             self.renew_asked |= first;
             return first.then_some(Op::Renew);
         }
-        let free = |out: usize| match self.access {
-            Access::Proved => out < self.rules.concurrency,
-            _ => self.reads_out + self.writes_out == 0,
-        };
-        if free(self.reads_out) {
-            if let Some(op) = self.next_read(now) {
-                return Some(op);
-            }
+        if self.is_free(self.reads_out)
+            && let Some(op) = self.next_read(now)
+        {
+            return Some(op);
         }
         if !self.loading
             && self.ready.len() < 2 * self.rules.concurrency
@@ -91,11 +87,16 @@ impl State {
             self.loading = true;
             return Some(Op::Load(chunk));
         }
-        let free = match self.access {
-            Access::Proved => self.writes_out < self.rules.concurrency,
-            _ => self.reads_out + self.writes_out == 0,
-        };
-        if free && let Some(op) = self.next_write(now) {
+        if self.is_free(self.writes_out)
+            && let Some(op) = self.next_write(now)
+        {
+            return Some(op);
+        }
+        // A part that has to be looked at first has only now made its reads due, and nothing else may be under way that
+        // would ask again.
+        if self.is_free(self.reads_out)
+            && let Some(op) = self.next_read(now)
+        {
             return Some(op);
         }
         if self.rechecks_loaded.is_none() && self.is_quiet() && self.canary_is_clear() {
@@ -103,6 +104,14 @@ impl State {
             return Some(Op::LoadRechecks);
         }
         None
+    }
+
+    /// Whether one more may be out, beside so many of its kind.
+    fn is_free(&self, out: usize) -> bool {
+        match self.access {
+            Access::Proved => out < self.rules.concurrency,
+            _ => self.reads_out + self.writes_out == 0,
+        }
     }
 
     pub(super) fn canary_is_clear(&self) -> bool {
