@@ -183,6 +183,9 @@ impl Preflight {
             let page = self.page_from(offset).await?;
             offset += count(page.received);
             all.extend(page.desktops);
+            if page.received == 0 && offset < page.total {
+                tracing::warn!(shown = offset, total = page.total, "the list of desktops ends before its total");
+            }
             if page.received == 0 || (page.total > 0 && offset >= page.total) {
                 break;
             }

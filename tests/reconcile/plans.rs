@@ -59,7 +59,7 @@ fn two_desktops_of_one_name_are_refused_and_the_rest_may_go() {
     world.bind(seat("z-1", "pc-007", "somebody"));
     let stage = Stage::new(world, at_once());
     stage.sheet(&sheet_by_names());
-    stage.run(&[]).exits(2).says("INVALID_DESKTOP_AMBIGUOUS").says("leavers.csv:9:");
+    stage.run(&[]).exits(2).says("INVALID_DESKTOP_AMBIGUOUS").says("line 9, column \"desktop_name\"");
     stage.nothing_was_sent();
     stage.run(&["--on-invalid", "skip"]).exits(1);
     assert_tally(stage.column("outcome"), &[("detached", 499), ("invalid", 1)]);
@@ -251,7 +251,8 @@ fn a_filter_that_is_ignored_finds_every_desktop_all_the_same() {
 #[test]
 fn p01_a_short_page_loses_no_desktop() {
     let seats = (0..30).map(|n| seat(&format!("d-{n:02}"), &format!("PC-{n:02}"), "ann"));
-    let scenario = Scenario { faults: vec![Fault::new(Op::ListDesktops, Effect::ShortPage)], ..at_once() };
+    let scenario =
+        Scenario { faults: vec![Fault::new(Op::ListDesktops, Effect::ShortPage).after(1).count(1)], ..at_once() };
     let stage = Stage::new(World::from_seats(seats, 1), scenario);
     stage.sheet("user_name\nann\n");
     let plan = stage.plan(&["--format", "json"]).exits(0).json();
