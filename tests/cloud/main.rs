@@ -13,7 +13,6 @@ use batch_detach::api::auth::sign::{self, Key, Scheme};
 use batch_detach::model::{Bound, DesktopId, Kind};
 use batch_detach::sim::{App, Auth, Executed, Login, Op, Scenario, Seat, World, serve};
 use http::request::Parts;
-use secrecy::ExposeSecret as _;
 use tempfile::TempDir;
 
 const AK: &str = "AKCANARY0123456789AB";
@@ -96,7 +95,7 @@ fn signature(parts: &Parts, body: &[u8], key: &Key) -> Result<(), String> {
     if !(-900..=900).any(|s| date == sign::date(now + jiff::SignedDuration::from_secs(s))) {
         return Err("the date is off".to_owned());
     }
-    let token = key.security_token.as_ref().map(|token| token.expose_secret());
+    let token = key.security_token.as_ref().map(secrecy::ExposeSecret::expose_secret);
     if header("X-Security-Token") != token {
         return Err("the security token is another".to_owned());
     }
