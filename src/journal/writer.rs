@@ -14,7 +14,7 @@ use tokio::sync::oneshot;
 
 use crate::error::Error;
 
-use super::apply;
+use super::{apply, load};
 use super::record::{Identity, Record};
 use super::schema::{self, Fault, beside};
 use super::seam::JournalError;
@@ -83,6 +83,8 @@ fn open_untouched(path: &Path) -> Result<(Connection, Identity), Fault> {
     connection.set_db_config(DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, true)?;
     connection.busy_timeout(PATIENCE)?;
     let identity = schema::read_identity(&connection)?;
+    // What else opening reads, before anything is changed: a damaged journal stays as it is.
+    load::next_attempt(&connection)?;
     Ok((connection, identity))
 }
 
