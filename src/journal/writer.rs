@@ -14,11 +14,11 @@ use tokio::sync::oneshot;
 
 use crate::error::Error;
 
-use super::{apply, load};
 use super::record::{Identity, Record};
 use super::schema::{self, Fault, beside};
 use super::seam::JournalError;
 use super::view::View;
+use super::{apply, load};
 
 pub(super) const OPENING: &str = "open the journal";
 const WRITING: &str = "write the journal";
