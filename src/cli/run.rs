@@ -205,6 +205,10 @@ impl Start<'_> {
         let policy = planning::policy(args, &session.settings);
         let looked = planning::look(self.input, &policy, session, &place, &gates, &self.signals.stop);
         let (snapshot, reads) = looked.await.map_err(failed)?;
+        if !session.settings.preflight && session.settings.verify {
+            // Nothing was read yet, and after the writes it must be possible: else every row would end `unknown`.
+            planning::preflight(session, &place, &gates, &self.signals.stop).probe().await.map_err(failed)?;
+        }
         let made = plan(self.input, snapshot.as_ref(), &policy);
         planning::accept_plan(&made, &session.settings).map_err(failed)?;
         let hash = planning::hash(&made, &place, &self.shaping);
@@ -244,7 +248,7 @@ impl Start<'_> {
             place,
             gates,
             resumed: false,
-            proved: session.settings.preflight,
+            proved: session.settings.preflight || session.settings.verify,
             input: shown(&args.input),
             results: self.results,
             journal: self.journal,

@@ -193,7 +193,7 @@ impl State {
                 self.aside.entry(desktop).or_default().push(part);
                 continue;
             }
-            if part.look || part.looked_at.is_some_and(|at| now.saturating_duration_since(at) > LOOK_LASTS) {
+            if part.look || part.is_stale(now, LOOK_LASTS) {
                 self.look(part.items, now);
                 continue;
             }

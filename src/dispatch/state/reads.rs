@@ -22,14 +22,15 @@ impl State {
         };
         self.hear_read(now, out);
         let shown: HashMap<&DesktopId, &LiveDesktop> = list.iter().map(|desktop| (&desktop.id, desktop)).collect();
-        for id in asked {
-            let Some(desktop) = self.desktop_of(id) else { continue };
+        for id in &asked {
+            let Some(desktop) = self.desktop_of(*id) else { continue };
             match shown.get(&desktop) {
-                Some(desktop) => self.sight(id, Sight::Shown(desktop), span, now, out),
+                Some(desktop) => self.sight(*id, Sight::Shown(desktop), span, now, out),
                 // A list that lacks it proves nothing: filters are fuzzy, ignored, or cut short.
-                None => self.shows.push_back(id),
+                None => self.shows.push_back(*id),
             }
         }
+        self.learn_first_look(&asked);
     }
 
     pub(super) fn read_failed(
@@ -281,11 +282,7 @@ impl State {
         }
         let next =
             if watch.is_half_proved() { span.ended + self.rules.settle_time } else { now + self.rules.poll_interval };
-        if !watch.is_half_proved() && live.refusal.is_none() && !live.ever_doubt && live.busy_rounds == 0 {
-            // The service takes longer than the first look waited: wait longer with the next ones.
-            self.first_look = (self.first_look * 2).min(self.rules.settle_time);
-        }
-        self.again_or_park(id, next, now, out);
+        self.again_or_park(id, self.on_grid(next), now, out);
     }
 
     /// Slots that are proved to be as they were: refused, or a new attempt.
