@@ -93,7 +93,10 @@ pub(super) async fn carry(job: Job<'_>) -> Result<Closing, Failure> {
                 .collect(),
         ),
     };
-    let fail = |error: Error| Failure { next: Some(resume(error.exit())), records: session.records, error };
+    let fail = |error: Error| {
+        let next = resume(error.exit());
+        Failure::new(error, Some(next), session.records)
+    };
     let run = Drive {
         journal: Arc::new(handle.clone()),
         reader: Reader::new(place.target.clone()),
@@ -250,7 +253,7 @@ fn write_metrics(
     let metrics = Metrics {
         labels: vec![("input", identity.input_path.clone())],
         version: env!("CARGO_PKG_VERSION").to_owned(),
-        outcomes: outcomes.clone(),
+        outcomes: *outcomes,
         requests: requests.to_vec(),
         waits,
         duration,
