@@ -197,7 +197,8 @@ fn a_foreign_file_in_the_journal_s_place_is_refused_and_left_as_it_is() {
     let stage = stage();
     for text in ["", "not a journal", "SQLite format 3\0 but not really, and too short"] {
         stage.write("leavers.results.csv.journal", text);
-        for words in [&RUN[..], &["run", "leavers.csv", "--yes", "--fresh"], &["status", "leavers.results.csv.journal"]] {
+        for words in [&RUN[..], &["run", "leavers.csv", "--yes", "--fresh"], &["status", "leavers.results.csv.journal"]]
+        {
             stage.run(words).expect(2);
             assert_eq!(stage.read("leavers.results.csv.journal"), text);
         }

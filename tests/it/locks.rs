@@ -10,10 +10,8 @@ use super::stage::Stage;
 /// A run of two requests, the first of which is answered only after a long time.
 fn stuck() -> Stage {
     let stuck = Fault::new(Op::BatchDetach, Effect::Delay(Duration::from_secs(30))).count(1);
-    let stage = Stage::new(
-        [seat("d-1", "ann"), seat("d-2", "bob")],
-        Scenario { faults: vec![stuck], ..Scenario::default() },
-    );
+    let stage =
+        Stage::new([seat("d-1", "ann"), seat("d-2", "bob")], Scenario { faults: vec![stuck], ..Scenario::default() });
     stage.leavers([("d-1", "ann"), ("d-2", "bob")]);
     stage
 }
@@ -27,7 +25,9 @@ fn p15_a_second_process_is_refused_and_after_a_kill_the_third_starts_at_once() {
     let holder = stage.start(&RUN);
     stage.service.wait_for("the first write is open", |log| log.iter().any(|entry| entry.op.is_write()));
 
-    for words in [&RUN[..], &["run", "leavers.csv", "--yes", "--fresh"], &["run", "leavers.results.csv.journal", "--yes"]] {
+    for words in
+        [&RUN[..], &["run", "leavers.csv", "--yes", "--fresh"], &["run", "leavers.results.csv.journal", "--yes"]]
+    {
         let received = stage.service.received();
         let second = stage.run(words).expect(6);
         assert!(second.last_line().starts_with("exit code 6: another process"), "{}", second.stderr);
@@ -55,12 +55,10 @@ fn p15_a_lock_file_that_was_left_over_means_nothing() {
 
 #[test]
 fn p02_two_inputs_that_name_one_desktop_at_the_same_time_both_end_in_the_truth() {
-    let world = Physics {
-        detach_lag: Duration::from_millis(60),
-        latency: Duration::from_millis(20),
-        ..Physics::default()
-    };
-    let seats = (0..30).flat_map(|n| ["ann", "bob", "stays"].map(|user| seat(&format!("d-{n}"), &format!("{user}-{n}"))));
+    let world =
+        Physics { detach_lag: Duration::from_millis(60), latency: Duration::from_millis(20), ..Physics::default() };
+    let seats =
+        (0..30).flat_map(|n| ["ann", "bob", "stays"].map(|user| seat(&format!("d-{n}"), &format!("{user}-{n}"))));
     let stage = Stage::new(seats, Scenario { world, ..Scenario::default() });
     let rows = |user: &str| {
         let rows = (0..30).map(|n| format!("d-{n},{user}-{n}\n")).chain((0..30).map(|n| format!("d-{n},ann-{n}\n")));

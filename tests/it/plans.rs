@@ -1,17 +1,22 @@
 //! What `plan` shows is what `run` sends (P17).
 
-use batch_detach::sim::{Fate, FateOf, Scenario};
+use batch_detach::sim::{Fate, FateOf, Scenario, World};
 
 use super::service::{Service, id, seat};
 use super::stage::Stage;
 
-fn stage() -> Stage {
+fn service() -> (World, Scenario) {
     let fates = vec![FateOf { desktops: vec![id("d-03"), id("d-04")], fate: Fate::Pooled }];
     let seats = (0..40).flat_map(|n| ["a", "b", "c"].map(|user| seat(&format!("d-{n:02}"), &format!("{user}{n}"))));
-    let stage = Stage::new(seats, Scenario { fates, ..Scenario::default() }).set("MAX_DESKTOPS_PER_REQUEST", "7");
-    stage.leavers(["b", "a"].into_iter().flat_map(|user| {
-        (0..40).rev().map(move |n| (format!("d-{n:02}"), format!("{user}{n}")))
-    }));
+    (World::from_seats(seats, 1), Scenario { fates, ..Scenario::default() })
+}
+
+fn stage() -> Stage {
+    let (world, scenario) = service();
+    let stage = Stage::with(world, scenario).set("MAX_DESKTOPS_PER_REQUEST", "7");
+    stage.leavers(
+        ["b", "a"].into_iter().flat_map(|user| (0..40).rev().map(move |n| (format!("d-{n:02}"), format!("{user}{n}")))),
+    );
     stage
 }
 
@@ -22,12 +27,12 @@ fn p17_the_requests_of_a_plan_are_byte_for_byte_what_the_service_receives() {
     stage.run(&["run", "leavers.csv", "--yes", "--concurrency=1"]).expect(0);
     let planned = stage.read("bodies.jsonl");
     let sent: Vec<_> = stage.service.writes().into_iter().map(|write| write.body).collect();
-    assert_eq!(sent.len(), 6);
+    assert_eq!(sent.len(), 7, "desktops of pools go by themselves");
     let planned: Vec<_> = planned.lines().map(str::as_bytes).collect();
     assert_eq!(planned, sent.iter().map(|body| &body[..]).collect::<Vec<_>>());
     // The chunks of the results are the plan's.
     let chunks = stage.results().iter().map(|row| row["chunk"].parse::<u32>().unwrap()).max();
-    assert_eq!(chunks, Some(6));
+    assert_eq!(chunks, Some(7));
 }
 
 #[test]
@@ -53,11 +58,8 @@ fn p17_the_same_input_gives_the_same_plan_at_any_concurrency_and_any_time() {
     }
     // Another service of the same world: another port, and everything else the same.
     let bodies = first.1;
-    let world = batch_detach::sim::World::from_seats(
-        (0..40).flat_map(|n| ["a", "b", "c"].map(|user| seat(&format!("d-{n:02}"), &format!("{user}{n}")))),
-        1,
-    );
-    let other = Service::start(world, Scenario::default());
+    let (world, scenario) = service();
+    let other = Service::start(world, scenario);
     let stage = stage.set("ENDPOINT", &other.url());
     stage.run(&["plan", "leavers.csv", "--requests=b"]).expect(0);
     assert_eq!(stage.read("b"), bodies);
@@ -71,7 +73,7 @@ fn a_plan_in_json_has_a_hash_and_every_row() {
     assert_eq!(plan["format"], 1);
     assert!(plan["hash"].as_str().is_some_and(|hash| hash.len() == 64));
     assert_eq!(plan["rows"].as_array().unwrap().len(), 80);
-    assert_eq!(plan["counts"]["requests"], 6);
+    assert_eq!(plan["counts"]["requests"], 7);
     let human = stage.run(&["plan", "leavers.csv"]).expect(0);
     assert!(human.stdout.contains(plan["hash"].as_str().unwrap()));
 }

@@ -9,7 +9,7 @@ use super::stage::{Ended, Stage};
 
 fn stage() -> Stage {
     // The service itself repeats the token to us, as gateways do in their messages.
-    let told = Refused::new(400, "WKS.0003", format!("X-Auth-Token {TOKEN} is not enough"));
+    let told = Refused::new(400, "WKS.0003", format!("X-Auth-Token {TOKEN} is not enough; X-Auth-Token: {TOKEN}"));
     let scenario = Scenario {
         fates: vec![FateOf { desktops: vec![id("d-3")], fate: Fate::Hibernated }],
         faults: vec![
@@ -30,6 +30,7 @@ fn holds(bytes: &[u8], text: &str) -> bool {
 
 #[track_caller]
 fn check_free_of(stage: &Stage, ended: &Ended, secret: &str) {
+    let secret = &secret[..24]; // a part of it is too much, too
     for stream in [&ended.stdout, &ended.stderr] {
         assert!(!stream.contains(secret), "{stream}");
     }

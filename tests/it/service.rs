@@ -13,7 +13,8 @@ use tokio::runtime::Runtime;
 use tokio_util::sync::CancellationToken;
 
 /// The only token that the service takes. It must turn up nowhere (P19).
-pub(crate) const TOKEN: &str = "canary-MIIEpAIBAAKCAQEA7secret";
+pub(crate) const TOKEN: &str =
+    "MIIcanary7uDW0lHaQxRZcvJ3p9sT1kFbNgE6yLqXoVtIrPe8A4hCwSzGm5KdUjYnOfBiQaM2l-W7xHvT0pRk3JcEsZgLbNd9uFyAoX";
 pub(crate) const PROJECT: &str = "0a1b2c3d4e5f60718293a4b5c6d7e8f9";
 
 /// How long a test waits for something that must come; only a failing test waits so long.
@@ -27,8 +28,7 @@ pub(crate) fn id(text: &str) -> DesktopId {
 }
 
 pub(crate) fn seat(desktop: &str, user: &str) -> Seat {
-    let bound =
-        Bound { kind: Kind::User, user_name: user.to_owned(), user_id: None, user_group: None, domain: None };
+    let bound = Bound { kind: Kind::User, user_name: user.to_owned(), user_id: None, user_group: None, domain: None };
     Seat { desktop: id(desktop), name: format!("PC-{desktop}"), bound }
 }
 
@@ -78,7 +78,12 @@ impl Service {
 
     /// Waits until the log, looked at again and again, is as wanted.
     pub(crate) fn wait_for(&self, what: &str, wanted: impl Fn(&[LogEntry]) -> bool) {
-        wait_until(what, || wanted(&self.app.log()));
+        let told = || {
+            let log = self.app.log();
+            let ends = log.iter().map(|entry| format!("{} {:?}", entry.op.as_str(), entry.status));
+            ends.collect::<Vec<_>>().join(", ")
+        };
+        wait_or(what, || wanted(&self.app.log()), told);
     }
 }
 
@@ -93,9 +98,13 @@ impl Drop for Service {
 
 /// Looks again and again until `is_so`.
 pub(crate) fn wait_until(what: &str, is_so: impl Fn() -> bool) {
+    wait_or(what, is_so, String::new);
+}
+
+fn wait_or(what: &str, is_so: impl Fn() -> bool, told: impl Fn() -> String) {
     let began = Instant::now();
     while !is_so() {
-        assert!(began.elapsed() < PATIENCE, "waited in vain until {what}");
+        assert!(began.elapsed() < PATIENCE, "waited in vain until {what}: {}", told());
         std::thread::sleep(Duration::from_millis(2));
     }
 }

@@ -80,7 +80,7 @@ fn p12_after_a_signal_while_sending_no_write_starts_and_open_ones_answer() {
 #[test]
 fn p12_a_signal_while_verifying_leaves_rows_unknown_that_a_resume_settles() {
     // The second read of a proof is far away.
-    let stage = stage(Scenario::default()).set("SETTLE_TIME", "20s");
+    let stage = stage(Scenario::default()).set("SETTLE_TIME", "20s").set("READ_BACK_DEADLINE", "60s");
     let before = stage.service.bindings();
     let running = stage.start(&RUN);
     let all_answered = |log: &[LogEntry]| {

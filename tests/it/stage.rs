@@ -130,7 +130,8 @@ impl Stage {
         let mut environment: BTreeMap<String, String> = [("USER", "tester"), ("HW_AUTH_TOKEN", TOKEN), ("TZ", "UTC")]
             .map(|(name, value)| (name.to_owned(), value.to_owned()))
             .into();
-        let address = [("ENDPOINT", service.url()), ("IAM_ENDPOINT", service.url()), ("PROJECT_ID", PROJECT.to_owned())];
+        let address =
+            [("ENDPOINT", service.url()), ("IAM_ENDPOINT", service.url()), ("PROJECT_ID", PROJECT.to_owned())];
         let settings = SETTINGS.map(|(name, value)| (name, value.to_owned()));
         for (name, value) in address.into_iter().chain(settings) {
             environment.insert(format!("BATCH_DETACH_{name}"), value);
@@ -179,8 +180,7 @@ impl Stage {
     /// The directory's files, by name.
     pub(crate) fn files(&self) -> Vec<String> {
         let entries = fs::read_dir(self.directory.path()).unwrap();
-        let mut names: Vec<String> =
-            entries.map(|entry| entry.unwrap().file_name().into_string().unwrap()).collect();
+        let mut names: Vec<String> = entries.map(|entry| entry.unwrap().file_name().into_string().unwrap()).collect();
         names.sort();
         names
     }

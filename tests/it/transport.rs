@@ -17,15 +17,14 @@ const RUN: [&str; 3] = ["run", "leavers.csv", "--yes"];
 fn p20_a_redirect_is_never_followed() {
     let elsewhere = Service::start(World::new(1), Scenario::default());
     for status in [301, 302, 303, 307, 308] {
-        for (op, code) in [(Op::ListDesktops, 4), (Op::BatchDetach, 5)] {
+        for op in [Op::ListDesktops, Op::BatchDetach] {
             let location = Some(format!("{}/v2/p/desktops/batch-detach", elsewhere.url()).into());
             let refused = Refused { location, ..Refused::new(status, "", "") };
             let faults = vec![Fault::new(op, Effect::Refuse(refused))];
             let stage = stage(Scenario { faults, ..Scenario::default() });
-            let ended = stage.run(&RUN);
-            assert_eq!(ended.code, Some(code), "{status} {op:?}: {}", ended.stderr);
-            let said = ended.stdout + &ended.stderr;
-            assert!(said.contains(&elsewhere.address.to_string()), "the target is named: {said}");
+            // Nothing got through, so nothing was written: not even by the first write.
+            let ended = stage.run(&RUN).expect(4);
+            assert!(ended.stderr.contains("redirect") && ended.stderr.contains("127.0.0.1"), "{}", ended.stderr);
             assert_eq!(stage.service.bindings().len(), 1);
         }
     }
