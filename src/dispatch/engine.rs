@@ -23,7 +23,7 @@ use crate::event::{Event, Observer};
 use crate::journal::record::{AnswerRecord, Attempt, ItemId, Record};
 use crate::journal::{AnswerKind, Journal, JournalError};
 use crate::model::{DesktopId, PartLabel, timestamp_now};
-use crate::pace::{Ceiling, Gates, Heard, MAX_GATE, Pass};
+use crate::pace::{Ceiling, Gates, Heard, MAX_GATE, Pass, Turn};
 use crate::reconcile::judge::ReadSpan;
 use crate::reconcile::reads::{self, JobWord, ReadFault, judge_job};
 
@@ -402,13 +402,17 @@ impl Write {
         self.attempt.at = timestamp_now();
         let id = self.attempt.id;
         context.journal.commit(vec![Record::Intent(self.attempt.clone())]).await?;
-        let Some(mut pass) = context.gates.pass_from(near, &hold).await else {
-            let withdrawn = AnswerRecord {
-                message: "withdrawn before it left".to_owned(),
-                ..empty_answer(id, AnswerKind::NotSent)
-            };
-            context.journal.commit(vec![Record::Answer(withdrawn)]).await?;
-            return Ok(Done::Withdrawn { part: self.part });
+        let mut pass = match context.gates.pass_from(near, &hold, self.part.good_until()).await {
+            Turn::Now(pass) => pass,
+            // Stopped; or the look that allows an `ALL` has grown old at the gate: it is looked at again (P7).
+            Turn::Stopped | Turn::TooLate => {
+                let withdrawn = AnswerRecord {
+                    message: "withdrawn before it left".to_owned(),
+                    ..empty_answer(id, AnswerKind::NotSent)
+                };
+                context.journal.commit(vec![Record::Answer(withdrawn)]).await?;
+                return Ok(Done::Withdrawn { part: self.part });
+            }
         };
         context.tell(Aside::Sent { part: self.part.label, desktops: self.desktops.len(), users: self.users });
         let began = Instant::now();

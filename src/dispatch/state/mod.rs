@@ -58,6 +58,11 @@ impl Part {
     fn new(label: PartLabel, items: Vec<ItemId>) -> Self {
         Self { label, items, repeat: false, failures: 0, looked_at: None, look: false }
     }
+
+    /// Until when it may leave without another look.
+    pub fn good_until(&self) -> Option<Instant> {
+        self.looked_at.map(|at| at + LOOK_LASTS)
+    }
 }
 
 /// Something to do, for the engine.
