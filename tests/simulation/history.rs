@@ -54,6 +54,14 @@ pub struct Replied {
     pub retry_after: Option<Duration>,
 }
 
+/// A process that drove the journal.
+#[derive(Debug, Clone, Copy)]
+pub struct Life {
+    pub began: Instant,
+    /// How many requests the server had received before.
+    pub requests: usize,
+}
+
 /// A durable record, and when it became so.
 #[derive(Debug, Clone)]
 pub struct Stamped {
@@ -95,8 +103,8 @@ pub struct History {
     pub changes: Vec<Change>,
     pub requests: Vec<Request>,
     pub records: Vec<Stamped>,
-    /// When each process began to drive the journal.
-    pub lives: Vec<Instant>,
+    /// The processes that drove the journal, one after another.
+    pub lives: Vec<Life>,
     /// One for each process; the last one is the end.
     pub stops: Vec<Stop>,
 }
@@ -134,6 +142,35 @@ pub fn check(history: &History) -> Vec<Violation> {
     checker.found
 }
 
+/// The whole history, a line for each thing that happened, in order: for people who look for a fault.
+pub fn tell(history: &History) -> String {
+    let Some(origin) = history.lives.first().map(|life| life.began) else { return String::new() };
+    let since = |at: Instant| match at.checked_duration_since(origin) {
+        Some(after) => format!("{:>10.3}", after.as_secs_f64()),
+        None => format!("{:>10.3}", -origin.duration_since(at).as_secs_f64()),
+    };
+    let mut lines: Vec<(Instant, u8, String)> = Vec::new();
+    for (n, life) in history.lives.iter().enumerate() {
+        lines.push((life.began, 0, format!("process {n} begins")));
+    }
+    for change in &history.changes {
+        let (sign, who) = (if change.attached { '+' } else { '-' }, &change.bound);
+        let what = format!("  {sign} {}/{} {:?} by {:?}", change.desktop, who.kind, who.user_name, change.request);
+        lines.push((change.at, 1, what));
+    }
+    for Request { entry, durable, reply } in &history.requests {
+        let (op, id) = (entry.op.as_str(), entry.path.rsplit('/').next().unwrap_or_default());
+        let status = reply.map(|reply| (reply.status, since(reply.at)));
+        let what = format!("  -> {} {op} {id} {} {:?} {status:?} ({durable:?})", entry.number, entry.query, entry.executed);
+        lines.push((entry.at, 2, what));
+    }
+    for (n, Stamped { at, record }) in history.records.iter().enumerate() {
+        lines.push((*at, 3, format!("  = {n} {record:?}")));
+    }
+    lines.sort_by_key(|(at, kind, _)| (*at, *kind));
+    lines.into_iter().map(|(at, _, what)| format!("{} {what}\n", since(at))).collect()
+}
+
 /// A write that the server received, and the intent behind it.
 struct Sent<'h> {
     request: &'h Request,
@@ -163,11 +200,13 @@ impl Sent<'_> {
     }
 }
 
+/// Who was bound to a desktop from when on, in order of time; at first since ever.
+type States = Vec<(Option<Instant>, Vec<Bound>)>;
+
 struct Checker<'h> {
     history: &'h History,
     items: HashMap<ItemId, &'h Item>,
-    /// By desktop: who was bound from when on, in order of time.
-    states: HashMap<DesktopId, Vec<(Instant, Vec<Bound>)>>,
+    states: HashMap<DesktopId, States>,
     sent: Vec<Sent<'h>>,
     /// By desktop: when reads that told of it were received.
     reads: HashMap<DesktopId, Vec<Instant>>,
@@ -197,14 +236,9 @@ const fn is_final(outcome: Outcome) -> bool {
 
 impl<'h> Checker<'h> {
     fn new(history: &'h History) -> Self {
-        let mut states: HashMap<DesktopId, Vec<(Instant, Vec<Bound>)>> = HashMap::new();
-        let origin = history.changes.iter().map(|change| change.at);
-        let origin = origin.chain(history.requests.iter().map(|request| request.entry.at));
-        let origin = origin.chain(history.records.iter().map(|stamped| stamped.at)).min();
-        if let Some(origin) = origin {
-            for (desktop, bound) in &history.first {
-                states.insert(desktop.clone(), vec![(origin, bound.clone())]);
-            }
+        let mut states: HashMap<DesktopId, States> = HashMap::new();
+        for (desktop, bound) in &history.first {
+            states.insert(desktop.clone(), vec![(None, bound.clone())]);
         }
         for change in &history.changes {
             let states = states.entry(change.desktop.clone()).or_default();
@@ -214,7 +248,7 @@ impl<'h> Checker<'h> {
             } else {
                 now.retain(|one| *one != change.bound);
             }
-            states.push((change.at, now));
+            states.push((Some(change.at), now));
         }
         let settled = history.records.iter().enumerate().filter_map(|(n, stamped)| match &stamped.record {
             Record::Settled(settlement) => Some((n, settlement, stamped.at)),
@@ -280,9 +314,9 @@ impl<'h> Checker<'h> {
     fn states_within(&self, desktop: &DesktopId, from: Instant, to: Instant) -> impl Iterator<Item = &[Bound]> {
         static NOBODY: Vec<Bound> = Vec::new();
         let states = self.states.get(desktop).map_or(&[][..], Vec::as_slice);
-        let ends = states.iter().skip(1).map(|(at, _)| Some(*at)).chain([None]);
+        let ends = states.iter().skip(1).map(|(at, _)| *at).chain([None]);
         let within = states.iter().zip(ends).filter(move |((began, _), ended)| {
-            *began <= to && ended.is_none_or(|ended| from <= ended)
+            began.is_none_or(|began| began <= to) && ended.is_none_or(|ended| from <= ended)
         });
         let none = states.is_empty().then_some(NOBODY.as_slice());
         within.map(|((_, bound), _)| bound.as_slice()).chain(none)
@@ -317,9 +351,9 @@ impl<'h> Checker<'h> {
         }
     }
 
-    /// The life of the process that was at work then.
-    fn life_at(&self, at: Instant) -> usize {
-        self.history.lives.iter().rposition(|began| *began <= at).unwrap_or(0)
+    /// The life of the process that made a request.
+    fn life_of(&self, request: &Request) -> usize {
+        self.history.lives.iter().rposition(|life| life.requests <= request.entry.number).unwrap_or(0)
     }
 
     /// P1: every row of the input, in order, with one record or more, and what the plan settled as the plan said.
@@ -394,7 +428,7 @@ impl<'h> Checker<'h> {
                 request,
                 attempt,
                 answer: answers.get(&attempt.id).copied(),
-                life: self.life_at(request.entry.at),
+                life: self.life_of(request),
             };
             self.body(&sent);
             self.not_settled(&sent);
@@ -578,14 +612,8 @@ impl<'h> Checker<'h> {
             self.sent.iter().filter(|sent| sent.slots(id).contains(&number) && sent.request.entry.at <= at).collect();
         let last = carried.iter().rev().find(|sent| sent.may_be_executed());
         // An intent of which nobody knows whether it left is a doubt, too.
-        let intended = self.history.records[..n].iter().any(|stamped| match &stamped.record {
-            Record::Intent(attempt) => {
-                attempt.carries.iter().any(|(item, slots)| *item == id && slots.contains(&number))
-                    && !self.is_known_not_executed(attempt.id, n)
-            }
-            _ => false,
-        });
-        let origin = self.history.lives.first().copied().unwrap_or(at);
+        let intended = self.is_intended(id, number, n, |attempt| !self.is_known_not_executed(attempt, n));
+        let origin = self.history.lives.first().map_or(at, |life| life.began);
         let from = last.map_or(origin, |sent| sent.at());
         let seen_then = |bound| {
             let window = promised.read_lag + promised.settle_time + TICK;
@@ -593,7 +621,8 @@ impl<'h> Checker<'h> {
         };
         match word.outcome {
             Outcome::Detached => {
-                if !intended {
+                // One that was refused whole counts: the binding was there, or nobody had looked, and is not any more.
+                if !self.is_intended(id, number, n, |_| true) {
                     return Some("it was never sent".to_owned());
                 }
                 if !promised.verify {
@@ -642,7 +671,9 @@ impl<'h> Checker<'h> {
             return Some("it names no code".to_owned());
         }
         let refusal = Refusal { code: word.code.clone(), message: word.message.clone() };
-        let exists = self.states.contains_key(&item.desktop);
+        // Never seen and not there: a typo is no success.
+        let nobody = |state: &[Bound]| state.is_empty();
+        let exists = item.seen || !self.states_within(&item.desktop, at, at).any(nobody);
         if !promised.verify && !matches!(word.code.as_str(), "STILL_BOUND") {
             return None; // the service's own word was taken
         }
@@ -658,6 +689,16 @@ impl<'h> Checker<'h> {
         };
         (!needs_no_proof && !self.is_proved(&item.desktop, slot, true, counts, at))
             .then(|| "no two reads can have shown it bound".to_owned())
+    }
+
+    /// Whether an intent before record `n` carries the slot, of those that `counts`.
+    fn is_intended(&self, item: ItemId, slot: SlotNo, n: usize, counts: impl Fn(u64) -> bool) -> bool {
+        self.history.records[..n].iter().any(|stamped| match &stamped.record {
+            Record::Intent(attempt) => {
+                attempt.carries.iter().any(|(id, slots)| *id == item && slots.contains(&slot)) && counts(attempt.id)
+            }
+            _ => false,
+        })
     }
 
     /// Whether an answer before record `n` proves that the attempt was not executed.
@@ -680,13 +721,8 @@ impl<'h> Checker<'h> {
                 let applied = carried.flat_map(|sent| &sent.request.entry.applied).any(|(desktop, bound)| {
                     self.slot(*item, *slot).is_some_and(|(item, slot)| item.desktop == *desktop && is_meant(slot, bound))
                 });
-                let intended = history.records[..stop.records].iter().any(|stamped| match &stamped.record {
-                    Record::Intent(attempt) => {
-                        attempt.carries.iter().any(|(id, slots)| id == item && slots.contains(slot))
-                            && !self.is_known_not_executed(attempt.id, stop.records)
-                    }
-                    _ => false,
-                });
+                let maybe = |attempt| !self.is_known_not_executed(attempt, stop.records);
+                let intended = self.is_intended(*item, *slot, stop.records, maybe);
                 let words = self.settled.iter().filter(|(n, settlement, _)| {
                     *n < stop.records && settlement.item == *item && settlement.slots.contains(slot)
                 });
@@ -735,7 +771,7 @@ impl<'h> Checker<'h> {
         events.sort_by_key(|(at, is_reply, request)| (*at, *is_reply, request.entry.number));
         let mut faults = Vec::new();
         for (at, is_reply, request) in events {
-            let key = (request.entry.op, self.life_at(request.entry.at));
+            let key = (request.entry.op, self.life_of(request));
             if class_of(request.entry.op).is_none() {
                 continue;
             }
@@ -780,7 +816,7 @@ impl<'h> Checker<'h> {
             if is_repeat {
                 let count = repeats.entry(sent.life).or_default();
                 *count += 1;
-                let began = self.history.lives.get(sent.life).copied().unwrap_or(sent.at());
+                let began = self.history.lives.get(sent.life).map_or(sent.at(), |life| life.began);
                 let allowed = (sent.at().saturating_duration_since(began)).as_nanos() / promised.write_period.as_nanos();
                 if u128::from(*count) > 20 + allowed / 10 {
                     faults.push(format!("request {} is repeat number {count}", sent.request.entry.number));
@@ -805,7 +841,7 @@ impl<'h> Checker<'h> {
         }
         told.sort_by_key(|(at, request)| (*at, request.entry.number));
         for (at, request) in told {
-            let life = self.life_at(request.entry.at);
+            let life = self.life_of(request);
             if request.entry.op == Op::IssueToken {
                 continue;
             }

@@ -9,7 +9,9 @@
 //! A seed makes a world, an input, a script of faults, and the events at which processes die. `SIM_FROM` is the first
 //! seed, 0 if not given.
 
+mod doctored;
 mod history;
+mod regressions;
 mod run;
 mod script;
 mod witness;
@@ -55,7 +57,11 @@ fn p01_to_p11_hold_on_every_seed_whatever_fails_and_wherever_processes_die() {
         let script = Script::new(seed);
         eprintln!("{}{:#?}", script.csv, script.scenario);
         eprintln!("{:#?} {:#?} verify {}", script.deaths, script.deeds, script.verify);
-        let report = run(&script);
+        let (history, mut report) = run::record(&script);
+        if let Some(history) = &history {
+            eprintln!("{}", history::tell(history));
+            run::judge(history, &mut report);
+        }
         eprintln!("{report:#?}");
         assert!(report.broken.is_empty(), "seed {seed}");
         return;

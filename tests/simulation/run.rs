@@ -20,7 +20,7 @@ use batch_detach::sim::{App, Auth};
 use tokio::time::{Instant, sleep, sleep_until};
 use tokio_util::sync::CancellationToken;
 
-use crate::history::{self, History, Promised, Request, ResultLine, Stop};
+use crate::history::{self, History, Life, Promised, Request, ResultLine, Stop};
 use crate::script::{Death, Deed, Script};
 use crate::witness::{Tokens, Witness, WitnessJournal, WitnessTransport};
 
@@ -48,8 +48,15 @@ pub struct Report {
 /// Runs a script, and checks what came of it.
 pub fn run(script: &Script) -> Report {
     let (history, mut report) = record(script);
-    let Some(history) = history else { return report };
-    report.broken.extend(history::check(&history).iter().map(ToString::to_string));
+    if let Some(history) = history {
+        judge(&history, &mut report);
+    }
+    report
+}
+
+/// Checks a history.
+pub fn judge(history: &History, report: &mut Report) {
+    report.broken.extend(history::check(history).iter().map(ToString::to_string));
     report.requests = history.requests.len();
     report.lives = history.lives.len();
     if let Some(end) = history.stops.last() {
@@ -58,7 +65,6 @@ pub fn run(script: &Script) -> Report {
             *report.outcomes.entry(row.outcome.as_str()).or_default() += 1;
         }
     }
-    report
 }
 
 /// Runs a script. `None`: nothing came of it that could be checked, because no plan could be made.
@@ -86,7 +92,7 @@ struct Simulation<'s> {
     witness: Arc<Witness>,
     journal: MemoryJournal,
     canary_chunks: u32,
-    lives: Vec<Instant>,
+    lives: Vec<Life>,
     stops: Vec<Stop>,
     report: Report,
 }
@@ -256,16 +262,7 @@ async fn simulate(script: &Script) -> (Option<History>, Report) {
 
 impl Simulation<'_> {
     async fn processes(&mut self, target_of_first: Target, gates_of_first: Arc<Gates>) {
-        let calm = Death {
-            at_event: None,
-            after: None,
-            kept: 0,
-            signal: None,
-            disk_fails_at: None,
-            pause: Duration::from_secs(1_200),
-            no_renewal: false,
-        };
-        let deaths: Vec<Death> = self.script.deaths.iter().copied().chain([calm; CALM_LIVES]).collect();
+        let deaths: Vec<Death> = self.script.deaths.iter().copied().chain([Death::NEVER; CALM_LIVES]).collect();
         let mut first = Some((target_of_first, gates_of_first));
         for (n, death) in deaths.into_iter().enumerate() {
             let is_calm = n >= self.script.deaths.len();
@@ -307,7 +304,7 @@ impl Simulation<'_> {
         }
         let (stop, abandon) = (CancellationToken::new(), CancellationToken::new());
         let began = Instant::now();
-        self.lives.push(began);
+        self.lives.push(Life { began, requests: self.app.received() });
         let rules = self.rules(is_calm);
         let proved = self.script.preflight || self.script.verify;
         let process = async {

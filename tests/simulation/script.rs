@@ -39,6 +39,19 @@ pub struct Death {
     pub no_renewal: bool,
 }
 
+impl Death {
+    /// None at all.
+    pub const NEVER: Self = Self {
+        at_event: None,
+        after: None,
+        kept: 0,
+        signal: None,
+        disk_fails_at: None,
+        pause: Duration::from_secs(1_200),
+        no_renewal: false,
+    };
+}
+
 /// Everything that is random about a run.
 pub struct Script {
     pub scenario: Scenario,
@@ -57,6 +70,8 @@ pub struct Script {
     pub max_runtime: Option<Duration>,
 }
 
+const HEADERS: &str = "desktop_id,desktop_name,user_name,type,domain\n";
+
 fn ms(n: u64) -> Duration {
     Duration::from_millis(n)
 }
@@ -73,7 +88,7 @@ fn chance(rng: &mut Rng, probability: f64) -> bool {
     rng.f64() < probability
 }
 
-fn id(n: usize) -> DesktopId {
+pub fn id(n: usize) -> DesktopId {
     DesktopId::parse(&format!("d-{n:02}")).expect("a good id")
 }
 
@@ -108,6 +123,37 @@ impl Script {
             commit_takes: pick(rng, &[Duration::ZERO, ms(1), ms(40)]),
             stop_at: chance(rng, 0.05).then_some("50"),
             max_runtime: chance(rng, 0.05).then(|| s(rng.u64(5..120))),
+        }
+    }
+
+    /// One in which nothing goes wrong. `seats`: desktop and user; `rows`: `desktop_id,desktop_name,user_name,type,domain`.
+    pub fn calm(seats: &[&str], rows: &str) -> Self {
+        let seat = |text: &&str| {
+            let (desktop, user) = text.split_once(' ').expect("a desktop and a user");
+            let bound = Bound {
+                kind: Kind::User,
+                user_name: user.to_owned(),
+                user_id: None,
+                user_group: None,
+                domain: None,
+            };
+            Seat { desktop: DesktopId::parse(desktop).expect("a good id"), name: String::new(), bound }
+        };
+        Self {
+            scenario: Scenario { seed: 1, ..Scenario::default() },
+            seats: seats.iter().map(seat).collect(),
+            csv: format!("{HEADERS}{rows}"),
+            policy: Policy::default(),
+            deeds: Vec::new(),
+            deaths: Vec::new(),
+            verify: true,
+            preflight: true,
+            concurrency: 8,
+            write_period: ms(600),
+            read_period: ms(300),
+            commit_takes: ms(1),
+            stop_at: None,
+            max_runtime: None,
         }
     }
 
@@ -168,7 +214,7 @@ fn csv(rng: &mut Rng, seats: &[Seat], desktops: usize) -> String {
     }
     rows.push(format!("{},,u0,,", id(0)));
     rng.shuffle(&mut rows);
-    let mut csv = "desktop_id,desktop_name,user_name,type,domain\n".to_owned();
+    let mut csv = HEADERS.to_owned();
     for row in rows {
         _ = writeln!(csv, "{row}");
     }
@@ -345,13 +391,10 @@ fn deeds(rng: &mut Rng, seats: &[Seat], desktops: usize) -> Vec<(Duration, Deed)
 
 fn death(rng: &mut Rng) -> Death {
     let mut death = Death {
-        at_event: None,
-        after: None,
         kept: rng.usize(..3),
-        signal: None,
-        disk_fails_at: None,
         pause: pick(rng, &[Duration::ZERO, ms(10), s(7), s(600)]),
         no_renewal: chance(rng, 0.1),
+        ..Death::NEVER
     };
     let most = pick(rng, &[12, 60, 400]);
     match rng.u32(..10) {
