@@ -23,7 +23,7 @@ use crate::event::{Event, Observer};
 use crate::journal::record::{AnswerRecord, Attempt, ItemId, Record};
 use crate::journal::{AnswerKind, Item, Journal, JournalError, Progress};
 use crate::model::{DesktopId, Outcome, PartLabel, timestamp_now};
-use crate::pace::{Ceiling, Gates, Heard, MAX_GATE, Pass};
+use crate::pace::{Ceiling, Gates, Heard, MAX_GATE, Pass, Turn};
 use crate::reconcile::judge::{ReadSpan, newcomers};
 use crate::reconcile::reads::{self, JobWord, ReadFault, judge_job};
 
@@ -415,23 +415,22 @@ impl Write {
         self.attempt.at = timestamp_now();
         let id = self.attempt.id;
         context.journal.commit(vec![Record::Intent(self.attempt.clone())]).await?;
-        let pass = context.gates.pass_from(near, &hold).await;
-        // Turns of those before it take their time; if it waited longer, the gate was closed meanwhile.
+        // Turns of those before it take their time; if it waits longer, the gate was closed meanwhile.
         let turns = Duration::try_from_secs_f64(2.0 / context.gates.pace(context.class)).unwrap_or_default();
-        let pass = match pass {
-            Some(_) if self.part.is_stale(Instant::now(), LOOK_LASTS + turns) => {
-                self.part.look_again();
-                None
+        let mut pass = match context.gates.pass_from(near, &hold, self.part.good_until(LOOK_LASTS + turns)).await {
+            Turn::Now(pass) => pass,
+            turn => {
+                // Stopped; or the look that allows an `ALL` has grown old at the gate: it is looked at again (P7).
+                if matches!(turn, Turn::TooLate) {
+                    self.part.look_again();
+                }
+                let withdrawn = AnswerRecord {
+                    message: "withdrawn before it left".to_owned(),
+                    ..empty_answer(id, AnswerKind::NotSent)
+                };
+                context.journal.commit(vec![Record::Answer(withdrawn)]).await?;
+                return Ok(Done::Withdrawn { part: self.part });
             }
-            pass => pass,
-        };
-        let Some(mut pass) = pass else {
-            let withdrawn = AnswerRecord {
-                message: "withdrawn before it left".to_owned(),
-                ..empty_answer(id, AnswerKind::NotSent)
-            };
-            context.journal.commit(vec![Record::Answer(withdrawn)]).await?;
-            return Ok(Done::Withdrawn { part: self.part });
         };
         if context.journal.has_failed() {
             // Its own intent is durable, but nothing more is sent on a disk that fails (P13): a commit says why.
