@@ -21,7 +21,7 @@ PROGRAM = pathlib.Path(os.environ.get("BATCH_DETACH", ROOT / "target/debug/batch
 CANARY = "canary-5f0c2b7e9a41"
 DOUBT_WAIT = 0.45
 # How long one process may take, in seconds.
-PATIENCE = 60
+PATIENCE = 30
 REFUSED = "WKS.00010199"
 SETTINGS = {
     "WRITE_RATE": "40/s",
@@ -100,7 +100,7 @@ class Case:
             command = ["strace", "-f", "-qqq", "-e", "signal=none", *strace, "--", *command]
         pipe = subprocess.PIPE
         options = {"env": self.environment(), "cwd": self.directory} | options
-        return subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=pipe, stderr=pipe, text=True, **options)
+        return subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=pipe, stderr=pipe, text=True, start_new_session=True, **options)
 
     def run(self, strace=(), args=(), **options):
         before = self.service.writes
@@ -108,10 +108,9 @@ class Case:
         try:
             out, err = process.communicate(timeout=PATIENCE)
         except subprocess.TimeoutExpired:
-            process.send_signal(signal.SIGTERM)
-            process.kill()
-            process.communicate()
-            raise Broken(f"it hung for {PATIENCE} s") from None
+            os.killpg(process.pid, signal.SIGKILL)
+            out, err = process.communicate()
+            raise Broken(f"it hung for {PATIENCE} s: {err[-2000:]}") from None
         self.said += [out, err]
         need(process.returncode != 70 and "internal fault" not in err, f"a fault of the program itself: {err[-2000:]}")
         return Ended(process.returncode, out, err, self.service.writes - before)
