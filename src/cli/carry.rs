@@ -93,7 +93,10 @@ pub(super) async fn carry(job: Job<'_>) -> Result<Closing, Failure> {
                 .collect(),
         ),
     };
-    let fail = |error: Error| Failure { next: Some(resume(error.exit())), records: session.records, error };
+    let fail = |error: Error| {
+        let next = resume(error.exit());
+        Failure::new(error, Some(next), session.records)
+    };
     let run = Drive {
         journal: Arc::new(handle.clone()),
         reader: Reader::new(place.target.clone()),
@@ -251,7 +254,7 @@ fn write_metrics(
     let metrics = Metrics {
         labels: vec![("input", identity.input_path.clone())],
         version: env!("CARGO_PKG_VERSION").to_owned(),
-        outcomes: outcomes.clone(),
+        outcomes: *outcomes,
         requests: requests.to_vec(),
         waits,
         duration,
@@ -280,14 +283,12 @@ pub(super) async fn finish_up(results: &Path, journal: &Path) -> Result<(), Erro
     }
     let store = Store::open(journal)?;
     if !ended {
-        let identity = store.identity().clone();
-        let target = results.to_owned();
-        let exported =
-            store.handle().with_view(move |view| export(view, &target, &identity.extra_columns, identity.results_bom));
-        let (summary, _) = exported.await.map_err(Error::from)??;
+        let (handle, identity, target) = (store.handle(), store.identity().clone(), results.to_owned());
+        let written = move |view: &View| export(view, &target, &identity.extra_columns, identity.results_bom);
+        let (summary, _) = handle.with_view(written).await.map_err(Error::from)??;
         let exit = exit_of(summary.counts()).code();
         let end = Record::Stopped { at: timestamp_now(), exit, reason: String::new() };
-        store.handle().commit(vec![end]).await?;
+        handle.commit(vec![end]).await?;
     }
     store.close()
 }

@@ -4,6 +4,7 @@ import collections
 import os
 import pathlib
 import shutil
+import signal
 import subprocess
 import tempfile
 import time
@@ -22,6 +23,20 @@ def results_removed(case):
     asked = len(case.service.log)
     case.resume()
     need(len(case.service.log) == asked, "a request was sent to rebuild the results")
+    case.check()
+
+
+def older_results_stay_over_a_kill(case):
+    """Stopped, and the next process killed as it renames its results: those of the stop are not taken for the end."""
+    process = case.start()
+    while not case.writes() and process.poll() is None:
+        time.sleep(0.002)
+    process.send_signal(signal.SIGINT)
+    case.said += process.communicate(timeout=60)
+    need(process.returncode == 5, f"stopped, and exit {process.returncode}")
+    case.look()
+    case.resume(["-o", "/dev/null", "-e", "trace=renameat", "-e", "inject=renameat:signal=SIGKILL:when=1"], code=-9)
+    case.resume()
     case.check()
 
 
@@ -155,8 +170,8 @@ def full_disk(case):
 SCENARIOS = {
     scenario.__name__.replace("_", " "): scenario
     for scenario in (
-        results_removed, input_removed, garbage_for_a_journal, newer_format, truncated_journal,
-        journal_removed_under_it, read_only_directory, results_are_a_directory, full_disk,
+        results_removed, older_results_stay_over_a_kill, input_removed, garbage_for_a_journal, newer_format,
+        truncated_journal, journal_removed_under_it, read_only_directory, results_are_a_directory, full_disk,
     )
 }  # fmt: skip
 

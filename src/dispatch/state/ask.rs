@@ -1,6 +1,9 @@
 //! What the engine asks of it: what to do next, when to wake, whether it is over.
 
-use super::*;
+use super::{
+    Access, Attempt, Canary, DesktopId, Instant, Item, ItemId, LOOK_LASTS, Later, MAX_ASIDE, MAX_IDS_PER_READ, Op,
+    Output, Part, Phase, Reverse, SlotNo, State, StopReason, Told,
+};
 
 impl State {
     pub fn stop_reason(&self) -> Option<&StopReason> {
@@ -78,10 +81,10 @@ impl State {
             Access::Proved => out < self.rules.concurrency,
             _ => self.reads_out + self.writes_out == 0,
         };
-        if free(self.reads_out) {
-            if let Some(op) = self.next_read(now) {
-                return Some(op);
-            }
+        if free(self.reads_out)
+            && let Some(op) = self.next_read(now)
+        {
+            return Some(op);
         }
         if !self.loading
             && self.ready.len() < 2 * self.rules.concurrency

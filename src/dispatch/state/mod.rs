@@ -289,6 +289,7 @@ impl Ord for Later {
 
 /// See the module.
 #[derive(Debug)]
+#[expect(clippy::struct_excessive_bools, reason = "each is a fact of its own, and none excludes another")]
 pub struct State {
     rules: Rules,
     random: fastrand::Rng,
