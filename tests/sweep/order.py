@@ -41,30 +41,21 @@ def sent_bodies(found):
             yield entered, hashlib.sha256(body).hexdigest()
 
 
+def durable_before(found, journal, sha256, position):
+    """Whether an intent with that hash was written to the log and then synced, all of it before `position`."""
+    log = f"{journal}-wal"
+    kept = [
+        call for call in found if call[0] == "pwrite64" and log in call[1] and sha256 in call[1] and call[4] is not None
+    ]
+    syncs = [call for call in found if call[0] in ("fsync", "fdatasync") and log in call[1] and call[2] == "0"]
+    return any(intent[4] < sync[3] and sync[4] < position for intent in kept for sync in syncs)
+
+
 def unproved(trace, journal):
     """Writes whose intent was not synced before their first byte, and how many writes there are."""
     found = calls(trace)
-    bad, count = [], 0
-    for sent, sha256 in sent_bodies(found):
-        count += 1
-        kept = [
-            call
-            for call in found
-            if call[0] == "pwrite64" and f"{journal}-wal" in call[1] and sha256 in call[1] and call[4] is not None
-        ]
-        good = [
-            sync
-            for intent in kept
-            for sync in found
-            if sync[0] in ("fsync", "fdatasync")
-            and f"{journal}-wal" in sync[1]
-            and sync[2] == "0"
-            and intent[4] < sync[3]
-            and sync[4] < sent
-        ]
-        if not good:
-            bad.append((sha256, len(kept)))
-    return bad, count
+    sent = list(sent_bodies(found))
+    return [sha256 for position, sha256 in sent if not durable_before(found, journal, sha256, position)], len(sent)
 
 
 def first_injected(found):
@@ -72,6 +63,10 @@ def first_injected(found):
     return min((call[4] for call in found if call[2] and "(INJECTED)" in call[2]), default=None)
 
 
-def sent_after(found, position):
-    """Write requests whose first byte left after that."""
-    return [entered for entered, _ in sent_bodies(found) if entered > position]
+def sent_against(found, journal, position):
+    """Write requests that left after a call at `position` had failed, though they should not have.
+
+    One may: its intent was durable, its turn had come, and it was on its way to the socket at that very moment.
+    """
+    after = [(entered, sha256) for entered, sha256 in sent_bodies(found) if entered > position]
+    return [sha256 for n, (_, sha256) in enumerate(after) if n > 0 or not durable_before(found, journal, sha256, position)]
