@@ -250,7 +250,7 @@ fn write_metrics(
     let metrics = Metrics {
         labels: vec![("input", identity.input_path.clone())],
         version: env!("CARGO_PKG_VERSION").to_owned(),
-        outcomes: outcomes.clone(),
+        outcomes: *outcomes,
         requests: requests.to_vec(),
         waits,
         duration,

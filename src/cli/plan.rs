@@ -46,7 +46,7 @@ async fn make(args: &RunArgs) -> Result<Closing, Failure> {
         }
     } else {
         // Without a look a plan needs no credentials and no network.
-        Place::unasked(&session.settings).map_err(failed)?
+        Place::unasked(&session.settings)
     };
     let gates = place::gates(&session, false);
     let policy = planning::policy(args, &session.settings);
@@ -63,9 +63,9 @@ async fn make(args: &RunArgs) -> Result<Closing, Failure> {
         None => false,
     };
     if to_stdout {
-        super::complain(text.trim_end())
+        super::complain(text.trim_end());
     } else {
-        say(&text).map_err(failed)?
+        say(&text).map_err(failed)?;
     }
     let mut counts = Counts::default();
     for entry in made.entries() {

@@ -42,6 +42,7 @@ enum Standing {
     Finished,
 }
 
+#[expect(clippy::too_many_lines, reason = "the order of these checks is the contract of the exit codes")]
 async fn run(args: &RunArgs) -> Result<Closing, Failure> {
     let began = Instant::now();
     let Some(results) = args.results_path() else {
@@ -331,12 +332,13 @@ fn stand(
         problem.push_str("\n  - ");
         problem.push_str(difference);
     }
-    problem.push_str(&format!(
+    let choices = format!(
         "\nfinish that run with `batch-detach run {}`, name another file with --results, or start over with --fresh \
          (the older run's files are kept beside {})",
         crate::outcome::text::shell_quote(&shown(journal)),
         shown(results)
-    ));
+    );
+    problem.push_str(&choices);
     Err(Error::Foreign { path: shown(journal), problem })
 }
 

@@ -65,6 +65,7 @@ pub enum Ended {
 ///
 /// # Errors
 /// [`Error::Disk`] where the journal could not be written: nothing was sent after that (P13).
+#[expect(clippy::too_many_lines, reason = "one loop; what it juggles is local to it")]
 pub async fn drive(run: Drive, observer: &mut dyn Observer) -> Result<Ended, Error> {
     let (telling, mut told) = mpsc::unbounded_channel();
     let (mut out, began) = (Output::default(), Instant::now());

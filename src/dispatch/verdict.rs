@@ -1,6 +1,7 @@
 //! What an answer to a write means: the table of RELIABILITY.md section 4, as a pure function.
 
 use std::collections::HashSet;
+use std::hash::BuildHasher;
 use std::time::Duration;
 
 use crate::api::wire::WriteAnswer;
@@ -60,7 +61,7 @@ pub fn is_passing(refusal: &Refusal) -> bool {
 }
 
 /// Judges the reply to a write that carried the desktops `sent`. Codes come first, then the status.
-pub fn judge(reply: &Reply, sent: &HashSet<&str>) -> Verdict {
+pub fn judge(reply: &Reply, sent: &HashSet<&str, impl BuildHasher>) -> Verdict {
     let answer = match reply {
         Reply::NotSent { cause } => return Verdict::NotSent { cause: tame(cause, 300) },
         Reply::Lost { cause } => {
@@ -71,7 +72,7 @@ pub fn judge(reply: &Reply, sent: &HashSet<&str>) -> Verdict {
     if answer.status == 200 { taken(answer, sent) } else { refused(answer) }
 }
 
-fn taken(answer: &Answer, sent: &HashSet<&str>) -> Verdict {
+fn taken(answer: &Answer, sent: &HashSet<&str, impl BuildHasher>) -> Verdict {
     let doubt = |message: String| Verdict::Doubt { cause: Refusal { code: "UNCLEAR_ANSWER".to_owned(), message } };
     // Only an object: serde would also read a sequence of fields in their order, which no server means.
     if answer.body.iter().find(|byte| !byte.is_ascii_whitespace()) != Some(&b'{') {

@@ -136,7 +136,9 @@ impl Preflight {
                 }
             }
         }
-        by_name.values_mut().for_each(|ids| ids.sort());
+        for ids in by_name.values_mut() {
+            ids.sort();
+        }
         let by_user = by_user.into_iter().map(|(key, ids)| (key, ids.into_iter().collect())).collect();
         let known_users = if asked.users.is_empty() { None } else { self.known_users().await };
         Ok(Snapshot { desktops: found, by_name, by_user, known_users, assigned_desktops: assigned })
@@ -268,7 +270,7 @@ impl Preflight {
                 explain(&reply, &Asked::of(class, &who, &target.endpoint), jiff::Timestamp::now()).message
             };
             match &fault {
-                ReadFault::Throttled { .. } if closed <= MAX_GATE => continue,
+                ReadFault::Throttled { .. } if closed <= MAX_GATE => {}
                 ReadFault::Throttled { .. } => {
                     let minutes = closed.as_secs() / 60;
                     return Err(Error::NoAccess(format!("the service asks to stay away for {minutes} minutes")));

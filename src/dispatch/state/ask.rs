@@ -78,10 +78,10 @@ impl State {
             Access::Proved => out < self.rules.concurrency,
             _ => self.reads_out + self.writes_out == 0,
         };
-        if free(self.reads_out) {
-            if let Some(op) = self.next_read(now) {
-                return Some(op);
-            }
+        if free(self.reads_out)
+            && let Some(op) = self.next_read(now)
+        {
+            return Some(op);
         }
         if !self.loading
             && self.ready.len() < 2 * self.rules.concurrency

@@ -60,9 +60,9 @@ impl State {
             let live = self.live(open, now);
             // What an earlier process planned is read again, and an `ALL` is always looked at right before.
             if live.item.all || (self.resumed && self.rules.preflight) {
-                look.push(id)
+                look.push(id);
             } else {
-                plain.push(id)
+                plain.push(id);
             }
             self.items.insert(id, live);
         }

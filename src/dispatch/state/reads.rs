@@ -94,7 +94,7 @@ impl State {
                 let busy = Refusal { code: "BUSY".to_owned(), message: "the desktop stayed busy".to_owned() };
                 let refusal = refusal.unwrap_or(busy);
                 if live.ever_doubt {
-                    self.park(id, out)
+                    self.park(id, out);
                 } else {
                     self.settle(id, &slots, Outcome::Failed, Some(&refusal), "busy until the deadline", out);
                 }
@@ -377,10 +377,7 @@ impl State {
             Some(JobWord::Ended { failed }) => (failed, None),
             Some(JobWord::FailedWhole { refusal }) => (Vec::new(), Some(refusal)),
         };
-        let JobWatch { items, since, .. } = match self.jobs.remove(job_id) {
-            Some(job) => job,
-            None => return,
-        };
+        let Some(JobWatch { items, since, .. }) = self.jobs.remove(job_id) else { return };
         for id in items {
             let Some(desktop) = self.desktop_of(id) else { continue };
             let named = failed.iter().find(|(name, _)| *name == desktop.as_str()).map(|(_, refusal)| refusal.clone());
