@@ -266,6 +266,15 @@ class Week:
         self.house.list(self.good[:10], header=("id", "name", "who"))
         self.refused(self.house.night(), 2)
 
+    def sunday_the_folder_of_the_metrics_is_missing(self):
+        self.house.list(self.good[:105])
+        bound, elsewhere = self.house.bound(), self.house.folder / "elsewhere"
+        self.house.textfile.rename(elsewhere)
+        night = self.house.night()
+        elsewhere.rename(self.house.textfile)
+        assert night.code == 2 and "write the metrics" in night.errors, (night.code, night.errors)
+        assert self.house.bound() == bound, "found out before anything is sent"
+
     def sunday_old_files_are_removed_and_the_latest_are_kept(self):
         old = sorted(self.house.work.glob("leavers.results.*.csv*"))
         assert len(old) >= 10, old
@@ -287,8 +296,8 @@ class Week:
         monday_all_is_detached, tuesday_the_list_has_grown, wednesday_one_desktop_hibernates_and_one_is_no_more,
         thursday_the_process_is_killed, friday_the_list_has_grown_over_the_crash, saturday_another_run_holds_the_lock,
         sunday_it_is_stopped_and_started_again, sunday_a_list_that_is_far_too_long_is_refused,
-        sunday_a_list_of_another_shape_is_refused, sunday_old_files_are_removed_and_the_latest_are_kept,
-        monday_again_the_service_is_away]
+        sunday_a_list_of_another_shape_is_refused, sunday_the_folder_of_the_metrics_is_missing,
+        sunday_old_files_are_removed_and_the_latest_are_kept, monday_again_the_service_is_away]
 
 
 def main():
