@@ -34,7 +34,7 @@ fn as_cases(readme: &str) -> String {
         match varies {
             Some(start) => {
                 let rest = line.find(" of ").filter(|_| *start == "Run ").map_or("", |at| &line[at..]);
-                cases.push_str(&format!("{start}[..]{rest}"));
+                cases.extend([start, "[..]", rest]);
             }
             None => cases.push_str(line),
         }
@@ -42,7 +42,7 @@ fn as_cases(readme: &str) -> String {
         if inside && line.starts_with("$ ") {
             let told = lines.clone().take_while(|line| !line.starts_with("$ ") && !line.starts_with("```"));
             let code = told.filter_map(|line| line.strip_prefix("exit code ")?.split_once(':')).last();
-            cases.push_str(&format!("? {}\n", code.map_or("0", |(code, _)| code)));
+            cases.extend(["? ", code.map_or("0", |(code, _)| code), "\n"]);
         }
     }
     cases

@@ -93,7 +93,10 @@ pub(super) async fn carry(job: Job<'_>) -> Result<Closing, Failure> {
                 .collect(),
         ),
     };
-    let fail = |error: Error| Failure { next: Some(resume(error.exit())), records: session.records, error };
+    let fail = |error: Error| {
+        let next = resume(error.exit());
+        Failure::new(error, Some(next), session.records)
+    };
     let run = Drive {
         journal: Arc::new(handle.clone()),
         reader: Reader::new(place.target.clone()),

@@ -81,14 +81,20 @@ pub fn main(args: impl IntoIterator<Item = OsString>) -> ExitCode {
 
 /// An error, and what is known of how to go on.
 struct Failure {
-    error: Error,
+    error: Box<Error>,
     next: Option<Next>,
     records: bool,
 }
 
+impl Failure {
+    fn new(error: Error, next: Option<Next>, records: bool) -> Self {
+        Self { error: Box::new(error), next, records }
+    }
+}
+
 impl From<Error> for Failure {
     fn from(error: Error) -> Self {
-        Self { error, next: None, records: false }
+        Self::new(error, None, false)
     }
 }
 

@@ -32,7 +32,7 @@ async fn make(args: &RunArgs) -> Result<Closing, Failure> {
     let input_path = (args.input.as_os_str() != "-").then_some(args.input.as_path());
     let session = Session::begin(&args.options, args.layer()?, None, input_path)?;
     let records = session.records;
-    let failed = |error: Error| Failure { error, next: None, records };
+    let failed = |error: Error| Failure::new(error, None, records);
     let signals = Signals::watch().map_err(failed)?;
     let input = planning::read(args, &session.settings).map_err(failed)?;
     planning::accept(&input, &session.settings).map_err(failed)?;

@@ -1,6 +1,7 @@
 //! `run`: plan, confirm, make the plan durable, carry it out. Running again is the recovery.
 
 use std::collections::BTreeMap;
+use std::fmt::Write as _;
 use std::io::{BufRead as _, IsTerminal as _, Write as _};
 use std::path::{Path, PathBuf};
 use std::time::Instant;
@@ -42,7 +43,6 @@ enum Standing {
     Finished,
 }
 
-#[expect(clippy::too_many_lines, reason = "the order of these checks is the contract of the exit codes")]
 async fn run(args: &RunArgs) -> Result<Closing, Failure> {
     let began = Instant::now();
     let Some(results) = args.results_path() else {
@@ -59,7 +59,7 @@ async fn run(args: &RunArgs) -> Result<Closing, Failure> {
         Source::Stdin => (Session::begin(&args.options, args.layer()?, None, None)?, None),
     };
     let records = session.records;
-    let failed = |error: Error| Failure { error, next: None, records };
+    let failed = |error: Error| Failure::new(error, None, records);
     let signals = Signals::watch().map_err(failed)?;
     let input = match of_journal {
         Some(_) => None,
@@ -76,7 +76,7 @@ async fn run(args: &RunArgs) -> Result<Closing, Failure> {
     let shaping = args.plan_shaping(&session.settings, of_journal.as_ref().map(|identity| &identity.plan_settings));
     check_writable(&results).map_err(failed)?;
     check_metrics(&session).map_err(failed)?;
-    let lock = RunLock::acquire(&journal).map_err(failed)?;
+    let lock = lock(&journal).map_err(failed)?;
     let standing = stand(args, &session, input.as_ref(), &shaping, &journal, &results);
     match standing.map_err(failed)? {
         Standing::Finished => {
@@ -87,50 +87,9 @@ async fn run(args: &RunArgs) -> Result<Closing, Failure> {
         }
         Standing::Resume(found) => {
             let (identity, progress) = *found;
-            let simulated = identity.endpoint == SIMULATOR;
-            let place = if simulated {
-                let seats = match &input {
-                    Some(input) => place::seats(input),
-                    None => place::seats_of(&View::open(&journal).map_err(failed)?).map_err(failed)?,
-                };
-                Place::simulated(seats)
-            } else {
-                find_place(&session, &signals).await.map_err(failed)?
-            };
-            same_place(&identity, &place, &journal).map_err(failed)?;
-            let gates = place::gates(&session, true);
-            if identity.preflight || session.settings.verify {
-                planning::preflight(&session, &place, &gates, &signals.stop).probe().await.map_err(failed)?;
-            }
-            super::complain(&format!(
-                "resuming run {} of {}: {} of {} rows have their outcome",
-                identity.run_id,
-                tame(&identity.input_path, 200),
-                grouped(progress.rows - progress.open()),
-                grouped(progress.rows)
-            ));
-            let question = format!("Go on with {}?", counted(progress.open(), "open row", "open rows"));
-            confirm(args, &question, &signals).await.map_err(failed)?;
-            let store = Store::open(&journal).map_err(failed)?;
-            let proved = identity.preflight || session.settings.verify;
-            let input = identity.input_path.clone();
-            let format = args.options.output.format;
-            let job = Job {
-                session: &session,
-                store,
-                lock,
-                place,
-                gates,
-                resumed: true,
-                proved,
-                input,
-                results,
-                journal,
-                format,
-                began,
-                signals,
-            };
-            carry(job).await
+            let resume =
+                Resume { args, session: &session, input, identity, progress, results, journal, lock, signals, began };
+            resume.go().await
         }
         Standing::New { aside } => {
             let Some(input) = input else {
@@ -153,6 +112,71 @@ async fn run(args: &RunArgs) -> Result<Closing, Failure> {
     }
 }
 
+/// A run that goes on from its journal.
+struct Resume<'a> {
+    args: &'a RunArgs,
+    session: &'a Session,
+    /// `None` where only the journal was named.
+    input: Option<Input>,
+    identity: Identity,
+    progress: Progress,
+    results: PathBuf,
+    journal: PathBuf,
+    lock: RunLock,
+    signals: Signals,
+    began: Instant,
+}
+
+impl Resume<'_> {
+    async fn go(self) -> Result<Closing, Failure> {
+        let (args, session, identity, progress) = (self.args, self.session, &self.identity, &self.progress);
+        let records = session.records;
+        let failed = |error: Error| Failure::new(error, None, records);
+        let place = if identity.endpoint == SIMULATOR {
+            // A rehearsal's world is made anew, and never taken for a real one.
+            let seats = match &self.input {
+                Some(input) => place::seats(input),
+                None => place::seats_of(&View::open(&self.journal).map_err(failed)?).map_err(failed)?,
+            };
+            Place::simulated(seats)
+        } else {
+            find_place(session, &self.signals).await.map_err(failed)?
+        };
+        same_place(identity, &place, &self.journal).map_err(failed)?;
+        let gates = place::gates(session, true);
+        let proved = identity.preflight || session.settings.verify;
+        if proved {
+            planning::preflight(session, &place, &gates, &self.signals.stop).probe().await.map_err(failed)?;
+        }
+        super::complain(&format!(
+            "resuming run {} of {}: {} of {} rows have their outcome",
+            identity.run_id,
+            tame(&identity.input_path, 200),
+            grouped(progress.rows - progress.open()),
+            grouped(progress.rows)
+        ));
+        let question = format!("Go on with {}?", counted(progress.open(), "open row", "open rows"));
+        confirm(args, &question, &self.signals).await.map_err(failed)?;
+        let store = Store::open(&self.journal).map_err(failed)?;
+        let job = Job {
+            session,
+            store,
+            lock: self.lock,
+            place,
+            gates,
+            resumed: true,
+            proved,
+            input: identity.input_path.clone(),
+            results: self.results,
+            journal: self.journal,
+            format: args.options.output.format,
+            began: self.began,
+            signals: self.signals,
+        };
+        carry(job).await
+    }
+}
+
 /// A run that has no journal yet.
 struct Start<'a> {
     args: &'a RunArgs,
@@ -172,7 +196,7 @@ impl Start<'_> {
     async fn go(self) -> Result<Closing, Failure> {
         let (args, session) = (self.args, self.session);
         let records = session.records;
-        let failed = |error: Error| Failure { error, next: None, records };
+        let failed = |error: Error| Failure::new(error, None, records);
         let place = if args.options.api.simulate {
             Place::simulated(place::seats(self.input))
         } else {
@@ -333,13 +357,13 @@ fn stand(
         problem.push_str("\n  - ");
         problem.push_str(difference);
     }
-    let choices = format!(
+    _ = write!(
+        problem,
         "\nfinish that run with `batch-detach run {}`, name another file with --results, or start over with --fresh \
          (the older run's files are kept beside {})",
         crate::outcome::text::shell_quote(&shown(journal)),
         shown(results)
     );
-    problem.push_str(&choices);
     Err(Error::Foreign { path: shown(journal), problem })
 }
 
@@ -352,6 +376,21 @@ async fn find_place(session: &Session, signals: &Signals) -> Result<Place, Error
         }
     }
 }
+
+/// The lock, or that another process has it. Somebody who only looks (`status`) holds it for a moment.
+fn lock(journal: &Path) -> Result<RunLock, Error> {
+    for _ in 0..LOOKS {
+        match RunLock::acquire(journal) {
+            Err(Error::Locked(_)) => std::thread::sleep(LOOK),
+            other => return other,
+        }
+    }
+    RunLock::acquire(journal)
+}
+
+/// How often, and how far apart, a lock that is held is tried again.
+const LOOKS: u32 = 4;
+const LOOK: std::time::Duration = std::time::Duration::from_millis(50);
 
 /// A journal goes on where it began, and nowhere else.
 fn same_place(identity: &Identity, place: &Place, journal: &Path) -> Result<(), Error> {

@@ -17,7 +17,7 @@ pub(super) fn command(args: &StatusArgs) -> Result<Closing, Error> {
     let view = View::open(&args.journal)?;
     let (identity, progress) = (view.identity(), view.progress()?);
     // Taking the lock for a moment is how one sees that nobody else has it.
-    let running = matches!(RunLock::acquire(&args.journal), Err(Error::Locked(_)));
+    let running = RunLock::is_held(&args.journal);
     let counts = counts(&progress);
     let next = what_next(args, identity, &progress, &counts, running);
     let text = match args.format {

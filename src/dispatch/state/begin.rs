@@ -1,6 +1,6 @@
 //! Where an item begins: loaded from the journal, taken up from an earlier process, looked at first.
 
-use super::*;
+use super::{AnswerKind, Instant, ItemId, LastAttempt, Live, OpenItem, Output, Part, PartLabel, Phase, SlotNo, State};
 
 impl State {
     pub(super) fn live(&self, open: OpenItem, now: Instant) -> Live {

@@ -1,8 +1,6 @@
 //! What the engine knows and what it does next. Decides only: takes what happened, gives operations, records and
 //! events. Time is an argument, and nothing in here waits, sends or touches a disk.
 
-#![allow(clippy::wildcard_imports, reason = "one `impl State` in several files, all in the words of this one")]
-
 mod ask;
 mod begin;
 mod hear;
@@ -291,7 +289,7 @@ impl Ord for Later {
 
 /// See the module.
 #[derive(Debug)]
-#[expect(clippy::struct_excessive_bools, reason = "independent facts, each named by its field")]
+#[expect(clippy::struct_excessive_bools, reason = "each is a fact of its own, and none excludes another")]
 pub struct State {
     rules: Rules,
     random: fastrand::Rng,

@@ -1,6 +1,10 @@
 //! What follows from a read of a desktop, or of a job.
 
-use super::*;
+use super::{
+    Canary, Class, DesktopId, Duration, HashMap, Instant, ItemId, JOB_APPEARS_WITHIN, JobWatch, JobWord, LiveDesktop,
+    Look, Outcome, Output, Part, Phase, Proof, ReadFault, ReadSpan, Record, Refusal, Sight, SlotNo, State, StopReason,
+    Told, Watch, backoff, is_passing, newcomers, rows_of, split_seen,
+};
 
 impl State {
     pub(super) fn read_list(
