@@ -458,7 +458,7 @@ fn writable(verb: &'static str, path: &Path) -> Result<(), Error> {
     if path.is_dir() {
         return Err(trouble(std::io::ErrorKind::IsADirectory.into()));
     }
-    let parent = results.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    let parent = path.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
     // Without a name, where the file system can: a kill leaves nothing.
     tempfile::tempfile_in(parent).map(drop).map_err(trouble)
 }
