@@ -21,9 +21,9 @@ use crate::api::{Class, Reader, Reply, Writer};
 use crate::error::Error;
 use crate::event::{Event, Observer};
 use crate::journal::record::{AnswerRecord, Attempt, ItemId, Record};
-use crate::journal::{AnswerKind, Item, Journal, JournalError};
-use crate::model::{DesktopId, PartLabel, timestamp_now};
-use crate::pace::{Ceiling, Gates, Heard, MAX_GATE, Pass};
+use crate::journal::{AnswerKind, Item, Journal, JournalError, Progress};
+use crate::model::{DesktopId, Outcome, PartLabel, timestamp_now};
+use crate::pace::{Ceiling, Gates, Heard, MAX_GATE, Pass, Turn};
 use crate::reconcile::judge::{ReadSpan, newcomers};
 use crate::reconcile::reads::{self, JobWord, ReadFault, judge_job};
 
@@ -68,20 +68,7 @@ pub enum Ended {
 pub async fn drive(run: Drive, observer: &mut dyn Observer) -> Result<Ended, Error> {
     let (telling, mut told) = mpsc::unbounded_channel();
     let (mut out, began) = (Output::default(), Instant::now());
-    let progress = run.journal.totals().await.map_err(broken)?;
-    let chunks = run.journal.open_chunks().await.map_err(broken)?;
-    let start = Start {
-        chunks,
-        next_attempt: run.journal.next_attempt_id().await.map_err(broken)?,
-        in_flight: run.journal.in_flight().await.map_err(broken)?,
-        resumed: run.resumed,
-        canary: progress.canary,
-        failed_before: progress.outcomes.keys().any(|outcome| !outcome.is_success()) && run.resumed,
-        proved: run.proved,
-        write_ceiling: run.write_ceiling,
-        seed: run.seed,
-    };
-    let resumed_open = start.in_flight.len();
+    let (start, progress) = begin(&run).await.map_err(broken)?;
     let mut state = State::new(run.rules.clone(), start, began, &mut out);
     observer.on_event(&Event::Begun {
         rows: progress.rows,
@@ -91,7 +78,7 @@ pub async fn drive(run: Drive, observer: &mut dyn Observer) -> Result<Ended, Err
         ceiling_per_s: run.write_ceiling.per_s(),
         resumed: run.resumed,
     });
-    tracing::info!(chunks = progress.chunks, in_flight = resumed_open, resumed = run.resumed, "the run begins");
+    tracing::info!(chunks = progress.chunks, open = progress.chunks_open, resumed = run.resumed, "the run begins");
     let version = env!("CARGO_PKG_VERSION").to_owned();
     out.records.insert(0, Record::Started { at: timestamp_now(), version });
     let deadline = run.rules.max_runtime.map(|limit| began + limit);
@@ -169,6 +156,24 @@ pub async fn drive(run: Drive, observer: &mut dyn Observer) -> Result<Ended, Err
         Some(reason) => Ended::Stopped { reason: reason.clone(), no_access: state.is_no_access() },
         None => Ended::Complete,
     })
+}
+
+/// What the journal says of where the run stands.
+async fn begin(run: &Drive) -> Result<(Start, Progress), JournalError> {
+    let progress = run.journal.totals().await?;
+    let chunks = run.journal.open_chunks().await?;
+    let start = Start {
+        chunks,
+        next_attempt: run.journal.next_attempt_id().await?,
+        in_flight: run.journal.in_flight().await?,
+        resumed: run.resumed,
+        canary: progress.canary,
+        failed_before: progress.outcomes.contains_key(&Outcome::Failed),
+        proved: run.proved,
+        write_ceiling: run.write_ceiling,
+        seed: run.seed,
+    };
+    Ok((start, progress))
 }
 
 /// First durable, then told.
@@ -410,30 +415,34 @@ impl Write {
         self.attempt.at = timestamp_now();
         let id = self.attempt.id;
         context.journal.commit(vec![Record::Intent(self.attempt.clone())]).await?;
-        let pass = context.gates.pass_from(near, &hold).await;
-        // Turns of those before it take their time; if it waited longer, the gate was closed meanwhile.
+        // Turns of those before it take their time; if it waits longer, the gate was closed meanwhile.
         let turns = Duration::try_from_secs_f64(2.0 / context.gates.pace(context.class)).unwrap_or_default();
-        let pass = match pass {
-            Some(_) if self.part.is_stale(Instant::now(), LOOK_LASTS + turns) => {
-                self.part.look_again();
-                None
+        let mut pass = match context.gates.pass_from(near, &hold, self.part.good_until(LOOK_LASTS + turns)).await {
+            Turn::Now(pass) => pass,
+            turn => {
+                // Stopped; or the look that allows an `ALL` has grown old at the gate: it is looked at again (P7).
+                if matches!(turn, Turn::TooLate) {
+                    self.part.look_again();
+                }
+                let withdrawn = AnswerRecord {
+                    message: "withdrawn before it left".to_owned(),
+                    ..empty_answer(id, AnswerKind::NotSent)
+                };
+                context.journal.commit(vec![Record::Answer(withdrawn)]).await?;
+                return Ok(Done::Withdrawn { part: self.part });
             }
-            pass => pass,
         };
-        let Some(mut pass) = pass else {
-            let withdrawn = AnswerRecord {
-                message: "withdrawn before it left".to_owned(),
-                ..empty_answer(id, AnswerKind::NotSent)
-            };
-            context.journal.commit(vec![Record::Answer(withdrawn)]).await?;
+        if context.journal.has_failed() {
+            // Its own intent is durable, but nothing more is sent on a disk that fails (P13): a commit says why.
+            context.journal.commit(vec![Record::Answer(empty_answer(id, AnswerKind::NotSent))]).await?;
             return Ok(Done::Withdrawn { part: self.part });
-        };
+        }
         context.tell(Aside::Sent { part: self.part.label, desktops: self.desktops.len(), users: self.users });
         let began = Instant::now();
         let reply = context.writer.send(context.class, self.body.clone()).await;
         let ended = Instant::now();
         let sent: HashSet<&str> = self.desktops.iter().map(|(_, desktop)| desktop.as_str()).collect();
-        let verdict = judge(&reply, &sent);
+        let verdict = judge(&reply, |id| sent.contains(id));
         let (status, request_id) = match &reply {
             Reply::Answer(answer) => (Some(answer.status), answer.request_id.clone().unwrap_or_default()),
             Reply::NotSent { .. } | Reply::Lost { .. } => (None, String::new()),

@@ -8,6 +8,7 @@ use tokio::time::Instant;
 
 use crate::journal::{Item, Slot, SlotNo};
 use crate::model::{Bound, Kind, LiveDesktop};
+use crate::plan::same_name;
 
 /// Whether `bound` holds the binding that `slot` means: somebody of its type with its id, or its name without case.
 /// A binding without a domain counts for any.
@@ -23,12 +24,6 @@ pub fn holds(slot: &Slot, bound: &[Bound]) -> bool {
         };
         one.kind == slot.kind && (same_id || (same_domain && same_name(&slot.user_name, &one.user_name)))
     })
-}
-
-/// Names are compared without case, as the directories behind the service do.
-pub fn same_name(a: &str, b: &str) -> bool {
-    a == b
-        || if a.is_ascii() && b.is_ascii() { a.eq_ignore_ascii_case(b) } else { a.to_lowercase() == b.to_lowercase() }
 }
 
 /// Who is bound now and was not when the plan was made: an `ALL` would detach somebody nobody asked about (P7).

@@ -294,7 +294,7 @@ impl Preflight {
                 explain(&reply, &Asked::of(class, &who, &target.endpoint), jiff::Timestamp::now()).message
             };
             match &fault {
-                ReadFault::Throttled { .. } if closed <= MAX_GATE => continue,
+                ReadFault::Throttled { .. } if closed <= MAX_GATE => {} // its gate holds the next try
                 ReadFault::Throttled { .. } => {
                     let minutes = closed.as_secs() / 60;
                     return Err(Error::NoAccess(format!("the service asks to stay away for {minutes} minutes")));

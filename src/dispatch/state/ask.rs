@@ -1,6 +1,9 @@
 //! What the engine asks of it: what to do next, when to wake, whether it is over.
 
-use super::*;
+use super::{
+    Access, Attempt, Canary, DesktopId, Instant, Item, ItemId, LOOK_LASTS, Later, MAX_ASIDE, MAX_IDS_PER_READ, Op,
+    Output, Part, Phase, Reverse, SlotNo, State, StopReason, Told,
+};
 
 impl State {
     pub fn stop_reason(&self) -> Option<&StopReason> {
@@ -74,7 +77,7 @@ impl State {
             self.renew_asked |= first;
             return first.then_some(Op::Renew);
         }
-        if self.is_free(self.reads_out)
+        if self.may_read()
             && let Some(op) = self.next_read(now)
         {
             return Some(op);
@@ -87,17 +90,20 @@ impl State {
             self.loading = true;
             return Some(Op::Load(chunk));
         }
-        if self.is_free(self.writes_out)
-            && let Some(op) = self.next_write(now)
-        {
-            return Some(op);
-        }
-        // A part that has to be looked at first has only now made its reads due, and nothing else may be under way that
-        // would ask again.
-        if self.is_free(self.reads_out)
-            && let Some(op) = self.next_read(now)
-        {
-            return Some(op);
+        let free = match self.access {
+            Access::Proved => self.writes_out < self.rules.concurrency,
+            _ => self.reads_out + self.writes_out == 0,
+        };
+        if free {
+            if let Some(op) = self.next_write(now) {
+                return Some(op);
+            }
+            // What had to be looked at before it is sent is due to be read now, and nothing else would wake us for it.
+            if self.may_read()
+                && let Some(op) = self.next_read(now)
+            {
+                return Some(op);
+            }
         }
         if self.rechecks_loaded.is_none() && self.is_quiet() && self.canary_is_clear() {
             self.rechecks_loaded = Some(false);
@@ -106,10 +112,10 @@ impl State {
         None
     }
 
-    /// Whether one more may be out, beside so many of its kind.
-    fn is_free(&self, out: usize) -> bool {
+    /// Whether one more read may be under way.
+    fn may_read(&self) -> bool {
         match self.access {
-            Access::Proved => out < self.rules.concurrency,
+            Access::Proved => self.reads_out < self.rules.concurrency,
             _ => self.reads_out + self.writes_out == 0,
         }
     }

@@ -1,6 +1,8 @@
 //! Where an item begins: loaded from the journal, taken up from an earlier process, looked at first.
 
-use super::*;
+use std::time::Duration;
+
+use super::{AnswerKind, Instant, ItemId, LastAttempt, Live, OpenItem, Output, Part, PartLabel, Phase, SlotNo, State};
 
 impl State {
     pub(super) fn live(&self, open: OpenItem, now: Instant) -> Live {
@@ -62,9 +64,9 @@ impl State {
             let live = self.live(open, now);
             // What an earlier process planned is read again, and an `ALL` is always looked at right before.
             if has_all || (self.resumed && self.rules.preflight) {
-                look.push(id)
+                look.push(id);
             } else {
-                plain.push(id)
+                plain.push(id);
             }
             self.items.insert(id, live);
         }

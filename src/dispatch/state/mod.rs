@@ -65,6 +65,11 @@ impl Part {
         self.looked_at.is_some_and(|at| now.saturating_duration_since(at) > lasts)
     }
 
+    /// Until when it may leave without another look, if a look holds so long.
+    pub fn good_until(&self, lasts: Duration) -> Option<Instant> {
+        self.looked_at.map(|at| at + lasts)
+    }
+
     /// It was looked at just now, and may go.
     pub fn looked(&mut self, at: Instant) {
         self.looked_at = Some(at);
@@ -307,6 +312,7 @@ impl Ord for Later {
 
 /// See the module.
 #[derive(Debug)]
+#[expect(clippy::struct_excessive_bools, reason = "each is a fact of its own, and none excludes another")]
 pub struct State {
     rules: Rules,
     /// What the grid of reads that may wait a little counts from.

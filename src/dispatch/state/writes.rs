@@ -1,6 +1,11 @@
 //! What follows from the answer to a write: accepted, refused, divided, busy, in doubt.
 
-use super::*;
+use std::time::Duration;
+
+use super::{
+    ALIKE_LIMIT, Class, FORBIDDEN_LIMIT, Instant, ItemId, JobWatch, Live, Look, MAX_BUSY_WAIT, Outcome, Output, Part,
+    Phase, Refusal, State, StopReason, Told, Triage, Verdict, Watch, backoff, is_passing,
+};
 
 impl State {
     pub(super) fn wrote_part(
