@@ -54,8 +54,9 @@ fn people(desktops: usize) -> Vec<(String, String)> {
 
 fn of(people: &[(String, String)]) -> (World, String) {
     let world = World::from_seats(people.iter().map(|(desktop, user)| seat(desktop, "", user)), 1);
-    let csv = people.iter().map(|(desktop, user)| format!("{desktop},{user}\n")).collect::<String>();
-    (world, format!("desktop_id,user_name\n{csv}"))
+    let head = "desktop_id,user_name\n".to_owned();
+    let csv = people.iter().fold(head, |csv, (desktop, user)| csv + desktop + "," + user + "\n");
+    (world, csv)
 }
 
 #[tokio::test(start_paused = true)]

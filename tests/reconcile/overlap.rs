@@ -84,7 +84,7 @@ async fn one_desktop_a_request_does_not_make_one_read_for_each() {
 async fn of_500_chunks(size: usize, lag: Duration, rules: Rules) -> Ran {
     let desktops = 500 * size;
     let policy = Policy { bounds: Bounds { max_desktops: size, ..Bounds::default() }, ..Policy::default() };
-    let ran = Go { rules, policy, ..Go::default() }.run(&service(desktops, lag), &sheet(desktops), |_| ()).await;
+    let ran = Go { policy, rules, ..Go::default() }.run(&service(desktops, lag), &sheet(desktops), |_| ()).await;
     assert_eq!(ran.ended, Ended::Complete);
     assert_eq!(ran.outcomes(), [("detached", desktops)].into());
     assert_eq!(ran.started(Class::BatchDetach), 500);
