@@ -88,6 +88,12 @@ impl State {
             return self.read_at(id, at);
         }
         match live.phase {
+            // Not to be read just now: whatever held it, reads have to tell how it ended.
+            Phase::Busy => {
+                let refusal = live.refusal.clone().unwrap_or_else(stayed_busy);
+                self.mark_stuck(id);
+                self.answered(id, Some(refusal), now, now, out);
+            }
             Phase::Triage(number) => self.triaged(id, number, Look::Idle, now, out),
             _ => self.park(id, out),
         }
@@ -96,8 +102,7 @@ impl State {
     /// A desktop that was busy up to the deadline: what it shows bound has failed, the rest nobody can tell.
     fn busy_too_long(&mut self, id: ItemId, sight: Sight<'_>, now: Instant, out: &mut Output) {
         let Some(live) = self.items.get(&id) else { return };
-        let busy = Refusal { code: "BUSY".to_owned(), message: "the desktop stayed busy".to_owned() };
-        let refusal = live.refusal.clone().unwrap_or(busy);
+        let refusal = live.refusal.clone().unwrap_or_else(stayed_busy);
         if live.ever_doubt {
             // The refusal may be the echo of our own success: good reads decide, and without any it stays open.
             self.mark_stuck(id);
@@ -407,4 +412,8 @@ impl State {
             self.answered(id, refusal, since, now, out);
         }
     }
+}
+
+fn stayed_busy() -> Refusal {
+    Refusal { code: "BUSY".to_owned(), message: "the desktop stayed busy".to_owned() }
 }
