@@ -23,8 +23,7 @@ fn honest() -> History {
     script.concurrency = 2;
     script.scenario.world.latency = Duration::from_millis(50);
     script.scenario.fates = vec![FateOf { desktops: vec![id(3)], fate: Fate::Hibernated }];
-    let throttle =
-        Effect::Throttle { limit: 100, window: Duration::from_secs(60), retry_after: Some("20".to_owned()) };
+    let throttle = Effect::Throttle { limit: 100, window: Duration::from_secs(60), retry_after: Some("20".to_owned()) };
     script.scenario.faults = vec![
         Fault::new(Op::BatchDetach, Effect::DropBefore).naming([id(1)]).count(1),
         Fault::new(Op::BatchDetach, throttle).after(3).count(1),
@@ -210,7 +209,8 @@ fn p06_two_open_writes_for_one_desktop_are_found() {
     let unsettled = |history: &mut History| delay(history, settled(Outcome::Detached));
     assert!(found(unsettled).contains(&"P6"));
     let together = |history: &mut History| {
-        let answered = |record: &Record| matches!(record, Record::Answer(answer) if answer.kind == AnswerKind::Answered);
+        let answered =
+            |record: &Record| matches!(record, Record::Answer(answer) if answer.kind == AnswerKind::Answered);
         delay(history, answered);
     };
     assert!(found(together).contains(&"P6"));

@@ -18,103 +18,101 @@ use tokio::time::Instant;
 
 /// What was promised to this run.
 #[derive(Debug, Clone)]
-pub struct Promised {
+pub(crate) struct Promised {
     /// From one start of a class to the next at least.
-    pub write_period: Duration,
-    pub read_period: Duration,
+    pub(crate) write_period: Duration,
+    pub(crate) read_period: Duration,
     /// Attempts per row at most.
-    pub max_tries: usize,
+    pub(crate) max_tries: usize,
     /// The two reads of a proof are at least so far apart.
-    pub settle_time: Duration,
+    pub(crate) settle_time: Duration,
     /// "Bound" counts only so long after a doubt or an accepted answer.
-    pub doubt_wait: Duration,
-    pub verify: bool,
-    pub preflight: bool,
+    pub(crate) doubt_wait: Duration,
+    pub(crate) verify: bool,
     /// `--allow-detach-all`.
-    pub may_detach_all: bool,
+    pub(crate) may_detach_all: bool,
     /// How old what a read of this server shows can be.
-    pub read_lag: Duration,
+    pub(crate) read_lag: Duration,
 }
 
 /// One request that the server received.
 #[derive(Debug, Clone)]
-pub struct Request {
-    pub entry: LogEntry,
+pub(crate) struct Request {
+    pub(crate) entry: LogEntry,
     /// How many records were durable as it left; `None` where nobody could look.
-    pub durable: Option<usize>,
+    pub(crate) durable: Option<usize>,
     /// What came back, if it came.
-    pub reply: Option<Replied>,
+    pub(crate) reply: Option<Replied>,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Replied {
-    pub at: Instant,
-    pub status: u16,
+pub(crate) struct Replied {
+    pub(crate) at: Instant,
+    pub(crate) status: u16,
     /// What `Retry-After` asked for, where it made sense.
-    pub retry_after: Option<Duration>,
+    pub(crate) retry_after: Option<Duration>,
 }
 
 /// A process that drove the journal.
 #[derive(Debug, Clone, Copy)]
-pub struct Life {
-    pub began: Instant,
+pub(crate) struct Life {
+    pub(crate) began: Instant,
     /// How many requests the server had received before.
-    pub requests: usize,
+    pub(crate) requests: usize,
 }
 
 /// A durable record, and when it became so.
 #[derive(Debug, Clone)]
-pub struct Stamped {
-    pub at: Instant,
-    pub record: Record,
+pub(crate) struct Stamped {
+    pub(crate) at: Instant,
+    pub(crate) record: Record,
 }
 
 /// What the results said when a process was gone.
 #[derive(Debug, Clone)]
-pub struct Stop {
-    pub at: Instant,
+pub(crate) struct Stop {
     /// How many requests the server had received, and how many records were durable.
-    pub requests: usize,
-    pub records: usize,
-    pub rows: Vec<ResultLine>,
+    pub(crate) requests: usize,
+    pub(crate) records: usize,
+    pub(crate) rows: Vec<ResultLine>,
 }
 
 /// One record of the results.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct ResultLine {
-    pub line: u64,
-    pub desktop: String,
-    pub user: String,
-    pub outcome: Outcome,
-    pub code: String,
-    pub attempts: u32,
+pub(crate) struct ResultLine {
+    pub(crate) line: u64,
+    pub(crate) desktop: String,
+    pub(crate) user: String,
+    pub(crate) outcome: Outcome,
+    pub(crate) code: String,
+    pub(crate) attempts: u32,
 }
 
 /// Everything that is known of one run, from its plan to its end.
 #[derive(Debug, Clone)]
-pub struct History {
-    pub promised: Promised,
+pub(crate) struct History {
+    pub(crate) promised: Promised,
     /// The lines of the input's rows, in order.
-    pub lines: Vec<u64>,
-    pub entries: Vec<Entry>,
-    pub items: Vec<Item>,
+    pub(crate) lines: Vec<u64>,
+    pub(crate) entries: Vec<Entry>,
+    pub(crate) items: Vec<Item>,
     /// Who was bound at first, and every binding that came or went since.
-    pub first: BTreeMap<DesktopId, Vec<Bound>>,
-    pub changes: Vec<Change>,
-    pub requests: Vec<Request>,
-    pub records: Vec<Stamped>,
+    pub(crate) first: BTreeMap<DesktopId, Vec<Bound>>,
+    pub(crate) changes: Vec<Change>,
+    pub(crate) requests: Vec<Request>,
+    pub(crate) records: Vec<Stamped>,
     /// The processes that drove the journal, one after another.
-    pub lives: Vec<Life>,
+    pub(crate) lives: Vec<Life>,
     /// One for each process; the last one is the end.
-    pub stops: Vec<Stop>,
+    pub(crate) stops: Vec<Stop>,
 }
 
 /// A promise that was not kept.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Violation {
+pub(crate) struct Violation {
     /// `P1` to `P11`.
-    pub promise: &'static str,
-    pub what: String,
+    pub(crate) promise: &'static str,
+    pub(crate) what: String,
 }
 
 impl fmt::Display for Violation {
@@ -129,7 +127,7 @@ const TICK: Duration = Duration::from_millis(2);
 const LOOK_LASTS: Duration = Duration::from_secs(12);
 
 /// Checks everything; no violation means that all promises were kept.
-pub fn check(history: &History) -> Vec<Violation> {
+pub(crate) fn check(history: &History) -> Vec<Violation> {
     let mut checker = Checker::new(history);
     checker.conservation();
     checker.writes();
@@ -143,7 +141,7 @@ pub fn check(history: &History) -> Vec<Violation> {
 }
 
 /// The whole history, a line for each thing that happened, in order: for people who look for a fault.
-pub fn tell(history: &History) -> String {
+pub(crate) fn tell(history: &History) -> String {
     let Some(origin) = history.lives.first().map(|life| life.began) else { return String::new() };
     let since = |at: Instant| match at.checked_duration_since(origin) {
         Some(after) => format!("{:>10.3}", after.as_secs_f64()),
@@ -161,7 +159,8 @@ pub fn tell(history: &History) -> String {
     for Request { entry, durable, reply } in &history.requests {
         let (op, id) = (entry.op.as_str(), entry.path.rsplit('/').next().unwrap_or_default());
         let status = reply.map(|reply| (reply.status, since(reply.at)));
-        let what = format!("  -> {} {op} {id} {} {:?} {status:?} ({durable:?})", entry.number, entry.query, entry.executed);
+        let what =
+            format!("  -> {} {op} {id} {} {:?} {status:?} ({durable:?})", entry.number, entry.query, entry.executed);
         lines.push((entry.at, 2, what));
     }
     for (n, Stamped { at, record }) in history.records.iter().enumerate() {
@@ -378,12 +377,18 @@ impl<'h> Checker<'h> {
                 }
                 match &entry.fate {
                     Fate::Fixed { outcome, .. } if *outcome != row.outcome => {
-                        self.broken("P1", format!("line {} was {outcome} in the plan, and is {}", row.line, row.outcome));
+                        self.broken(
+                            "P1",
+                            format!("line {} was {outcome} in the plan, and is {}", row.line, row.outcome),
+                        );
                     }
                     Fate::Send { item, slot } => {
                         let first = *words.entry((*item, *slot)).or_insert(row.outcome);
                         if first != row.outcome {
-                            self.broken("P1", format!("line {}: one binding, and both {first} and {}", row.line, row.outcome));
+                            self.broken(
+                                "P1",
+                                format!("line {}: one binding, and both {first} and {}", row.line, row.outcome),
+                            );
                         }
                         if row.outcome == Outcome::Planned {
                             self.broken("P1", format!("line {} has no outcome", row.line));
@@ -424,12 +429,8 @@ impl<'h> Checker<'h> {
                 continue;
             };
             used.insert(attempt.id);
-            let sent = Sent {
-                request,
-                attempt,
-                answer: answers.get(&attempt.id).copied(),
-                life: self.life_of(request),
-            };
+            let sent =
+                Sent { request, attempt, answer: answers.get(&attempt.id).copied(), life: self.life_of(request) };
             self.body(&sent);
             self.not_settled(&sent);
             self.one_at_a_time(&sent);
@@ -541,7 +542,10 @@ impl<'h> Checker<'h> {
         }
         let is_settled = |slot: &SlotNo| {
             self.settled.iter().any(|(n, settlement, _)| {
-                *n < durable && settlement.item == item && settlement.slots.contains(slot) && is_final(settlement.outcome)
+                *n < durable
+                    && settlement.item == item
+                    && settlement.slots.contains(slot)
+                    && is_final(settlement.outcome)
             })
         };
         if slots.iter().all(is_settled) {
@@ -557,7 +561,8 @@ impl<'h> Checker<'h> {
             return reads.is_empty().then(|| ("P6", format!("{pair}: {desktop} was refused, and not read in between")));
         }
         let from = if doubt { earlier.at() } else { answered } + self.history.promised.doubt_wait;
-        let again = later.slots(item).iter().filter(|slot| slots.contains(slot)).filter_map(|slot| self.slot(item, *slot));
+        let again =
+            later.slots(item).iter().filter(|slot| slots.contains(slot)).filter_map(|slot| self.slot(item, *slot));
         let blind = again.into_iter().find(|(_, slot)| !self.is_proved(desktop, slot, true, from, later.at()));
         let (_, slot) = blind?;
         let promise = if doubt { "P7" } else { "P6" };
@@ -568,7 +573,8 @@ impl<'h> Checker<'h> {
     fn looked_at(&mut self, sent: &Sent<'h>) {
         for (id, slots) in &sent.attempt.carries {
             let Some(item) = self.items.get(id).copied() else { continue };
-            let all = item.all && slots.iter().any(|slot| self.slot(*id, *slot).is_some_and(|(_, s)| s.kind == Kind::All));
+            let all =
+                item.all && slots.iter().any(|slot| self.slot(*id, *slot).is_some_and(|(_, s)| s.kind == Kind::All));
             if !all {
                 continue;
             }
@@ -639,8 +645,11 @@ impl<'h> Checker<'h> {
             }
             Outcome::AlreadyDetached => {
                 let applied = self.history.changes.iter().any(|change| {
-                    change.request.is_some() && !change.attached && change.desktop == *desktop
-                        && change.at <= at && is_meant(slot, &change.bound)
+                    change.request.is_some()
+                        && !change.attached
+                        && change.desktop == *desktop
+                        && change.at <= at
+                        && is_meant(slot, &change.bound)
                 });
                 if slot.seen && (applied || intended) {
                     return Some("it was bound at preflight, and sent".to_owned());
@@ -715,11 +724,13 @@ impl<'h> Checker<'h> {
         for (n, stop) in history.stops.iter().enumerate() {
             for (row, entry) in stop.rows.iter().zip(&history.entries) {
                 let Fate::Send { item, slot } = &entry.fate else { continue };
-                let carried = self.sent.iter().filter(|sent| {
-                    sent.request.entry.number < stop.requests && sent.slots(*item).contains(slot)
-                });
+                let carried = self
+                    .sent
+                    .iter()
+                    .filter(|sent| sent.request.entry.number < stop.requests && sent.slots(*item).contains(slot));
                 let applied = carried.flat_map(|sent| &sent.request.entry.applied).any(|(desktop, bound)| {
-                    self.slot(*item, *slot).is_some_and(|(item, slot)| item.desktop == *desktop && is_meant(slot, bound))
+                    self.slot(*item, *slot)
+                        .is_some_and(|(item, slot)| item.desktop == *desktop && is_meant(slot, bound))
                 });
                 let maybe = |attempt| !self.is_known_not_executed(attempt, stop.records);
                 let intended = self.is_intended(*item, *slot, stop.records, maybe);
@@ -733,7 +744,8 @@ impl<'h> Checker<'h> {
                     None => Outcome::NotSent,
                 };
                 if row.outcome != expected {
-                    let what = format!("results {n}: line {} is {}, the journal says {expected}", row.line, row.outcome);
+                    let what =
+                        format!("results {n}: line {} is {}, the journal says {expected}", row.line, row.outcome);
                     self.broken("P3", what);
                 } else if row.outcome == Outcome::NotSent && applied {
                     self.broken("P2", format!("results {n}: line {} is not_sent, and was executed", row.line));
@@ -787,7 +799,10 @@ impl<'h> Checker<'h> {
                 && at + TICK < *until
             {
                 let early = *until - at;
-                faults.push(format!("request {} starts {early:?} before the gate of request {by} opens", request.entry.number));
+                faults.push(format!(
+                    "request {} starts {early:?} before the gate of request {by} opens",
+                    request.entry.number
+                ));
             }
         }
         for what in faults {
@@ -817,7 +832,8 @@ impl<'h> Checker<'h> {
                 let count = repeats.entry(sent.life).or_default();
                 *count += 1;
                 let began = self.history.lives.get(sent.life).map_or(sent.at(), |life| life.began);
-                let allowed = (sent.at().saturating_duration_since(began)).as_nanos() / promised.write_period.as_nanos();
+                let allowed =
+                    (sent.at().saturating_duration_since(began)).as_nanos() / promised.write_period.as_nanos();
                 if u128::from(*count) > 20 + allowed / 10 {
                     faults.push(format!("request {} is repeat number {count}", sent.request.entry.number));
                 }

@@ -120,7 +120,8 @@ fn p17_a_seed_replays_the_same_each_time() {
         let told = || {
             let (history, _) = run::record(&Script::new(seed));
             let history = history?;
-            let requests: Vec<_> = history.requests.iter().map(|one| (one.entry.op, one.entry.body_sha256.clone())).collect();
+            let requests: Vec<_> =
+                history.requests.iter().map(|one| (one.entry.op, one.entry.body_sha256.clone())).collect();
             Some((requests, history.stops.into_iter().map(|stop| stop.rows).collect::<Vec<_>>()))
         };
         assert_eq!(told(), told(), "seed {seed}");
