@@ -1,6 +1,9 @@
 //! What the engine asks of it: what to do next, when to wake, whether it is over.
 
-use super::*;
+use super::{
+    Access, Attempt, Canary, DesktopId, Instant, Item, ItemId, LOOK_LASTS, Later, MAX_ASIDE, MAX_IDS_PER_READ, Op,
+    Output, Part, Phase, Reverse, SlotNo, State, StopReason, Told,
+};
 
 impl State {
     pub fn stop_reason(&self) -> Option<&StopReason> {
@@ -202,7 +205,7 @@ impl State {
                 self.aside.entry(desktop).or_default().push(part);
                 continue;
             }
-            if part.look || part.good_until().is_some_and(|until| until < now) {
+            if part.look || part.is_stale(now, LOOK_LASTS) {
                 self.look(part.items, now);
                 continue;
             }

@@ -1,6 +1,10 @@
 //! What follows from a read of a desktop, or of a job.
 
-use super::*;
+use super::{
+    Canary, Class, DesktopId, Duration, HashMap, Instant, ItemId, JOB_APPEARS_WITHIN, JobWatch, JobWord, LiveDesktop,
+    Look, Outcome, Output, Part, Phase, Proof, ReadFault, ReadSpan, Record, Refusal, Sight, SlotNo, State, StopReason,
+    Told, Watch, backoff, is_passing, newcomers, rows_of, split_seen,
+};
 
 impl State {
     pub(super) fn read_list(
@@ -18,14 +22,15 @@ impl State {
         };
         self.hear_read(now, out);
         let shown: HashMap<&DesktopId, &LiveDesktop> = list.iter().map(|desktop| (&desktop.id, desktop)).collect();
-        for id in asked {
-            let Some(desktop) = self.desktop_of(id) else { continue };
+        for id in &asked {
+            let Some(desktop) = self.desktop_of(*id) else { continue };
             match shown.get(&desktop) {
-                Some(desktop) => self.sight(id, Sight::Shown(desktop), span, now, out),
+                Some(desktop) => self.sight(*id, Sight::Shown(desktop), span, now, out),
                 // A list that lacks it proves nothing: filters are fuzzy, ignored, or cut short.
-                None => self.shows.push_back(id),
+                None => self.shows.push_back(*id),
             }
         }
+        self.learn_first_look(&asked);
     }
 
     pub(super) fn read_failed(
@@ -300,11 +305,7 @@ impl State {
         }
         let next =
             if watch.is_half_proved() { span.ended + self.rules.settle_time } else { now + self.rules.poll_interval };
-        if !watch.is_half_proved() && live.refusal.is_none() && !live.ever_doubt && live.busy_rounds == 0 {
-            // The service takes longer than the first look waited: wait longer with the next ones.
-            self.first_look = (self.first_look * 2).min(self.rules.settle_time);
-        }
-        self.again_or_park(id, next, now, out);
+        self.again_or_park(id, self.on_grid(next), now, out);
     }
 
     /// Slots that are proved to be as they were: refused, or a new attempt.
@@ -400,10 +401,7 @@ impl State {
             Some(JobWord::Ended { failed }) => (failed, None),
             Some(JobWord::FailedWhole { refusal }) => (Vec::new(), Some(refusal)),
         };
-        let JobWatch { items, since, .. } = match self.jobs.remove(job_id) {
-            Some(job) => job,
-            None => return,
-        };
+        let Some(JobWatch { items, since, .. }) = self.jobs.remove(job_id) else { return };
         for id in items {
             let Some(desktop) = self.desktop_of(id) else { continue };
             let named = failed.iter().find(|(name, _)| *name == desktop.as_str()).map(|(_, refusal)| refusal.clone());
