@@ -5,7 +5,7 @@ use std::time::Duration;
 use batch_detach::sim::{Auth, Blame, Effect, Fate, FateOf, Fault, Login, Op};
 
 use crate::run::{Report, run};
-use crate::script::{Death, Script, id};
+use crate::script::{Death, Deed, Script, id};
 
 /// Runs a script in which all promises must be kept.
 fn kept(script: &Script) -> Report {
@@ -76,4 +76,25 @@ fn p11_a_token_that_ends_as_the_preflight_asks_for_names_is_renewed_before_anyth
     script.policy.bounds.max_desktops = 1;
     script.write_period = Duration::from_millis(10);
     assert_eq!(kept(&script).outcomes, [("detached", 3)].into());
+}
+
+#[test]
+fn p02_a_row_beside_an_all_that_meets_somebody_new_is_judged_for_itself() {
+    let mut script = Script::calm(&["d-00 u0", "d-00 u1"], "d-00,,,ALL,\nd-00,,u0,,\n");
+    script.policy.allow_detach_all = true;
+    let at = Duration::from_millis(400);
+    let new = Script::calm(&["d-00 new"], "").seats.remove(0);
+    script.deeds = vec![(at, Deed::Unbind(id(0))), (at, Deed::Bind(new))];
+    assert_eq!(kept(&script).outcomes, [("already_detached", 1), ("failed", 1)].into());
+}
+
+#[test]
+fn p02_a_desktop_that_goes_before_its_all_is_sent_again_is_not_told_to_have_been_free_before() {
+    for tenths in 300..380 {
+        let mut script = Script::calm(&["d-00 u0"], "d-00,,,ALL,\n");
+        script.policy.allow_detach_all = true;
+        script.scenario.faults = vec![Fault::new(Op::BatchDetach, Effect::DropBefore).count(1)];
+        script.deeds = vec![(Duration::from_millis(tenths * 100), Deed::Delete(id(0)))];
+        assert_eq!(kept(&script).outcomes, [("detached", 1)].into(), "gone after {tenths} tenths of a second");
+    }
 }
