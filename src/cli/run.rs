@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use std::time::Instant;
 
 use super::args::{Format, RunArgs, Source, plan_differences};
-use super::carry::{Job, carry, nothing_to_do};
+use super::carry::{Job, carry, finish_up, nothing_to_do};
 use super::place::{self, Place, SIMULATOR};
 use super::plan::{Shown, check_approved, show_plan};
 use super::planning::{self, shown};
@@ -82,6 +82,7 @@ async fn run(args: &RunArgs) -> Result<Closing, Failure> {
     let standing = stand(args, &session, input.as_ref(), &shaping, &journal, &results);
     match standing.map_err(failed)? {
         Standing::Finished => {
+            finish_up(&results, &journal).await.map_err(failed)?;
             let view = View::open(&journal).map_err(failed)?;
             let name = view.identity().input_path.clone();
             let format = args.options.output.format;
@@ -226,6 +227,10 @@ impl Start<'_> {
         let policy = planning::policy(args, &session.settings);
         let looked = planning::look(self.input, &policy, session, &place, &gates, &self.signals.stop);
         let (snapshot, reads) = looked.await.map_err(failed)?;
+        if !session.settings.preflight && session.settings.verify {
+            // Nothing was read yet, and after the writes it must be possible: else every row would end `unknown`.
+            planning::preflight(session, &place, &gates, &self.signals.stop).probe().await.map_err(failed)?;
+        }
         let made = plan(self.input, snapshot.as_ref(), &policy);
         planning::accept_plan(&made, &session.settings).map_err(failed)?;
         let hash = planning::hash(&made, &place, &self.shaping);
@@ -265,7 +270,7 @@ impl Start<'_> {
             place,
             gates,
             resumed: false,
-            proved: session.settings.preflight,
+            proved: session.settings.preflight || session.settings.verify,
             input: shown(&args.input),
             results: self.results,
             journal: self.journal,
@@ -444,7 +449,8 @@ pub(super) fn check_writable(results: &Path) -> Result<(), Error> {
         return Err(trouble(std::io::ErrorKind::IsADirectory.into()));
     }
     let parent = results.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
-    tempfile::Builder::new().prefix(".batch-detach").tempfile_in(parent).map(drop).map_err(trouble)
+    // Without a name, where the file system can: a kill leaves nothing.
+    tempfile::tempfile_in(parent).map(drop).map_err(trouble)
 }
 
 /// Asks, unless that was answered on the command line.
