@@ -78,6 +78,7 @@ async fn run(args: &RunArgs) -> Result<Closing, Failure> {
     }
     let shaping = args.plan_shaping(&session.settings, of_journal.as_ref().map(|identity| &identity.plan_settings));
     check_writable(&results).map_err(failed)?;
+    check_metrics(&session).map_err(failed)?;
     let lock = lock(&journal).map_err(failed)?;
     let standing = stand(args, &session, input.as_ref(), &shaping, &journal, &results);
     match standing.map_err(failed)? {
@@ -444,11 +445,20 @@ pub(super) fn journal_of(results: &Path) -> PathBuf {
 
 /// A results path that can't be written is found out before anything is sent.
 pub(super) fn check_writable(results: &Path) -> Result<(), Error> {
-    let trouble = |source| Error::File { verb: "write the results", path: results.to_owned(), source };
-    if results.is_dir() {
+    writable("write the results", results)
+}
+
+/// So is a metrics path: at the end it would make a good run look like one that was stopped.
+pub(super) fn check_metrics(session: &Session) -> Result<(), Error> {
+    session.settings.metrics.as_deref().map_or(Ok(()), |path| writable("write the metrics", path))
+}
+
+fn writable(verb: &'static str, path: &Path) -> Result<(), Error> {
+    let trouble = |source| Error::File { verb, path: path.to_owned(), source };
+    if path.is_dir() {
         return Err(trouble(std::io::ErrorKind::IsADirectory.into()));
     }
-    let parent = results.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    let parent = path.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
     // Without a name, where the file system can: a kill leaves nothing.
     tempfile::tempfile_in(parent).map(drop).map_err(trouble)
 }
