@@ -169,7 +169,7 @@ impl State {
             let done = self.success();
             return match refusal {
                 Some(refusal) => self.settle(id, &slots, Outcome::Failed, Some(&refusal), "the answer refused it", out),
-                None => self.settle(id, &slots, done, None, "the answer took it", out),
+                None => self.settle(id, &slots, done, None, Settlement::AT_ITS_WORD, out),
             };
         }
         let counts_from = if refusal.is_some() { answered } else { answered + self.rules.doubt_wait };
