@@ -5,6 +5,7 @@ use std::path::Path;
 use serde_json::json;
 
 use super::args::{Format, StatusArgs};
+use super::place::SIMULATOR;
 use super::{Closing, say};
 use crate::error::{Error, Exit};
 use crate::journal::{Identity, Progress, RunLock, View};
@@ -49,6 +50,8 @@ pub(super) fn what_next(path: &Path, identity: &Identity, progress: &Progress, c
             command: Some(vec!["batch-detach".to_owned(), "status".to_owned(), journal]),
         };
     }
+    // A rehearsal must not become a run by copying a line.
+    let repeat: Vec<String> = (identity.endpoint == SIMULATOR).then(|| "--simulate".to_owned()).into_iter().collect();
     let results = path.with_extension("").display().to_string();
     next(&Situation {
         exit: if progress.finished { exit_of(counts) } else { Exit::Stopped },
@@ -59,7 +62,7 @@ pub(super) fn what_next(path: &Path, identity: &Identity, progress: &Progress, c
         undo: identity.undo_of.is_some(),
         results: Some(&results),
         journal: Some(&journal),
-        repeat: &[],
+        repeat: &repeat,
     })
 }
 

@@ -1,6 +1,6 @@
 "use strict";
 // Search, filter and pages over the table of rows. Without it the table is all there, or says what is missing.
-(() => {
+try {
   const PAGE = 100;
   const PRINTED = 5000;
   const byId = (id) => document.getElementById(id);
@@ -126,9 +126,11 @@
     turn(first);
   });
 
-  const note = byId("partly");
-  if (note) note.remove();
+  search();
   form.hidden = false;
   back.parentElement.hidden = false;
-  search();
-})();
+  const note = byId("partly");
+  if (note) note.remove();
+} finally {
+  document.getElementById("table").classList.add("ready");
+}

@@ -68,7 +68,7 @@ pub(super) fn overview(facts: &Facts, running: bool, next: &Next) -> Markup {
                 @for (outcome, rows) in counts.iter().filter(|(_, rows)| *rows > 0) {
                     li.tile.(class(outcome)) {
                         a href="#rows" data-show=(outcome.as_str()) {
-                            b { (grouped(rows)) } " " span.name { (outcome) } " " span.share { (share(rows, total)) }
+                            span.name { (outcome) } b { (grouped(rows)) } " " span.share { (share(rows, total)) }
                         }
                         small { (words_of(outcome, facts.verified)) }
                     }

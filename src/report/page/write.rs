@@ -19,6 +19,9 @@ use crate::outcome::text::{counted, grouped};
 
 const STYLE: &str = include_str!("page.css");
 const SCRIPT: &str = include_str!("page.js");
+/// Tells the style sheet, before the rows come, that the script will show them: laying out thousands twice takes long.
+/// Where scripts are blocked it does not run either, and the rows stay to be read.
+const BEFORE: &str = "document.documentElement.classList.add(\"js\");";
 
 /// What the journal does not know.
 pub struct About<'a> {
@@ -67,8 +70,9 @@ pub fn write(
 /// What may be loaded: nothing. What may run and style: what is in the page, to the letter.
 fn policy() -> String {
     format!(
-        "default-src 'none'; style-src 'sha256-{}'; script-src 'sha256-{}'; img-src data:; base-uri 'none'; form-action 'none'",
+        "default-src 'none'; style-src 'sha256-{}'; script-src 'sha256-{}' 'sha256-{}'; img-src data:; base-uri 'none'; form-action 'none'",
         base64(&Sha256::digest(STYLE)),
+        base64(&Sha256::digest(BEFORE)),
         base64(&Sha256::digest(SCRIPT))
     )
 }
@@ -107,6 +111,7 @@ fn head(facts: &Facts) -> Markup {
             // A browser would ask the server for an icon by itself.
             link rel="icon" href="data:,";
             style { (PreEscaped(STYLE)) }
+            script { (PreEscaped(BEFORE)) }
         }
     }
 }
@@ -223,7 +228,7 @@ fn rows_head(counts: &Counts, as_data: bool, in_html: u64, bad: u64) -> Markup {
                 "This page holds " (grouped(ALL_AS_DATA)) " of " (grouped(total)) " rows, those that are not as wanted first. The results file has every row."
             }
         }
-        (PreEscaped("<div class=\"scroll\" tabindex=\"0\" role=\"region\" aria-label=\"Rows\"><table id=\"table\" class=\"rows\">"))
+        (PreEscaped("<div class=\"scroll\" tabindex=\"0\" role=\"region\" aria-label=\"Table of rows\"><table id=\"table\" class=\"rows\">"))
         caption { "Rows of the input with their outcomes, in input order" }
         thead { tr { @for column in columns { th scope="col" { (column) } } } }
         (PreEscaped(format!("<tbody data-outcomes=\"{}\">", Outcome::ALL.map(Outcome::as_str).join(" "))))
@@ -233,6 +238,11 @@ fn rows_head(counts: &Counts, as_data: bool, in_html: u64, bad: u64) -> Markup {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::api::Class;
+    use crate::journal::{
+        AnswerKind, AnswerRecord, Attempt, Builder, EntryRef, Fate, Item, Record, Settlement, Slot, Store,
+    };
+    use crate::model::{DesktopId, Kind, PartLabel};
 
     #[test]
     fn base64_is_that_of_everybody() {
@@ -240,6 +250,133 @@ mod tests {
             assert_eq!(base64(bytes.as_bytes()), text);
         }
         assert_eq!(base64(&[0xfb, 0xff, 0xfe]), "+//+");
+    }
+
+    const EVIL: &str = "</script></style></title><img src=x onerror=\"alert('1')\">&\u{202e}\u{1b}[31m";
+
+    /// A run in which everything that comes from outside is markup: rows, requests, answers, its own identity.
+    fn evil_journal(path: &Path) {
+        let evil = || EVIL.to_owned();
+        let identity = Identity {
+            run_id: evil(),
+            class: Class::BatchDetach,
+            created_at: evil(),
+            program_version: evil(),
+            operator: evil(),
+            host: evil(),
+            ticket: Some(evil()),
+            input_path: evil(),
+            input_sha256: evil(),
+            plan_hash: evil(),
+            endpoint: evil(),
+            project_id: evil(),
+            region: Some(evil()),
+            plan_settings: [(evil(), evil())].into(),
+            preflight: true,
+            notes: vec![evil()],
+            results_bom: false,
+            extra_columns: vec![evil()],
+            undo_of: Some(evil()),
+            canary_chunks: 0,
+            warnings: vec![evil()],
+        };
+        let (mut builder, extras) = (Builder::create(path, &identity).unwrap(), [EVIL]);
+        let slot = Slot {
+            kind: Kind::User,
+            user_name: evil(),
+            user_id: Some(evil()),
+            user_group: None,
+            sent_group: None,
+            domain: None,
+            rows: 1,
+            seen: true,
+        };
+        let fixed = Fate::Fixed { outcome: Outcome::Invalid, code: evil(), message: evil() };
+        for fate in [Fate::Send { item: 1, slot: 0 }, fixed] {
+            builder.entry(EntryRef { line: 2, cells: [EVIL; 7], extras: &extras, fate: &fate }).unwrap();
+        }
+        let desktop = DesktopId::parse("<img>").unwrap();
+        let item =
+            Item { id: 1, chunk: 1, desktop, desktop_name: evil(), pooled: false, all: false, slots: vec![slot], seen: true };
+        builder.item(&item).unwrap();
+        builder.finish().unwrap();
+    }
+
+    async fn evil_answers(path: &Path) {
+        let (evil, at) = (|| EVIL.to_owned(), "2026-11-24T05:16:02Z");
+        let store = Store::open(path).unwrap();
+        let part = PartLabel { chunk: 1, part: 0 };
+        let (carries, body_sha256) = (vec![(1, vec![0])], evil());
+        let records = vec![
+            Record::Started { at: evil(), version: evil(), write_period: None },
+            Record::Intent(Attempt { id: 1, part, carries, body_sha256, body_bytes: 1, at: at.to_owned() }),
+            Record::Answer(AnswerRecord {
+                attempt: 1,
+                kind: AnswerKind::Refused,
+                status: Some(400),
+                code: evil(),
+                message: evil(),
+                request_id: evil(),
+                job_id: evil(),
+                refused: vec![],
+                at: evil(),
+                took_ms: 7,
+            }),
+            Record::Settled(Settlement {
+                item: 1,
+                slots: vec![0],
+                outcome: Outcome::Failed,
+                code: evil(),
+                message: evil(),
+                job_id: evil(),
+                attempts: 1,
+                request_id: evil(),
+                part: evil(),
+                finished_at: evil(),
+                evidence: evil(),
+                recheck: false,
+            }),
+            Record::Requests { counts: vec![(Class::BatchDetach, evil(), 1)] },
+            Record::Stopped { at: evil(), exit: 5, reason: evil() },
+        ];
+        store.handle().commit(records).await.unwrap();
+        store.close().unwrap();
+    }
+
+    fn page(journal: &Path, redact: bool) -> String {
+        let next = |_: &Identity, _: &Progress, _: &Counts| Next { words: EVIL.to_owned(), command: Some(vec![EVIL.to_owned()]) };
+        let about = About { journal: Path::new(EVIL), running: false, redact, made_at: EVIL, next: &next };
+        let mut out = Vec::new();
+        write(&View::open(journal).unwrap(), &about, &mut out, &|error| Error::Internal(error.to_string())).unwrap();
+        String::from_utf8(out).unwrap()
+    }
+
+    #[tokio::test]
+    async fn p21_no_text_from_outside_becomes_markup_or_a_control_anywhere() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("evil.journal");
+        evil_journal(&path);
+        evil_answers(&path).await;
+        for redact in [false, true] {
+            let page = page(&path, redact);
+            assert!(!page.contains("<img"), "{redact}");
+            assert_eq!(page.matches("</script>").count(), 2, "{redact}: those that are ours");
+            assert_eq!((page.matches("</style>").count(), page.matches("</title>").count() >= 1), (1, true), "{redact}");
+            assert!(!page.contains(['\u{202e}', '\u{1b}']), "{redact}");
+            assert_eq!(page.contains("&lt;img src=x"), !redact, "who is named by it is shown, or is not");
+        }
+    }
+
+    #[tokio::test]
+    async fn a_disk_that_is_full_is_said() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("a.journal");
+        evil_journal(&path);
+        let next = |_: &Identity, _: &Progress, _: &Counts| Next { words: String::new(), command: None };
+        let about = About { journal: &path, running: true, redact: false, made_at: "", next: &next };
+        let (view, mut room) = (View::open(&path).unwrap(), [0_u8; 20_000]);
+        let full = write(&view, &about, &mut room.as_mut_slice(), &|error| Error::Stopped(error.to_string()));
+        assert!(matches!(full, Err(Error::Stopped(_))), "{full:?}");
     }
 
     #[test]
