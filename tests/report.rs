@@ -46,7 +46,8 @@ fn results() -> Vec<BTreeMap<String, String>> {
 
 fn page(words: &[&str]) -> String {
     let name = format!("{}.html", words.join("-").replace('/', "").trim_start_matches('-'));
-    let output = program(run()).args(["report", JOURNAL, "--output", &name]).args(words).assert().code(0).get_output().clone();
+    let output =
+        program(run()).args(["report", JOURNAL, "--output", &name]).args(words).assert().code(0).get_output().clone();
     assert!(String::from_utf8(output.stdout).unwrap().contains("61 rows"));
     std::fs::read_to_string(run().join(name)).unwrap()
 }

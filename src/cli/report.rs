@@ -16,8 +16,7 @@ pub(super) fn command(args: &ReportArgs) -> Result<Closing, Error> {
     let view = View::open(&args.journal)?;
     let path = args.output.clone().unwrap_or_else(|| beside_journal(&args.journal, "report.html"));
     keep_clear(&path, &args.journal)?;
-    // Taking the lock for a moment is how one sees that nobody else has it.
-    let running = matches!(RunLock::acquire(&args.journal), Err(Error::Locked(_)));
+    let running = RunLock::is_held(&args.journal);
     let made_at = timestamp_now();
     let about = About {
         journal: &args.journal,
@@ -42,10 +41,9 @@ fn keep_clear(page: &Path, journal: &Path) -> Result<(), Error> {
     };
     let results = journal.with_extension("");
     let taken = [journal.to_owned(), results, with("-wal"), with("-shm"), with("-journal"), with(".lock")];
-    match taken.iter().any(|file| real(file) == real(page)) {
-        true => Err(Error::Usage {
-            problem: format!("{} belongs to the run itself; name another file with --output", page.display()),
-        }),
-        false => Ok(()),
+    if taken.iter().any(|file| real(file) == real(page)) {
+        let problem = format!("{} belongs to the run itself; name another file with --output", page.display());
+        return Err(Error::Usage { problem });
     }
+    Ok(())
 }

@@ -19,7 +19,7 @@ pub(super) fn command(args: &StatusArgs) -> Result<Closing, Error> {
     let view = View::open(&args.journal)?;
     let (identity, progress) = (view.identity(), view.progress()?);
     // Taking the lock for a moment is how one sees that nobody else has it.
-    let running = matches!(RunLock::acquire(&args.journal), Err(Error::Locked(_)));
+    let running = RunLock::is_held(&args.journal);
     let counts = counts(&progress);
     let next = what_next(&args.journal, identity, &progress, &counts, running);
     let text = match args.format {
@@ -50,9 +50,9 @@ pub(super) fn what_next(path: &Path, identity: &Identity, progress: &Progress, c
             command: Some(vec!["batch-detach".to_owned(), "status".to_owned(), journal]),
         };
     }
-    // A rehearsal must not become a run by copying a line.
-    let repeat: Vec<String> = (identity.endpoint == SIMULATOR).then(|| "--simulate".to_owned()).into_iter().collect();
     let results = path.with_extension("").display().to_string();
+    // The rows of a rehearsal must not go to a real endpoint next.
+    let repeat = if identity.endpoint == SIMULATOR { vec!["--simulate".to_owned()] } else { Vec::new() };
     next(&Situation {
         exit: if progress.finished { exit_of(counts) } else { Exit::Stopped },
         counts,

@@ -276,7 +276,9 @@ mod tests {
             &[(Outcome::Detached, 999_999), (Outcome::Failed, 1), (Outcome::Unknown, 1)],
         ] {
             let mut counts = Counts::default();
-            of.iter().for_each(|(outcome, rows)| counts.add(*outcome, *rows));
+            for (outcome, rows) in of {
+                counts.add(*outcome, *rows);
+            }
             let svg = outcomes(&counts).into_string();
             let number = |rect: &str, name: &str| {
                 rect.split_once(&format!("{name}=\"")).unwrap().1.split('"').next().unwrap().parse::<f64>().unwrap()

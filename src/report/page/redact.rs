@@ -175,7 +175,9 @@ mod tests {
 
     fn veil(names: &[&str]) -> Veil {
         let mut all = Names::default();
-        names.iter().for_each(|name| all.add(name));
+        for name in names {
+            all.add(name);
+        }
         Veil::Hashed(Hashed::with_salt([7; 32], all).unwrap())
     }
 

@@ -250,7 +250,9 @@ mod tests {
 
     fn work(of: &[(i64, Option<AnswerKind>, u64)]) -> Work {
         let mut work = Work::new().unwrap();
-        of.iter().for_each(|(ms, kind, took)| work.absorb(&sent(*ms, *kind, *took)));
+        for (ms, kind, took) in of {
+            work.absorb(&sent(*ms, *kind, *took));
+        }
         work
     }
 

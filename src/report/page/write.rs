@@ -296,8 +296,16 @@ mod tests {
             builder.entry(EntryRef { line: 2, cells: [EVIL; 7], extras: &extras, fate: &fate }).unwrap();
         }
         let desktop = DesktopId::parse("<img>").unwrap();
-        let item =
-            Item { id: 1, chunk: 1, desktop, desktop_name: evil(), pooled: false, all: false, slots: vec![slot], seen: true };
+        let item = Item {
+            id: 1,
+            chunk: 1,
+            desktop,
+            desktop_name: evil(),
+            pooled: false,
+            all: false,
+            slots: vec![slot],
+            seen: true,
+        };
         builder.item(&item).unwrap();
         builder.finish().unwrap();
     }
@@ -344,7 +352,10 @@ mod tests {
     }
 
     fn page(journal: &Path, redact: bool) -> String {
-        let next = |_: &Identity, _: &Progress, _: &Counts| Next { words: EVIL.to_owned(), command: Some(vec![EVIL.to_owned()]) };
+        let next = |_: &Identity, _: &Progress, _: &Counts| Next {
+            words: EVIL.to_owned(),
+            command: Some(vec![EVIL.to_owned()]),
+        };
         let about = About { journal: Path::new(EVIL), running: false, redact, made_at: EVIL, next: &next };
         let mut out = Vec::new();
         write(&View::open(journal).unwrap(), &about, &mut out, &|error| Error::Internal(error.to_string())).unwrap();
@@ -361,7 +372,11 @@ mod tests {
             let page = page(&path, redact);
             assert!(!page.contains("<img"), "{redact}");
             assert_eq!(page.matches("</script>").count(), 2, "{redact}: those that are ours");
-            assert_eq!((page.matches("</style>").count(), page.matches("</title>").count() >= 1), (1, true), "{redact}");
+            assert_eq!(
+                (page.matches("</style>").count(), page.matches("</title>").count() >= 1),
+                (1, true),
+                "{redact}"
+            );
             assert!(!page.contains(['\u{202e}', '\u{1b}']), "{redact}");
             assert_eq!(page.contains("&lt;img src=x"), !redact, "who is named by it is shown, or is not");
         }
@@ -374,7 +389,7 @@ mod tests {
         evil_journal(&path);
         let next = |_: &Identity, _: &Progress, _: &Counts| Next { words: String::new(), command: None };
         let about = About { journal: &path, running: true, redact: false, made_at: "", next: &next };
-        let (view, mut room) = (View::open(&path).unwrap(), [0_u8; 20_000]);
+        let (view, mut room) = (View::open(&path).unwrap(), vec![0_u8; 20_000]);
         let full = write(&view, &about, &mut room.as_mut_slice(), &|error| Error::Stopped(error.to_string()));
         assert!(matches!(full, Err(Error::Stopped(_))), "{full:?}");
     }
