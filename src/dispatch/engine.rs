@@ -80,7 +80,8 @@ pub async fn drive(run: Drive, observer: &mut dyn Observer) -> Result<Ended, Err
     });
     tracing::info!(chunks = progress.chunks, open = progress.chunks_open, resumed = run.resumed, "the run begins");
     let version = env!("CARGO_PKG_VERSION").to_owned();
-    out.records.insert(0, Record::Started { at: timestamp_now(), version });
+    out.records
+        .insert(0, Record::Started { at: timestamp_now(), version, write_period: Some(run.write_ceiling.period) });
     let deadline = run.rules.max_runtime.map(|limit| began + limit);
     let context = Arc::new(Context {
         journal: Arc::clone(&run.journal),
