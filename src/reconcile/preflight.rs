@@ -364,7 +364,9 @@ fn by_name<'a>(desktops: impl Iterator<Item = &'a LiveDesktop>) -> HashMap<Strin
     for desktop in desktops.filter(|desktop| !desktop.name.is_empty()) {
         by_name.entry(fold(&desktop.name).into_owned()).or_default().push(desktop.id.clone());
     }
-    by_name.values_mut().for_each(|ids| ids.sort());
+    for ids in by_name.values_mut() {
+        ids.sort();
+    }
     by_name
 }
 
@@ -380,9 +382,9 @@ fn by_user<'a>(users: &[UserKey], desktops: impl Iterator<Item = &'a LiveDesktop
     let mut by_user: HashMap<UserKey, BTreeSet<DesktopId>> = HashMap::new();
     for desktop in desktops {
         for bound in desktop.bound.iter().flatten() {
-            let named = names.get(&fold(&bound.user_name)).into_iter().flatten();
+            let called_so = names.get(&fold(&bound.user_name)).into_iter().flatten();
             let known = bound.user_id.as_deref().and_then(|id| ids.get(id)).into_iter().flatten();
-            for user in named.chain(known).filter(|user| user.may_mean(bound)) {
+            for user in called_so.chain(known).filter(|user| user.may_mean(bound)) {
                 by_user.entry((*user).clone()).or_default().insert(desktop.id.clone());
             }
         }
