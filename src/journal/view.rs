@@ -15,7 +15,7 @@ use crate::model::Outcome;
 use super::codec::{Entries, FateRef};
 use super::load::{self, Range, attempt_columns, unsigned};
 use super::record::{
-    AnswerKind, Identity, Item, ItemId, OpenItem, Process, Progress, Recheck, ResultRow, Sent, Settlement,
+    AnswerKind, Identity, Item, ItemId, OpenItem, Process, Progress, Recheck, ResultRow, Sent, Settlement, SlotNo,
 };
 use super::replay::{History, Word, latest};
 use super::schema::{self, Fault, beside};
@@ -159,6 +159,29 @@ impl View {
         })
     }
 
+    /// Hands every record that the plan sends to `f`, in input order: line, cells, the other columns' cells, and the
+    /// binding that it is sent as.
+    pub fn for_each_sent(
+        &self,
+        mut f: impl FnMut(u64, [&str; 7], &[&str], (ItemId, SlotNo)) -> Result<(), Error>,
+    ) -> Result<(), Error> {
+        self.read(|connection| {
+            let mut blocks = connection.prepare("SELECT body FROM entries ORDER BY first")?;
+            let mut blocks = blocks.query([])?;
+            while let Some(block) = blocks.next()? {
+                let block = block.get_ref(0)?.as_blob().map_err(rusqlite::Error::from)?;
+                let mut extras = Vec::new();
+                let mut entries = Entries::new(block, self.identity.extra_columns.len());
+                while let Some(entry) = entries.next(&mut extras)? {
+                    if let FateRef::Send { item, slot } = entry.fate {
+                        f(entry.line, entry.cells, &extras, (item, slot)).map_err(Fault::Caller)?;
+                    }
+                }
+            }
+            Ok(())
+        })
+    }
+
     /// Hands every item with the outcome of each of its slots to `f`, in the order of the plan. Open slots are
     /// `unknown` or `not_sent`, as in the results.
     pub fn for_each_item(&self, mut f: impl FnMut(&Item, &[Outcome]) -> Result<(), Error>) -> Result<(), Error> {
@@ -296,6 +319,7 @@ fn progress(connection: &Connection) -> Result<Progress, Fault> {
         open.checked_sub(progress.open_unknown).ok_or_else(|| Fault::Bad("more open rows than rows".to_owned()))?;
     progress.rechecks_open = unsigned(connection.query_row("SELECT count(*) FROM recheck", [], |row| row.get(0))?)?;
     progress.canary = schema::meta(connection, "canary")?.map(|word| word == "passed");
+    progress.undone_by = schema::meta(connection, "undone_by")?;
     let latest = "SELECT started_at, version, stopped FROM process ORDER BY id DESC LIMIT 1";
     progress.last = processes(connection, latest)?.pop();
     progress.finished = progress.chunks_open == 0 && open == 0 && progress.rechecks_open == 0;
