@@ -46,6 +46,12 @@ fn what_next(args: &StatusArgs, identity: &Identity, progress: &Progress, counts
             command: Some(vec!["batch-detach".to_owned(), "status".to_owned(), journal]),
         };
     }
+    if let Some(undo) = progress.undone_by.as_ref().filter(|_| !progress.finished) {
+        return Next {
+            words: "It is being taken back, or was, and is not resumed; to see where its undo stands:".to_owned(),
+            command: Some(vec!["batch-detach".to_owned(), "status".to_owned(), tame(undo, 4_000)]),
+        };
+    }
     let results = args.journal.with_extension("").display().to_string();
     next(&Situation {
         exit: if progress.finished { exit_of(counts) } else { Exit::Stopped },

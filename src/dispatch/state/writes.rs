@@ -58,8 +58,10 @@ impl State {
                 if self.forbidden >= FORBIDDEN_LIMIT {
                     self.no_access = !self.wrote_any();
                     let why = format!(
-                        "the service forbids it, {FORBIDDEN_LIMIT} times in a row ({}: {}); the action needed is workspace:desktops:batchDetach",
-                        cause.code, cause.message
+                        "the service forbids it, {FORBIDDEN_LIMIT} times in a row ({}: {}); the action needed is {}",
+                        cause.code,
+                        cause.message,
+                        crate::api::explain::action(self.rules.class)
                     );
                     self.requeue(part);
                     return self.stop(StopReason::Credentials(why), out);
