@@ -19,6 +19,7 @@ impl State {
             seen_bound: open.seen_bound,
             refusal,
             stuck: false,
+            unspoken: false,
             request_id,
             job_id,
             phase: Phase::Queued,
