@@ -185,12 +185,20 @@ impl<'a> UndoPlan<'a> {
         self.chunks.iter().filter(|chunk| chunk.canary).count()
     }
 
-    /// The guards of every plan.
+    /// The guards of every plan. The share is that of the desktops that are assigned before a detach or after an attach:
+    /// what a run may do under `--max-percent`, its undo may take back.
     ///
     /// # Errors
     /// As [`guard`].
     pub fn guard(&self, policy: &Policy) -> Result<(), String> {
-        guard(self.stats().desktops, self.look.assigned_desktops, policy)
+        let touched: HashSet<&DesktopId> = self.items.iter().map(|item| &item.desktop).collect();
+        let count = |len: usize| u64::try_from(len).unwrap_or(u64::MAX);
+        let free = touched.iter().filter(|id| {
+            let bound = self.live(id).and_then(|live| live.bound.as_deref());
+            self.changed.class == Class::BatchAttach && bound.is_none_or(<[Bound]>::is_empty)
+        });
+        let added = count(free.count());
+        guard(count(touched.len()), self.look.assigned_desktops.map(|assigned| assigned + added), policy)
     }
 
     /// Writes the body of the chunk at this place, byte for byte as it is sent; `out` is emptied first.
