@@ -6,12 +6,13 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use super::args::{Format, UndoArgs};
-use super::carry::{Job, carry, nothing_to_do};
+use super::carry::{Job, carry, finish_up, nothing_to_do};
 use super::place::{self, Place, SIMULATOR};
 use super::plan::{Shown, check_approved, write_requests};
 use super::planning::{self, shown};
 use super::run::{
-    Asked, Resume, Standing, check_writable, confirm, find_place, host, journal_of, operator, same_place, stand,
+    Asked, Resume, Standing, canary_failed, check_metrics, check_writable, confirm, find_place, host, journal_of, lock,
+    operator, same_place, stand,
 };
 use super::session::Session;
 use super::signals::Signals;
@@ -48,7 +49,7 @@ async fn take_back(args: &UndoArgs) -> Result<Closing, Failure> {
     let journal = journal_of(&results);
     let session = Session::begin(options, options.layer()?, None, Some(&args.journal))?;
     let records = session.records;
-    let failed = |error: Error| Failure { error, next: None, records };
+    let failed = |error: Error| Failure::new(error, None, records);
     if !session.settings.preflight {
         return Err(failed(Error::Usage {
             problem: "an undo has to look at who holds the desktops now: leave out `--preflight off`".to_owned(),
@@ -58,14 +59,15 @@ async fn take_back(args: &UndoArgs) -> Result<Closing, Failure> {
     let writes = !options.safety.dry_run;
     if writes {
         check_writable(&results).map_err(failed)?;
+        check_metrics(&session).map_err(failed)?;
     }
     if !args.journal.is_file() {
         let problem = "there is no such journal; give the one that stands beside the run's results".to_owned();
         return Err(failed(Error::Foreign { path: shown(&args.journal), problem }));
     }
     // Held to the end: a run that goes on can't be taken back, and one that is being taken back can't go on.
-    let of_run = RunLock::acquire(&args.journal).map_err(failed)?;
-    let lock = if writes { Some(RunLock::acquire(&journal).map_err(failed)?) } else { None };
+    let of_run = lock(&args.journal).map_err(failed)?;
+    let own = if writes { Some(lock(&journal).map_err(failed)?) } else { None };
     let only = Only { users: args.only_user.clone(), desktops: args.only_desktop.clone() };
     let (changed, simulated) = {
         let view = View::open(&args.journal).map_err(failed)?;
@@ -88,11 +90,13 @@ async fn take_back(args: &UndoArgs) -> Result<Closing, Failure> {
         shaping: &shaping,
     };
     let undo = Undo { args, session: &session, changed: &changed, shaping: &shaping, simulated, signals };
-    let Some(lock) = lock else {
+    let Some(lock) = own else {
         return undo.only_plan().await.map_err(failed);
     };
     match stand(&asked, &journal, &results).map_err(failed)? {
+        Standing::CanaryFailed(identity) => Err(canary_failed(&session, &identity)),
         Standing::Finished => {
+            finish_up(&results, &journal).await.map_err(failed)?;
             let view = View::open(&journal).map_err(failed)?;
             nothing_to_do(&session, &view, &name, &results, &journal, options.output.format).map_err(failed)
         }
@@ -302,7 +306,7 @@ impl Undo<'_> {
             return Ok(closing);
         }
         let records = self.session.records;
-        let failed = |error: Error| Failure { error, next: None, records };
+        let failed = |error: Error| Failure::new(error, None, records);
         let (options, policy) = (&self.args.options, self.policy());
         let seen = self.look(files.aside.is_some(), &policy).await.map_err(failed)?;
         let made = UndoPlan::new(self.changed, &seen.look, &seen.unsettled, &policy);

@@ -12,7 +12,6 @@ use crate::plan::{
     Chunk, Fields, HashFacts, Policy, Snapshot, attach_body, attachments, bound_digest, detach_body, first_eight,
     guard, same_name,
 };
-use crate::reconcile::judge::same_name as same_domain;
 
 /// Bytes that begin every hash: a change of what is covered changes them.
 const VERSION: &[u8] = b"batch-detach undo 1\n";
@@ -88,7 +87,7 @@ fn find<'b>(slot: &Slot, bound: &'b [Bound]) -> Found<'b> {
     }
     let named = of_kind().find(|one| {
         let fits = match (&slot.domain, &one.domain) {
-            (Some(ours), Some(theirs)) => same_domain(ours, theirs),
+            (Some(ours), Some(theirs)) => same_name(ours, theirs),
             _ => true,
         };
         fits && same_name(&slot.user_name, &one.user_name)
