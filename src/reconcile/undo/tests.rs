@@ -48,6 +48,8 @@ fn live(desktop: &str, kind: &str, who: &[Bound]) -> LiveDesktop {
         desktop_type: kind.to_owned(),
         pool_id: None,
         login_status: "CONNECTED".to_owned(),
+        frozen: false,
+        in_maintenance: false,
         bound: Some(who.to_vec()),
     }
 }
