@@ -61,9 +61,9 @@ fn after_the_undo_of_300_bindings_the_world_is_as_before_and_no_data_is_cleared(
         assert!(desktops.len() <= 100);
         assert!(desktops.iter().all(|desktop| desktop["is_clear_data"] == Value::Bool(false)), "{body}");
     }
-    // One round of reads before, two after, and a few for desktops that took their time.
+    // The estate in a page or three before, two rounds after, and a few for desktops that took their time.
     let reads = rig.requests(Op::ListDesktops).len() - reads_before;
-    assert!((9..=20).contains(&reads), "{reads} reads");
+    assert!((7..=20).contains(&reads), "{reads} reads");
     let said = ["300 to attach", "What does not come back", "300  attached", "Nothing is left to do."];
     assert!(said.iter().all(|words| told.out.contains(words)), "{}", told.out);
 
