@@ -230,9 +230,8 @@ pub(super) fn check_approved(
     if is_hash {
         if !approved.eq_ignore_ascii_case(hash) {
             return Err(Error::Refused(format!(
-                "the plan made now is another one ({}) than the approved one ({approved}); nothing was sent. A bare \
-                 hash can't name the differing rows: give the file that `plan --format json` wrote",
-                hash
+                "the plan made now is another one ({hash}) than the approved one ({approved}); nothing was sent. A bare \
+                 hash can't name the differing rows: give the file that `plan --format json` wrote"
             )));
         }
     } else {
