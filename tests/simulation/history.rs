@@ -167,7 +167,8 @@ pub(crate) fn tell(history: &History) -> String {
         lines.push((*at, 3, format!("  = {n} {record:?}")));
     }
     lines.sort_by_key(|(at, kind, _)| (*at, *kind));
-    lines.into_iter().map(|(at, _, what)| format!("{} {what}\n", since(at))).collect()
+    let lines: Vec<String> = lines.into_iter().map(|(at, _, what)| format!("{} {what}\n", since(at))).collect();
+    lines.concat()
 }
 
 /// A write that the server received, and the intent behind it.
@@ -491,7 +492,7 @@ impl<'h> Checker<'h> {
                 let words = self.settled.iter().filter(|(n, settlement, _)| {
                     *n < durable && settlement.item == *item && settlement.slots.contains(slot)
                 });
-                if let Some((_, word, _)) = words.last()
+                if let Some((_, word, _)) = words.next_back()
                     && is_final(word.outcome)
                 {
                     let (number, name) = (sent.request.entry.number, self.name(*item, *slot));
@@ -636,7 +637,7 @@ impl<'h> Checker<'h> {
                         sent.answer.is_some_and(|(_, answer)| answer.kind == AnswerKind::Answered)
                             && sent.refused(id).is_none()
                     };
-                    if last.filter(clean).is_some() {
+                    if last.as_ref().is_some_and(clean) {
                         return None;
                     }
                 }
@@ -737,7 +738,7 @@ impl<'h> Checker<'h> {
                 let words = self.settled.iter().filter(|(n, settlement, _)| {
                     *n < stop.records && settlement.item == *item && settlement.slots.contains(slot)
                 });
-                let word = words.last().map(|(_, settlement, _)| settlement.outcome);
+                let word = words.next_back().map(|(_, settlement, _)| settlement.outcome);
                 let expected = match word {
                     Some(word) => word,
                     None if intended => Outcome::Unknown,

@@ -209,8 +209,10 @@ struct Live {
     ever_doubt: bool,
     seen_bound: Vec<SlotNo>,
     refusal: Option<Refusal>,
-    /// The state that the desktop is in forbids it: waiting and trying again is of no use.
+    /// The state that the desktop is in forbids it, or somebody else has it: waiting and trying again is of no use.
     stuck: bool,
+    /// The job of its last write never appeared, so nothing was said of it.
+    unspoken: bool,
     request_id: String,
     job_id: String,
     phase: Phase,
