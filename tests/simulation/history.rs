@@ -489,7 +489,7 @@ impl<'h> Checker<'h> {
         let Some(durable) = sent.request.durable else { return };
         for (item, slots) in &sent.attempt.carries {
             for slot in slots {
-                let words = self.settled.iter().filter(|(n, settlement, _)| {
+                let mut words = self.settled.iter().filter(|(n, settlement, _)| {
                     *n < durable && settlement.item == *item && settlement.slots.contains(slot)
                 });
                 if let Some((_, word, _)) = words.next_back()
@@ -735,7 +735,7 @@ impl<'h> Checker<'h> {
                 });
                 let maybe = |attempt| !self.is_known_not_executed(attempt, stop.records);
                 let intended = self.is_intended(*item, *slot, stop.records, maybe);
-                let words = self.settled.iter().filter(|(n, settlement, _)| {
+                let mut words = self.settled.iter().filter(|(n, settlement, _)| {
                     *n < stop.records && settlement.item == *item && settlement.slots.contains(slot)
                 });
                 let word = words.next_back().map(|(_, settlement, _)| settlement.outcome);
