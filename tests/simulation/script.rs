@@ -190,7 +190,7 @@ fn csv(rng: &mut Rng, seats: &[Seat], desktops: usize) -> String {
         match rng.u32(..100) {
             0..=9 => (desktop, name) = (String::new(), seat.name.to_lowercase()),
             10..=13 => desktop = String::new(),
-            14..=16 => user = "nobody".to_owned(),
+            14..=16 => "nobody".clone_into(&mut user),
             17..=18 => user = String::new(),
             19..=20 => desktop = format!("x-{desktop}"),
             _ => {}
