@@ -183,6 +183,9 @@ impl Preflight {
             let page = self.page_from(offset).await?;
             offset += count(page.received);
             all.extend(page.desktops);
+            if page.received == 0 && offset < page.total {
+                tracing::warn!(shown = offset, total = page.total, "the list of desktops ends before its total");
+            }
             if page.received == 0 || (page.total > 0 && offset >= page.total) {
                 break;
             }
@@ -379,7 +382,9 @@ fn by_name<'a>(desktops: impl Iterator<Item = &'a LiveDesktop>) -> HashMap<Strin
     for desktop in desktops.filter(|desktop| !desktop.name.is_empty()) {
         by_name.entry(fold(&desktop.name).into_owned()).or_default().push(desktop.id.clone());
     }
-    by_name.values_mut().for_each(|ids| ids.sort());
+    for ids in by_name.values_mut() {
+        ids.sort();
+    }
     by_name
 }
 
@@ -395,9 +400,9 @@ fn by_user<'a>(users: &[UserKey], desktops: impl Iterator<Item = &'a LiveDesktop
     let mut by_user: HashMap<UserKey, BTreeSet<DesktopId>> = HashMap::new();
     for desktop in desktops {
         for bound in desktop.bound.iter().flatten() {
-            let named = names.get(&fold(&bound.user_name)).into_iter().flatten();
-            let known = bound.user_id.as_deref().and_then(|id| ids.get(id)).into_iter().flatten();
-            for user in named.chain(known).filter(|user| user.may_mean(bound)) {
+            let by_their_name = names.get(&fold(&bound.user_name)).into_iter().flatten();
+            let by_their_id = bound.user_id.as_deref().and_then(|id| ids.get(id)).into_iter().flatten();
+            for user in by_their_name.chain(by_their_id).filter(|user| user.may_mean(bound)) {
                 by_user.entry((*user).clone()).or_default().insert(desktop.id.clone());
             }
         }
