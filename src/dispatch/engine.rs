@@ -418,9 +418,8 @@ impl Write {
         self.attempt.at = timestamp_now();
         let id = self.attempt.id;
         context.journal.commit(vec![Record::Intent(self.attempt.clone())]).await?;
-        // Turns of those before it take their time; if it waits longer, the gate was closed meanwhile.
-        let turns = Duration::try_from_secs_f64(2.0 / context.gates.pace(context.class)).unwrap_or_default();
-        let mut pass = match context.gates.pass_from(near, &hold, self.part.good_until(LOOK_LASTS + turns)).await {
+        // A turn that comes too late is left where it is, so that the next try, right after a fresh look, finds it free.
+        let mut pass = match context.gates.pass_from(near, &hold, self.part.good_until(LOOK_LASTS)).await {
             Turn::Now(pass) => pass,
             turn => {
                 // Stopped; or the look that allows an `ALL` has grown old at the gate: it is looked at again (P7).

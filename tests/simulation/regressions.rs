@@ -98,3 +98,12 @@ fn p02_a_desktop_that_goes_before_its_all_is_sent_again_is_not_told_to_have_been
         assert_eq!(kept(&script).outcomes, [("detached", 1)].into(), "gone after {tenths} tenths of a second");
     }
 }
+
+#[test]
+fn p07_an_all_that_waits_for_a_slow_turn_is_looked_at_when_the_turn_has_come() {
+    let mut script = Script::calm(&["d-00 u0", "d-01 u1", "d-02 u2"], "d-00,,,ALL,\nd-01,,,ALL,\nd-02,,,ALL,\n");
+    script.policy.allow_detach_all = true;
+    script.policy.bounds.max_desktops = 1;
+    script.write_period = Duration::from_secs(60);
+    assert_eq!(kept(&script).outcomes, [("detached", 3)].into());
+}

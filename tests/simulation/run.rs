@@ -9,7 +9,7 @@ use batch_detach::api::{Class, Reader, Target, Transport, Writer};
 use batch_detach::config::Percent;
 use batch_detach::dispatch::{Drive, Ended, Rules, StopReason, drive};
 use batch_detach::error::Error;
-use batch_detach::input::{self, Input, ReadOptions, Source};
+use batch_detach::input::{self, Input, ReadOptions, RowRef, Source};
 use batch_detach::journal::{Entry, Identity, Item, Journal, MemoryJournal, Record};
 use batch_detach::model::Bound;
 use batch_detach::model::DesktopId;
@@ -213,7 +213,7 @@ async fn simulate(script: &Script) -> (Option<History>, Report) {
     let made = plan(&input, snapshot.as_ref(), &script.policy);
     let entries: Vec<Entry> = made.entries().map(|entry| entry.to_journal()).collect();
     let items: Vec<Item> = made.items().collect();
-    let lines = input.table.rows().map(batch_detach::input::RowRef::line).collect();
+    let lines = input.table.rows().map(RowRef::line).collect();
     let canary_chunks = u32::try_from(made.canary_chunks()).unwrap_or(u32::MAX);
     let journal = MemoryJournal::new(identity(&input, script, canary_chunks), entries.clone(), items.clone());
     journal.set_latency(script.commit_takes);
