@@ -46,6 +46,8 @@ impl State {
     }
 
     /// When something becomes due without anything happening; `None` where only what is under way can bring more.
+    ///
+    /// * `now`: the instant at which [`State::next_op`] said `None`; at a later one something due is lost from sight.
     pub fn wake_at(&self, now: Instant) -> Option<Instant> {
         if self.stop.is_some() || self.access == Access::Renewing {
             return None;
