@@ -9,7 +9,7 @@ use super::args::Format;
 use super::place::{Place, ceiling};
 use super::session::Session;
 use super::signals::Signals;
-use super::{Closing, Failure, colour, say, width};
+use super::{Closing, Failure, colour, note, say, width};
 use crate::api::{Class, Reader, Writer, advice};
 use crate::dispatch::{Drive, Ended, Rules, StopReason, drive};
 use crate::error::{Error, Exit};
@@ -320,10 +320,8 @@ pub(super) fn nothing_to_do(
     let exit = exit_of(summary.counts());
     let end = End { exit, stopped: None, canary_failed: false };
     let requests: Vec<_> = progress.requests.iter().map(|((class, what), n)| (*class, what.clone(), *n)).collect();
-    super::complain(&format!(
-        "nothing to do: run {} of this input is finished; --fresh starts a new one",
-        identity.run_id
-    ));
+    let text = format!("nothing to do: run {} of this input is finished; --fresh starts a new one", identity.run_id);
+    note(session.records, &text);
     let told = Told {
         identity: &identity,
         input,

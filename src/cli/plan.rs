@@ -10,7 +10,7 @@ use super::place::{self, Place};
 use super::planning::{self, shown};
 use super::session::Session;
 use super::signals::Signals;
-use super::{Closing, Failure, say, width};
+use super::{Closing, Failure, note, say, width};
 use crate::error::Error;
 use crate::journal::{ResultRow, View, fs};
 use crate::model::Outcome;
@@ -63,7 +63,7 @@ async fn make(args: &RunArgs) -> Result<Closing, Failure> {
         None => false,
     };
     if to_stdout {
-        super::complain(text.trim_end());
+        note(records, text.trim_end());
     } else {
         say(&text).map_err(failed)?;
     }

@@ -13,13 +13,14 @@ use super::plan::{Shown, check_approved, show_plan};
 use super::planning::{self, shown};
 use super::session::Session;
 use super::signals::Signals;
-use super::{Closing, Failure, say};
+use super::{Closing, Failure, note, say};
 use crate::api::Class;
-use crate::error::Error;
+use crate::error::{Error, Exit};
 use crate::input::Input;
 use crate::journal::{Builder, EntryRef, Identity, Progress, RunLock, Store, View, move_aside};
 use crate::model::{tame, timestamp_now};
-use crate::outcome::next::Next;
+use crate::outcome::Counts;
+use crate::outcome::next::{Next, Situation, next};
 use crate::outcome::text::{counted, grouped};
 use crate::plan::{Plan, plan};
 
@@ -41,6 +42,8 @@ enum Standing {
     Resume(Box<(Identity, Progress)>),
     /// It is this run, and finished.
     Finished,
+    /// It is this run, and its canary failed: it never goes on.
+    CanaryFailed(Box<Identity>),
 }
 
 async fn run(args: &RunArgs) -> Result<Closing, Failure> {
@@ -68,13 +71,14 @@ async fn run(args: &RunArgs) -> Result<Closing, Failure> {
     if let Some(input) = &input {
         planning::accept(input, &session.settings).map_err(failed)?;
         if input.table.is_empty() {
-            super::complain("nothing to do: no row has one of these outcomes");
+            note(records, "nothing to do: no row has one of these outcomes");
             let next = Next { words: "Nothing is left to do.".to_owned(), command: None };
-            return Ok(Closing { exit: crate::error::Exit::Done, next: Some(next), records });
+            return Ok(Closing { exit: Exit::Done, next: Some(next), records });
         }
     }
     let shaping = args.plan_shaping(&session.settings, of_journal.as_ref().map(|identity| &identity.plan_settings));
     check_writable(&results).map_err(failed)?;
+    check_metrics(&session).map_err(failed)?;
     let lock = lock(&journal).map_err(failed)?;
     let standing = stand(args, &session, input.as_ref(), &shaping, &journal, &results);
     match standing.map_err(failed)? {
@@ -84,6 +88,24 @@ async fn run(args: &RunArgs) -> Result<Closing, Failure> {
             let name = view.identity().input_path.clone();
             let format = args.options.output.format;
             nothing_to_do(&session, &view, &name, &results, &journal, format).map_err(failed)
+        }
+        Standing::CanaryFailed(identity) => {
+            let next = next(&Situation {
+                exit: Exit::Stopped,
+                counts: &Counts::default(),
+                planned: false,
+                canary_failed: true,
+                input: identity.undo_of.as_deref().unwrap_or(&identity.input_path),
+                undo: identity.undo_of.is_some(),
+                results: None,
+                journal: None,
+                repeat: &session.repeat,
+            });
+            let error = Error::Stopped(format!(
+                "the canary of run {} failed, so nothing more of it is sent; find out why, then start over with --fresh",
+                identity.run_id
+            ));
+            Err(Failure { error: Box::new(error), next: Some(next), records })
         }
         Standing::Resume(found) => {
             let (identity, progress) = *found;
@@ -206,6 +228,10 @@ impl Start<'_> {
         let policy = planning::policy(args, &session.settings);
         let looked = planning::look(self.input, &policy, session, &place, &gates, &self.signals.stop);
         let (snapshot, reads) = looked.await.map_err(failed)?;
+        if !session.settings.preflight && session.settings.verify {
+            // Nothing was read yet, and after the writes it must be possible: else every row would end `unknown`.
+            planning::preflight(session, &place, &gates, &self.signals.stop).probe().await.map_err(failed)?;
+        }
         let made = plan(self.input, snapshot.as_ref(), &policy);
         planning::accept_plan(&made, &session.settings).map_err(failed)?;
         let hash = planning::hash(&made, &place, &self.shaping);
@@ -245,7 +271,7 @@ impl Start<'_> {
             place,
             gates,
             resumed: false,
-            proved: session.settings.preflight,
+            proved: session.settings.preflight || session.settings.verify,
             input: shown(&args.input),
             results: self.results,
             journal: self.journal,
@@ -342,10 +368,7 @@ fn stand(
             return Ok(Standing::Finished);
         }
         if progress.canary == Some(false) {
-            return Err(Error::Stopped(format!(
-                "the canary of run {} failed, so nothing more of it is sent; find out why, then start over with --fresh",
-                identity.run_id
-            )));
+            return Ok(Standing::CanaryFailed(Box::new(identity)));
         }
         return Ok(Standing::Resume(Box::new((identity, progress))));
     }
@@ -422,11 +445,20 @@ pub(super) fn journal_of(results: &Path) -> PathBuf {
 
 /// A results path that can't be written is found out before anything is sent.
 pub(super) fn check_writable(results: &Path) -> Result<(), Error> {
-    let trouble = |source| Error::File { verb: "write the results", path: results.to_owned(), source };
-    if results.is_dir() {
+    writable("write the results", results)
+}
+
+/// So is a metrics path: at the end it would make a good run look like one that was stopped.
+pub(super) fn check_metrics(session: &Session) -> Result<(), Error> {
+    session.settings.metrics.as_deref().map_or(Ok(()), |path| writable("write the metrics", path))
+}
+
+fn writable(verb: &'static str, path: &Path) -> Result<(), Error> {
+    let trouble = |source| Error::File { verb, path: path.to_owned(), source };
+    if path.is_dir() {
         return Err(trouble(std::io::ErrorKind::IsADirectory.into()));
     }
-    let parent = results.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    let parent = path.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
     // Without a name, where the file system can: a kill leaves nothing.
     tempfile::tempfile_in(parent).map(drop).map_err(trouble)
 }
@@ -434,7 +466,7 @@ pub(super) fn check_writable(results: &Path) -> Result<(), Error> {
 /// Asks, unless that was answered on the command line.
 ///
 /// # Errors
-/// [`Error::Refused`] for a "no", and where there is nobody to ask.
+/// [`Error::Refused`] for a "no", [`Error::Unconfirmed`] where there is nobody to ask.
 pub(super) async fn confirm(args: &RunArgs, question: &str, signals: &Signals) -> Result<(), Error> {
     if args.options.safety.yes || args.options.safety.approved.is_some() {
         return Ok(());
@@ -444,9 +476,7 @@ pub(super) async fn confirm(args: &RunArgs, question: &str, signals: &Signals) -
 
 pub(super) async fn ask(question: &str, signals: &Signals) -> Result<(), Error> {
     if !std::io::stdin().is_terminal() || !std::io::stderr().is_terminal() {
-        return Err(Error::Refused(
-            "this would write, and there is no terminal to ask on: add --yes, or --approved PLAN".to_owned(),
-        ));
+        return Err(Error::Unconfirmed);
     }
     {
         let mut out = anstream::stderr().lock();

@@ -15,16 +15,16 @@ use tokio::time::{Instant, sleep_until};
 use tokio_util::sync::CancellationToken;
 
 use super::rules::{Rules, StopReason};
-use super::state::{Done, Op, Output, Part, Start, State, kind_of};
+use super::state::{Done, LOOK_LASTS, Op, Output, Part, Start, State, kind_of};
 use super::verdict::{Verdict, judge};
 use crate::api::{Class, Reader, Reply, Writer};
 use crate::error::Error;
 use crate::event::{Event, Observer};
 use crate::journal::record::{AnswerRecord, Attempt, ItemId, Record};
-use crate::journal::{AnswerKind, Journal, JournalError, Progress};
+use crate::journal::{AnswerKind, Item, Journal, JournalError, Progress};
 use crate::model::{DesktopId, Outcome, PartLabel, timestamp_now};
-use crate::pace::{Ceiling, Gates, Heard, MAX_GATE, Pass};
-use crate::reconcile::judge::ReadSpan;
+use crate::pace::{Ceiling, Gates, Heard, MAX_GATE, Pass, Turn};
+use crate::reconcile::judge::{ReadSpan, newcomers};
 use crate::reconcile::reads::{self, JobWord, ReadFault, judge_job};
 
 /// Sub jobs are read page by page; a job with more of them than this is not of our making.
@@ -279,7 +279,8 @@ fn spawn(
             }
             attempt.body_sha256 = hex::encode(Sha256::digest(&body));
             attempt.body_bytes = body.len() as u64;
-            let write = Write { part, attempt, desktops, users, generation, body: Bytes::from(body) };
+            let alls = items.iter().filter(|(item, _)| item.all).map(|(item, _)| (*item).clone()).collect();
+            let write = Write { part, attempt, desktops, users, generation, alls, body: Bytes::from(body) };
             ops.spawn(write.go(context, hold));
         }
         Op::ReadTurn => {
@@ -395,6 +396,8 @@ struct Write {
     desktops: Vec<(ItemId, DesktopId)>,
     users: usize,
     generation: u32,
+    /// Those from which everybody goes.
+    alls: Vec<Item>,
     body: Bytes,
 }
 
@@ -404,16 +407,30 @@ impl Write {
         let Some(near) = context.gates.approach(context.class, &hold).await else {
             return Ok(Done::Withdrawn { part: self.part });
         };
+        // It may have waited for its place for long, and somebody may be bound to an `ALL` desktop by now (P7).
+        if self.part.is_stale(Instant::now(), LOOK_LASTS / 2) && !self.look(&context, &hold).await {
+            self.part.look_again();
+            return Ok(Done::Withdrawn { part: self.part });
+        }
         self.attempt.at = timestamp_now();
         let id = self.attempt.id;
         context.journal.commit(vec![Record::Intent(self.attempt.clone())]).await?;
-        let Some(mut pass) = context.gates.pass_from(near, &hold).await else {
-            let withdrawn = AnswerRecord {
-                message: "withdrawn before it left".to_owned(),
-                ..empty_answer(id, AnswerKind::NotSent)
-            };
-            context.journal.commit(vec![Record::Answer(withdrawn)]).await?;
-            return Ok(Done::Withdrawn { part: self.part });
+        // Turns of those before it take their time; if it waits longer, the gate was closed meanwhile.
+        let turns = Duration::try_from_secs_f64(2.0 / context.gates.pace(context.class)).unwrap_or_default();
+        let mut pass = match context.gates.pass_from(near, &hold, self.part.good_until(LOOK_LASTS + turns)).await {
+            Turn::Now(pass) => pass,
+            turn => {
+                // Stopped; or the look that allows an `ALL` has grown old at the gate: it is looked at again (P7).
+                if matches!(turn, Turn::TooLate) {
+                    self.part.look_again();
+                }
+                let withdrawn = AnswerRecord {
+                    message: "withdrawn before it left".to_owned(),
+                    ..empty_answer(id, AnswerKind::NotSent)
+                };
+                context.journal.commit(vec![Record::Answer(withdrawn)]).await?;
+                return Ok(Done::Withdrawn { part: self.part });
+            }
         };
         if context.journal.has_failed() {
             // Its own intent is durable, but nothing more is sent on a disk that fails (P13): a commit says why.
@@ -447,6 +464,27 @@ impl Write {
             generation: self.generation,
             too_long,
         })
+    }
+
+    /// Looks at the desktops from which everybody goes once more. Whether each is idle and holds nobody new.
+    async fn look(&mut self, context: &Context, hold: &CancellationToken) -> bool {
+        let Some(mut pass) = context.gates.pass(Class::ListDesktops, hold).await else { return false };
+        let limit = self.alls.len().to_string();
+        let mut query: Vec<(&str, &str)> = self.alls.iter().map(|item| ("desktop_id", item.desktop.as_str())).collect();
+        query.push(("limit", &limit));
+        let began = Instant::now();
+        let result = reads::desktops(&context.reader.list_desktops(&query).await);
+        context.heard_read(&mut pass, &result);
+        let shown = result.map(|page| page.desktops).unwrap_or_default();
+        let is_as_planned = |item: &Item| {
+            let live = shown.iter().find(|live| live.id == item.desktop);
+            live.and_then(|live| live.good()).is_some_and(|bound| newcomers(item, bound).is_empty())
+        };
+        let may_go = self.alls.iter().all(is_as_planned);
+        if may_go {
+            self.part.looked(began);
+        }
+        may_go
     }
 
     fn answer_record(

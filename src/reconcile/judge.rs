@@ -72,6 +72,8 @@ pub struct Watch {
     /// How far apart the two reads must be.
     apart: Duration,
     slots: Vec<(SlotNo, Run)>,
+    /// Reads seen so far.
+    reads: u32,
     /// Since when the desktop itself is nowhere.
     nowhere_since: Option<Instant>,
 }
@@ -88,7 +90,7 @@ impl Watch {
     pub fn new(slots: &[SlotNo], unwanted_counts_from: Instant, apart: Duration, want_bound: bool) -> Self {
         let fresh = Run { bound: false, since: None };
         let slots = slots.iter().map(|slot| (*slot, fresh)).collect();
-        Self { unwanted_counts_from, want_bound, apart, slots, nowhere_since: None }
+        Self { unwanted_counts_from, want_bound, apart, slots, reads: 0, nowhere_since: None }
     }
 
     /// The slots that are still watched.
@@ -107,6 +109,7 @@ impl Watch {
 
     /// Takes in one read and tells what is proved now, for every slot that is still watched, in their order.
     pub fn see(&mut self, item: &Item, sight: Sight<'_>, span: ReadSpan) -> Vec<(SlotNo, Proof)> {
+        self.reads = self.reads.saturating_add(1);
         let bound = match sight {
             Sight::Nowhere => {
                 let since = *self.nowhere_since.get_or_insert(span.ended);
@@ -158,6 +161,11 @@ impl Watch {
     /// Whether a first read of a pair is on record for any slot, so that the next one is due `apart` later.
     pub fn is_half_proved(&self) -> bool {
         self.nowhere_since.is_some() || self.slots.iter().any(|(_, run)| run.since.is_some())
+    }
+
+    /// Whether only one read was seen so far.
+    pub fn is_first_look(&self) -> bool {
+        self.reads == 1
     }
 
     /// From when on reads of the unwanted state count.
@@ -213,6 +221,8 @@ mod tests {
             desktop_type: "SHARED".to_owned(),
             pool_id: None,
             login_status: String::new(),
+            frozen: false,
+            in_maintenance: false,
             bound: Some(names.iter().map(|name| bound(name)).collect()),
         }
     }

@@ -109,7 +109,9 @@ fn mutant(seeds: &[Vec<u8>], random: &mut fastrand::Rng) -> Vec<u8> {
 fn fuzz(folder: &str, target: impl Fn(&[u8])) {
     let seeds = corpus(folder);
     assert!(!seeds.is_empty(), "the corpus of {folder} is empty");
-    seeds.iter().for_each(|seed| target(seed));
+    for seed in &seeds {
+        target(seed);
+    }
     let first = number("FUZZ_SEED", 0);
     for case in first..first + number("FUZZ_CASES", 2_000) {
         let bytes = mutant(&seeds, &mut fastrand::Rng::with_seed(case));
