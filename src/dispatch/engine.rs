@@ -117,7 +117,7 @@ pub async fn drive(run: Drive, observer: &mut dyn Observer) -> Result<Ended, Err
             probing = true;
             ops.spawn(probe(Arc::clone(&context), state.generation(), hold.clone()));
         }
-        let wake = state.wake_at(Instant::now()).into_iter().chain(deadline.filter(|_| drain_until.is_none())).min();
+        let wake = state.wake_at().into_iter().chain(deadline.filter(|_| drain_until.is_none())).min();
         tokio::select! {
             biased;
             () = run.abandon.cancelled() => return Ok(Ended::Abandoned),
