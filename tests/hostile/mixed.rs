@@ -101,8 +101,8 @@ fn p02_p10_five_thousand_rows_through_every_fault_at_three_requests_of_ten_and_e
 fn blind_repeats(log: &[batch_detach::sim::LogEntry]) {
     let mut sent: BTreeMap<String, usize> = BTreeMap::new();
     for (at, entry) in log.iter().enumerate().filter(|(_, entry)| entry.op == Op::BatchDetach) {
-        // A 429 and its like were never done: their desktops may go again at once.
-        let done = entry.executed != Executed::None || entry.status.is_none() || entry.status >= Some(500);
+        // A 429 and the 503 of a gateway that is full prove that nothing was done: these desktops may go again at once.
+        let done = entry.executed != Executed::None || !matches!(entry.status, Some(429 | 503));
         let body: serde_json::Value = serde_json::from_slice(&entry.body).unwrap();
         for desktop in body["desktops"].as_array().unwrap() {
             let id = desktop["desktop_id"].as_str().unwrap();
