@@ -186,6 +186,7 @@ fn p20_a_redirect_of_a_write_stops_the_run_and_its_target_is_never_connected_to(
         assert!(played.stderr.contains("redirect to 127.0.0.1"), "the target is not named: {}", played.stderr);
         assert!(played.all("not_sent"), "{:?}", played.outcomes);
 
+        // Also where the answer to the write before is still on its way (it was told as "before anything was sent").
         let played = play(Prey::Write(2), vec![raw(&answer)]);
         played.check(&format!("{status}"));
         assert_eq!(played.code, 5, "{status}, after a write: {}", played.stderr);
