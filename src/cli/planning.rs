@@ -108,7 +108,7 @@ pub(super) async fn look(
         && input.table.len() <= HINTED_ROWS
         && plan(input, Some(&snapshot), policy).stats().already_detached > 0
     {
-        snapshot.known_users = preflight.known_users().await;
+        snapshot.known_users = preflight.known_users().await?;
     }
     tracing::info!(reads = preflight.reads(), desktops = snapshot.desktops.len(), "the live bindings were read");
     Ok((Some(snapshot), preflight.reads()))

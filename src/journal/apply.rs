@@ -19,10 +19,11 @@ use super::schema::Fault;
 /// committed.
 pub(super) fn apply(connection: &Connection, record: Record) -> Result<(), Fault> {
     match record {
-        Record::Started { at, version } => {
+        Record::Started { at, version, write_period } => {
+            let period = write_period.and_then(|period| i64::try_from(period.as_micros()).ok());
             connection
-                .prepare_cached("INSERT INTO process(started_at, version) VALUES (?1, ?2)")?
-                .execute([at, version])?;
+                .prepare_cached("INSERT INTO process(started_at, version, write_period_us) VALUES (?1, ?2, ?3)")?
+                .execute(params![at, version, period])?;
         }
         Record::Intent(attempt) => intent(connection, attempt)?,
         Record::Answer(answer) => self::answer(connection, answer)?,

@@ -56,8 +56,9 @@ struct Durable {
 impl Durable {
     fn apply(&mut self, record: &Record) -> Result<(), String> {
         match record {
-            Record::Started { at, version } => {
-                self.processes.push(Process { started_at: at.clone(), version: version.clone(), stopped: None });
+            Record::Started { at, version, write_period } => {
+                let (started_at, version) = (at.clone(), version.clone());
+                self.processes.push(Process { started_at, version, write_period: *write_period, stopped: None });
             }
             Record::Stopped { at, exit, reason } => {
                 if self.processes.last().is_none_or(|last| last.stopped.is_some()) {
@@ -420,7 +421,11 @@ mod tests {
                 }
                 10 => Record::Rechecked { item: *item },
                 11 => match n % 4 {
-                    0 => Record::Started { at: AT.to_owned(), version: "1".to_owned() },
+                    0 => Record::Started {
+                        at: AT.to_owned(),
+                        version: "1".to_owned(),
+                        write_period: Some(Duration::from_millis(600)),
+                    },
                     1 => Record::Stopped { at: AT.to_owned(), exit: 5, reason: "signal".to_owned() },
                     2 => Record::Canary { passed: *flag },
                     _ => Record::Requests { counts: vec![(crate::api::Class::ShowJob, "ok.x".to_owned(), n % 3)] },

@@ -344,9 +344,12 @@ impl<'t> Plan<'t> {
             ));
         };
         if limit.is_exceeded_by(touched, assigned) {
+            // For people alone: the comparison itself is exact.
+            #[expect(clippy::cast_precision_loss, reason = "one digit after the point is shown")]
+            let share = 100.0 * touched as f64 / assigned.max(1) as f64;
             return Err(format!(
-                "this would touch {touched} of {assigned} assigned desktops, more than the {limit} that --max-percent \
-                 allows; nothing was sent. Take rows out, or raise --max-percent"
+                "this would touch {touched} of {assigned} assigned desktops ({share:.1} %), more than the {limit} that \
+                 --max-percent allows; nothing was sent. Take rows out, or raise --max-percent"
             ));
         }
         Ok(())

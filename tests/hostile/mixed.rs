@@ -88,7 +88,7 @@ fn p02_p10_five_thousand_rows_through_every_fault_at_three_requests_of_ten_and_e
     let log = app.log();
     let writes = log.iter().filter(|entry| entry.op == Op::BatchDetach).count();
     let hit = log.iter().filter(|entry| entry.op == Op::BatchDetach && entry.executed != Executed::Whole).count();
-    println!(
+    eprintln!(
         "{counts:?}; {writes} writes ({hit} not wholly done), {} requests, {took:?}, {} MiB",
         log.len(),
         memory >> 20

@@ -18,103 +18,101 @@ use tokio::time::Instant;
 
 /// What was promised to this run.
 #[derive(Debug, Clone)]
-pub struct Promised {
+pub(crate) struct Promised {
     /// From one start of a class to the next at least.
-    pub write_period: Duration,
-    pub read_period: Duration,
+    pub(crate) write_period: Duration,
+    pub(crate) read_period: Duration,
     /// Attempts per row at most.
-    pub max_tries: usize,
+    pub(crate) max_tries: usize,
     /// The two reads of a proof are at least so far apart.
-    pub settle_time: Duration,
+    pub(crate) settle_time: Duration,
     /// "Bound" counts only so long after a doubt or an accepted answer.
-    pub doubt_wait: Duration,
-    pub verify: bool,
-    pub preflight: bool,
+    pub(crate) doubt_wait: Duration,
+    pub(crate) verify: bool,
     /// `--allow-detach-all`.
-    pub may_detach_all: bool,
+    pub(crate) may_detach_all: bool,
     /// How old what a read of this server shows can be.
-    pub read_lag: Duration,
+    pub(crate) read_lag: Duration,
 }
 
 /// One request that the server received.
 #[derive(Debug, Clone)]
-pub struct Request {
-    pub entry: LogEntry,
+pub(crate) struct Request {
+    pub(crate) entry: LogEntry,
     /// How many records were durable as it left; `None` where nobody could look.
-    pub durable: Option<usize>,
+    pub(crate) durable: Option<usize>,
     /// What came back, if it came.
-    pub reply: Option<Replied>,
+    pub(crate) reply: Option<Replied>,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Replied {
-    pub at: Instant,
-    pub status: u16,
+pub(crate) struct Replied {
+    pub(crate) at: Instant,
+    pub(crate) status: u16,
     /// What `Retry-After` asked for, where it made sense.
-    pub retry_after: Option<Duration>,
+    pub(crate) retry_after: Option<Duration>,
 }
 
 /// A process that drove the journal.
 #[derive(Debug, Clone, Copy)]
-pub struct Life {
-    pub began: Instant,
+pub(crate) struct Life {
+    pub(crate) began: Instant,
     /// How many requests the server had received before.
-    pub requests: usize,
+    pub(crate) requests: usize,
 }
 
 /// A durable record, and when it became so.
 #[derive(Debug, Clone)]
-pub struct Stamped {
-    pub at: Instant,
-    pub record: Record,
+pub(crate) struct Stamped {
+    pub(crate) at: Instant,
+    pub(crate) record: Record,
 }
 
 /// What the results said when a process was gone.
 #[derive(Debug, Clone)]
-pub struct Stop {
-    pub at: Instant,
+pub(crate) struct Stop {
     /// How many requests the server had received, and how many records were durable.
-    pub requests: usize,
-    pub records: usize,
-    pub rows: Vec<ResultLine>,
+    pub(crate) requests: usize,
+    pub(crate) records: usize,
+    pub(crate) rows: Vec<ResultLine>,
 }
 
 /// One record of the results.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct ResultLine {
-    pub line: u64,
-    pub desktop: String,
-    pub user: String,
-    pub outcome: Outcome,
-    pub code: String,
-    pub attempts: u32,
+pub(crate) struct ResultLine {
+    pub(crate) line: u64,
+    pub(crate) desktop: String,
+    pub(crate) user: String,
+    pub(crate) outcome: Outcome,
+    pub(crate) code: String,
+    pub(crate) attempts: u32,
 }
 
 /// Everything that is known of one run, from its plan to its end.
 #[derive(Debug, Clone)]
-pub struct History {
-    pub promised: Promised,
+pub(crate) struct History {
+    pub(crate) promised: Promised,
     /// The lines of the input's rows, in order.
-    pub lines: Vec<u64>,
-    pub entries: Vec<Entry>,
-    pub items: Vec<Item>,
+    pub(crate) lines: Vec<u64>,
+    pub(crate) entries: Vec<Entry>,
+    pub(crate) items: Vec<Item>,
     /// Who was bound at first, and every binding that came or went since.
-    pub first: BTreeMap<DesktopId, Vec<Bound>>,
-    pub changes: Vec<Change>,
-    pub requests: Vec<Request>,
-    pub records: Vec<Stamped>,
+    pub(crate) first: BTreeMap<DesktopId, Vec<Bound>>,
+    pub(crate) changes: Vec<Change>,
+    pub(crate) requests: Vec<Request>,
+    pub(crate) records: Vec<Stamped>,
     /// The processes that drove the journal, one after another.
-    pub lives: Vec<Life>,
+    pub(crate) lives: Vec<Life>,
     /// One for each process; the last one is the end.
-    pub stops: Vec<Stop>,
+    pub(crate) stops: Vec<Stop>,
 }
 
 /// A promise that was not kept.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Violation {
+pub(crate) struct Violation {
     /// `P1` to `P11`.
-    pub promise: &'static str,
-    pub what: String,
+    pub(crate) promise: &'static str,
+    pub(crate) what: String,
 }
 
 impl fmt::Display for Violation {
@@ -129,7 +127,7 @@ const TICK: Duration = Duration::from_millis(2);
 const LOOK_LASTS: Duration = Duration::from_secs(12);
 
 /// Checks everything; no violation means that all promises were kept.
-pub fn check(history: &History) -> Vec<Violation> {
+pub(crate) fn check(history: &History) -> Vec<Violation> {
     let mut checker = Checker::new(history);
     checker.conservation();
     checker.writes();
@@ -143,7 +141,7 @@ pub fn check(history: &History) -> Vec<Violation> {
 }
 
 /// The whole history, a line for each thing that happened, in order: for people who look for a fault.
-pub fn tell(history: &History) -> String {
+pub(crate) fn tell(history: &History) -> String {
     let Some(origin) = history.lives.first().map(|life| life.began) else { return String::new() };
     let since = |at: Instant| match at.checked_duration_since(origin) {
         Some(after) => format!("{:>10.3}", after.as_secs_f64()),

