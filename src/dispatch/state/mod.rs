@@ -368,6 +368,8 @@ pub struct State {
     unchecked: u64,
     stop: Option<StopReason>,
     no_access: bool,
+    /// Whether a write of this process was ever in doubt: it may have been done.
+    doubted: bool,
     said_verifying: bool,
     epoch: u32,
 }
@@ -452,6 +454,7 @@ impl State {
             unchecked: 0,
             stop: None,
             no_access: false,
+            doubted: false,
             said_verifying: false,
             epoch: 0,
             rules,

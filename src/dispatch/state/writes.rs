@@ -31,6 +31,7 @@ impl State {
                 self.taken(&part, &refused, &job_id, &success_jobs, ended, out);
             }
             Verdict::Doubt { cause } => {
+                self.doubted = true;
                 for id in part.items {
                     if let Some(live) = self.items.get_mut(&id) {
                         live.tries += 1;
