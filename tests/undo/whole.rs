@@ -1,9 +1,9 @@
 //! Whole undos: of a run, of a part of it, of an undo.
 
-use std::fmt::Write as _;
 use batch_detach::model::{Bound, Kind};
 use batch_detach::sim::{Op, Seat, World};
 use serde_json::Value;
+use std::fmt::Write as _;
 
 use crate::rig::{Rig, counts, exists, id, seat, sheet, single, user};
 
