@@ -2,8 +2,8 @@
 
 use super::{
     Canary, Class, DesktopId, Duration, HashMap, Instant, ItemId, JOB_APPEARS_WITHIN, JobWatch, JobWord, LiveDesktop,
-    Look, Outcome, Output, Part, Phase, Proof, ReadFault, ReadSpan, Record, Refusal, Sight, SlotNo, State, StopReason,
-    Told, Watch, backoff, is_passing, newcomers, rows_of, split_seen,
+    Look, MAX_GATE, Outcome, Output, Part, Phase, Proof, ReadFault, ReadSpan, Record, Refusal, Sight, SlotNo, State,
+    StopReason, Told, Watch, backoff, is_passing, newcomers, rows_of, split_seen,
 };
 
 impl State {
@@ -46,8 +46,12 @@ impl State {
                 self.hear(false, now, out);
                 backoff(self.silent.min(6), self.rules.retry_base, self.random.f64()).max(self.rules.retry_base / 2)
             }
-            ReadFault::Throttled { .. } => {
+            ReadFault::Throttled { hint, .. } => {
                 self.hear(true, now, out);
+                let asked = hint.retry_after.or(hint.limit.map(|(_, window)| window / 6));
+                if let Some(wait) = asked.filter(|wait| *wait > MAX_GATE) {
+                    self.stay_away(wait, out);
+                }
                 Duration::ZERO
             }
             ReadFault::Unauthorized { cause } => {
