@@ -107,3 +107,12 @@ fn p07_an_all_that_waits_for_a_slow_turn_is_looked_at_when_the_turn_has_come() {
     script.write_period = Duration::from_secs(60);
     assert_eq!(kept(&script).outcomes, [("detached", 3)].into());
 }
+
+#[test]
+fn a_read_that_is_asked_to_stay_away_for_a_day_stops_the_run_instead_of_waiting() {
+    let mut script = Script::calm(&["d-00 u0"], "d-00,,u0,,\n");
+    let day = Effect::Throttle { limit: 1, window: Duration::from_secs(60), retry_after: Some("86400".to_owned()) };
+    script.scenario.faults = vec![Fault::new(Op::ListDesktops, day).after(2).count(1)];
+    let report = kept(&script);
+    assert_eq!((report.lives, report.outcomes), (2, [("detached", 1)].into()));
+}

@@ -243,6 +243,7 @@ async fn simulate(script: &Script) -> (Option<History>, Report) {
             max_tries: usize::try_from(rules.max_tries).unwrap_or(usize::MAX),
             settle_time: rules.settle_time,
             doubt_wait: rules.doubt_wait,
+            heard_after: script.commit_takes,
             verify: script.verify,
             may_detach_all: script.policy.allow_detach_all,
             read_lag: script.scenario.world.read_lag,

@@ -1,7 +1,8 @@
 //! What happened, and who has to know of it: credentials, outages, each kind of answer.
 
 use super::{
-    Access, Done, FIRST_TRIES, Instant, Output, ReadFault, Refusal, Sight, State, StopReason, Told, Verdict, kind_of,
+    Access, Done, Duration, FIRST_TRIES, Instant, Output, ReadFault, Refusal, Sight, State, StopReason, Told, Verdict,
+    kind_of,
 };
 
 impl State {
@@ -12,8 +13,7 @@ impl State {
             Done::Wrote { part, request_id, verdict, began, ended, status, generation, too_long } => {
                 self.writes_out -= 1;
                 if let Some(wait) = too_long {
-                    let why = format!("the service asks to stay away for {} minutes", wait.as_secs() / 60);
-                    self.stop(StopReason::Throttled(why), out);
+                    self.stay_away(wait, out);
                 }
                 self.wrote |= !matches!(verdict, Verdict::NotSent { .. });
                 let (kind, code) = kind_of(&verdict);
@@ -84,6 +84,7 @@ impl State {
                     self.hear_read(now, out);
                     self.unauthorized(generation, &cause, out);
                 }
+                Err(fault @ ReadFault::Throttled { .. }) => self.read_failed(&[], &fault, generation, now, out),
                 Err(_) | Ok(()) => self.hear_read(now, out),
             },
         }
@@ -100,6 +101,12 @@ impl State {
                 out.told.push(Told::Verifying { open: open as u64 });
             }
         }
+    }
+
+    /// A 429 that asks for more than anybody should wait, to a write or to a read.
+    pub(super) fn stay_away(&mut self, wait: Duration, out: &mut Output) {
+        let why = format!("the service asks to stay away for {} minutes", wait.as_secs() / 60);
+        self.stop(StopReason::Throttled(why), out);
     }
 
     /// Counts answers and silence: for the breaker, the outage limit, and the first tries of a process.

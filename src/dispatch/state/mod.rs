@@ -24,7 +24,7 @@ use crate::event::Event;
 use crate::journal::record::{AnswerKind, Attempt, AttemptId, ItemId, OpenItem, Record, Settlement, SlotNo};
 use crate::journal::{Item, LastAttempt};
 use crate::model::{DesktopId, Kind, LiveDesktop, Outcome, PartLabel, Refusal, timestamp_now};
-use crate::pace::{Budget, Ceiling, Pass, backoff};
+use crate::pace::{Budget, Ceiling, MAX_GATE, Pass, backoff};
 use crate::reconcile::judge::{Proof, ReadSpan, Sight, Watch, newcomers};
 use crate::reconcile::reads::{JobWord, ReadFault};
 

@@ -1,8 +1,13 @@
 //! What follows from a read of a desktop, or of a job.
 
 use super::{
+<<<<<<< HEAD
     Canary, Class, DesktopId, Duration, HashMap, Instant, Item, ItemId, JOB_APPEARS_WITHIN, JobWatch, JobWord,
     LiveDesktop, Look, Outcome, Output, Part, Phase, Proof, ReadFault, ReadSpan, Record, Refusal, Sight, SlotNo, State,
+=======
+    Canary, Class, DesktopId, Duration, HashMap, Instant, ItemId, JOB_APPEARS_WITHIN, JobWatch, JobWord, LiveDesktop,
+    Look, MAX_GATE, Outcome, Output, Part, Phase, Proof, ReadFault, ReadSpan, Record, Refusal, Sight, SlotNo, State,
+>>>>>>> w2-sim
     StopReason, Told, Watch, backoff, is_passing, newcomers, rows_of, split_seen,
 };
 
@@ -46,8 +51,12 @@ impl State {
                 self.hear(false, now, out);
                 backoff(self.silent.min(6), self.rules.retry_base, self.random.f64()).max(self.rules.retry_base / 2)
             }
-            ReadFault::Throttled { .. } => {
+            ReadFault::Throttled { hint, .. } => {
                 self.hear(true, now, out);
+                let asked = hint.retry_after.or(hint.limit.map(|(_, window)| window / 6));
+                if let Some(wait) = asked.filter(|wait| *wait > MAX_GATE) {
+                    self.stay_away(wait, out);
+                }
                 Duration::ZERO
             }
             ReadFault::Unauthorized { cause } => {

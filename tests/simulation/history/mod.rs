@@ -32,6 +32,8 @@ pub(crate) struct Promised {
     pub(crate) settle_time: Duration,
     /// "Bound" counts only so long after a doubt or an accepted answer.
     pub(crate) doubt_wait: Duration,
+    /// How long an answer takes to become durable; before that nobody hears of it.
+    pub(crate) heard_after: Duration,
     pub(crate) verify: bool,
     /// `--allow-detach-all`.
     pub(crate) may_detach_all: bool,

@@ -116,7 +116,7 @@ impl Checker<'_> {
             }
             match first {
                 Some((since, of)) if of == life => {
-                    again += usize::from(request.entry.at > since);
+                    again += usize::from(request.entry.at > since + self.history.promised.heard_after + TICK);
                     if again == 2 {
                         faults.push(format!("request {} is the third refused authentication", request.entry.number));
                     }
