@@ -1,13 +1,8 @@
 //! What follows from a read of a desktop, or of a job.
 
 use super::{
-<<<<<<< HEAD
     Canary, Class, DesktopId, Duration, HashMap, Instant, Item, ItemId, JOB_APPEARS_WITHIN, JobWatch, JobWord,
     LiveDesktop, Look, Outcome, Output, Part, Phase, Proof, ReadFault, ReadSpan, Record, Refusal, Sight, SlotNo, State,
-=======
-    Canary, Class, DesktopId, Duration, HashMap, Instant, ItemId, JOB_APPEARS_WITHIN, JobWatch, JobWord, LiveDesktop,
-    Look, MAX_GATE, Outcome, Output, Part, Phase, Proof, ReadFault, ReadSpan, Record, Refusal, Sight, SlotNo, State,
->>>>>>> w2-sim
     StopReason, Told, Watch, backoff, is_passing, newcomers, rows_of, split_seen,
 };
 
