@@ -2,8 +2,8 @@
 
 use super::{
     Canary, Class, DesktopId, Duration, HashMap, Instant, Item, ItemId, JOB_APPEARS_WITHIN, JobWatch, JobWord,
-    LiveDesktop, Look, Outcome, Output, Part, Phase, Proof, ReadFault, ReadSpan, Record, Refusal, Sight, SlotNo, State,
-    StopReason, Told, Watch, backoff, is_passing, newcomers, rows_of, split_seen,
+    LiveDesktop, Look, MAX_GATE, Outcome, Output, Part, Phase, Proof, ReadFault, ReadSpan, Record, Refusal, Sight,
+    SlotNo, State, StopReason, Told, Watch, backoff, is_passing, newcomers, rows_of, split_seen,
 };
 
 impl State {
