@@ -19,7 +19,7 @@ fn readme() -> String {
 }
 
 /// Lines of a transcript that no two runs have in common, up to where they are alike.
-const VARYING: [&str; 4] = ["Run ", "Time ", "Requests  ", "  begun "];
+const VARYING: [&str; 4] = ["Run ", "Time ", "  reads made ", "  begun "];
 
 /// The README as trycmd reads it: with the exit code that a transcript's last line tells, and without what varies.
 fn as_cases(readme: &str) -> String {
@@ -29,6 +29,13 @@ fn as_cases(readme: &str) -> String {
     while let Some(line) = lines.next() {
         if line.starts_with("```") {
             inside = line == "```console";
+        }
+        // How often something was looked at depends on the machine's pace.
+        if inside && line.starts_with("Requests  ") {
+            if !cases.ends_with("...\n") {
+                cases.push_str("...\n");
+            }
+            continue;
         }
         let varies = VARYING.iter().find(|start| inside && line.starts_with(**start));
         match varies {
@@ -81,8 +88,9 @@ fn every_transcript_of_the_readme_is_what_the_program_prints() {
 
 #[test]
 fn a_transcript_takes_its_exit_code_from_its_last_line() {
-    let cases = as_cases("```console\n$ a\nx\nexit code 3: no\n$ b\nTime  1 s\n```\nTime flies\n");
-    assert_eq!(cases, "```console\n$ a\n? 3\nx\nexit code 3: no\n$ b\n? 0\nTime [..]\n```\nTime flies\n");
+    let readme = "```console\n$ a\nx\nexit code 3: no\n$ b\nRequests  1\nRequests  2\nTime  1 s\n```\nTime flies\n";
+    let cases = "```console\n$ a\n? 3\nx\nexit code 3: no\n$ b\n? 0\n...\nTime [..]\n```\nTime flies\n";
+    assert_eq!(as_cases(readme), cases);
 }
 
 fn section<'a>(readme: &'a str, title: &str) -> &'a str {

@@ -49,7 +49,7 @@ async fn make(args: &RunArgs) -> Result<Closing, Failure> {
         Place::unasked(&session.settings)
     };
     let gates = place::gates(&session, false);
-    let policy = planning::policy(args, &session.settings);
+    let policy = planning::policy(&args.options, &session.settings);
     let looked = planning::look(&input, &policy, &session, &place, &gates, &signals.stop);
     let (snapshot, reads) = looked.await.map_err(failed)?;
     let made = plan(&input, snapshot.as_ref(), &policy);
@@ -59,7 +59,7 @@ async fn make(args: &RunArgs) -> Result<Closing, Failure> {
     let text = show_plan(&made, &facts, args.options.output.format).map_err(failed)?;
     let guarded = made.guard(&policy);
     let to_stdout = match &args.options.output.requests {
-        Some(path) => write_requests(&made, path).map_err(failed)?,
+        Some(path) => write_requests(path, |out| made.requests(out)).map_err(failed)?,
         None => false,
     };
     if to_stdout {
@@ -107,25 +107,43 @@ pub(super) struct Shown<'a> {
 }
 
 impl<'a> Shown<'a> {
-    fn covered(&self) -> HashFacts<'a> {
+    /// Lines for people beside the plan: label and value.
+    pub(super) fn context(&self) -> Vec<(&'static str, String)> {
+        let settings = &self.session.settings;
+        let mut context = vec![("credentials", self.place.credentials.clone())];
+        context.extend(self.place.proxy.iter().map(|proxy| ("proxy", proxy.clone())));
+        context.extend(self.session.config.iter().map(|path| ("config", path.display().to_string())));
+        if self.reads > 0 {
+            context.push(("reads made", self.reads.to_string()));
+        }
+        if settings.verbose > 0 {
+            context
+                .extend(settings.origins().iter().map(|line| (line.name, format!("{} ({})", line.value, line.origin))));
+        }
+        context
+    }
+
+    pub(super) fn covered(&self) -> HashFacts<'a> {
         HashFacts { endpoint: self.place.endpoint(), project: self.place.project(), settings: self.shaping }
     }
+}
+
+/// How a plan differs from an approved one.
+pub(super) fn differences(approved: &serde_json::Value, made: &Plan<'_>, shown: &Shown<'_>) -> Vec<String> {
+    let facts = show::Facts {
+        hash: shown.hash,
+        covered: shown.covered(),
+        context: &[],
+        write_per_s: shown.session.settings.write_rate.per_second(),
+        skip_invalid: false,
+    };
+    compare(approved, made, &facts)
 }
 
 /// The plan as text, for people or as JSON.
 pub(super) fn show_plan(made: &Plan<'_>, shown: &Shown<'_>, format: Format) -> Result<String, Error> {
     let settings = &shown.session.settings;
-    let mut context = vec![("credentials", shown.place.credentials.clone())];
-    context.extend(shown.place.proxy.iter().map(|proxy| ("proxy", proxy.clone())));
-    context.extend(shown.session.config.iter().map(|path| ("config", path.display().to_string())));
-    if shown.reads > 0 {
-        context.push(("reads made", shown.reads.to_string()));
-    }
-    if settings.verbose > 0 {
-        for line in settings.origins() {
-            context.push((line.name, format!("{} ({})", line.value, line.origin)));
-        }
-    }
+    let context = shown.context();
     let facts = show::Facts {
         hash: shown.hash,
         covered: shown.covered(),
@@ -142,11 +160,16 @@ pub(super) fn show_plan(made: &Plan<'_>, shown: &Shown<'_>, format: Format) -> R
 }
 
 /// Writes every body, one a line. `true`: to standard output, so that the plan goes elsewhere.
-fn write_requests(made: &Plan<'_>, path: &Path) -> Result<bool, Error> {
+///
+/// * `write`: writes them to what it is given.
+pub(super) fn write_requests(
+    path: &Path,
+    write: impl FnOnce(&mut dyn std::io::Write) -> std::io::Result<()>,
+) -> Result<bool, Error> {
     let trouble = |source: std::io::Error| Error::File { verb: "write the requests to", path: path.to_owned(), source };
     if path.as_os_str() == "-" {
         let mut out = BufWriter::with_capacity(1 << 16, std::io::stdout().lock());
-        let written = made.requests(&mut out).and_then(|()| out.flush());
+        let written = write(&mut out).and_then(|()| out.flush());
         return match written {
             Err(error) if error.kind() != std::io::ErrorKind::BrokenPipe => Err(trouble(error)),
             _ => Ok(true),
@@ -154,7 +177,7 @@ fn write_requests(made: &Plan<'_>, path: &Path) -> Result<bool, Error> {
     }
     let file = fs::create_private(path).or_else(|_| File::create(path)).map_err(trouble)?;
     let mut out = BufWriter::with_capacity(1 << 18, file);
-    made.requests(&mut out).and_then(|()| out.flush()).map_err(trouble)?;
+    write(&mut out).and_then(|()| out.flush()).map_err(trouble)?;
     Ok(false)
 }
 
@@ -193,16 +216,22 @@ fn write_results(made: &Plan<'_>, path: &Path) -> Result<(), Error> {
 
 /// `--approved`: the plan made now must be that one, and it must not have been done before.
 ///
+/// * `differences`: how the plan made now differs from the approved one; asked only where it does.
+///
 /// # Errors
 /// [`Error::Refused`] with the differing rows, or with the run that did it.
-pub(super) fn check_approved(approved: &str, made: &Plan<'_>, shown: &Shown<'_>, journal: &Path) -> Result<(), Error> {
+pub(super) fn check_approved(
+    approved: &str,
+    hash: &str,
+    journal: &Path,
+    differences: impl FnOnce(&serde_json::Value) -> Vec<String>,
+) -> Result<(), Error> {
     let is_hash = approved.len() == 64 && approved.bytes().all(|byte| byte.is_ascii_hexdigit());
     if is_hash {
-        if !approved.eq_ignore_ascii_case(shown.hash) {
+        if !approved.eq_ignore_ascii_case(hash) {
             return Err(Error::Refused(format!(
-                "the plan made now is another one ({}) than the approved one ({approved}); nothing was sent. A bare \
-                 hash can't name the differing rows: give the file that `plan --format json` wrote",
-                shown.hash
+                "the plan made now is another one ({hash}) than the approved one ({approved}); nothing was sent. A bare \
+                 hash can't name the differing rows: give the file that `plan --format json` wrote"
             )));
         }
     } else {
@@ -216,22 +245,15 @@ pub(super) fn check_approved(approved: &str, made: &Plan<'_>, shown: &Shown<'_>,
             path: approved.to_owned(),
             problem: format!("this is no plan as `plan --format json` writes it: {error}"),
         })?;
-        if value.get("hash").and_then(serde_json::Value::as_str) != Some(shown.hash) {
-            let facts = show::Facts {
-                hash: shown.hash,
-                covered: shown.covered(),
-                context: &[],
-                write_per_s: shown.session.settings.write_rate.per_second(),
-                skip_invalid: false,
-            };
-            let differences = compare(&value, made, &facts);
+        if value.get("hash").and_then(serde_json::Value::as_str) != Some(hash) {
+            let differences = differences(&value);
             return Err(Error::Refused(format!(
                 "the plan made now is not the approved one; nothing was sent:\n  - {}",
                 differences.join("\n  - ")
             )));
         }
     }
-    match done_by(shown.hash, journal) {
+    match done_by(hash, journal) {
         Some(run_id) => Err(Error::Refused(format!(
             "the approved plan was done already, by run {run_id}; an approval holds once. Plan again and have that approved"
         ))),

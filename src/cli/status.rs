@@ -50,6 +50,12 @@ pub(super) fn what_next(path: &Path, identity: &Identity, progress: &Progress, c
             command: Some(vec!["batch-detach".to_owned(), "status".to_owned(), journal]),
         };
     }
+    if let Some(undo) = progress.undone_by.as_ref().filter(|_| !progress.finished) {
+        return Next {
+            words: "It is being taken back, or was, and is not resumed; to see where its undo stands:".to_owned(),
+            command: Some(vec!["batch-detach".to_owned(), "status".to_owned(), tame(undo, 4_000)]),
+        };
+    }
     let results = path.with_extension("").display().to_string();
     // The rows of a rehearsal must not go to a real endpoint next.
     let repeat = if identity.endpoint == SIMULATOR { vec!["--simulate".to_owned()] } else { Vec::new() };

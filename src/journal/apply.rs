@@ -53,6 +53,9 @@ pub(super) fn apply(connection: &Connection, record: Record) -> Result<(), Fault
             let word = if passed { "passed" } else { "failed" };
             connection.prepare_cached("INSERT OR REPLACE INTO meta VALUES ('canary', ?1)")?.execute([word])?;
         }
+        Record::Undone { by } => {
+            connection.prepare_cached("INSERT OR REPLACE INTO meta VALUES ('undone_by', ?1)")?.execute([by])?;
+        }
         Record::Requests { counts } => {
             for (class, word, n) in counts {
                 add(connection, &format!("requests.{}.{word}", class.as_str()), signed(n)?)?;

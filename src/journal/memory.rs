@@ -50,6 +50,7 @@ struct Durable {
     history: History,
     processes: Vec<Process>,
     canary: Option<bool>,
+    undone_by: Option<String>,
     requests: BTreeMap<(crate::api::Class, String), u64>,
 }
 
@@ -69,6 +70,7 @@ impl Durable {
                 }
             }
             Record::Canary { passed } => self.canary = Some(*passed),
+            Record::Undone { by } => self.undone_by = Some(by.clone()),
             Record::Requests { counts } => {
                 for (class, word, n) in counts.iter().filter(|(_, _, n)| *n > 0) {
                     *self.requests.entry((*class, word.clone())).or_default() += n;
@@ -204,12 +206,13 @@ impl MemoryJournal {
     /// Where the run stands.
     pub fn progress(&self) -> Progress {
         let inner = self.inner();
-        let Durable { history, processes, canary, requests } = &inner.durable;
+        let Durable { history, processes, canary, undone_by, requests } = &inner.durable;
         let mut progress = Progress {
             rows: self.entries.len() as u64,
             requests: requests.clone(),
             rechecks_open: history.rechecks.len() as u64,
             canary: *canary,
+            undone_by: undone_by.clone(),
             last: processes.last().cloned(),
             ..Progress::default()
         };

@@ -301,6 +301,10 @@ pub enum Record {
     Canary {
         passed: bool,
     },
+    /// An undo takes the run back, so nothing more of it is ever sent; `by` is the undo's journal.
+    Undone {
+        by: String,
+    },
     /// Requests since the last such record, by class and by what became of them (`ok`, `throttled`, `failed`, …).
     Requests {
         counts: Vec<(Class, String, u64)>,
@@ -395,6 +399,8 @@ pub struct Progress {
     pub rechecks_open: u64,
     /// The canary's judgement, if there was one.
     pub canary: Option<bool>,
+    /// The journal of the latest undo that takes the run back.
+    pub undone_by: Option<String>,
     /// The latest process that drove the run.
     pub last: Option<Process>,
     /// Nothing is left to send, nothing is unknown, nothing is to be read once more.

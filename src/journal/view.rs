@@ -15,7 +15,7 @@ use crate::model::Outcome;
 use super::codec::{Entries, FateRef};
 use super::load::{self, Range, attempt_columns, unsigned};
 use super::record::{
-    AnswerKind, Identity, Item, ItemId, OpenItem, Process, Progress, Recheck, ResultRow, Sent, Settlement,
+    AnswerKind, Identity, Item, ItemId, OpenItem, Process, Progress, Recheck, ResultRow, Sent, Settlement, SlotNo,
 };
 use super::replay::{History, Word, latest};
 use super::schema::{self, Fault, beside};
@@ -157,6 +157,29 @@ impl View {
             while let Some(block) = blocks.next()? {
                 let block = block.get_ref(0)?.as_blob().map_err(rusqlite::Error::from)?;
                 each_in_block(block, &self.identity, &mut words, &mut f)?;
+            }
+            Ok(())
+        })
+    }
+
+    /// Hands every record that the plan sends to `f`, in input order: line, cells, the other columns' cells, and the
+    /// binding that it is sent as.
+    pub fn for_each_sent(
+        &self,
+        mut f: impl FnMut(u64, [&str; 7], &[&str], (ItemId, SlotNo)) -> Result<(), Error>,
+    ) -> Result<(), Error> {
+        self.read(|connection| {
+            let mut blocks = connection.prepare("SELECT body FROM entries ORDER BY first")?;
+            let mut blocks = blocks.query([])?;
+            while let Some(block) = blocks.next()? {
+                let block = block.get_ref(0)?.as_blob().map_err(rusqlite::Error::from)?;
+                let mut extras = Vec::new();
+                let mut entries = Entries::new(block, self.identity.extra_columns.len());
+                while let Some(entry) = entries.next(&mut extras)? {
+                    if let FateRef::Send { item, slot } = entry.fate {
+                        f(entry.line, entry.cells, &extras, (item, slot)).map_err(Fault::Caller)?;
+                    }
+                }
             }
             Ok(())
         })
@@ -318,6 +341,7 @@ fn progress(connection: &Connection) -> Result<Progress, Fault> {
     progress.rechecks_open = unsigned(connection.query_row("SELECT count(*) FROM recheck", [], |row| row.get(0))?)?;
     progress.canary = schema::meta(connection, "canary")?.map(|word| word == "passed");
     let latest = concat!("SELECT ", process_columns!(), " FROM process ORDER BY id DESC LIMIT 1");
+    progress.undone_by = schema::meta(connection, "undone_by")?;
     progress.last = processes(connection, latest)?.pop();
     progress.finished = progress.chunks_open == 0 && open == 0 && progress.rechecks_open == 0;
     Ok(progress)

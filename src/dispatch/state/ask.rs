@@ -10,9 +10,10 @@ impl State {
         self.stop.as_ref()
     }
 
-    /// Whether the reason to stop is that nothing ever got through, and nothing was written.
+    /// Whether the reason to stop is that nothing ever got through, and nothing was written: judged at the end, because
+    /// other writes were on their way when the reason was found.
     pub fn is_no_access(&self) -> bool {
-        self.no_access
+        self.no_access && !self.wrote_any() && !self.doubted && self.writes_out == 0
     }
 
     /// Items whose last read at the end could not be had.

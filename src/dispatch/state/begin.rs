@@ -21,6 +21,7 @@ impl State {
             seen_bound: open.seen_bound,
             refusal,
             stuck: false,
+            unspoken: false,
             request_id,
             job_id,
             phase: Phase::Queued,

@@ -1,9 +1,9 @@
 //! What follows from a read of a desktop, or of a job.
 
 use super::{
-    Canary, Class, DesktopId, Duration, HashMap, Instant, ItemId, JOB_APPEARS_WITHIN, JobWatch, JobWord, LiveDesktop,
-    Look, MAX_GATE, Outcome, Output, Part, Phase, Proof, ReadFault, ReadSpan, Record, Refusal, Sight, SlotNo, State,
-    StopReason, Told, Watch, backoff, is_passing, newcomers, rows_of, split_seen,
+    Canary, Class, DesktopId, Duration, HashMap, Instant, Item, ItemId, JOB_APPEARS_WITHIN, JobWatch, JobWord,
+    LiveDesktop, Look, MAX_GATE, Outcome, Output, Part, Phase, Proof, ReadFault, ReadSpan, Record, Refusal, Sight,
+    SlotNo, State, StopReason, Told, Watch, backoff, is_passing, newcomers, rows_of, split_seen,
 };
 
 impl State {
@@ -155,6 +155,8 @@ impl State {
         match &mut live.phase {
             Phase::Watching(watch) => {
                 let proofs = watch.see(&live.item, sight, span);
+                // Somebody else came first: the desktop can't be had, however often one asks.
+                live.stuck |= self.rules.class == Class::BatchAttach && is_taken(&live.item, sight);
                 self.proofs(id, &proofs, span, now, out);
             }
             Phase::Looking => self.looked(id, sight, now, out),
@@ -327,9 +329,11 @@ impl State {
         out: &mut Output,
     ) {
         let max = self.rules.max_tries;
+        let attaches = self.rules.class == Class::BatchAttach;
         let Some(live) = self.items.get_mut(&id) else { return };
         let mut newly = Vec::new();
-        for slot in slots {
+        // What an attach has not brought about was not seen bound.
+        for slot in slots.iter().filter(|_| !attaches) {
             if !live.seen_bound.contains(slot) && !live.item.slots.get(usize::from(*slot)).is_some_and(|one| one.seen) {
                 live.seen_bound.push(*slot);
                 newly.push(*slot);
@@ -339,7 +343,12 @@ impl State {
             out.records.push(Record::Seen { item: id, slots: newly });
         }
         match refusal {
-            Some(refusal) if is_passing(&refusal) && !live.stuck && now < live.deadline => self.wait_busy(id, now),
+            // The refusals of an attach come from its job: each of them was an attempt.
+            Some(refusal)
+                if is_passing(&refusal) && !live.stuck && now < live.deadline && !(attaches && live.tries >= max) =>
+            {
+                self.wait_busy(id, now);
+            }
             Some(refusal) => {
                 self.settle(
                     id,
@@ -350,7 +359,7 @@ impl State {
                     out,
                 );
             }
-            None if live.tries < max => {
+            None if live.tries < max && !live.stuck => {
                 // The other slots of the item stay watched until they are proved, too; then all go together.
                 let others_open = matches!(&live.phase, Phase::Watching(watch) if !watch.is_done());
                 if others_open && let Phase::Watching(watch) = &mut live.phase {
@@ -362,11 +371,11 @@ impl State {
                 }
             }
             None => {
-                let words = if self.rules.class == Class::BatchAttach { "not bound" } else { "still bound" };
-                let refusal = Refusal {
-                    code: if self.rules.class == Class::BatchAttach { "NOT_BOUND" } else { "STILL_BOUND" }.to_owned(),
-                    message: format!("sent {} times and {words} afterwards", live.tries),
-                };
+                let (code, words) = if attaches { ("NOT_BOUND", "not bound") } else { ("STILL_BOUND", "still bound") };
+                let times = if live.tries == 1 { "once".to_owned() } else { format!("{} times", live.tries) };
+                let taken = if attaches && live.stuck { ": somebody else holds the desktop now" } else { "" };
+                let refusal =
+                    Refusal { code: code.to_owned(), message: format!("sent {times} and {words} afterwards{taken}") };
                 self.settle(id, slots, Outcome::Failed, Some(&refusal), "unchanged in two good reads", out);
             }
         }
@@ -395,10 +404,14 @@ impl State {
         job.asked = false;
         job.due = now + poll;
         let late = now.saturating_duration_since(job.since);
+        let mut appeared = true;
         let (failed, whole) = match word {
             None if late < JOB_APPEARS_WITHIN => return,
             // It never appeared: the reads alone judge, as for a desktop without a job.
-            None => (Vec::new(), None),
+            None => {
+                appeared = false;
+                (Vec::new(), None)
+            }
             Some(JobWord::Pending) if late < self.rules.read_back_deadline => return,
             Some(JobWord::Pending) => {
                 let items = self.jobs.remove(job_id).map(|job| job.items).unwrap_or_default();
@@ -416,6 +429,9 @@ impl State {
             let named = failed.iter().find(|(name, _)| *name == desktop.as_str()).map(|(_, refusal)| refusal.clone());
             let refusal = named.or_else(|| whole.clone());
             out.records.push(Record::Job { item: id, job_id: job_id.to_owned(), refusal: refusal.clone() });
+            if !appeared && let Some(live) = self.items.get_mut(&id) {
+                live.unspoken = true;
+            }
             self.answered(id, refusal, since, now, out);
         }
     }
@@ -423,4 +439,11 @@ impl State {
 
 fn stayed_busy() -> Refusal {
     Refusal { code: "BUSY".to_owned(), message: "the desktop stayed busy".to_owned() }
+}
+
+/// Whether somebody else has a desktop that one person alone can have.
+fn is_taken(item: &Item, sight: Sight<'_>) -> bool {
+    let Sight::Shown(desktop) = sight else { return false };
+    let single = desktop.is_pooled() || desktop.desktop_type == "DEDICATED";
+    single && desktop.good().is_some_and(|bound| !newcomers(item, bound).is_empty())
 }

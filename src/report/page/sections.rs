@@ -87,7 +87,7 @@ pub(super) fn overview(facts: &Facts, running: bool, next: &Next) -> Markup {
                 p.note { strong { "Note: " } "The canary failed: nothing more of this run is sent." }
             }
             div.next {
-                p { (next.words) }
+                p { (tame(&next.words, 1_000)) }
                 @if let Some(line) = next.line() { pre tabindex="0" { code { (facts.veil.text(&line)) } } }
             }
         }
@@ -265,7 +265,7 @@ fn tallies(facts: &Facts) -> Markup {
             div.scroll tabindex="0" role="region" aria-label="Requests by class" {
                 table {
                     caption { "Requests by class and by what became of them, as processes that ended in good order counted them" }
-                    thead { tr { th scope="col" { "Class" } @for end in &ends { th.num scope="col" { (end.replace('_', " ")) } } } }
+                    thead { tr { th scope="col" { "Class" } @for end in &ends { th.num scope="col" { (tame(&end.replace('_', " "), 40)) } } } }
                     tbody {
                         @for class in Class::ALL.into_iter().filter(|class| seen(*class)) {
                             tr {
