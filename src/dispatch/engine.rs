@@ -23,7 +23,7 @@ use crate::event::{Event, Observer};
 use crate::journal::record::{AnswerRecord, Attempt, ItemId, Record};
 use crate::journal::{AnswerKind, Item, Journal, JournalError, Progress};
 use crate::model::{DesktopId, Outcome, PartLabel, timestamp_now};
-use crate::pace::{Ceiling, Gates, Heard, MAX_GATE, Pass, Turn};
+use crate::pace::{Ceiling, Gates, Heard, Held, MAX_GATE, Pass, Turn};
 use crate::reconcile::judge::{ReadSpan, newcomers};
 use crate::reconcile::reads::{self, JobWord, ReadFault, judge_job};
 
@@ -132,7 +132,7 @@ pub async fn drive(run: Drive, observer: &mut dyn Observer) -> Result<Ended, Err
                 while let Some(done) = next {
                     let done = done.map_err(|panic| Error::Internal(format!("a task of the engine broke: {panic}")))?;
                     match done.map_err(broken)? {
-                        Done::Turn { pass } => take_turn(&mut ops, &context, &mut state, pass),
+                        Done::Turn { turn } => take_turn(&mut ops, &context, &mut state, turn, &mut out),
                         done => {
                             probing &= !matches!(done, Done::Probed { .. });
                             state.absorb(done, Instant::now(), &mut out);
@@ -288,8 +288,8 @@ fn spawn(
         }
         Op::ReadTurn => {
             ops.spawn(async move {
-                Ok(match context.gates.pass(Class::ListDesktops, &hold).await {
-                    Some(pass) => Done::Turn { pass },
+                Ok(match context.gates.hold(Class::ListDesktops, &hold).await {
+                    Some(turn) => Done::Turn { turn },
                     None => Done::TurnLost,
                 })
             });
@@ -325,7 +325,17 @@ fn spawn(
 }
 
 /// The turn of a read has come: what is due now goes into it.
-fn take_turn(ops: &mut JoinSet<Result<Done, JournalError>>, context: &Arc<Context>, state: &mut State, mut pass: Pass) {
+fn take_turn(
+    ops: &mut JoinSet<Result<Done, JournalError>>,
+    context: &Arc<Context>,
+    state: &mut State,
+    turn: Held,
+    out: &mut Output,
+) {
+    // Now, and not when the turn came: a commit may have been in between.
+    let Some(mut pass) = turn.begin(&context.gates) else {
+        return state.absorb(Done::TurnLost, Instant::now(), out);
+    };
     let (batch, generation) = state.read_turn(Instant::now());
     if batch.is_empty() {
         return;

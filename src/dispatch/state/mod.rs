@@ -24,7 +24,7 @@ use crate::event::Event;
 use crate::journal::record::{AnswerKind, Attempt, AttemptId, ItemId, OpenItem, Record, Settlement, SlotNo};
 use crate::journal::{Item, LastAttempt};
 use crate::model::{DesktopId, Kind, LiveDesktop, Outcome, PartLabel, Refusal, timestamp_now};
-use crate::pace::{Budget, Ceiling, MAX_GATE, Pass, backoff};
+use crate::pace::{Budget, Ceiling, Held, MAX_GATE, backoff};
 use crate::reconcile::judge::{Proof, ReadSpan, Sight, Watch, newcomers};
 use crate::reconcile::reads::{JobWord, ReadFault};
 
@@ -124,7 +124,7 @@ pub enum Done {
     },
     /// The turn of a read has come; the engine asks [`State::read_turn`] what to read.
     Turn {
-        pass: Pass,
+        turn: Held,
     },
     /// The turn of a read was given up.
     TurnLost,
