@@ -75,7 +75,7 @@ impl Checker<'_> {
         let last = carried.iter().rev().find(|sent| sent.may_be_executed());
         // An intent of which nobody knows whether it left is a doubt, too.
         let intended = self.is_intended(id, number, n, |attempt| !self.is_known_not_executed(attempt, n));
-        let origin = self.history.lives.first().map_or(at, |life| life.began);
+        let origin = self.history.records.first().map_or(at, |stamped| stamped.at);
         let from = last.map_or(origin, |sent| sent.at());
         let seen_then = |bound| {
             let window = promised.read_lag + promised.settle_time + TICK;
