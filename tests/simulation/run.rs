@@ -216,7 +216,7 @@ async fn simulate(script: &Script) -> (Option<History>, Report) {
     let made = plan(&input, snapshot.as_ref(), &script.policy);
     let entries: Vec<Entry> = made.entries().map(|entry| entry.to_journal()).collect();
     let items: Vec<Item> = made.items().collect();
-    let lines = input.table.rows().map(RowRef::line).collect();
+    let rows = input.table.rows().map(RowRef::line).collect();
     let canary_chunks = u32::try_from(made.canary_chunks()).unwrap_or(u32::MAX);
     let journal = MemoryJournal::new(identity(&input, script, canary_chunks), entries.clone(), items.clone());
     journal.set_latency(script.commit_takes);
@@ -250,7 +250,7 @@ async fn simulate(script: &Script) -> (Option<History>, Report) {
             may_detach_all: script.policy.allow_detach_all,
             read_lag: script.scenario.world.read_lag,
         },
-        lines,
+        lines: rows,
         entries,
         items,
         first,
