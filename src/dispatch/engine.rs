@@ -418,12 +418,18 @@ impl Write {
     /// Intent durable, then the turn, then the wire, then the answer durable; only then the slot is free.
     async fn go(mut self, context: Arc<Context>, hold: CancellationToken) -> Result<Done, JournalError> {
         let Some(near) = context.gates.approach(context.class, &hold).await else {
-            return Ok(Done::Withdrawn { part: self.part });
+            return Ok(self.withdrawn(None));
         };
         // It may have waited for its place for long, and somebody may be bound to an `ALL` desktop by now (P7).
-        if self.part.is_stale(Instant::now(), LOOK_LASTS / 2) && !self.look(&context, &hold).await {
-            self.part.look_again();
-            return Ok(Done::Withdrawn { part: self.part });
+        if self.part.is_stale(Instant::now(), LOOK_LASTS / 2) {
+            match self.look(&context, &hold).await {
+                Ok(true) => {}
+                Ok(false) => {
+                    self.part.look_again();
+                    return Ok(self.withdrawn(None));
+                }
+                Err(fault) => return Ok(self.withdrawn(Some(fault))),
+            }
         }
         self.attempt.at = timestamp_now();
         let id = self.attempt.id;
@@ -441,13 +447,13 @@ impl Write {
                     ..empty_answer(id, AnswerKind::NotSent)
                 };
                 context.journal.commit(vec![Record::Answer(withdrawn)]).await?;
-                return Ok(Done::Withdrawn { part: self.part });
+                return Ok(self.withdrawn(None));
             }
         };
         if context.journal.has_failed() {
             // Its own intent is durable, but nothing more is sent on a disk that fails (P13): a commit says why.
             context.journal.commit(vec![Record::Answer(empty_answer(id, AnswerKind::NotSent))]).await?;
-            return Ok(Done::Withdrawn { part: self.part });
+            return Ok(self.withdrawn(None));
         }
         context.tell(Aside::Sent { part: self.part.label, desktops: self.desktops.len(), users: self.users });
         let began = Instant::now();
@@ -478,16 +484,21 @@ impl Write {
         })
     }
 
+    /// It does not leave now.
+    fn withdrawn(self, fault: Option<ReadFault>) -> Done {
+        Done::Withdrawn { part: self.part, fault, generation: self.generation }
+    }
+
     /// Looks at the desktops from which everybody goes once more. Whether each is idle and holds nobody new.
-    async fn look(&mut self, context: &Context, hold: &CancellationToken) -> bool {
-        let Some(mut pass) = context.gates.pass(Class::ListDesktops, hold).await else { return false };
+    async fn look(&mut self, context: &Context, hold: &CancellationToken) -> Result<bool, ReadFault> {
+        let Some(mut pass) = context.gates.pass(Class::ListDesktops, hold).await else { return Ok(false) };
         let limit = self.alls.len().to_string();
         let mut query: Vec<(&str, &str)> = self.alls.iter().map(|item| ("desktop_id", item.desktop.as_str())).collect();
         query.push(("limit", &limit));
         let began = Instant::now();
         let result = reads::desktops(&context.reader.list_desktops(&query).await);
         context.heard_read(&mut pass, &result);
-        let shown = result.map(|page| page.desktops).unwrap_or_default();
+        let shown = result?.desktops;
         let is_as_planned = |item: &Item| {
             let live = shown.iter().find(|live| live.id == item.desktop);
             live.and_then(|live| live.good()).is_some_and(|bound| newcomers(item, bound).is_empty())
@@ -496,7 +507,7 @@ impl Write {
         if may_go {
             self.part.looked(began);
         }
-        may_go
+        Ok(may_go)
     }
 
     fn answer_record(

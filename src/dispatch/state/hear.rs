@@ -35,9 +35,12 @@ impl State {
                 }
                 self.wrote_part(part, verdict, (began, ended), generation, now, out);
             }
-            Done::Withdrawn { part } => {
+            Done::Withdrawn { part, fault, generation } => {
                 self.writes_out -= 1;
                 self.requeue(part);
+                if let Some(fault) = fault {
+                    self.read_failed(&[], &fault, generation, now, out);
+                }
             }
             Done::Turn { .. } | Done::TurnLost => {
                 self.turn_asked = false;

@@ -121,6 +121,9 @@ pub enum Done {
     /// Stopped before it left.
     Withdrawn {
         part: Part,
+        /// Why the look right before it told nothing.
+        fault: Option<ReadFault>,
+        generation: u32,
     },
     /// The turn of a read has come; the engine asks [`State::read_turn`] what to read.
     Turn {
@@ -462,6 +465,8 @@ impl State {
         for open in start.in_flight {
             state.take_up(open, now, out);
         }
+        // It may be over already, and then nothing would happen that asks for its judgement.
+        state.judge_canary(out);
         state
     }
 }
