@@ -142,11 +142,11 @@ impl Checker<'_> {
         if !promised.verify && !matches!(word.code.as_str(), "STILL_BOUND") {
             return None; // the service's own word was taken
         }
-        if !bound && exists {
-            return Some("it was not bound then".to_owned());
-        }
         // Busy up to the deadline, or new people on an `ALL`: no two good reads are to be had, or needed.
         let needs_no_proof = is_passing(&refusal) || word.code == "BUSY" || !exists || item.all;
+        if needs_no_proof && exists && !bound {
+            return Some("it was not bound then".to_owned());
+        }
         let counts = if word.code == "STILL_BOUND" && !word.recheck && word.evidence.starts_with("unchanged") {
             from + promised.doubt_wait
         } else {
