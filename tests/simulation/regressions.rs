@@ -156,3 +156,22 @@ fn p10_an_all_that_is_sent_again_draws_on_the_budget_of_repeats() {
     script.scenario.faults = vec![Fault::new(Op::BatchDetach, broken).count(100)];
     kept(&script);
 }
+
+#[test]
+fn chunks_are_loaded_when_those_before_them_all_wait_aside_for_desktops_that_cannot_be_read() {
+    let seats = ["d-00 u0", "d-00 u1", "d-01 u2", "d-01 u3", "d-02 u4", "d-02 u5", "d-02 u6"];
+    let rows: String = seats.map(|seat| format!("{},,\n", seat.replace(' ', ",,"))).concat();
+    let mut script = Script::calm(&seats, &rows);
+    script.policy.bounds.max_desktops = 1;
+    script.policy.bounds.max_users_per_desktop = 1;
+    (script.concurrency, script.verify) = (1, false);
+    let unread = [id(0), id(1)];
+    let broken = Effect::Refuse(Refused::new(500, "", ""));
+    let (from, until) = (Duration::from_secs(3), Duration::from_secs(760));
+    script.scenario.faults = vec![
+        Fault::new(Op::BatchDetach, Effect::DropBefore).naming(unread.clone()).count(2),
+        Fault::new(Op::BatchDetach, throttled_for(800)).naming([id(2)]).count(1),
+        Fault::new(Op::ListDesktops, broken).naming(unread).between(from, until),
+    ];
+    assert_eq!(kept(&script).outcomes, [("detached", 7)].into());
+}

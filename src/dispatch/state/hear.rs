@@ -83,11 +83,9 @@ impl State {
             Done::Probed { lost: true, .. } => {}
             Done::Probed { result, generation, lost: false } => match result {
                 Err(ReadFault::NotSent { .. } | ReadFault::Trouble { .. }) => self.hear(false, now, out),
-                Err(ReadFault::Unauthorized { cause }) => {
-                    self.hear_read(now, out);
-                    self.unauthorized(generation, &cause, out);
+                Err(fault @ (ReadFault::Unauthorized { .. } | ReadFault::Throttled { .. })) => {
+                    self.read_failed(&[], &fault, generation, now, out);
                 }
-                Err(fault @ ReadFault::Throttled { .. }) => self.read_failed(&[], &fault, generation, now, out),
                 Err(_) | Ok(()) => self.hear_read(now, out),
             },
         }
