@@ -23,7 +23,7 @@ use crate::event::{Event, Observer};
 use crate::journal::record::{AnswerRecord, Attempt, ItemId, Record};
 use crate::journal::{AnswerKind, Item, Journal, JournalError, Progress};
 use crate::model::{DesktopId, Outcome, PartLabel, timestamp_now};
-use crate::pace::{Ceiling, Gates, Heard, MAX_GATE, Pass, Turn};
+use crate::pace::{Ceiling, Gates, Heard, Held, MAX_GATE, Pass, Turn};
 use crate::reconcile::judge::{ReadSpan, newcomers};
 use crate::reconcile::reads::{self, JobWord, ReadFault, judge_job};
 
@@ -132,7 +132,7 @@ pub async fn drive(run: Drive, observer: &mut dyn Observer) -> Result<Ended, Err
                 while let Some(done) = next {
                     let done = done.map_err(|panic| Error::Internal(format!("a task of the engine broke: {panic}")))?;
                     match done.map_err(broken)? {
-                        Done::Turn { pass } => take_turn(&mut ops, &context, &mut state, pass),
+                        Done::Turn { turn } => take_turn(&mut ops, &context, &mut state, turn, &mut out),
                         done => {
                             probing &= !matches!(done, Done::Probed { .. });
                             state.absorb(done, Instant::now(), &mut out);
@@ -288,8 +288,8 @@ fn spawn(
         }
         Op::ReadTurn => {
             ops.spawn(async move {
-                Ok(match context.gates.pass(Class::ListDesktops, &hold).await {
-                    Some(pass) => Done::Turn { pass },
+                Ok(match context.gates.hold(Class::ListDesktops, &hold).await {
+                    Some(turn) => Done::Turn { turn },
                     None => Done::TurnLost,
                 })
             });
@@ -325,7 +325,17 @@ fn spawn(
 }
 
 /// The turn of a read has come: what is due now goes into it.
-fn take_turn(ops: &mut JoinSet<Result<Done, JournalError>>, context: &Arc<Context>, state: &mut State, mut pass: Pass) {
+fn take_turn(
+    ops: &mut JoinSet<Result<Done, JournalError>>,
+    context: &Arc<Context>,
+    state: &mut State,
+    turn: Held,
+    out: &mut Output,
+) {
+    // Now, and not when the turn came: a commit may have been in between.
+    let Some(mut pass) = turn.begin(&context.gates) else {
+        return state.absorb(Done::TurnLost, Instant::now(), out);
+    };
     let (batch, generation) = state.read_turn(Instant::now());
     if batch.is_empty() {
         return;
@@ -408,12 +418,18 @@ impl Write {
     /// Intent durable, then the turn, then the wire, then the answer durable; only then the slot is free.
     async fn go(mut self, context: Arc<Context>, hold: CancellationToken) -> Result<Done, JournalError> {
         let Some(near) = context.gates.approach(context.class, &hold).await else {
-            return Ok(Done::Withdrawn { part: self.part });
+            return Ok(self.withdrawn(None));
         };
         // It may have waited for its place for long, and somebody may be bound to an `ALL` desktop by now (P7).
-        if self.part.is_stale(Instant::now(), LOOK_LASTS / 2) && !self.look(&context, &hold).await {
-            self.part.look_again();
-            return Ok(Done::Withdrawn { part: self.part });
+        if self.part.is_stale(Instant::now(), LOOK_LASTS / 2) {
+            match self.look(&context, &hold).await {
+                Ok(true) => {}
+                Ok(false) => {
+                    self.part.look_again();
+                    return Ok(self.withdrawn(None));
+                }
+                Err(fault) => return Ok(self.withdrawn(Some(fault))),
+            }
         }
         self.attempt.at = timestamp_now();
         let id = self.attempt.id;
@@ -431,13 +447,13 @@ impl Write {
                     ..empty_answer(id, AnswerKind::NotSent)
                 };
                 context.journal.commit(vec![Record::Answer(withdrawn)]).await?;
-                return Ok(Done::Withdrawn { part: self.part });
+                return Ok(self.withdrawn(None));
             }
         };
         if context.journal.has_failed() {
             // Its own intent is durable, but nothing more is sent on a disk that fails (P13): a commit says why.
             context.journal.commit(vec![Record::Answer(empty_answer(id, AnswerKind::NotSent))]).await?;
-            return Ok(Done::Withdrawn { part: self.part });
+            return Ok(self.withdrawn(None));
         }
         context.tell(Aside::Sent { part: self.part.label, desktops: self.desktops.len(), users: self.users });
         let began = Instant::now();
@@ -468,16 +484,21 @@ impl Write {
         })
     }
 
+    /// It does not leave now.
+    fn withdrawn(self, fault: Option<ReadFault>) -> Done {
+        Done::Withdrawn { part: self.part, fault, generation: self.generation }
+    }
+
     /// Looks at the desktops from which everybody goes once more. Whether each is idle and holds nobody new.
-    async fn look(&mut self, context: &Context, hold: &CancellationToken) -> bool {
-        let Some(mut pass) = context.gates.pass(Class::ListDesktops, hold).await else { return false };
+    async fn look(&mut self, context: &Context, hold: &CancellationToken) -> Result<bool, ReadFault> {
+        let Some(mut pass) = context.gates.pass(Class::ListDesktops, hold).await else { return Ok(false) };
         let limit = self.alls.len().to_string();
         let mut query: Vec<(&str, &str)> = self.alls.iter().map(|item| ("desktop_id", item.desktop.as_str())).collect();
         query.push(("limit", &limit));
         let began = Instant::now();
         let result = reads::desktops(&context.reader.list_desktops(&query).await);
         context.heard_read(&mut pass, &result);
-        let shown = result.map(|page| page.desktops).unwrap_or_default();
+        let shown = result?.desktops;
         let is_as_planned = |item: &Item| {
             let live = shown.iter().find(|live| live.id == item.desktop);
             live.and_then(|live| live.good()).is_some_and(|bound| newcomers(item, bound).is_empty())
@@ -486,7 +507,7 @@ impl Write {
         if may_go {
             self.part.looked(began);
         }
-        may_go
+        Ok(may_go)
     }
 
     fn answer_record(

@@ -4,7 +4,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
+use tokio::sync::{OwnedMutexGuard, OwnedSemaphorePermit, Semaphore, watch};
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
@@ -74,7 +74,7 @@ pub struct Gates {
 struct Lane {
     ceiling: Ceiling,
     /// Whoever holds it is next; the mutex is fair, so turns come in the order asked.
-    turn: tokio::sync::Mutex<()>,
+    turn: Arc<tokio::sync::Mutex<()>>,
     approach: Arc<Semaphore>,
     /// Built once and never replaced, so nothing that adapts can ever pass it.
     hard: Limiter,
@@ -136,6 +136,27 @@ impl Drop for Pass {
             lock(&gates.breaker).probe_dropped();
             gates.changed.send_replace(());
         }
+    }
+}
+
+/// A turn that has come, of a request that has not begun; see [`Gates::hold`].
+#[derive(Debug)]
+pub struct Held {
+    pass: Pass,
+    _turn: OwnedMutexGuard<()>,
+}
+
+impl Held {
+    /// The request starts now, and the next turn counts from here (P8). `None` where its class was closed meanwhile (P9).
+    pub fn begin(mut self, gates: &Gates) -> Option<Pass> {
+        let (class, now) = (self.pass.class, Instant::now());
+        let pacing = &mut *lock(&gates.lane(class).pacing);
+        if pacing.closed_for(now).is_some() {
+            return None;
+        }
+        pacing.started = Some(now);
+        self.pass.started = now;
+        Some(self.pass)
     }
 }
 
@@ -206,6 +227,12 @@ impl Gates {
     ///
     /// Neither that nor dropping the future uses up a turn of those who come after.
     pub async fn pass(self: &Arc<Self>, class: Class, stop: &CancellationToken) -> Option<Pass> {
+        self.hold(class, stop).await.map(|turn| turn.pass)
+    }
+
+    /// As [`Gates::pass`], for a request that may have to wait for its contents once its turn has come: nobody else of
+    /// the class starts until it has begun, or is dropped.
+    pub async fn hold(self: &Arc<Self>, class: Class, stop: &CancellationToken) -> Option<Held> {
         stop.run_until_cancelled(self.wait_for_turn(class, None)).await.flatten().filter(|_| !stop.is_cancelled())
     }
 
@@ -220,7 +247,7 @@ impl Gates {
     ) -> Turn {
         let turn = stop.run_until_cancelled(self.wait_for_turn(approach.class, until)).await;
         match turn.filter(|_| !stop.is_cancelled()) {
-            Some(Some(pass)) => Turn::Now(pass),
+            Some(Some(turn)) => Turn::Now(turn.pass),
             Some(None) => Turn::TooLate,
             None => Turn::Stopped,
         }
@@ -245,9 +272,9 @@ impl Gates {
     }
 
     /// `None` where the turn comes after `until`: then it is not taken.
-    async fn wait_for_turn(self: &Arc<Self>, class: Class, until: Option<Instant>) -> Option<Pass> {
+    async fn wait_for_turn(self: &Arc<Self>, class: Class, until: Option<Instant>) -> Option<Held> {
         let lane = self.lane(class);
-        let _turn = lane.turn.lock().await;
+        let turn = Arc::clone(&lane.turn).lock_owned().await;
         let mut changes = self.changed.subscribe();
         let mut waited = false;
         loop {
@@ -261,7 +288,7 @@ impl Gates {
                     return None;
                 }
                 match self.start(class, waited, slot) {
-                    Ok(pass) => return Some(pass),
+                    Ok(pass) => return Some(Held { pass, _turn: turn }),
                     Err(not_yet) => not_yet,
                 }
             };
@@ -289,6 +316,13 @@ impl Gates {
             return Err(NotYet::ClosedFor(wait));
         }
         let cell = |wait| NotYet::Cell { wait, period: pacing.adaptive.period(lane.ceiling) };
+        // The last start may have come later than its cell.
+        let since = pacing.started.map(|started| now.saturating_duration_since(started));
+        if let Some(early) =
+            since.and_then(|since| lane.ceiling.period.checked_sub(since)).filter(|wait| !wait.is_zero())
+        {
+            return Err(cell(early));
+        }
         if !pacing.soft_taken {
             pacing.soft.take().map_err(cell)?;
             pacing.soft_taken = true;
@@ -426,7 +460,7 @@ impl Lane {
         let ahead = usize::try_from(AHEAD.as_nanos().div_ceil(ceiling.period.as_nanos().max(1))).unwrap_or(usize::MAX);
         Self {
             ceiling,
-            turn: tokio::sync::Mutex::new(()),
+            turn: Arc::default(),
             approach: Arc::new(Semaphore::new(ahead.clamp(2, Semaphore::MAX_PERMITS))),
             hard: limiter(ceiling.period),
             pacing: Mutex::new(Pacing {
@@ -703,5 +737,24 @@ mod tests {
         let turn = gates.pass_from(place, &stop, Some(Instant::now() + s(10))).await;
         assert!(matches!(turn, Turn::Now(_)));
         assert_eq!(start.elapsed(), s(60), "and is still there a moment later");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn p08_a_request_that_begins_late_in_its_turn_moves_the_next_one() {
+        let (gates, stop) = gates(PERIOD, 8);
+        let turn = gates.hold(READ, &stop).await.unwrap();
+        let mut next = Box::pin(gates.pass(READ, &stop));
+        assert!(timeout(s(5), &mut next).await.is_err(), "nobody starts before it has begun");
+        let begun = turn.begin(&gates).unwrap().started();
+        assert_eq!(next.await.unwrap().started() - begun, PERIOD);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn p09_a_turn_that_is_begun_after_its_class_was_closed_is_lost() {
+        let (gates, stop) = gates(PERIOD, 8);
+        let mut pass = gates.pass(READ, &stop).await.unwrap();
+        let turn = gates.hold(READ, &stop).await.unwrap();
+        gates.throttled(&mut pass, ThrottleHint::default());
+        assert!(turn.begin(&gates).is_none());
     }
 }

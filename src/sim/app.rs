@@ -276,8 +276,10 @@ impl App {
                 answer.clone().map(|refused| self.refuse(refused, number))
             }
             Some(Effect::Twice { again }) => {
-                let answered = work(&mut world, usize::MAX).0;
-                later(&mut world, *again);
+                let (answered, done) = work(&mut world, usize::MAX);
+                if done.is_some() {
+                    later(&mut world, *again); // what was refused is not done later either
+                }
                 Some(answered)
             }
             Some(Effect::CutJson) => {

@@ -210,7 +210,7 @@ pub enum Effect {
         #[serde(default)]
         answer: Option<Refused>,
     },
-    /// Does all of it, answers as usual, and does it once more so much later.
+    /// Does all of it, answers as usual, and unless that was a refusal does it once more so much later.
     Twice {
         #[serde(deserialize_with = "span")]
         again: Duration,

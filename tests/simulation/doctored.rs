@@ -273,7 +273,7 @@ fn p10_too_many_attempts_and_too_many_repeats_are_found() {
 fn p11_a_third_refused_authentication_in_a_row_is_found() {
     let refused = |history: &mut History| {
         let replies = history.requests.iter_mut().filter_map(|request| request.reply.as_mut());
-        for reply in replies.take(3) {
+        for reply in replies.take(6) {
             reply.status = 401;
         }
     };

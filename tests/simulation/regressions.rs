@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use batch_detach::sim::{Auth, Blame, Effect, Fate, FateOf, Fault, Login, Op};
+use batch_detach::sim::{Auth, Blame, Effect, Fate, FateOf, Fault, Login, Op, Refused};
 
 use crate::run::{Report, run};
 use crate::script::{Death, Deed, Script, id};
@@ -115,4 +115,63 @@ fn a_read_that_is_asked_to_stay_away_for_a_day_stops_the_run_instead_of_waiting(
     script.scenario.faults = vec![Fault::new(Op::ListDesktops, day).after(2).count(1)];
     let report = kept(&script);
     assert_eq!((report.lives, report.outcomes), (2, [("detached", 1)].into()));
+}
+
+#[test]
+fn a_canary_that_was_over_as_the_process_died_is_judged_by_the_next_one() {
+    let mut script = Script::calm(&["d-00 u0", "d-01 u1"], "d-00,,u0,,\nd-01,,u1,,\n");
+    script.policy.canary = Some(1);
+    script.verify = false;
+    // The first process dies with the answer on record, the second with the word that follows from it.
+    for event in 1..12 {
+        script.deaths = [9, event].map(|at| Death { at_event: Some(at), kept: 2, ..Death::NEVER }).to_vec();
+        assert_eq!(kept(&script).outcomes, [("detached", 2)].into(), "the second one died at event {event}");
+    }
+}
+
+#[test]
+fn p11_a_look_right_before_an_all_that_is_refused_stops_everybody() {
+    let seats: Vec<_> = (0..6).map(|n| format!("d-{n:02} u{n}")).collect();
+    let rows: String = (0..6).map(|n| format!("d-{n:02},,,ALL,\n")).collect::<Vec<_>>().concat();
+    let mut script = Script::calm(&seats.iter().map(String::as_str).collect::<Vec<_>>(), &rows);
+    let login = Login { user: "ops".to_owned(), password: "secret".to_owned(), domain: "acme".to_owned() };
+    script.scenario.auth = Auth::Token { valid: vec!["first".to_owned()], login: Some(login) };
+    script.policy.allow_detach_all = true;
+    script.policy.bounds.max_desktops = 1;
+    script.scenario.faults = vec![Fault::new(Op::BatchDetach, throttled_for(20)).count(2)];
+    for second in 1..30 {
+        script.scenario.revoke_at = vec![Duration::from_secs(second)];
+        assert_eq!(kept(&script).outcomes, [("detached", 6)].into(), "ended at {second} s");
+    }
+}
+
+#[test]
+fn p10_an_all_that_is_sent_again_draws_on_the_budget_of_repeats() {
+    let seats: Vec<_> = (0..30).map(|n| format!("d-{n:02} u{n}")).collect();
+    let rows: String = (0..30).map(|n| format!("d-{n:02},,,ALL,\n")).collect::<Vec<_>>().concat();
+    let mut script = Script::calm(&seats.iter().map(String::as_str).collect::<Vec<_>>(), &rows);
+    script.policy.allow_detach_all = true;
+    script.policy.bounds.max_desktops = 1;
+    let broken = Effect::Refuse(Refused::new(500, "", ""));
+    script.scenario.faults = vec![Fault::new(Op::BatchDetach, broken).count(100)];
+    kept(&script);
+}
+
+#[test]
+fn chunks_are_loaded_when_those_before_them_all_wait_aside_for_desktops_that_cannot_be_read() {
+    let seats = ["d-00 u0", "d-00 u1", "d-01 u2", "d-01 u3", "d-02 u4", "d-02 u5", "d-02 u6"];
+    let rows: String = seats.map(|seat| format!("{},,\n", seat.replace(' ', ",,"))).concat();
+    let mut script = Script::calm(&seats, &rows);
+    script.policy.bounds.max_desktops = 1;
+    script.policy.bounds.max_users_per_desktop = 1;
+    (script.concurrency, script.verify) = (1, false);
+    let unread = [id(0), id(1)];
+    let broken = Effect::Refuse(Refused::new(500, "", ""));
+    let (from, until) = (Duration::from_secs(3), Duration::from_secs(760));
+    script.scenario.faults = vec![
+        Fault::new(Op::BatchDetach, Effect::DropBefore).naming(unread.clone()).count(2),
+        Fault::new(Op::BatchDetach, throttled_for(800)).naming([id(2)]).count(1),
+        Fault::new(Op::ListDesktops, broken).naming(unread).between(from, until),
+    ];
+    assert_eq!(kept(&script).outcomes, [("detached", 7)].into());
 }

@@ -186,14 +186,14 @@ async fn simulate(script: &Script) -> (Option<History>, Report) {
     };
     let stop = CancellationToken::new();
     _ = witness.begin(None);
-    let first_target = target(script, &app, &witness, false);
-    let first_gates = gates(script, script.scenario.seed, false);
-    let looker = preflight(script, &first_target, &first_gates, &stop);
-    let mut snapshot = None;
+    let begin = || (target(script, &app, &witness, false), gates(script, script.scenario.seed, false));
+    let mut first_process = begin();
+    let (mut lives, mut first_request, mut snapshot) = (Vec::new(), app.received(), None);
     for attempt in 0..12 {
         if !script.preflight {
             break;
         }
+        let looker = preflight(script, &first_process.0, &first_process.1, &stop);
         match looker.look(&questions(&input, &script.policy)).await {
             Ok(seen) => {
                 snapshot = Some(seen);
@@ -204,7 +204,10 @@ async fn simulate(script: &Script) -> (Option<History>, Report) {
         if attempt > 2 {
             app.clear_faults();
         }
+        // A process of its own, that came to nothing.
+        lives.push(Life { began: Instant::now(), requests: first_request });
         sleep(Duration::from_secs(1_200)).await;
+        (first_process, first_request) = (begin(), app.received());
     }
     if script.preflight && snapshot.is_none() {
         // The outage outlasts everybody's patience, or the token can't be renewed twice: exit 4, and nothing was written.
@@ -213,15 +216,14 @@ async fn simulate(script: &Script) -> (Option<History>, Report) {
     let made = plan(&input, snapshot.as_ref(), &script.policy);
     let entries: Vec<Entry> = made.entries().map(|entry| entry.to_journal()).collect();
     let items: Vec<Item> = made.items().collect();
-    let lines = input.table.rows().map(RowRef::line).collect();
+    let rows = input.table.rows().map(RowRef::line).collect();
     let canary_chunks = u32::try_from(made.canary_chunks()).unwrap_or(u32::MAX);
     let journal = MemoryJournal::new(identity(&input, script, canary_chunks), entries.clone(), items.clone());
     journal.set_latency(script.commit_takes);
     witness.keep(&journal);
 
-    let mut simulation =
-        Simulation { script, app, witness, journal, canary_chunks, lives: Vec::new(), stops: Vec::new(), report };
-    simulation.processes(first_target, first_gates).await;
+    let mut simulation = Simulation { script, app, witness, journal, canary_chunks, lives, stops: Vec::new(), report };
+    simulation.processes(first_process, first_request).await;
     work.abort();
     let Simulation { app, witness, lives, stops, mut report, .. } = simulation;
     // Whatever is late comes now.
@@ -248,7 +250,7 @@ async fn simulate(script: &Script) -> (Option<History>, Report) {
             may_detach_all: script.policy.allow_detach_all,
             read_lag: script.scenario.world.read_lag,
         },
-        lines,
+        lines: rows,
         entries,
         items,
         first,
@@ -262,15 +264,19 @@ async fn simulate(script: &Script) -> (Option<History>, Report) {
 }
 
 impl Simulation<'_> {
-    async fn processes(&mut self, target_of_first: Target, gates_of_first: Arc<Gates>) {
+    async fn processes(&mut self, first: (Target, Arc<Gates>), first_request: usize) {
         let deaths: Vec<Death> = self.script.deaths.iter().copied().chain([Death::NEVER; CALM_LIVES]).collect();
-        let mut first = Some((target_of_first, gates_of_first));
+        let mut first = Some(first);
         for (n, death) in deaths.into_iter().enumerate() {
             let is_calm = n >= self.script.deaths.len();
             if n > self.script.deaths.len() {
                 self.app.clear_faults();
             }
-            let end = self.life(n, death, is_calm, first.take()).await;
+            let end = {
+                let requests = if n == 0 { first_request } else { self.app.received() };
+                self.lives.push(Life { began: Instant::now(), requests });
+                self.life(n, death, is_calm, first.take()).await
+            };
             self.report.trace.push(format!("process {n} ended: {end:?}"));
             self.report.deaths += usize::from(matches!(end, End::Killed));
             match &end {
@@ -305,7 +311,6 @@ impl Simulation<'_> {
         }
         let (stop, abandon) = (CancellationToken::new(), CancellationToken::new());
         let began = Instant::now();
-        self.lives.push(Life { began, requests: self.app.received() });
         let rules = self.rules(is_calm);
         let proved = self.script.preflight || self.script.verify;
         let process = async {

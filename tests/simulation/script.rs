@@ -256,7 +256,7 @@ fn scenario(rng: &mut Rng, seed: u64, desktops: usize) -> Scenario {
         faults,
         fates,
         auth: if has_tokens { Auth::Token { valid: vec!["first".to_owned()], login: Some(login) } } else { Auth::Open },
-        token_life: chance(rng, 0.5).then(|| s(rng.u64(20..600))),
+        token_life: chance(rng, 0.5).then(|| s(rng.u64(200..900))),
         revoke_at: (0..rng.usize(..3)).map(|_| ms(rng.u64(..120_000))).collect(),
         ..Scenario::default()
     }

@@ -85,13 +85,8 @@ impl State {
         {
             return Some(op);
         }
-        if !self.loading
-            && self.ready.len() < 2 * self.rules.concurrency
-            && self.aside.len() < MAX_ASIDE
-            && let Some(chunk) = self.next_chunk()
-        {
-            self.loading = true;
-            return Some(Op::Load(chunk));
+        if let Some(op) = self.next_load() {
+            return Some(op);
         }
         let free = match self.access {
             Access::Proved => self.writes_out < self.rules.concurrency,
@@ -101,7 +96,11 @@ impl State {
             if let Some(op) = self.next_write(now) {
                 return Some(op);
             }
-            // What had to be looked at before it is sent is due to be read now, and nothing else would wake us for it.
+            // Parts that had to wait aside made room for the next chunk, and nothing else would wake us for it,
+            if let Some(op) = self.next_load() {
+                return Some(op);
+            }
+            // nor for what had to be looked at before it is sent, and is due to be read now.
             if self.may_read()
                 && let Some(op) = self.next_read(now)
             {
@@ -125,6 +124,17 @@ impl State {
 
     pub(super) fn canary_is_clear(&self) -> bool {
         !matches!(self.canary, Canary::Pending { .. })
+    }
+
+    /// Loads the next chunk, if there is room for its parts.
+    fn next_load(&mut self) -> Option<Op> {
+        let has_room = self.ready.len() < 2 * self.rules.concurrency && self.aside.len() < MAX_ASIDE;
+        if self.loading || !has_room {
+            return None;
+        }
+        let chunk = self.next_chunk()?;
+        self.loading = true;
+        Some(Op::Load(chunk))
     }
 
     /// The next chunk to load: while the canary is out, of its own alone.

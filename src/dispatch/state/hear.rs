@@ -35,9 +35,12 @@ impl State {
                 }
                 self.wrote_part(part, verdict, (began, ended), generation, now, out);
             }
-            Done::Withdrawn { part } => {
+            Done::Withdrawn { part, fault, generation } => {
                 self.writes_out -= 1;
                 self.requeue(part);
+                if let Some(fault) = fault {
+                    self.read_failed(&[], &fault, generation, now, out);
+                }
             }
             Done::Turn { .. } | Done::TurnLost => {
                 self.turn_asked = false;
@@ -80,11 +83,9 @@ impl State {
             Done::Probed { lost: true, .. } => {}
             Done::Probed { result, generation, lost: false } => match result {
                 Err(ReadFault::NotSent { .. } | ReadFault::Trouble { .. }) => self.hear(false, now, out),
-                Err(ReadFault::Unauthorized { cause }) => {
-                    self.hear_read(now, out);
-                    self.unauthorized(generation, &cause, out);
+                Err(fault @ (ReadFault::Unauthorized { .. } | ReadFault::Throttled { .. })) => {
+                    self.read_failed(&[], &fault, generation, now, out);
                 }
-                Err(fault @ ReadFault::Throttled { .. }) => self.read_failed(&[], &fault, generation, now, out),
                 Err(_) | Ok(()) => self.hear_read(now, out),
             },
         }

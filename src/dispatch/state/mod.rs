@@ -24,7 +24,7 @@ use crate::event::Event;
 use crate::journal::record::{AnswerKind, Attempt, AttemptId, ItemId, OpenItem, Record, Settlement, SlotNo};
 use crate::journal::{Item, LastAttempt};
 use crate::model::{DesktopId, Kind, LiveDesktop, Outcome, PartLabel, Refusal, timestamp_now};
-use crate::pace::{Budget, Ceiling, MAX_GATE, Pass, backoff};
+use crate::pace::{Budget, Ceiling, Held, MAX_GATE, backoff};
 use crate::reconcile::judge::{Proof, ReadSpan, Sight, Watch, newcomers};
 use crate::reconcile::reads::{JobWord, ReadFault};
 
@@ -121,10 +121,13 @@ pub enum Done {
     /// Stopped before it left.
     Withdrawn {
         part: Part,
+        /// Why the look right before it told nothing.
+        fault: Option<ReadFault>,
+        generation: u32,
     },
     /// The turn of a read has come; the engine asks [`State::read_turn`] what to read.
     Turn {
-        pass: Pass,
+        turn: Held,
     },
     /// The turn of a read was given up.
     TurnLost,
@@ -462,6 +465,8 @@ impl State {
         for open in start.in_flight {
             state.take_up(open, now, out);
         }
+        // It may be over already, and then nothing would happen that asks for its judgement.
+        state.judge_canary(out);
         state
     }
 }

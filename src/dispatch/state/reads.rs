@@ -255,14 +255,15 @@ impl State {
         let Some(live) = self.items.get_mut(&id) else { return };
         live.phase = Phase::Queued;
         let (label, looked_at) = (live.label, live.item.all.then_some(now));
-        if let Some(part) = self.ready.iter_mut().rev().find(|part| !part.repeat && part.label == label) {
+        // What was sent before draws on the budget of repeats, looked at or not (P10).
+        if let Some(part) = self.ready.iter_mut().rev().find(|part| part.repeat == was_sent && part.label == label) {
             part.looked_at = match (part.looked_at, looked_at) {
                 (Some(a), Some(b)) => Some(a.min(b)),
                 (a, b) => a.or(b),
             };
             return part.items.push(id);
         }
-        self.ready.push_back(Part { looked_at, ..Part::new(label, vec![id]) });
+        self.ready.push_back(Part { looked_at, repeat: was_sent, ..Part::new(label, vec![id]) });
     }
 
     pub(super) fn success(&self) -> Outcome {

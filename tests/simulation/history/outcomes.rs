@@ -75,7 +75,7 @@ impl Checker<'_> {
         let last = carried.iter().rev().find(|sent| sent.may_be_executed());
         // An intent of which nobody knows whether it left is a doubt, too.
         let intended = self.is_intended(id, number, n, |attempt| !self.is_known_not_executed(attempt, n));
-        let origin = self.history.lives.first().map_or(at, |life| life.began);
+        let origin = self.history.records.first().map_or(at, |stamped| stamped.at);
         let from = last.map_or(origin, |sent| sent.at());
         let seen_then = |bound| {
             let window = promised.read_lag + promised.settle_time + TICK;
@@ -142,11 +142,11 @@ impl Checker<'_> {
         if !promised.verify && !matches!(word.code.as_str(), "STILL_BOUND") {
             return None; // the service's own word was taken
         }
-        if !bound && exists {
-            return Some("it was not bound then".to_owned());
-        }
         // Busy up to the deadline, or new people on an `ALL`: no two good reads are to be had, or needed.
         let needs_no_proof = is_passing(&refusal) || word.code == "BUSY" || !exists || item.all;
+        if needs_no_proof && exists && !bound {
+            return Some("it was not bound then".to_owned());
+        }
         let counts = if word.code == "STILL_BOUND" && !word.recheck && word.evidence.starts_with("unchanged") {
             from + promised.doubt_wait
         } else {

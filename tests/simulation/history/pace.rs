@@ -116,7 +116,10 @@ impl Checker<'_> {
             }
             match first {
                 Some((since, of)) if of == life => {
-                    again += usize::from(request.entry.at > since + self.history.promised.heard_after + TICK);
+                    // Whatever had left before anybody heard of the last one was in flight.
+                    if request.entry.at > since + self.history.promised.heard_after + TICK {
+                        (first, again) = (Some((at, life)), again + 1);
+                    }
                     if again == 2 {
                         faults.push(format!("request {} is the third refused authentication", request.entry.number));
                     }
