@@ -83,13 +83,13 @@ impl State {
                 return Some(op);
             }
         }
-        if !self.loading
-            && self.ready.len() < 2 * self.rules.concurrency
-            && self.aside.len() < MAX_ASIDE
-            && let Some(chunk) = self.next_chunk()
-        {
-            self.loading = true;
-            return Some(Op::Load(chunk));
+        if !self.loading && self.ready.len() < 2 * self.rules.concurrency && self.aside.len() < MAX_ASIDE {
+            let room = (2 * self.rules.concurrency - self.ready.len()).min(MAX_LOADED_AT_ONCE);
+            let chunks: Vec<u32> = std::iter::from_fn(|| self.next_chunk()).take(room).collect();
+            if !chunks.is_empty() {
+                self.loading = true;
+                return Some(Op::Load(chunks));
+            }
         }
         let free = match self.access {
             Access::Proved => self.writes_out < self.rules.concurrency,

@@ -49,7 +49,6 @@ impl State {
     }
 
     pub(super) fn loaded(&mut self, chunk: u32, opened: Vec<OpenItem>, now: Instant) {
-        self.loading = false;
         let mut plain = Vec::new();
         let mut look = Vec::new();
         for open in opened {
