@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::fs::File;
-use std::io::{BufWriter, Write as _};
+use std::io::BufWriter;
 use std::path::{Path, PathBuf};
 
 use super::args::{Format, RunArgs};
@@ -54,14 +54,14 @@ async fn make(args: &RunArgs) -> Result<Closing, Failure> {
     let (snapshot, reads) = looked.await.map_err(failed)?;
     let made = plan(&input, snapshot.as_ref(), &policy);
     planning::accept_plan(&made, &session.settings).map_err(failed)?;
-    let hash = planning::hash(&made, &place, &shaping);
+    let covered = planning::covered(&place, &shaping);
+    let (hash, to_stdout) = match &args.options.output.requests {
+        Some(path) => write_requests(&made, covered, path).map_err(failed)?,
+        None => (made.hash(covered), false),
+    };
     let facts = Shown { session: &session, place: &place, hash: &hash, reads, shaping: &shaping };
     let text = show_plan(&made, &facts, args.options.output.format).map_err(failed)?;
     let guarded = made.guard(&policy);
-    let to_stdout = match &args.options.output.requests {
-        Some(path) => write_requests(&made, path).map_err(failed)?,
-        None => false,
-    };
     if to_stdout {
         super::complain(text.trim_end())
     } else {
@@ -141,21 +141,22 @@ pub(super) fn show_plan(made: &Plan<'_>, shown: &Shown<'_>, format: Format) -> R
     }
 }
 
-/// Writes every body, one a line. `true`: to standard output, so that the plan goes elsewhere.
-fn write_requests(made: &Plan<'_>, path: &Path) -> Result<bool, Error> {
+/// Writes every body, one a line, and returns the plan's hash, which covers them. `true`: to standard output, so that
+/// the plan goes elsewhere.
+fn write_requests(made: &Plan<'_>, covered: HashFacts<'_>, path: &Path) -> Result<(String, bool), Error> {
     let trouble = |source: std::io::Error| Error::File { verb: "write the requests to", path: path.to_owned(), source };
     if path.as_os_str() == "-" {
         let mut out = BufWriter::with_capacity(1 << 16, std::io::stdout().lock());
-        let written = made.requests(&mut out).and_then(|()| out.flush());
-        return match written {
-            Err(error) if error.kind() != std::io::ErrorKind::BrokenPipe => Err(trouble(error)),
-            _ => Ok(true),
+        return match made.write_requests(covered, &mut out) {
+            Ok(hash) => Ok((hash, true)),
+            // Whoever reads them has seen enough.
+            Err(error) if error.kind() == std::io::ErrorKind::BrokenPipe => Ok((made.hash(covered), true)),
+            Err(error) => Err(trouble(error)),
         };
     }
     let file = fs::create_private(path).or_else(|_| File::create(path)).map_err(trouble)?;
     let mut out = BufWriter::with_capacity(1 << 18, file);
-    made.requests(&mut out).and_then(|()| out.flush()).map_err(trouble)?;
-    Ok(false)
+    Ok((made.write_requests(covered, &mut out).map_err(trouble)?, false))
 }
 
 /// Writes results with `planned` rows: only where `--results` asks for them.
