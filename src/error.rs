@@ -60,6 +60,9 @@ pub enum Error {
     /// A guard, an approval or the person said no.
     #[error("{0}")]
     Refused(String),
+    /// A question that nobody can be asked.
+    #[error("this would write, and there is no terminal to ask on: add --yes, or --approved PLAN")]
+    Unconfirmed,
     /// Credentials, permission or endpoint, before any write.
     #[error("{0}")]
     NoAccess(String),
@@ -85,7 +88,7 @@ impl Error {
             | Self::File { .. }
             | Self::Foreign { .. } => Exit::Rejected,
             Self::Locked(_) => Exit::Held,
-            Self::Refused(_) => Exit::Refused,
+            Self::Refused(_) | Self::Unconfirmed => Exit::Refused,
             Self::NoAccess(_) => Exit::NoAccess,
             Self::Disk { .. } | Self::Stopped(_) => Exit::Stopped,
             Self::Internal(_) => Exit::Fault,

@@ -8,6 +8,29 @@
 //! beneath  model, error, pace (under dispatch and reconcile); config::Settings is passed in, never looked up
 //! beside   sim ─→ api::wire and model, never back
 //! ```
+//!
+//! The program is a thin `main` over [`cli`]. The parts can be used alone; reading and planning need no network:
+//!
+//! ```
+//! use batch_detach::input::{self, ReadOptions, Source};
+//! use batch_detach::plan::{Policy, plan};
+//!
+//! # fn main() -> Result<(), Box<dyn std::error::Error>> {
+//! let list = "desktop_id,user_name\nd-1,zhang.san\nd-1,li.si\nd-2,zhang.san\n";
+//! let list = Source::Bytes { name: "list".to_owned(), bytes: list.into() };
+//! let input = input::read(list, &ReadOptions::default())?;
+//!
+//! // Without a snapshot of the live bindings, the rows are taken at their word.
+//! let plan = plan(&input, None, &Policy::default());
+//! assert_eq!((plan.stats().bindings, plan.stats().desktops), (3, 2));
+//!
+//! let mut bodies = Vec::new();
+//! plan.requests(&mut bodies)?;
+//! let body: serde_json::Value = serde_json::from_slice(&bodies)?;
+//! assert_eq!(body["desktops"][0]["detach_user_infos"][1]["user_name"], "li.si");
+//! # Ok(())
+//! # }
+//! ```
 
 pub mod api;
 pub mod cli;

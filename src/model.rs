@@ -110,6 +110,10 @@ pub struct LiveDesktop {
     pub pool_id: Option<String>,
     /// `CONNECTED` while somebody works on it.
     pub login_status: String,
+    /// Frozen by the service: arrears, an end of term, a violation.
+    pub frozen: bool,
+    /// Put into maintenance by an administrator.
+    pub in_maintenance: bool,
     /// Who is bound; `None` where this read does not tell (RELIABILITY.md: not a good read).
     pub bound: Option<Vec<Bound>>,
 }
@@ -123,6 +127,11 @@ impl LiveDesktop {
     /// Who is bound, if this read is evidence: the desktop is idle and its bindings were told.
     pub fn good(&self) -> Option<&[Bound]> {
         self.bound.as_deref().filter(|_| self.is_idle())
+    }
+
+    /// Whether its state forbids a detach for as long as nobody changes it by hand: waiting is of no use.
+    pub fn is_stuck(&self) -> bool {
+        self.frozen || self.in_maintenance || matches!(self.status.as_str(), "HIBERNATED" | "ERROR")
     }
 
     /// Whether the desktop belongs to a pool, so that a detach of it comes with a job.

@@ -88,6 +88,15 @@ pub(in crate::api) fn lenient<'de, D: Deserializer<'de>, T: Default + Deserializ
     Ok(Option::<T>::deserialize(deserializer)?.unwrap_or_default())
 }
 
+/// A flag that only informs: one of a shape that nobody knows must not spoil the page that it stands in.
+fn flag<'de, D: Deserializer<'de>>(deserializer: D) -> Result<bool, D::Error> {
+    Ok(match serde_json::Value::deserialize(deserializer)? {
+        serde_json::Value::Bool(flag) => flag,
+        serde_json::Value::String(text) => text.eq_ignore_ascii_case("true"),
+        _ => false,
+    })
+}
+
 /// The answer of batch-detach and batch-attach. Only a JSON object is one: `[]` would pass for it by serde's derive, and
 /// then for a write without failures (P2).
 #[derive(Debug, Clone, PartialEq, Eq, Default, Deserialize)]
@@ -184,6 +193,10 @@ pub struct RawDesktop {
     pool_id: String,
     #[serde(default, deserialize_with = "lenient")]
     login_status: String,
+    #[serde(default, deserialize_with = "flag")]
+    is_freeze: bool,
+    #[serde(default, deserialize_with = "flag")]
+    in_maintenance_mode: bool,
     #[serde(default, deserialize_with = "lenient")]
     user_name: String,
     #[serde(default, deserialize_with = "lenient")]
@@ -234,6 +247,8 @@ impl RawDesktop {
             desktop_type: self.desktop_type,
             pool_id: some(self.pool_id),
             login_status: self.login_status,
+            frozen: self.is_freeze,
+            in_maintenance: self.in_maintenance_mode,
             bound,
         })
     }

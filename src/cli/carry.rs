@@ -9,13 +9,13 @@ use super::args::Format;
 use super::place::{Place, ceiling};
 use super::session::Session;
 use super::signals::Signals;
-use super::{Closing, Failure, colour, say, width};
+use super::{Closing, Failure, colour, note, say, width};
 use crate::api::{Class, Reader, Writer, advice};
 use crate::dispatch::{Drive, Ended, Rules, StopReason, drive};
 use crate::error::{Error, Exit};
 use crate::event::Observer;
 use crate::journal::record::Record;
-use crate::journal::{Identity, RunLock, Store, View, fs};
+use crate::journal::{Identity, RunLock, Store, View, beside, fs};
 use crate::model::timestamp_now;
 use crate::outcome::metrics::last_success_in;
 use crate::outcome::next::{Next, Situation, next};
@@ -93,7 +93,10 @@ pub(super) async fn carry(job: Job<'_>) -> Result<Closing, Failure> {
                 .collect(),
         ),
     };
-    let fail = |error: Error| Failure { next: Some(resume(error.exit())), records: session.records, error };
+    let fail = |error: Error| {
+        let next = resume(error.exit());
+        Failure::new(error, Some(next), session.records)
+    };
     let run = Drive {
         journal: Arc::new(handle.clone()),
         reader: Reader::new(place.target.clone()),
@@ -214,7 +217,7 @@ fn tell(session: &Session, format: Format, summary: &Summary, end: &End, told: &
     Ok(next)
 }
 
-/// Writes the results file whole or not at all, and sums up what is in it.
+/// Writes the results file whole or not at all, and sums up what is in it. The caller holds the run's lock.
 pub(super) fn export(
     view: &View,
     path: &Path,
@@ -222,6 +225,7 @@ pub(super) fn export(
     bom: bool,
 ) -> Result<(Summary, crate::journal::Progress), Error> {
     let progress = view.progress()?;
+    fs::clear_leftovers(path);
     let trouble = |source: std::io::Error| Error::Disk { verb: "write", path: path.to_owned(), source: source.into() };
     let summary = fs::write_atomically(path, |out| {
         let mut writer = ResultsWriter::new(out, columns, bom).map_err(trouble)?;
@@ -250,7 +254,7 @@ fn write_metrics(
     let metrics = Metrics {
         labels: vec![("input", identity.input_path.clone())],
         version: env!("CARGO_PKG_VERSION").to_owned(),
-        outcomes: outcomes.clone(),
+        outcomes: *outcomes,
         requests: requests.to_vec(),
         waits,
         duration,
@@ -265,6 +269,28 @@ fn write_metrics(
             source: source.into(),
         })
     })
+}
+
+/// What a kill or a full disk kept a finished run from: its results, the record of its end, one file that stands alone.
+/// The caller holds the lock.
+///
+/// Results that stand there are not to be trusted then: they may be those of an earlier stop.
+pub(super) async fn finish_up(results: &Path, journal: &Path) -> Result<(), Error> {
+    let last = View::open(journal)?.progress()?.last;
+    let ended = last.is_some_and(|last| last.stopped.is_some());
+    if ended && !beside(journal, "-wal").exists() {
+        return Ok(());
+    }
+    let store = Store::open(journal)?;
+    if !ended {
+        let (handle, identity, target) = (store.handle(), store.identity().clone(), results.to_owned());
+        let written = move |view: &View| export(view, &target, &identity.extra_columns, identity.results_bom);
+        let (summary, _) = handle.with_view(written).await.map_err(Error::from)??;
+        let exit = exit_of(summary.counts()).code();
+        let end = Record::Stopped { at: timestamp_now(), exit, reason: String::new() };
+        handle.commit(vec![end]).await?;
+    }
+    store.close()
 }
 
 /// A finished run, asked for again: nothing to do, the same exit code as then.
@@ -294,10 +320,8 @@ pub(super) fn nothing_to_do(
     let exit = exit_of(summary.counts());
     let end = End { exit, stopped: None, canary_failed: false };
     let requests: Vec<_> = progress.requests.iter().map(|((class, what), n)| (*class, what.clone(), *n)).collect();
-    super::complain(&format!(
-        "nothing to do: run {} of this input is finished; --fresh starts a new one",
-        identity.run_id
-    ));
+    let text = format!("nothing to do: run {} of this input is finished; --fresh starts a new one", identity.run_id);
+    note(session.records, &text);
     let told = Told {
         identity: &identity,
         input,

@@ -21,9 +21,11 @@ use std::io::Write as _;
 use std::process::ExitCode;
 
 use args::{Cli, Command};
+use clap::CommandFactory as _;
+use serde_json::json;
 
 use crate::error::{Error, Exit};
-use crate::model::tame;
+use crate::model::{tame, timestamp_now};
 use crate::outcome::next::{Next, last_line, last_record};
 
 /// How a command ended.
@@ -49,11 +51,15 @@ pub fn main(args: impl IntoIterator<Item = OsString>) -> ExitCode {
         let place = panic.location().map_or_else(|| "unknown place".to_owned(), ToString::to_string);
         complain(&format!("error: internal fault at {place}; please report it with the version and this line"));
     }));
-    let cli = match Cli::read(args) {
+    let words: Vec<OsString> = args.into_iter().collect();
+    let cli = match Cli::read(words.clone()) {
         Ok(cli) => cli,
         Err(error) => {
             let code = u8::try_from(error.exit_code()).unwrap_or(Exit::Rejected.code());
             _ = error.print();
+            if code != Exit::Done.code() {
+                tell_end(Exit::Rejected, Some(&help_of(&words)), false);
+            }
             return ExitCode::from(code);
         }
     };
@@ -66,9 +72,10 @@ pub fn main(args: impl IntoIterator<Item = OsString>) -> ExitCode {
             (closing.exit, closing.exit.code())
         }
         Ok(Err(failure)) => {
-            complain(&in_words(&failure.error));
+            tell(failure.records, "ERROR", "error", &in_words(&failure.error));
             let exit = failure.error.exit();
-            tell_end(exit, failure.next.as_ref(), failure.records);
+            let next = failure.next.or_else(|| after(&failure.error, &words));
+            tell_end(exit, next.as_ref(), failure.records);
             (exit, exit.code())
         }
         Err(_) => (Exit::Fault, Exit::Fault.code()),
@@ -81,14 +88,20 @@ pub fn main(args: impl IntoIterator<Item = OsString>) -> ExitCode {
 
 /// An error, and what is known of how to go on.
 struct Failure {
-    error: Error,
+    error: Box<Error>,
     next: Option<Next>,
     records: bool,
 }
 
+impl Failure {
+    fn new(error: Error, next: Option<Next>, records: bool) -> Self {
+        Self { error: Box::new(error), next, records }
+    }
+}
+
 impl From<Error> for Failure {
     fn from(error: Error) -> Self {
-        Self { error, next: None, records: false }
+        Self::new(error, None, false)
     }
 }
 
@@ -119,6 +132,68 @@ fn in_words(error: &Error) -> String {
 
 fn tell_end(exit: Exit, next: Option<&Next>, records: bool) {
     complain(&if records { last_record(exit, next) } else { last_line(exit, next) });
+}
+
+/// What comes after an error that left nothing to go on from: mostly the same command once more, when its cause is
+/// gone. `None` where a word of the command is no text.
+fn after(error: &Error, words: &[OsString]) -> Option<Next> {
+    let given: Option<Vec<&str>> = words.iter().skip(1).map(|word| word.to_str()).collect();
+    let given = given?;
+    let with = |option: &'static str| {
+        // What stands behind `--` is no option.
+        let end = given.iter().position(|word| *word == "--").unwrap_or(given.len());
+        let mut with = given.clone();
+        if !given.contains(&option) {
+            with.insert(end, option);
+        }
+        with
+    };
+    let journal;
+    let command = match error {
+        Error::Internal(_) => return None,
+        Error::Locked(lock) => {
+            journal = lock.with_extension("");
+            vec!["status", journal.to_str()?]
+        }
+        // It belongs to somebody: how that run stands, and how it goes on, is what decides.
+        Error::Foreign { path, .. } => vec!["status", path],
+        Error::Unconfirmed => with("--yes"),
+        // What would be done, and why it is refused, is seen best in the plan.
+        Error::Refused(_) if given.first() != Some(&"plan") => with("--dry-run"),
+        Error::Refused(_)
+        | Error::Usage { .. }
+        | Error::Setting { .. }
+        | Error::Input { .. }
+        | Error::Rows { .. }
+        | Error::File { .. }
+        | Error::NoAccess(_)
+        | Error::Disk { .. }
+        | Error::Stopped(_) => given,
+    };
+    let command = std::iter::once("batch-detach").chain(command).map(str::to_owned).collect();
+    Some(Next { words: "When the cause is gone:".to_owned(), command: Some(command) })
+}
+
+/// The help on the command that was tried, as far as it is one.
+fn help_of(words: &[OsString]) -> Next {
+    let tried = words.get(1).and_then(|word| word.to_str());
+    let known = tried.filter(|word| Cli::command().find_subcommand(word).is_some());
+    let command = ["batch-detach"].into_iter().chain(known).chain(["--help"]).map(str::to_owned).collect();
+    Next { words: "To see what can be said:".to_owned(), command: Some(command) }
+}
+
+/// Something to know that is no result: on standard error, as a record where that carries records.
+fn note(records: bool, text: &str) {
+    tell(records, "INFO", "note", text);
+}
+
+fn tell(records: bool, level: &str, event: &str, text: &str) {
+    if records {
+        let record = json!({"timestamp": timestamp_now(), "level": level, "event": event, "message": text});
+        complain(&record.to_string());
+    } else {
+        complain(text);
+    }
 }
 
 /// A line on standard error. One that can't be written is lost: there is nowhere left to say so.

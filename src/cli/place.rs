@@ -64,7 +64,7 @@ impl Place {
 
     /// Addresses alone, for a plan that looks at nothing: no credentials are needed, and nothing is sent. What is not
     /// known stays empty.
-    pub(super) fn unasked(settings: &Settings) -> Result<Self, Error> {
+    pub(super) fn unasked(settings: &Settings) -> Self {
         let options = AccessOptions {
             region: settings.region.clone(),
             endpoint: settings.endpoint.clone(),
@@ -75,7 +75,7 @@ impl Place {
         let endpoint = prepared.as_ref().map(|prepared| prepared.endpoint().to_owned()).or(options.endpoint);
         let project = prepared.as_ref().and_then(|prepared| prepared.project_id().map(str::to_owned));
         let (world, scenario) = (World::new(SEED), Scenario::default());
-        Ok(Self {
+        Self {
             target: Target {
                 // Leads nowhere: no request is made.
                 transport: Arc::new(App::without_log(world, scenario).transport()),
@@ -86,7 +86,7 @@ impl Place {
             region: options.region,
             credentials: "not needed".to_owned(),
             proxy: None,
-        })
+        }
     }
 
     /// The simulator, its world holding these bindings, some of them with a fate.

@@ -10,7 +10,7 @@ use super::place::{self, Place};
 use super::planning::{self, shown};
 use super::session::Session;
 use super::signals::Signals;
-use super::{Closing, Failure, say, width};
+use super::{Closing, Failure, note, say, width};
 use crate::error::Error;
 use crate::journal::{ResultRow, View, fs};
 use crate::model::Outcome;
@@ -32,7 +32,7 @@ async fn make(args: &RunArgs) -> Result<Closing, Failure> {
     let input_path = (args.input.as_os_str() != "-").then_some(args.input.as_path());
     let session = Session::begin(&args.options, args.layer()?, None, input_path)?;
     let records = session.records;
-    let failed = |error: Error| Failure { error, next: None, records };
+    let failed = |error: Error| Failure::new(error, None, records);
     let signals = Signals::watch().map_err(failed)?;
     let input = planning::read(args, &session.settings).map_err(failed)?;
     planning::accept(&input, &session.settings).map_err(failed)?;
@@ -46,7 +46,7 @@ async fn make(args: &RunArgs) -> Result<Closing, Failure> {
         }
     } else {
         // Without a look a plan needs no credentials and no network.
-        Place::unasked(&session.settings).map_err(failed)?
+        Place::unasked(&session.settings)
     };
     let gates = place::gates(&session, false);
     let policy = planning::policy(args, &session.settings);
@@ -63,9 +63,9 @@ async fn make(args: &RunArgs) -> Result<Closing, Failure> {
     let text = show_plan(&made, &facts, args.options.output.format).map_err(failed)?;
     let guarded = made.guard(&policy);
     if to_stdout {
-        super::complain(text.trim_end())
+        note(records, text.trim_end());
     } else {
-        say(&text).map_err(failed)?
+        say(&text).map_err(failed)?;
     }
     let mut counts = Counts::default();
     for entry in made.entries() {

@@ -15,11 +15,13 @@ use crate::config::{OnInvalid, Settings};
 use crate::error::Error;
 use crate::input::{self, Field, Input, ReadOptions};
 use crate::pace::Gates;
-use crate::plan::{Bounds, HashFacts, Plan, Policy, Snapshot, questions};
+use crate::plan::{Bounds, HashFacts, Plan, Policy, Snapshot, plan, questions};
 use crate::reconcile::preflight::Preflight;
 
 /// Faulty rows that are listed; the rest is counted.
 const SHOWN_FAULTS: usize = 1_000;
+/// Inputs of more rows get no hints that cost requests.
+const HINTED_ROWS: usize = 100_000;
 
 /// Reads the input that the command line names.
 pub(super) fn read(args: &RunArgs, settings: &Settings) -> Result<Input, Error> {
@@ -99,7 +101,15 @@ pub(super) async fn look(
         return Ok((None, 0));
     }
     let preflight = preflight(session, place, gates, stop);
-    let snapshot = preflight.look(&questions(input, policy)).await?;
+    let mut snapshot = preflight.look(&questions(input, policy)).await?;
+    // Who the service knows is worth a request only where somebody is not bound as the sheet has it. A longer list is
+    // no hand's work: nobody would read hints on it.
+    if snapshot.known_users.is_none()
+        && input.table.len() <= HINTED_ROWS
+        && plan(input, Some(&snapshot), policy).stats().already_detached > 0
+    {
+        snapshot.known_users = preflight.known_users().await;
+    }
     tracing::info!(reads = preflight.reads(), desktops = snapshot.desktops.len(), "the live bindings were read");
     Ok((Some(snapshot), preflight.reads()))
 }

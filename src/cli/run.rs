@@ -1,24 +1,26 @@
 //! `run`: plan, confirm, make the plan durable, carry it out. Running again is the recovery.
 
 use std::collections::BTreeMap;
+use std::fmt::Write as _;
 use std::io::{BufRead as _, IsTerminal as _, Write as _};
 use std::path::{Path, PathBuf};
 use std::time::Instant;
 
 use super::args::{Format, RunArgs, Source, plan_differences};
-use super::carry::{Job, carry, nothing_to_do};
+use super::carry::{Job, carry, finish_up, nothing_to_do};
 use super::place::{self, Place, SIMULATOR};
 use super::plan::{Shown, check_approved, show_plan};
 use super::planning::{self, shown};
 use super::session::Session;
 use super::signals::Signals;
-use super::{Closing, Failure, say};
+use super::{Closing, Failure, note, say};
 use crate::api::Class;
-use crate::error::Error;
+use crate::error::{Error, Exit};
 use crate::input::Input;
 use crate::journal::{Builder, EntryRef, Identity, Progress, RunLock, Store, View, move_aside};
 use crate::model::{tame, timestamp_now};
-use crate::outcome::next::Next;
+use crate::outcome::Counts;
+use crate::outcome::next::{Next, Situation, next};
 use crate::outcome::text::{counted, grouped};
 use crate::plan::{Plan, plan};
 
@@ -40,6 +42,8 @@ enum Standing {
     Resume(Box<(Identity, Progress)>),
     /// It is this run, and finished.
     Finished,
+    /// It is this run, and its canary failed: it never goes on.
+    CanaryFailed(Box<Identity>),
 }
 
 async fn run(args: &RunArgs) -> Result<Closing, Failure> {
@@ -58,7 +62,7 @@ async fn run(args: &RunArgs) -> Result<Closing, Failure> {
         Source::Stdin => (Session::begin(&args.options, args.layer()?, None, None)?, None),
     };
     let records = session.records;
-    let failed = |error: Error| Failure { error, next: None, records };
+    let failed = |error: Error| Failure::new(error, None, records);
     let signals = Signals::watch().map_err(failed)?;
     let input = match of_journal {
         Some(_) => None,
@@ -67,68 +71,47 @@ async fn run(args: &RunArgs) -> Result<Closing, Failure> {
     if let Some(input) = &input {
         planning::accept(input, &session.settings).map_err(failed)?;
         if input.table.is_empty() {
-            super::complain("nothing to do: no row has one of these outcomes");
+            note(records, "nothing to do: no row has one of these outcomes");
             let next = Next { words: "Nothing is left to do.".to_owned(), command: None };
-            return Ok(Closing { exit: crate::error::Exit::Done, next: Some(next), records });
+            return Ok(Closing { exit: Exit::Done, next: Some(next), records });
         }
     }
     let shaping = args.plan_shaping(&session.settings, of_journal.as_ref().map(|identity| &identity.plan_settings));
     check_writable(&results).map_err(failed)?;
-    let lock = RunLock::acquire(&journal).map_err(failed)?;
+    check_metrics(&session).map_err(failed)?;
+    let lock = lock(&journal).map_err(failed)?;
     let standing = stand(args, &session, input.as_ref(), &shaping, &journal, &results);
     match standing.map_err(failed)? {
         Standing::Finished => {
+            finish_up(&results, &journal).await.map_err(failed)?;
             let view = View::open(&journal).map_err(failed)?;
             let name = view.identity().input_path.clone();
             let format = args.options.output.format;
             nothing_to_do(&session, &view, &name, &results, &journal, format).map_err(failed)
         }
+        Standing::CanaryFailed(identity) => {
+            let next = next(&Situation {
+                exit: Exit::Stopped,
+                counts: &Counts::default(),
+                planned: false,
+                canary_failed: true,
+                input: identity.undo_of.as_deref().unwrap_or(&identity.input_path),
+                undo: identity.undo_of.is_some(),
+                results: None,
+                journal: None,
+                repeat: &session.repeat,
+            });
+            let error = Error::Stopped(format!(
+                "the canary of run {} failed, so nothing more of it is sent; find out why, then start over with --fresh",
+                identity.run_id
+            ));
+            Err(Failure { error: Box::new(error), next: Some(next), records })
+        }
         Standing::Resume(found) => {
             let (identity, progress) = *found;
-            let simulated = identity.endpoint == SIMULATOR;
-            let place = if simulated {
-                let seats = match &input {
-                    Some(input) => place::seats(input),
-                    None => place::seats_of(&View::open(&journal).map_err(failed)?).map_err(failed)?,
-                };
-                Place::simulated(seats)
-            } else {
-                find_place(&session, &signals).await.map_err(failed)?
-            };
-            same_place(&identity, &place, &journal).map_err(failed)?;
-            let gates = place::gates(&session, true);
-            if identity.preflight || session.settings.verify {
-                planning::preflight(&session, &place, &gates, &signals.stop).probe().await.map_err(failed)?;
-            }
-            super::complain(&format!(
-                "resuming run {} of {}: {} of {} rows have their outcome",
-                identity.run_id,
-                tame(&identity.input_path, 200),
-                grouped(progress.rows - progress.open()),
-                grouped(progress.rows)
-            ));
-            let question = format!("Go on with {}?", counted(progress.open(), "open row", "open rows"));
-            confirm(args, &question, &signals).await.map_err(failed)?;
-            let store = Store::open(&journal).map_err(failed)?;
-            let proved = identity.preflight || session.settings.verify;
-            let input = identity.input_path.clone();
-            let format = args.options.output.format;
-            let job = Job {
-                session: &session,
-                store,
-                lock,
-                place,
-                gates,
-                resumed: true,
-                proved,
-                input,
-                results,
-                journal,
-                format,
-                began,
-                signals,
-            };
-            carry(job).await
+            let resume =
+                Resume { args, session: &session, input, identity, progress, results, journal, lock, signals, began };
+            resume.go().await
         }
         Standing::New { aside } => {
             let Some(input) = input else {
@@ -151,6 +134,71 @@ async fn run(args: &RunArgs) -> Result<Closing, Failure> {
     }
 }
 
+/// A run that goes on from its journal.
+struct Resume<'a> {
+    args: &'a RunArgs,
+    session: &'a Session,
+    /// `None` where only the journal was named.
+    input: Option<Input>,
+    identity: Identity,
+    progress: Progress,
+    results: PathBuf,
+    journal: PathBuf,
+    lock: RunLock,
+    signals: Signals,
+    began: Instant,
+}
+
+impl Resume<'_> {
+    async fn go(self) -> Result<Closing, Failure> {
+        let (args, session, identity, progress) = (self.args, self.session, &self.identity, &self.progress);
+        let records = session.records;
+        let failed = |error: Error| Failure::new(error, None, records);
+        let place = if identity.endpoint == SIMULATOR {
+            // A rehearsal's world is made anew, and never taken for a real one.
+            let seats = match &self.input {
+                Some(input) => place::seats(input),
+                None => place::seats_of(&View::open(&self.journal).map_err(failed)?).map_err(failed)?,
+            };
+            Place::simulated(seats)
+        } else {
+            find_place(session, &self.signals).await.map_err(failed)?
+        };
+        same_place(identity, &place, &self.journal).map_err(failed)?;
+        let gates = place::gates(session, true);
+        let proved = identity.preflight || session.settings.verify;
+        if proved {
+            planning::preflight(session, &place, &gates, &self.signals.stop).probe().await.map_err(failed)?;
+        }
+        super::complain(&format!(
+            "resuming run {} of {}: {} of {} rows have their outcome",
+            identity.run_id,
+            tame(&identity.input_path, 200),
+            grouped(progress.rows - progress.open()),
+            grouped(progress.rows)
+        ));
+        let question = format!("Go on with {}?", counted(progress.open(), "open row", "open rows"));
+        confirm(args, &question, &self.signals).await.map_err(failed)?;
+        let store = Store::open(&self.journal).map_err(failed)?;
+        let job = Job {
+            session,
+            store,
+            lock: self.lock,
+            place,
+            gates,
+            resumed: true,
+            proved,
+            input: identity.input_path.clone(),
+            results: self.results,
+            journal: self.journal,
+            format: args.options.output.format,
+            began: self.began,
+            signals: self.signals,
+        };
+        carry(job).await
+    }
+}
+
 /// A run that has no journal yet.
 struct Start<'a> {
     args: &'a RunArgs,
@@ -170,7 +218,7 @@ impl Start<'_> {
     async fn go(self) -> Result<Closing, Failure> {
         let (args, session) = (self.args, self.session);
         let records = session.records;
-        let failed = |error: Error| Failure { error, next: None, records };
+        let failed = |error: Error| Failure::new(error, None, records);
         let place = if args.options.api.simulate {
             Place::simulated(place::seats(self.input))
         } else {
@@ -180,6 +228,10 @@ impl Start<'_> {
         let policy = planning::policy(args, &session.settings);
         let looked = planning::look(self.input, &policy, session, &place, &gates, &self.signals.stop);
         let (snapshot, reads) = looked.await.map_err(failed)?;
+        if !session.settings.preflight && session.settings.verify {
+            // Nothing was read yet, and after the writes it must be possible: else every row would end `unknown`.
+            planning::preflight(session, &place, &gates, &self.signals.stop).probe().await.map_err(failed)?;
+        }
         let made = plan(self.input, snapshot.as_ref(), &policy);
         planning::accept_plan(&made, &session.settings).map_err(failed)?;
         let hash = planning::hash(&made, &place, &self.shaping);
@@ -219,7 +271,7 @@ impl Start<'_> {
             place,
             gates,
             resumed: false,
-            proved: session.settings.preflight,
+            proved: session.settings.preflight || session.settings.verify,
             input: shown(&args.input),
             results: self.results,
             journal: self.journal,
@@ -316,10 +368,7 @@ fn stand(
             return Ok(Standing::Finished);
         }
         if progress.canary == Some(false) {
-            return Err(Error::Stopped(format!(
-                "the canary of run {} failed, so nothing more of it is sent; find out why, then start over with --fresh",
-                identity.run_id
-            )));
+            return Ok(Standing::CanaryFailed(Box::new(identity)));
         }
         return Ok(Standing::Resume(Box::new((identity, progress))));
     }
@@ -331,12 +380,13 @@ fn stand(
         problem.push_str("\n  - ");
         problem.push_str(difference);
     }
-    problem.push_str(&format!(
+    _ = write!(
+        problem,
         "\nfinish that run with `batch-detach run {}`, name another file with --results, or start over with --fresh \
          (the older run's files are kept beside {})",
         crate::outcome::text::shell_quote(&shown(journal)),
         shown(results)
-    ));
+    );
     Err(Error::Foreign { path: shown(journal), problem })
 }
 
@@ -349,6 +399,21 @@ async fn find_place(session: &Session, signals: &Signals) -> Result<Place, Error
         }
     }
 }
+
+/// The lock, or that another process has it. Somebody who only looks (`status`) holds it for a moment.
+fn lock(journal: &Path) -> Result<RunLock, Error> {
+    for _ in 0..LOOKS {
+        match RunLock::acquire(journal) {
+            Err(Error::Locked(_)) => std::thread::sleep(LOOK),
+            other => return other,
+        }
+    }
+    RunLock::acquire(journal)
+}
+
+/// How often, and how far apart, a lock that is held is tried again.
+const LOOKS: u32 = 4;
+const LOOK: std::time::Duration = std::time::Duration::from_millis(50);
 
 /// A journal goes on where it began, and nowhere else.
 fn same_place(identity: &Identity, place: &Place, journal: &Path) -> Result<(), Error> {
@@ -380,18 +445,28 @@ pub(super) fn journal_of(results: &Path) -> PathBuf {
 
 /// A results path that can't be written is found out before anything is sent.
 pub(super) fn check_writable(results: &Path) -> Result<(), Error> {
-    let trouble = |source| Error::File { verb: "write the results", path: results.to_owned(), source };
-    if results.is_dir() {
+    writable("write the results", results)
+}
+
+/// So is a metrics path: at the end it would make a good run look like one that was stopped.
+pub(super) fn check_metrics(session: &Session) -> Result<(), Error> {
+    session.settings.metrics.as_deref().map_or(Ok(()), |path| writable("write the metrics", path))
+}
+
+fn writable(verb: &'static str, path: &Path) -> Result<(), Error> {
+    let trouble = |source| Error::File { verb, path: path.to_owned(), source };
+    if path.is_dir() {
         return Err(trouble(std::io::ErrorKind::IsADirectory.into()));
     }
-    let parent = results.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
-    tempfile::Builder::new().prefix(".batch-detach").tempfile_in(parent).map(drop).map_err(trouble)
+    let parent = path.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    // Without a name, where the file system can: a kill leaves nothing.
+    tempfile::tempfile_in(parent).map(drop).map_err(trouble)
 }
 
 /// Asks, unless that was answered on the command line.
 ///
 /// # Errors
-/// [`Error::Refused`] for a "no", and where there is nobody to ask.
+/// [`Error::Refused`] for a "no", [`Error::Unconfirmed`] where there is nobody to ask.
 pub(super) async fn confirm(args: &RunArgs, question: &str, signals: &Signals) -> Result<(), Error> {
     if args.options.safety.yes || args.options.safety.approved.is_some() {
         return Ok(());
@@ -401,9 +476,7 @@ pub(super) async fn confirm(args: &RunArgs, question: &str, signals: &Signals) -
 
 pub(super) async fn ask(question: &str, signals: &Signals) -> Result<(), Error> {
     if !std::io::stdin().is_terminal() || !std::io::stderr().is_terminal() {
-        return Err(Error::Refused(
-            "this would write, and there is no terminal to ask on: add --yes, or --approved PLAN".to_owned(),
-        ));
+        return Err(Error::Unconfirmed);
     }
     {
         let mut out = anstream::stderr().lock();

@@ -10,10 +10,12 @@ use crate::config::{Loaded, Sources, load};
 use crate::error::Error;
 use crate::input::{self, Field, ReadOptions};
 use crate::model::{Bound, DesktopId, Kind};
-use crate::sim::{App, Seat, World, serve};
+use crate::sim::{App, Scenario, Seat, World, serve};
 
 /// Desktops of the world that is made where no input names one.
 const OWN_DESKTOPS: u128 = 12;
+/// The project that it serves, by every way of asking for it.
+const PROJECT: &str = "project-1";
 
 /// `simulate [INPUT]`.
 pub(super) fn command(args: &SimulateArgs) -> Result<Closing, Error> {
@@ -52,6 +54,7 @@ pub(super) fn command(args: &SimulateArgs) -> Result<Closing, Error> {
 async fn serve_until_stopped(args: &SimulateArgs, seats: Vec<Seat>) -> Result<(), Error> {
     let signals = Signals::watch()?;
     let (world, scenario) = World::rehearse(seats, args.seed);
+    let scenario = Scenario { project_id: Some(PROJECT.to_owned()), ..scenario };
     let app = App::without_log(world, scenario);
     let trouble = |source| Error::File {
         verb: "listen on",
@@ -63,7 +66,7 @@ async fn serve_until_stopped(args: &SimulateArgs, seats: Vec<Seat>) -> Result<()
     let address = listener.local_addr().map_err(trouble)?;
     say(&format!(
         "export BATCH_DETACH_ENDPOINT=http://{address}\nexport BATCH_DETACH_IAM_ENDPOINT=http://{address}\n\
-         export BATCH_DETACH_PROJECT_ID=project-1\nexport HW_AUTH_TOKEN=simulator\n"
+         export BATCH_DETACH_PROJECT_ID={PROJECT}\nexport HW_AUTH_TOKEN=simulator\n"
     ))?;
     complain("the simulator serves until it is interrupted (Ctrl-C); paste the lines above into another shell");
     serve(app, listener, signals.stop.cancelled_owned()).await.map_err(trouble)

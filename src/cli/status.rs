@@ -3,6 +3,7 @@
 use serde_json::json;
 
 use super::args::{Format, StatusArgs};
+use super::place::SIMULATOR;
 use super::{Closing, say};
 use crate::error::{Error, Exit};
 use crate::journal::{Identity, Progress, RunLock, View};
@@ -16,7 +17,7 @@ pub(super) fn command(args: &StatusArgs) -> Result<Closing, Error> {
     let view = View::open(&args.journal)?;
     let (identity, progress) = (view.identity(), view.progress()?);
     // Taking the lock for a moment is how one sees that nobody else has it.
-    let running = matches!(RunLock::acquire(&args.journal), Err(Error::Locked(_)));
+    let running = RunLock::is_held(&args.journal);
     let counts = counts(&progress);
     let next = what_next(args, identity, &progress, &counts, running);
     let text = match args.format {
@@ -47,6 +48,8 @@ fn what_next(args: &StatusArgs, identity: &Identity, progress: &Progress, counts
         };
     }
     let results = args.journal.with_extension("").display().to_string();
+    // The rows of a rehearsal must not go to a real endpoint next.
+    let repeat = if identity.endpoint == SIMULATOR { vec!["--simulate".to_owned()] } else { Vec::new() };
     next(&Situation {
         exit: if progress.finished { exit_of(counts) } else { Exit::Stopped },
         counts,
@@ -56,7 +59,7 @@ fn what_next(args: &StatusArgs, identity: &Identity, progress: &Progress, counts
         undo: identity.undo_of.is_some(),
         results: Some(&results),
         journal: Some(&journal),
-        repeat: &[],
+        repeat: &repeat,
     })
 }
 

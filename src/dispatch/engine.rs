@@ -15,16 +15,16 @@ use tokio::time::{Instant, sleep_until};
 use tokio_util::sync::CancellationToken;
 
 use super::rules::{Rules, StopReason};
-use super::state::{Done, Op, Output, Part, Start, State, kind_of};
+use super::state::{Done, LOOK_LASTS, Op, Output, Part, Start, State, kind_of};
 use super::verdict::{Verdict, judge};
 use crate::api::{Class, Reader, Reply, Writer};
 use crate::error::Error;
 use crate::event::{Event, Observer};
 use crate::journal::record::{AnswerRecord, Attempt, ItemId, Record};
-use crate::journal::{AnswerKind, Journal, JournalError};
-use crate::model::{DesktopId, PartLabel, timestamp_now};
-use crate::pace::{Ceiling, Gates, Heard, MAX_GATE, Pass};
-use crate::reconcile::judge::ReadSpan;
+use crate::journal::{AnswerKind, Item, Journal, JournalError, Progress};
+use crate::model::{DesktopId, Outcome, PartLabel, timestamp_now};
+use crate::pace::{Ceiling, Gates, Heard, MAX_GATE, Pass, Turn};
+use crate::reconcile::judge::{ReadSpan, newcomers};
 use crate::reconcile::reads::{self, JobWord, ReadFault, judge_job};
 
 /// Sub jobs are read page by page; a job with more of them than this is not of our making.
@@ -68,20 +68,7 @@ pub enum Ended {
 pub async fn drive(run: Drive, observer: &mut dyn Observer) -> Result<Ended, Error> {
     let (telling, mut told) = mpsc::unbounded_channel();
     let (mut out, began) = (Output::default(), Instant::now());
-    let progress = run.journal.totals().await.map_err(broken)?;
-    let chunks = run.journal.open_chunks().await.map_err(broken)?;
-    let start = Start {
-        chunks,
-        next_attempt: run.journal.next_attempt_id().await.map_err(broken)?,
-        in_flight: run.journal.in_flight().await.map_err(broken)?,
-        resumed: run.resumed,
-        canary: progress.canary,
-        failed_before: progress.outcomes.keys().any(|outcome| !outcome.is_success()) && run.resumed,
-        proved: run.proved,
-        write_ceiling: run.write_ceiling,
-        seed: run.seed,
-    };
-    let resumed_open = start.in_flight.len();
+    let (start, progress) = begin(&run).await.map_err(broken)?;
     let mut state = State::new(run.rules.clone(), start, began, &mut out);
     observer.on_event(&Event::Begun {
         rows: progress.rows,
@@ -91,7 +78,7 @@ pub async fn drive(run: Drive, observer: &mut dyn Observer) -> Result<Ended, Err
         ceiling_per_s: run.write_ceiling.per_s(),
         resumed: run.resumed,
     });
-    tracing::info!(chunks = progress.chunks, in_flight = resumed_open, resumed = run.resumed, "the run begins");
+    tracing::info!(chunks = progress.chunks, open = progress.chunks_open, resumed = run.resumed, "the run begins");
     let version = env!("CARGO_PKG_VERSION").to_owned();
     out.records.insert(0, Record::Started { at: timestamp_now(), version });
     let deadline = run.rules.max_runtime.map(|limit| began + limit);
@@ -169,6 +156,24 @@ pub async fn drive(run: Drive, observer: &mut dyn Observer) -> Result<Ended, Err
         Some(reason) => Ended::Stopped { reason: reason.clone(), no_access: state.is_no_access() },
         None => Ended::Complete,
     })
+}
+
+/// What the journal says of where the run stands.
+async fn begin(run: &Drive) -> Result<(Start, Progress), JournalError> {
+    let progress = run.journal.totals().await?;
+    let chunks = run.journal.open_chunks().await?;
+    let start = Start {
+        chunks,
+        next_attempt: run.journal.next_attempt_id().await?,
+        in_flight: run.journal.in_flight().await?,
+        resumed: run.resumed,
+        canary: progress.canary,
+        failed_before: progress.outcomes.contains_key(&Outcome::Failed),
+        proved: run.proved,
+        write_ceiling: run.write_ceiling,
+        seed: run.seed,
+    };
+    Ok((start, progress))
 }
 
 /// First durable, then told.
@@ -281,7 +286,8 @@ fn spawn(
             }
             attempt.body_sha256 = hex::encode(Sha256::digest(&body));
             attempt.body_bytes = body.len() as u64;
-            let write = Write { part, attempt, desktops, users, generation, body: Bytes::from(body) };
+            let alls = items.iter().filter(|(item, _)| item.all).map(|(item, _)| (*item).clone()).collect();
+            let write = Write { part, attempt, desktops, users, generation, alls, body: Bytes::from(body) };
             ops.spawn(write.go(context, hold));
         }
         Op::ReadTurn => {
@@ -397,6 +403,8 @@ struct Write {
     desktops: Vec<(ItemId, DesktopId)>,
     users: usize,
     generation: u32,
+    /// Those from which everybody goes.
+    alls: Vec<Item>,
     body: Bytes,
 }
 
@@ -406,23 +414,42 @@ impl Write {
         let Some(near) = context.gates.approach(context.class, &hold).await else {
             return Ok(Done::Withdrawn { part: self.part });
         };
+        // It may have waited for its place for long, and somebody may be bound to an `ALL` desktop by now (P7).
+        if self.part.is_stale(Instant::now(), LOOK_LASTS / 2) && !self.look(&context, &hold).await {
+            self.part.look_again();
+            return Ok(Done::Withdrawn { part: self.part });
+        }
         self.attempt.at = timestamp_now();
         let id = self.attempt.id;
         context.journal.commit(vec![Record::Intent(self.attempt.clone())]).await?;
-        let Some(mut pass) = context.gates.pass_from(near, &hold).await else {
-            let withdrawn = AnswerRecord {
-                message: "withdrawn before it left".to_owned(),
-                ..empty_answer(id, AnswerKind::NotSent)
-            };
-            context.journal.commit(vec![Record::Answer(withdrawn)]).await?;
-            return Ok(Done::Withdrawn { part: self.part });
+        // Turns of those before it take their time; if it waits longer, the gate was closed meanwhile.
+        let turns = Duration::try_from_secs_f64(2.0 / context.gates.pace(context.class)).unwrap_or_default();
+        let mut pass = match context.gates.pass_from(near, &hold, self.part.good_until(LOOK_LASTS + turns)).await {
+            Turn::Now(pass) => pass,
+            turn => {
+                // Stopped; or the look that allows an `ALL` has grown old at the gate: it is looked at again (P7).
+                if matches!(turn, Turn::TooLate) {
+                    self.part.look_again();
+                }
+                let withdrawn = AnswerRecord {
+                    message: "withdrawn before it left".to_owned(),
+                    ..empty_answer(id, AnswerKind::NotSent)
+                };
+                context.journal.commit(vec![Record::Answer(withdrawn)]).await?;
+                return Ok(Done::Withdrawn { part: self.part });
+            }
         };
+        if context.journal.has_failed() {
+            // Its own intent is durable, but nothing more is sent on a disk that fails (P13): a commit says why.
+            context.journal.commit(vec![Record::Answer(empty_answer(id, AnswerKind::NotSent))]).await?;
+            return Ok(Done::Withdrawn { part: self.part });
+        }
         context.tell(Aside::Sent { part: self.part.label, desktops: self.desktops.len(), users: self.users });
         let began = Instant::now();
         let reply = context.writer.send(context.class, self.body.clone()).await;
         let ended = Instant::now();
         let sent: HashSet<&str> = self.desktops.iter().map(|(_, desktop)| desktop.as_str()).collect();
-        let verdict = judge(&reply, &sent);
+        let verdict = judge(&reply, |id| sent.contains(id));
         let (status, request_id) = match &reply {
             Reply::Answer(answer) => (Some(answer.status), answer.request_id.clone().unwrap_or_default()),
             Reply::NotSent { .. } | Reply::Lost { .. } => (None, String::new()),
@@ -444,6 +471,27 @@ impl Write {
             generation: self.generation,
             too_long,
         })
+    }
+
+    /// Looks at the desktops from which everybody goes once more. Whether each is idle and holds nobody new.
+    async fn look(&mut self, context: &Context, hold: &CancellationToken) -> bool {
+        let Some(mut pass) = context.gates.pass(Class::ListDesktops, hold).await else { return false };
+        let limit = self.alls.len().to_string();
+        let mut query: Vec<(&str, &str)> = self.alls.iter().map(|item| ("desktop_id", item.desktop.as_str())).collect();
+        query.push(("limit", &limit));
+        let began = Instant::now();
+        let result = reads::desktops(&context.reader.list_desktops(&query).await);
+        context.heard_read(&mut pass, &result);
+        let shown = result.map(|page| page.desktops).unwrap_or_default();
+        let is_as_planned = |item: &Item| {
+            let live = shown.iter().find(|live| live.id == item.desktop);
+            live.and_then(|live| live.good()).is_some_and(|bound| newcomers(item, bound).is_empty())
+        };
+        let may_go = self.alls.iter().all(is_as_planned);
+        if may_go {
+            self.part.looked(began);
+        }
+        may_go
     }
 
     fn answer_record(

@@ -74,7 +74,7 @@ impl Default for Rules {
     }
 }
 
-/// Why a run stopped before its end. All but [`StopReason::NoAccess`] are resumable (exit 5).
+/// Why a run stopped before its end. It can be resumed (exit 5); after a failed canary only `--fresh` goes on.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum StopReason {
     /// SIGINT, SIGTERM or SIGHUP.

@@ -38,7 +38,8 @@ pub fn write_atomically<T>(path: &Path, write: impl FnOnce(&mut dyn Write) -> Re
         out.flush().map_err(trouble)?;
         return Ok(value);
     }
-    let named = tempfile::Builder::new().prefix(&temporary_prefix(&target)).suffix(".tmp").tempfile_in(parent(&target));
+    let named =
+        tempfile::Builder::new().prefix(&temporary_prefix(&target)).suffix(TEMPORARY).tempfile_in(parent(&target));
     let mut out = BufWriter::with_capacity(1 << 18, named.map_err(trouble)?);
     let value = write(&mut out)?;
     let named = out.into_inner().map_err(|error| trouble(error.into_error()))?;
@@ -50,6 +51,23 @@ pub fn write_atomically<T>(path: &Path, write: impl FnOnce(&mut dyn Write) -> Re
     sync_dir_of(&target).map_err(trouble)?;
     Ok(value)
 }
+
+/// Removes what killed processes left of their own [`write_atomically`] to `path`. To be called by the one process that
+/// may write there now; what can't be removed is in nobody's way.
+pub fn clear_leftovers(path: &Path) {
+    let target = fs::canonicalize(path).unwrap_or_else(|_| path.to_owned());
+    let prefix = temporary_prefix(&target);
+    for entry in fs::read_dir(parent(&target)).into_iter().flatten().flatten() {
+        let name = entry.file_name();
+        let middle = name.to_str().and_then(|name| name.strip_prefix(&prefix)?.strip_suffix(TEMPORARY));
+        // As `tempfile` makes them up; a name of somebody else's is left alone.
+        if middle.is_some_and(|middle| middle.len() == 6 && middle.bytes().all(|byte| byte.is_ascii_alphanumeric())) {
+            _ = fs::remove_file(entry.path());
+        }
+    }
+}
+
+const TEMPORARY: &str = ".tmp";
 
 /// Hidden, and telling whose it is where a kill left it behind.
 fn temporary_prefix(target: &Path) -> String {
@@ -206,6 +224,27 @@ mod tests {
     fn a_directory_that_is_not_there_is_an_error_with_the_path() {
         let error = write_atomically(Path::new("/nowhere/r.csv"), |_| Ok(())).unwrap_err();
         assert!(matches!(error, Error::Disk { path, .. } if path == Path::new("/nowhere/r.csv")));
+    }
+
+    #[test]
+    fn what_a_kill_left_of_writing_is_cleared_away_and_nothing_else() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("r.csv");
+        for name in [".r.csv.a1B2c3.tmp", ".r.csv.notes.tmp", ".r.csv.a1B2c3", ".other.csv.a1B2c3.tmp", "r.csv"] {
+            fs::write(directory.path().join(name), "x").unwrap();
+        }
+        let left = write_atomically(&path, |_| {
+            let names = fs::read_dir(directory.path()).unwrap().map(|entry| entry.unwrap().file_name());
+            Ok(names
+                .filter_map(|name| name.into_string().ok())
+                .find(|name| name.starts_with(".r.csv.") && name.len() == 17))
+        });
+        assert!(left.unwrap().is_some(), "the names are of another shape now");
+        clear_leftovers(&path);
+        let mut names: Vec<_> =
+            fs::read_dir(directory.path()).unwrap().map(|entry| entry.unwrap().file_name()).collect();
+        names.sort();
+        assert_eq!(names, [".other.csv.a1B2c3.tmp", ".r.csv.a1B2c3", ".r.csv.notes.tmp", "r.csv"]);
     }
 
     #[test]

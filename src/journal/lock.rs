@@ -17,6 +17,11 @@ pub struct RunLock {
 }
 
 impl RunLock {
+    /// Whether somebody holds the lock of this journal. Leaves nothing behind.
+    pub fn is_held(journal: &Path) -> bool {
+        beside(journal, ".lock").exists() && matches!(Self::acquire(journal), Err(Error::Locked(_)))
+    }
+
     /// Locks `FILE.journal.lock`, which is made where it is missing, and removed at release. One that was left over
     /// means nothing.
     ///

@@ -150,6 +150,21 @@ impl MemoryJournal {
         self.inner().log.clone()
     }
 
+    /// How many records are durable.
+    pub fn len(&self) -> usize {
+        self.inner().log.len()
+    }
+
+    /// Whether nothing is durable but the plan.
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// The durable records after the first `n`, in order.
+    pub fn records_since(&self, n: usize) -> Vec<Record> {
+        self.inner().log.get(n..).unwrap_or_default().to_vec()
+    }
+
     /// Commits under way.
     pub fn pending(&self) -> usize {
         self.inner().pending.len()

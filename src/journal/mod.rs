@@ -32,6 +32,7 @@ pub use record::{
     AnswerKind, AnswerRecord, Attempt, AttemptId, Entry, EntryRef, Fate, Identity, Item, ItemId, LastAttempt, OpenItem,
     Process, Progress, Recheck, Record, ResultRow, Sent, Settlement, Slot, SlotNo, Stopped,
 };
+pub(crate) use schema::beside;
 pub use seam::{Journal, JournalError};
 pub use store::{Handle, Store};
 pub use view::View;

@@ -168,7 +168,7 @@ pub(super) fn meta(connection: &Connection, key: &str) -> Result<Option<String>,
 }
 
 /// The journal's path with something appended: `FILE.journal-wal`.
-pub(super) fn beside(path: &Path, ending: &str) -> PathBuf {
+pub(crate) fn beside(path: &Path, ending: &str) -> PathBuf {
     let mut name = path.as_os_str().to_owned();
     name.push(ending);
     name.into()

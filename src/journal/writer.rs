@@ -14,12 +14,12 @@ use tokio::sync::oneshot;
 
 use crate::error::Error;
 
-use super::apply;
 use super::record::{Identity, Record};
 use super::schema::{self, Fault, beside};
 use super::seam::JournalError;
 use super::shapes::Shapes;
 use super::view::View;
+use super::{apply, load};
 
 pub(super) const OPENING: &str = "open the journal";
 const WRITING: &str = "write the journal";
@@ -84,6 +84,8 @@ fn open_untouched(path: &Path) -> Result<(Connection, Identity), Fault> {
     connection.set_db_config(DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, true)?;
     connection.busy_timeout(PATIENCE)?;
     let identity = schema::read_identity(&connection)?;
+    // What else opening reads, before anything is changed: a damaged journal stays as it is.
+    load::next_attempt(&connection)?;
     Ok((connection, identity))
 }
 

@@ -4,7 +4,6 @@
 
 pub mod advice;
 pub mod counts;
-pub mod guard;
 pub mod metrics;
 pub mod next;
 pub mod results;
@@ -12,7 +11,6 @@ pub mod summary;
 pub mod text;
 
 pub use counts::{Counts, exit_of};
-pub use guard::{guard, unguard};
 pub use metrics::Metrics;
 pub use next::Next;
 pub use results::{ResultRow, ResultsWriter};

@@ -87,7 +87,8 @@ pub fn next(of: &Situation<'_>) -> Next {
         let alone = "The canary failed. Find out why, then start over with --fresh.";
         return of.again(&["--fresh"], "The canary failed. Find out why, then start over:", alone);
     }
-    if of.exit == Exit::Stopped {
+    if matches!(of.exit, Exit::Stopped | Exit::NoAccess) {
+        // Nothing got through, and the plan is in its journal all the same.
         return of.resume("To go on where it stopped:", "Run again to go on where it stopped.");
     }
     if rows_of(Outcome::Unknown) > 0 {
@@ -192,6 +193,7 @@ mod tests {
             ),
             (Exit::SomeRows, vec![Outcome::Invalid], Some("batch-detach run 'Q3 leavers.csv'")),
             (Exit::Stopped, vec![Outcome::NotSent], Some("batch-detach run 'Q3 leavers.results.csv.journal'")),
+            (Exit::NoAccess, vec![Outcome::NotSent], Some("batch-detach run 'Q3 leavers.results.csv.journal'")),
         ] {
             assert_eq!(next(&situation(exit, &counts(&rows))).line().as_deref(), line, "{rows:?}");
         }

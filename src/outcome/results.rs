@@ -4,8 +4,8 @@ use std::borrow::Cow;
 use std::fmt::Write as _;
 use std::io::{self, Write};
 
+use crate::input::guard::guard;
 use crate::model::{is_invisible, tame};
-use crate::outcome::guard::guard;
 
 /// The columns of a results file before the input's other columns. A public interface.
 pub const COLUMNS: [&str; 16] = [
@@ -140,8 +140,8 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
+    use crate::input::guard::unguard;
     use crate::model::Outcome;
-    use crate::outcome::guard::unguard;
 
     fn row<'a>(cells: [&'a str; 7], extras: &'a [&'a str]) -> ResultRow<'a> {
         ResultRow {

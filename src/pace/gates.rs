@@ -88,6 +88,8 @@ struct Pacing {
     soft: Limiter,
     /// A cell of `soft` was taken and its start has not come yet, because `hard` had none.
     soft_taken: bool,
+    /// The last start.
+    started: Option<Instant>,
     closed_until: Option<Instant>,
 }
 
@@ -135,6 +137,15 @@ impl Drop for Pass {
             gates.changed.send_replace(());
         }
     }
+}
+
+/// What became of waiting for a turn that may come too late.
+#[derive(Debug)]
+pub enum Turn {
+    Now(Pass),
+    /// It came after the time until which it was of use; nothing of it was used up.
+    TooLate,
+    Stopped,
 }
 
 /// A place close to the gate of a class, see [`Gates::approach`].
@@ -195,12 +206,24 @@ impl Gates {
     ///
     /// Neither that nor dropping the future uses up a turn of those who come after.
     pub async fn pass(self: &Arc<Self>, class: Class, stop: &CancellationToken) -> Option<Pass> {
-        stop.run_until_cancelled(self.wait_for_turn(class)).await.filter(|_| !stop.is_cancelled())
+        stop.run_until_cancelled(self.wait_for_turn(class, None)).await.flatten().filter(|_| !stop.is_cancelled())
     }
 
     /// As [`Gates::pass`], from a place taken before; it is free again when the turn has come.
-    pub async fn pass_from(self: &Arc<Self>, approach: Approach, stop: &CancellationToken) -> Option<Pass> {
-        self.pass(approach.class, stop).await
+    ///
+    /// `until`: a turn that comes later is of no use, and is left to those who come after.
+    pub async fn pass_from(
+        self: &Arc<Self>,
+        approach: Approach,
+        stop: &CancellationToken,
+        until: Option<Instant>,
+    ) -> Turn {
+        let turn = stop.run_until_cancelled(self.wait_for_turn(approach.class, until)).await;
+        match turn.filter(|_| !stop.is_cancelled()) {
+            Some(Some(pass)) => Turn::Now(pass),
+            Some(None) => Turn::TooLate,
+            None => Turn::Stopped,
+        }
     }
 
     /// Waits until the turn is near, so that what has to be done before it (an intent made durable) is done neither
@@ -221,7 +244,8 @@ impl Gates {
         stop.run_until_cancelled(near).await.flatten().filter(|_| !stop.is_cancelled())
     }
 
-    async fn wait_for_turn(self: &Arc<Self>, class: Class) -> Pass {
+    /// `None` where the turn comes after `until`: then it is not taken.
+    async fn wait_for_turn(self: &Arc<Self>, class: Class, until: Option<Instant>) -> Option<Pass> {
         let lane = self.lane(class);
         let _turn = lane.turn.lock().await;
         let mut changes = self.changed.subscribe();
@@ -231,10 +255,16 @@ impl Gates {
             // Asked before a slot is taken: whoever waits for a gate must not keep others from sending.
             let not_yet = match self.closed(class, Instant::now()) {
                 Some(not_yet) => not_yet,
-                None => match self.start(class, waited, self.slot().await) {
-                    Ok(pass) => return pass,
-                    Err(not_yet) => not_yet,
-                },
+                None => {
+                    let slot = self.slot().await;
+                    if until.is_some_and(|until| until < Instant::now()) && lane.is_ready(Instant::now()) {
+                        return None;
+                    }
+                    match self.start(class, waited, slot) {
+                        Ok(pass) => return Some(pass),
+                        Err(not_yet) => not_yet,
+                    }
+                }
             };
             waited |= matches!(not_yet, NotYet::Cell { .. });
             not_yet.over(&mut changes).await;
@@ -266,6 +296,7 @@ impl Gates {
         }
         lane.hard.take().map_err(cell)?;
         pacing.soft_taken = false;
+        pacing.started = Some(now);
         if pacing.adaptive.started(now, waited) {
             pacing.apply(lane.ceiling); // this start is the first cell of the new rate
         }
@@ -403,10 +434,18 @@ impl Lane {
                 adaptive: Adaptive::new(ceiling.per_s(), now),
                 soft: limiter(ceiling.period),
                 soft_taken: false,
+                started: None,
                 closed_until: None,
             }),
             counts: Default::default(),
         }
+    }
+
+    /// Whether a start now would come a whole period after the last one.
+    fn is_ready(&self, now: Instant) -> bool {
+        let pacing = lock(&self.pacing);
+        let period = pacing.adaptive.period(self.ceiling);
+        pacing.started.is_none_or(|started| now.saturating_duration_since(started) >= period)
     }
 
     fn count(&self, counter: usize) {
@@ -647,9 +686,23 @@ mod tests {
 
         let (gates, stop) = gates(PERIOD, 8);
         let place = gates.approach(WRITE, &stop).await.unwrap();
-        let mut pass = gates.pass_from(place, &stop).await.unwrap();
+        let Turn::Now(mut pass) = gates.pass_from(place, &stop, None).await else { panic!("no turn") };
         let (start, closed) = (Instant::now(), gates.throttled(&mut pass, ThrottleHint::default()));
         assert!(gates.approach(WRITE, &stop).await.is_some());
         assert!(start.elapsed() >= closed);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn p07_a_turn_that_comes_too_late_is_left_to_whoever_comes_next() {
+        let (gates, stop) = gates(s(60), 8);
+        drop(gates.pass(WRITE, &stop).await);
+        let place = gates.approach(WRITE, &stop).await.unwrap();
+        let (start, until) = (Instant::now(), Instant::now() + s(10));
+        assert!(matches!(gates.pass_from(place, &stop, Some(until)).await, Turn::TooLate));
+        assert_eq!(start.elapsed(), s(60), "it is known only when the turn has come");
+        let place = gates.approach(WRITE, &stop).await.unwrap();
+        let turn = gates.pass_from(place, &stop, Some(Instant::now() + s(10))).await;
+        assert!(matches!(turn, Turn::Now(_)));
+        assert_eq!(start.elapsed(), s(60), "and is still there a moment later");
     }
 }

@@ -15,6 +15,6 @@ mod scenarios;
 
 pub use adaptive::ThrottleHint;
 pub use budget::{Budget, MAX_BACKOFF, backoff};
-pub use gates::{Approach, Gates, Heard, MAX_GATE, Pass};
+pub use gates::{Approach, Gates, Heard, MAX_GATE, Pass, Turn};
 pub use hints::{parse_limit_text, parse_retry_after};
 pub use limiter::Ceiling;

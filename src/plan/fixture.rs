@@ -29,6 +29,8 @@ pub(super) fn desktop(id: &str, who: &[&str]) -> LiveDesktop {
         desktop_type: "SHARED".to_owned(),
         pool_id: None,
         login_status: "REGISTERED".to_owned(),
+        frozen: false,
+        in_maintenance: false,
         bound: Some(who.iter().map(|text| bound(text)).collect()),
     }
 }
@@ -49,9 +51,13 @@ pub(super) fn snapshot(desktops: impl IntoIterator<Item = LiveDesktop>) -> Snaps
 }
 
 /// Answers who holds what, as the preflight does for rows without a desktop.
-pub(super) fn with_user(mut seen: Snapshot, kind: Kind, name: &str, domain: &str) -> Snapshot {
-    let key = UserKey { kind, name: name.to_owned(), domain: domain.to_owned() };
-    let holds = |live: &&LiveDesktop| live.bound.iter().flatten().any(|one| key.may_be(one));
+pub(super) fn with_user(seen: Snapshot, kind: Kind, name: &str, domain: &str) -> Snapshot {
+    with_user_and_id(seen, kind, name, "", domain)
+}
+
+pub(super) fn with_user_and_id(mut seen: Snapshot, kind: Kind, name: &str, id: &str, domain: &str) -> Snapshot {
+    let key = UserKey { kind, name: name.to_owned(), id: id.to_owned(), domain: domain.to_owned() };
+    let holds = |live: &&LiveDesktop| live.bound.iter().flatten().any(|one| key.may_mean(one));
     let mut held: Vec<_> = seen.desktops.values().flatten().filter(holds).map(|live| live.id.clone()).collect();
     held.sort();
     seen.by_user.insert(key, held);

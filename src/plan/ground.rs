@@ -164,7 +164,12 @@ impl<'t> Ground<'t> {
     pub(super) fn held(&self, row: u32) -> &'t [DesktopId] {
         let Some(look) = self.look else { return &[] };
         let wanted = self.wanted(row);
-        let key = UserKey { kind: wanted.kind, name: wanted.name.to_owned(), domain: wanted.domain.to_owned() };
+        let key = UserKey {
+            kind: wanted.kind,
+            name: wanted.name.to_owned(),
+            id: wanted.id.to_owned(),
+            domain: wanted.domain.to_owned(),
+        };
         look.by_user.get(&key).map_or(&[], Vec::as_slice)
     }
 

@@ -1,7 +1,7 @@
 //! From rows to entries: which desktop each row speaks of, and what a row is refused for by itself.
 
 use super::ground::{EntryRec, Ground, NONE, Numbers, place};
-use super::matching::{are_one_person, may_be, narrow, to_usize};
+use super::matching::{are_one_person, has_id, may_be, narrow, to_usize};
 use super::policy::Policy;
 use super::reason::Tag;
 use super::snapshot::{Snapshot, same_name};
@@ -145,11 +145,18 @@ fn by_user<'t>(ground: &mut Ground<'t>, look: &'t Snapshot, numbers: &mut Number
             Tag::Send
         }
     };
+    // Under another name on some desktop (renamed meanwhile): that desktop's own judgement says so.
+    let renamed = |id: &DesktopId| {
+        let live = look.desktops.get(id).and_then(Option::as_ref);
+        let bound = live.and_then(|live| live.bound.as_deref()).unwrap_or_default();
+        bound.iter().any(|one| has_id(one, &wanted) && !same_name(&one.user_name, wanted.name))
+    };
     let mine = |id: &&DesktopId| {
         tag == Tag::AmbiguousAcross
             || people.is_empty()
             || untold.contains(id)
             || people.iter().any(|(theirs, _)| theirs == id)
+            || renamed(id)
     };
     let before = entries.records.len();
     for id in held.iter().filter(mine) {

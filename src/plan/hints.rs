@@ -13,6 +13,7 @@ use crate::model::{Kind, LiveDesktop};
 pub struct Hint<'t> {
     pub line: u64,
     pub user: &'t str,
+    /// Empty for a row that names a user alone.
     pub desktop: &'t str,
     /// The nearest name: on that desktop, else of all users.
     pub nearest: Option<&'t str>,
@@ -59,6 +60,29 @@ impl<'t> Hints<'t> {
             let desktop = live.id.as_str();
             self.kept.push(Hint { line: cells.line(), user, desktop, nearest, unknown_user, other_domain });
         }
+    }
+}
+
+impl<'t> Hints<'t> {
+    /// Looks for what a row may have meant that names a user alone, who holds no desktop: worth a word only where the
+    /// service knows no such user.
+    pub(super) fn note_nowhere(&mut self, ground: &Ground<'t>, row: u32) {
+        let wanted = ground.wanted(row);
+        let known = ground.look.and_then(|look| look.known_users.as_ref()).filter(|_| wanted.kind == Kind::User);
+        let Some(known) = known.filter(|known| !known.contains(&*fold(wanted.name))) else { return };
+        if self.kept.len() >= KEPT || self.compared >= COMPARISONS {
+            return;
+        }
+        self.compared += known.len();
+        let cells = ground.row(row);
+        self.kept.push(Hint {
+            line: cells.line(),
+            user: cells.get(Field::UserName),
+            desktop: "",
+            nearest: closest(wanted.name, known.iter().map(String::as_str)),
+            unknown_user: true,
+            other_domain: None,
+        });
     }
 }
 

@@ -60,7 +60,13 @@ impl<'p, 't> Judge<'p, 't> {
         }
     }
 
-    pub(super) fn finish(self) -> (Vec<SlotRec>, Vec<ItemRec>, Vec<Hint<'t>>) {
+    pub(super) fn finish(mut self) -> (Vec<SlotRec>, Vec<ItemRec>, Vec<Hint<'t>>) {
+        for (record, tag) in self.entries.records.iter().zip(&self.entries.tags) {
+            if *tag == Tag::GoneEverywhere {
+                self.hints.note_nowhere(self.ground, record.row);
+            }
+        }
+        self.hints.kept.sort_by_key(|hint| hint.line);
         (self.slots, self.items, self.hints.kept)
     }
 

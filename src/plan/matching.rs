@@ -137,8 +137,9 @@ pub(super) fn may_be(one: &Bound, wanted: &Wanted<'_>) -> bool {
     one.kind == wanted.kind && same_name(&one.user_name, wanted.name) && domain_fits(one, wanted.domain)
 }
 
-fn has_id(one: &Bound, wanted: &Wanted<'_>) -> bool {
-    one.kind == wanted.kind && one.user_id.as_deref() == Some(wanted.id)
+/// Whether a binding is of the row's type and has the id that it gives.
+pub(super) fn has_id(one: &Bound, wanted: &Wanted<'_>) -> bool {
+    one.kind == wanted.kind && !wanted.id.is_empty() && one.user_id.as_deref() == Some(wanted.id)
 }
 
 pub(super) fn places(bound: &[Bound]) -> impl Iterator<Item = (u32, &Bound)> {

@@ -48,9 +48,9 @@ pub fn questions(input: &Input, policy: &Policy) -> Questions {
                 asked.names.push(name.to_owned());
             }
         } else if kind != Kind::All && !user.is_empty() {
-            let domain = cells.get(Field::Domain);
-            if users.insert((kind, user, domain)) {
-                asked.users.push(UserKey { kind, name: user.to_owned(), domain: domain.to_owned() });
+            let (id, domain) = (cells.get(Field::UserId), cells.get(Field::Domain));
+            if users.insert((kind, user, id, domain)) {
+                asked.users.push(UserKey { kind, name: user.to_owned(), id: id.to_owned(), domain: domain.to_owned() });
             }
         }
     }
@@ -72,7 +72,8 @@ mod tests {
             questions(&input, &Policy { max_percent: crate::config::Percent::read("1").ok(), ..Policy::default() });
         assert_eq!(asked.ids.iter().map(DesktopId::as_str).collect::<Vec<_>>(), ["d2", "d1"], "neither ALL nor faults");
         assert_eq!(asked.names, ["PC-9"]);
-        let key = |kind, domain: &str| UserKey { kind, name: "a".to_owned(), domain: domain.to_owned() };
+        let key =
+            |kind, domain: &str| UserKey { kind, name: "a".to_owned(), id: String::new(), domain: domain.to_owned() };
         assert_eq!(asked.users, [key(Kind::User, ""), key(Kind::Group, ""), key(Kind::User, "east")]);
         assert!(asked.needs_assigned_total);
         let all = Policy { allow_detach_all: true, ..Policy::default() };

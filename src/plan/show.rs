@@ -145,6 +145,12 @@ fn effects(page: &mut Page, plan: &Plan<'_>, stats: &PlanStats<'_>) {
             "is in the state ERROR: the service may refuse it",
             "are in the state ERROR: the service may refuse them",
         ),
+        (stats.frozen, "is frozen: the service may refuse it", "are frozen: the service may refuse them"),
+        (
+            stats.in_maintenance,
+            "is in maintenance mode: the service may refuse it",
+            "are in maintenance mode: the service may refuse them",
+        ),
         (stats.busy, "is busy: it has to wait", "are busy: they have to wait"),
     ];
     if effects.iter().any(|(count, ..)| *count > 0) {
@@ -152,6 +158,7 @@ fn effects(page: &mut Page, plan: &Plan<'_>, stats: &PlanStats<'_>) {
         for (count, one, many) in effects.into_iter().filter(|(count, ..)| *count > 0) {
             page.item(&some(count, one, many));
         }
+        named(page, "may be refused", stats.stuck, &stats.stuck_named);
     }
 }
 
@@ -205,7 +212,10 @@ fn hints(page: &mut Page, stats: &PlanStats<'_>) {
     page.title("Taken as already gone, but perhaps a slip of the pen");
     for hint in stats.hints.iter().take(HINTS_SHOWN) {
         let user = tame(hint.user, 64);
-        let mut line = format!("line {}: `{user}` is not bound to {}", hint.line, tame(hint.desktop, 60));
+        let mut line = match hint.desktop {
+            "" => format!("line {}: `{user}` holds no desktop", hint.line),
+            desktop => format!("line {}: `{user}` is not bound to {}", hint.line, tame(desktop, 60)),
+        };
         if hint.unknown_user {
             line.push_str(", and the service knows no user of this name");
         }
@@ -325,6 +335,8 @@ pub fn json<'a>(plan: &'a Plan<'_>, facts: &Facts<'a>) -> impl Serialize + use<'
             in_use: stats.in_use,
             hibernated: stats.hibernated,
             in_error: stats.in_error,
+            frozen: stats.frozen,
+            in_maintenance: stats.in_maintenance,
             busy: stats.busy,
             shut_down: stats.shut_down,
             started: stats.started,
@@ -336,6 +348,7 @@ pub fn json<'a>(plan: &'a Plan<'_>, facts: &Facts<'a>) -> impl Serialize + use<'
             bytes: stats.bytes,
         },
         in_use: stats.in_use_named.iter().map(|&name| name.to_owned()).collect(),
+        may_be_refused: stats.stuck_named.iter().map(|&name| name.to_owned()).collect(),
         unknown_desktops: stats.unknown_named.iter().map(|&name| name.to_owned()).collect(),
         hints: stats
             .hints
@@ -367,6 +380,7 @@ struct Document<'a, P: Serialize, R: Serialize> {
     counts: Counts,
     /// The first few names of what `counts` counts.
     in_use: Vec<String>,
+    may_be_refused: Vec<String>,
     unknown_desktops: Vec<String>,
     hints: Vec<HintPart>,
     chunks: P,
@@ -400,6 +414,8 @@ struct Counts {
     in_use: u64,
     hibernated: u64,
     in_error: u64,
+    frozen: u64,
+    in_maintenance: u64,
     busy: u64,
     shut_down: u64,
     started: u64,

@@ -12,8 +12,8 @@ pub struct Snapshot {
     pub desktops: HashMap<DesktopId, Option<LiveDesktop>>,
     /// Desktops by name, the name in lower case ([`fold`]).
     pub by_name: HashMap<String, Vec<DesktopId>>,
-    /// For each of [`Questions::users`](super::Questions), the desktops where somebody of that name without case, that
-    /// type, and that domain if one is given, is bound; sorted by id. Each of them is in `desktops`.
+    /// For each of [`Questions::users`](super::Questions), the desktops where somebody is bound whom it [may
+    /// mean](UserKey::may_mean); sorted by id. Each of them is in `desktops`.
     pub by_user: HashMap<UserKey, Vec<DesktopId>>,
     /// Names of all users that the service knows, in lower case; `None` where they were not read.
     pub known_users: Option<HashSet<String>>,
@@ -28,13 +28,21 @@ pub struct UserKey {
     pub kind: Kind,
     pub name: String,
     /// Empty where the row gives none.
+    pub id: String,
+    /// Empty where the row gives none.
     pub domain: String,
 }
 
 impl UserKey {
-    /// Whether a binding is of this type, this name without case, and this domain if one is given.
-    pub fn may_be(&self, bound: &Bound) -> bool {
-        bound.kind == self.kind && domain_fits(bound, &self.domain) && same_name(&bound.user_name, &self.name)
+    /// Whether a binding is of this type, and has this name without case and this domain if one is given, or has this
+    /// id: somebody who was renamed is found by it, and the row is then seen to be wrong.
+    pub fn may_mean(&self, bound: &Bound) -> bool {
+        let named = || domain_fits(bound, &self.domain) && same_name(&bound.user_name, &self.name);
+        bound.kind == self.kind && (self.has_id(bound) || named())
+    }
+
+    fn has_id(&self, bound: &Bound) -> bool {
+        !self.id.is_empty() && bound.user_id.as_deref() == Some(&self.id)
     }
 }
 

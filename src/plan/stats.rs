@@ -41,6 +41,14 @@ pub struct PlanStats<'t> {
     pub hibernated: u64,
     /// Of those touched: in the state `ERROR`.
     pub in_error: u64,
+    /// Of those touched: frozen by the service.
+    pub frozen: u64,
+    /// Of those touched: in maintenance mode.
+    pub in_maintenance: u64,
+    /// Names of those that are hibernated, in `ERROR`, frozen or in maintenance: what the service may refuse.
+    pub stuck_named: Vec<&'t str>,
+    /// How many there are of those.
+    pub stuck: u64,
     /// Of those touched: with a task, or another change of bindings, under way.
     pub busy: u64,
     /// Of those touched: single-user desktops that are on; unbinding shuts them down at once.
@@ -92,9 +100,15 @@ impl PlanStats<'_> {
     }
 }
 
-/// How many unknown desktops, and desktops in use, are named.
+/// How many unknown desktops, desktops in use, and desktops that may be refused are named.
 const UNKNOWN_NAMED: usize = 5;
 const IN_USE_NAMED: usize = 10;
+const STUCK_NAMED: usize = 10;
+
+/// As people know the desktop.
+fn name_of(live: &LiveDesktop) -> &str {
+    if live.name.is_empty() { live.id.as_str() } else { &live.name }
+}
 
 fn count(len: usize) -> u64 {
     u64::try_from(len).unwrap_or(u64::MAX)
@@ -160,7 +174,7 @@ impl<'t> PlanStats<'t> {
     fn note_in_use(&mut self, live: &'t LiveDesktop) {
         self.in_use += 1;
         if self.in_use_named.len() < IN_USE_NAMED {
-            self.in_use_named.push(if live.name.is_empty() { live.id.as_str() } else { &live.name });
+            self.in_use_named.push(name_of(live));
         }
     }
 
@@ -171,6 +185,14 @@ impl<'t> PlanStats<'t> {
         let shared = live.desktop_type == "SHARED";
         self.hibernated += u64::from(live.status == "HIBERNATED");
         self.in_error += u64::from(live.status == "ERROR");
+        self.frozen += u64::from(live.frozen);
+        self.in_maintenance += u64::from(live.in_maintenance);
+        if live.is_stuck() {
+            self.stuck += 1;
+            if self.stuck_named.len() < STUCK_NAMED {
+                self.stuck_named.push(name_of(live));
+            }
+        }
         self.busy += u64::from(!live.is_idle());
         self.pooled += u64::from(live.is_pooled());
         self.shut_down += u64::from(live.status == "ACTIVE" && !shared && !live.is_pooled());

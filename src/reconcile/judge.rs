@@ -8,6 +8,7 @@ use tokio::time::Instant;
 
 use crate::journal::{Item, Slot, SlotNo};
 use crate::model::{Bound, Kind, LiveDesktop};
+use crate::plan::same_name;
 
 /// Whether `bound` holds the binding that `slot` means: somebody of its type with its id, or its name without case.
 /// A binding without a domain counts for any.
@@ -23,12 +24,6 @@ pub fn holds(slot: &Slot, bound: &[Bound]) -> bool {
         };
         one.kind == slot.kind && (same_id || (same_domain && same_name(&slot.user_name, &one.user_name)))
     })
-}
-
-/// Names are compared without case, as the directories behind the service do.
-pub fn same_name(a: &str, b: &str) -> bool {
-    a == b
-        || if a.is_ascii() && b.is_ascii() { a.eq_ignore_ascii_case(b) } else { a.to_lowercase() == b.to_lowercase() }
 }
 
 /// Who is bound now and was not when the plan was made: an `ALL` would detach somebody nobody asked about (P7).
@@ -77,6 +72,8 @@ pub struct Watch {
     /// How far apart the two reads must be.
     apart: Duration,
     slots: Vec<(SlotNo, Run)>,
+    /// Reads seen so far.
+    reads: u32,
     /// Since when the desktop itself is nowhere.
     nowhere_since: Option<Instant>,
 }
@@ -93,7 +90,7 @@ impl Watch {
     pub fn new(slots: &[SlotNo], unwanted_counts_from: Instant, apart: Duration, want_bound: bool) -> Self {
         let fresh = Run { bound: false, since: None };
         let slots = slots.iter().map(|slot| (*slot, fresh)).collect();
-        Self { unwanted_counts_from, want_bound, apart, slots, nowhere_since: None }
+        Self { unwanted_counts_from, want_bound, apart, slots, reads: 0, nowhere_since: None }
     }
 
     /// The slots that are still watched.
@@ -112,6 +109,7 @@ impl Watch {
 
     /// Takes in one read and tells what is proved now, for every slot that is still watched, in their order.
     pub fn see(&mut self, item: &Item, sight: Sight<'_>, span: ReadSpan) -> Vec<(SlotNo, Proof)> {
+        self.reads = self.reads.saturating_add(1);
         let bound = match sight {
             Sight::Nowhere => {
                 let since = *self.nowhere_since.get_or_insert(span.ended);
@@ -163,6 +161,11 @@ impl Watch {
     /// Whether a first read of a pair is on record for any slot, so that the next one is due `apart` later.
     pub fn is_half_proved(&self) -> bool {
         self.nowhere_since.is_some() || self.slots.iter().any(|(_, run)| run.since.is_some())
+    }
+
+    /// Whether only one read was seen so far.
+    pub fn is_first_look(&self) -> bool {
+        self.reads == 1
     }
 
     /// From when on reads of the unwanted state count.
@@ -218,6 +221,8 @@ mod tests {
             desktop_type: "SHARED".to_owned(),
             pool_id: None,
             login_status: String::new(),
+            frozen: false,
+            in_maintenance: false,
             bound: Some(names.iter().map(|name| bound(name)).collect()),
         }
     }

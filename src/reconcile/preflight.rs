@@ -26,6 +26,10 @@ use crate::plan::{Questions, Snapshot, UserKey, fold};
 const PER_FILTER: usize = 100;
 /// Desktops in one page of the whole list.
 const PAGE: u64 = 500;
+/// Desktops that no list shows are asked for one by one up to here.
+const ASKED_ONE_BY_ONE: usize = 200;
+/// Pages of 1,000 users that are read for hints at most.
+const USER_PAGES: usize = 20;
 /// A broken answer (5xx, cut short, without its list) is asked for again so often.
 const TRIES: u32 = 6;
 
@@ -83,63 +87,63 @@ impl Preflight {
         if asked.ids.is_empty() && asked.names.is_empty() && asked.users.is_empty() && !asked.needs_assigned_total {
             return Ok(Snapshot::default());
         }
-        self.probe().await?;
+        let estate = self.page(&[("limit", "1")]).await?.total;
         let mut found: HashMap<DesktopId, Option<LiveDesktop>> = HashMap::new();
-        let mut by_user: HashMap<UserKey, BTreeSet<DesktopId>> = HashMap::new();
-
-        let by_ids: Vec<_> = asked.ids.chunks(PER_FILTER).map(|ids| self.by_ids(ids)).collect();
-        for list in self.together(by_ids).await? {
-            found.extend(list.into_iter().map(|desktop| (desktop.id.clone(), Some(desktop))));
-        }
-        let missing: Vec<_> = asked.ids.iter().filter(|id| !found.contains_key(*id)).collect();
-        let shows: Vec<_> = missing.into_iter().map(|id| async { Ok((id.clone(), self.show(id).await?)) }).collect();
-        for (id, desktop) in self.together(shows).await? {
-            found.insert(id, desktop);
-        }
-
-        let names: Vec<_> =
-            asked.names.chunks(PER_FILTER).map(|names| self.by_names("computer_names", names)).collect();
-        for list in self.together(names).await? {
-            found.extend(list.into_iter().map(|desktop| (desktop.id.clone(), Some(desktop))));
-        }
-        let users: Vec<String> = asked.users.iter().map(|user| user.name.clone()).collect();
-        let users: Vec<_> = users.chunks(PER_FILTER).map(|names| self.by_names("user_names", names)).collect();
-        for list in self.together(users).await? {
-            found.extend(list.into_iter().map(|desktop| (desktop.id.clone(), Some(desktop))));
-        }
+        let mut all = |list: Vec<LiveDesktop>| found.extend(list.into_iter().map(|one| (one.id.clone(), Some(one))));
 
         // One name may stand for two desktops and one user may hold several: whether a filtered list told all of
-        // them nobody knows, so where names are asked for at all the whole list has the last word, read once.
+        // them nobody knows, so where names are asked for the whole list alone has the word. Where ids are a large
+        // part of the estate, reading all of it takes fewer requests than asking for each hundred.
+        let by_names = !asked.names.is_empty() || !asked.users.is_empty();
+        let by_ids = count(asked.ids.len().div_ceil(PER_FILTER));
+        let is_whole = by_names || (estate > 0 && estate.div_ceil(PAGE) < by_ids);
         let mut assigned = None;
-        if !asked.names.is_empty() || !asked.users.is_empty() {
+        if is_whole {
             let whole = self.whole_list().await?;
-            assigned = Some(whole.iter().filter(|desktop| is_assigned(desktop)).count() as u64);
-            found.extend(whole.into_iter().map(|desktop| (desktop.id.clone(), Some(desktop))));
+            assigned = Some(count(whole.iter().filter(|desktop| is_assigned(desktop)).count()));
+            all(whole);
         } else if asked.needs_assigned_total {
-            assigned = Some(self.assigned_total().await?);
+            assigned = Some(self.assigned_total(estate).await?);
         }
+        self.ids(&asked.ids, is_whole, &mut found).await?;
 
-        let mut by_name: HashMap<String, Vec<DesktopId>> = HashMap::new();
-        let keys: HashMap<_, Vec<&UserKey>> = asked.users.iter().fold(HashMap::new(), |mut keys, user| {
-            keys.entry(fold(&user.name).into_owned()).or_insert_with(Vec::new).push(user);
-            keys
-        });
-        for desktop in found.values().flatten() {
-            if !desktop.name.is_empty() {
-                by_name.entry(fold(&desktop.name).into_owned()).or_default().push(desktop.id.clone());
-            }
-            for bound in desktop.bound.iter().flatten() {
-                for key in keys.get(fold(&bound.user_name).as_ref()).into_iter().flatten() {
-                    if key.may_be(bound) {
-                        by_user.entry((*key).clone()).or_default().insert(desktop.id.clone());
-                    }
-                }
-            }
-        }
-        by_name.values_mut().for_each(|ids| ids.sort());
-        let by_user = by_user.into_iter().map(|(key, ids)| (key, ids.into_iter().collect())).collect();
+        let by_name = by_name(found.values().flatten());
+        let by_user = by_user(&asked.users, found.values().flatten());
         let known_users = if asked.users.is_empty() { None } else { self.known_users().await };
         Ok(Snapshot { desktops: found, by_name, by_user, known_users, assigned_desktops: assigned })
+    }
+
+    /// Finds out about each of these ids that is not found yet; no list alone says that a desktop is not there.
+    async fn ids(
+        &self,
+        ids: &[DesktopId],
+        is_whole: bool,
+        found: &mut HashMap<DesktopId, Option<LiveDesktop>>,
+    ) -> Result<(), Error> {
+        let missing = |found: &HashMap<DesktopId, Option<LiveDesktop>>| -> Vec<DesktopId> {
+            ids.iter().filter(|id| !found.contains_key(*id)).cloned().collect()
+        };
+        let asked = missing(found);
+        let lists: Vec<_> = asked.chunks(PER_FILTER).map(|ids| self.by_ids(ids)).collect();
+        for list in self.together(lists).await? {
+            found.extend(list.into_iter().map(|desktop| (desktop.id.clone(), Some(desktop))));
+        }
+        let mut left = missing(found);
+        if left.len() > ASKED_ONE_BY_ONE {
+            // A filter that is ignored, or a sheet of another project: to ask for each would take hours.
+            if !is_whole {
+                let whole = self.whole_list().await?;
+                found.extend(whole.into_iter().map(|desktop| (desktop.id.clone(), Some(desktop))));
+                left = missing(found);
+            }
+            let unknown = left.split_off(left.len().min(ASKED_ONE_BY_ONE));
+            found.extend(unknown.into_iter().map(|id| (id, None)));
+        }
+        let shows: Vec<_> = left.into_iter().map(|id| async { Ok((self.show(&id).await?, id)) }).collect();
+        for (desktop, id) in self.together(shows).await? {
+            found.insert(id, desktop);
+        }
+        Ok(())
     }
 
     /// Several reads at once, as many as may be in flight; the first failure ends them all.
@@ -156,42 +160,60 @@ impl Preflight {
         Ok(page.desktops.into_iter().filter(|desktop| wanted.contains(&desktop.id)).collect())
     }
 
-    async fn by_names(&self, filter: &'static str, names: &[String]) -> Result<Vec<LiveDesktop>, Error> {
-        let limit = PAGE.to_string();
-        let mut query: Vec<_> = names.iter().map(|name| (filter, name.as_str())).collect();
-        query.push(("limit", &limit));
-        Ok(self.page(&query).await?.desktops)
-    }
-
-    /// Every desktop of the project, page by page. A short page is not the end: an empty one, or the total, is.
+    /// Every desktop of the project.
+    ///
+    /// The pages are read together where the first tells how many there are. Where they do not add up (a short page is
+    /// not the end, and desktops come and go meanwhile), one after another: an empty page, or the total, is the end.
     async fn whole_list(&self) -> Result<Vec<LiveDesktop>, Error> {
-        let (mut all, mut offset) = (Vec::new(), 0_u64);
-        loop {
-            let (limit, from) = (PAGE.to_string(), offset.to_string());
-            let query = [("limit", limit.as_str()), ("offset", &from), ("sort_field", "created"), ("sort_type", "ASC")];
-            let page = self.page(&query).await?;
-            offset += page.received as u64;
-            let (empty, total) = (page.received == 0, page.total);
-            all.extend(page.desktops);
-            if empty || (total > 0 && offset >= total) {
+        let first = self.page_from(0).await?;
+        let (step, total) = (first.received, first.total);
+        let mut all = first.desktops;
+        if step > 0 && total > 0 {
+            let rest = (count(step)..total).step_by(step).map(|offset| self.page_from(offset)).collect();
+            let pages = self.together(rest).await?;
+            let received = step + pages.iter().map(|page| page.received).sum::<usize>();
+            let is_steady = pages.iter().all(|page| page.total == total) && count(received) >= total;
+            all.extend(pages.into_iter().flat_map(|page| page.desktops));
+            if is_steady {
                 return Ok(all);
             }
         }
+        let mut offset = count(step);
+        loop {
+            let page = self.page_from(offset).await?;
+            offset += count(page.received);
+            all.extend(page.desktops);
+            if page.received == 0 || (page.total > 0 && offset >= page.total) {
+                break;
+            }
+        }
+        let mut seen = HashSet::new();
+        all.reverse(); // the later word on a desktop counts
+        all.retain(|desktop| seen.insert(desktop.id.clone()));
+        Ok(all)
     }
 
-    async fn assigned_total(&self) -> Result<u64, Error> {
+    async fn page_from(&self, offset: u64) -> Result<Page, Error> {
+        let (limit, from) = (PAGE.to_string(), offset.to_string());
+        let query = [("limit", limit.as_str()), ("offset", &from), ("sort_field", "created"), ("sort_type", "ASC")];
+        self.page(&query).await
+    }
+
+    /// * `estate`: how many desktops there are in all, as far as the service says so.
+    async fn assigned_total(&self, estate: u64) -> Result<u64, Error> {
         let page = self.page(&[("user_attached", "true"), ("limit", "1")]).await?;
-        if page.total > 0 && page.desktops.iter().all(is_assigned) {
+        if page.total > 0 && page.total < estate && page.desktops.iter().all(is_assigned) {
             return Ok(page.total);
         }
-        // The filter was ignored, or there is no total: count them.
-        Ok(self.whole_list().await?.iter().filter(|desktop| is_assigned(desktop)).count() as u64)
+        // The filter was ignored (or everything is assigned), or there is no total: count them. Too high a number
+        // would let a plan pass that is not allowed.
+        Ok(count(self.whole_list().await?.iter().filter(|desktop| is_assigned(desktop)).count()))
     }
 
-    /// Names that the service knows, for hints alone: not to be had is no failure.
-    async fn known_users(&self) -> Option<HashSet<String>> {
+    /// Names that the service knows, for hints alone: not to be had, or too many, is no failure.
+    pub async fn known_users(&self) -> Option<HashSet<String>> {
         let (mut known, mut offset) = (HashSet::new(), 0_u64);
-        loop {
+        for _ in 0..USER_PAGES {
             let from = offset.to_string();
             let query = [("limit", "1000"), ("offset", from.as_str())];
             let mut pass = self.gates.pass(Class::ListUsers, &self.stop).await?;
@@ -202,12 +224,13 @@ impl Preflight {
             if users.is_empty() {
                 return Some(known);
             }
-            offset += users.len() as u64;
+            offset += count(users.len());
             known.extend(users.into_iter().map(|user| fold(&user.user_name).into_owned()));
             if offset >= total {
                 return Some(known);
             }
         }
+        None
     }
 
     async fn page(&self, query: &[(&str, &str)]) -> Result<Page, Error> {
@@ -268,7 +291,7 @@ impl Preflight {
                 explain(&reply, &Asked::of(class, &who, &target.endpoint), jiff::Timestamp::now()).message
             };
             match &fault {
-                ReadFault::Throttled { .. } if closed <= MAX_GATE => continue,
+                ReadFault::Throttled { .. } if closed <= MAX_GATE => {} // its gate holds the next try
                 ReadFault::Throttled { .. } => {
                     let minutes = closed.as_secs() / 60;
                     return Err(Error::NoAccess(format!("the service asks to stay away for {minutes} minutes")));
@@ -329,6 +352,42 @@ impl Preflight {
             Err(why) => Err(refused(&format!("; they could not be renewed: {why}"))),
         }
     }
+}
+
+fn count(len: usize) -> u64 {
+    u64::try_from(len).unwrap_or(u64::MAX)
+}
+
+/// Desktops by name, without case; the ids of each in order.
+fn by_name<'a>(desktops: impl Iterator<Item = &'a LiveDesktop>) -> HashMap<String, Vec<DesktopId>> {
+    let mut by_name: HashMap<String, Vec<DesktopId>> = HashMap::new();
+    for desktop in desktops.filter(|desktop| !desktop.name.is_empty()) {
+        by_name.entry(fold(&desktop.name).into_owned()).or_default().push(desktop.id.clone());
+    }
+    by_name.values_mut().for_each(|ids| ids.sort());
+    by_name
+}
+
+/// The desktops that each of `users` may hold, in order.
+fn by_user<'a>(users: &[UserKey], desktops: impl Iterator<Item = &'a LiveDesktop>) -> HashMap<UserKey, Vec<DesktopId>> {
+    let (mut names, mut ids): (HashMap<_, Vec<&UserKey>>, HashMap<_, Vec<&UserKey>>) = Default::default();
+    for user in users {
+        names.entry(fold(&user.name)).or_default().push(user);
+        if !user.id.is_empty() {
+            ids.entry(user.id.as_str()).or_default().push(user);
+        }
+    }
+    let mut by_user: HashMap<UserKey, BTreeSet<DesktopId>> = HashMap::new();
+    for desktop in desktops {
+        for bound in desktop.bound.iter().flatten() {
+            let named = names.get(&fold(&bound.user_name)).into_iter().flatten();
+            let known = bound.user_id.as_deref().and_then(|id| ids.get(id)).into_iter().flatten();
+            for user in named.chain(known).filter(|user| user.may_mean(bound)) {
+                by_user.entry((*user).clone()).or_default().insert(desktop.id.clone());
+            }
+        }
+    }
+    by_user.into_iter().map(|(user, ids)| (user, ids.into_iter().collect())).collect()
 }
 
 fn is_assigned(desktop: &LiveDesktop) -> bool {

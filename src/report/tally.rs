@@ -193,7 +193,8 @@ impl Tally {
             grouped(self.sent),
             grouped(self.answered),
             grouped(self.failed()),
-            spell_rate(self.paces(now).0),
+            // A window's first request costs no time, so that a full pace would read as more than the ceiling.
+            spell_rate(self.paces(now).0.min(self.ceiling_per_s)),
             spell_rate(self.ceiling_per_s),
         )
     }

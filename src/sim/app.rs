@@ -112,6 +112,11 @@ impl App {
         log
     }
 
+    /// How many requests were received so far: the number of the next one.
+    pub fn received(&self) -> usize {
+        self.gateway().received()
+    }
+
     /// One more rule, after those that are there.
     pub fn add_fault(&self, fault: Fault) {
         self.gateway().faults.push((fault, 0));

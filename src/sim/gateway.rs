@@ -88,6 +88,10 @@ impl Gateway {
         Self { faults: faults.into_iter().map(|fault| (fault, 0)).collect(), ..Self::default() }
     }
 
+    pub(super) fn received(&self) -> usize {
+        self.received
+    }
+
     /// Writes a request into the log and gives it its number.
     pub(super) fn receive(&mut self, call: &Call, keeps_log: bool, seed: u64) -> usize {
         let number = self.received;

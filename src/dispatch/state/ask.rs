@@ -1,6 +1,9 @@
 //! What the engine asks of it: what to do next, when to wake, whether it is over.
 
-use super::*;
+use super::{
+    Access, Attempt, Canary, DesktopId, Instant, Item, ItemId, LOOK_LASTS, Later, MAX_ASIDE, MAX_IDS_PER_READ, Op,
+    Output, Part, Phase, Reverse, SlotNo, State, StopReason, Told,
+};
 
 impl State {
     pub fn stop_reason(&self) -> Option<&StopReason> {
@@ -74,14 +77,10 @@ impl State {
             self.renew_asked |= first;
             return first.then_some(Op::Renew);
         }
-        let free = |out: usize| match self.access {
-            Access::Proved => out < self.rules.concurrency,
-            _ => self.reads_out + self.writes_out == 0,
-        };
-        if free(self.reads_out) {
-            if let Some(op) = self.next_read(now) {
-                return Some(op);
-            }
+        if self.may_read()
+            && let Some(op) = self.next_read(now)
+        {
+            return Some(op);
         }
         if !self.loading && self.ready.len() < 2 * self.rules.concurrency && self.aside.len() < MAX_ASIDE {
             let room = (2 * self.rules.concurrency - self.ready.len()).min(MAX_LOADED_AT_ONCE);
@@ -95,14 +94,30 @@ impl State {
             Access::Proved => self.writes_out < self.rules.concurrency,
             _ => self.reads_out + self.writes_out == 0,
         };
-        if free && let Some(op) = self.next_write(now) {
-            return Some(op);
+        if free {
+            if let Some(op) = self.next_write(now) {
+                return Some(op);
+            }
+            // What had to be looked at before it is sent is due to be read now, and nothing else would wake us for it.
+            if self.may_read()
+                && let Some(op) = self.next_read(now)
+            {
+                return Some(op);
+            }
         }
         if self.rechecks_loaded.is_none() && self.is_quiet() && self.canary_is_clear() {
             self.rechecks_loaded = Some(false);
             return Some(Op::LoadRechecks);
         }
         None
+    }
+
+    /// Whether one more read may be under way.
+    fn may_read(&self) -> bool {
+        match self.access {
+            Access::Proved => self.reads_out < self.rules.concurrency,
+            _ => self.reads_out + self.writes_out == 0,
+        }
     }
 
     pub(super) fn canary_is_clear(&self) -> bool {
@@ -190,7 +205,7 @@ impl State {
                 self.aside.entry(desktop).or_default().push(part);
                 continue;
             }
-            if part.look || part.looked_at.is_some_and(|at| now.saturating_duration_since(at) > LOOK_LASTS) {
+            if part.look || part.is_stale(now, LOOK_LASTS) {
                 self.look(part.items, now);
                 continue;
             }

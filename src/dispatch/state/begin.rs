@@ -1,6 +1,8 @@
 //! Where an item begins: loaded from the journal, taken up from an earlier process, looked at first.
 
-use super::*;
+use std::time::Duration;
+
+use super::{AnswerKind, Instant, ItemId, LastAttempt, Live, OpenItem, Output, Part, PartLabel, Phase, SlotNo, State};
 
 impl State {
     pub(super) fn live(&self, open: OpenItem, now: Instant) -> Live {
@@ -26,6 +28,7 @@ impl State {
             busy_since: None,
             deadline: now + self.rules.read_back_deadline,
             due: None,
+            waited: Duration::ZERO,
             item: open.item,
         }
     }
@@ -59,9 +62,9 @@ impl State {
             let live = self.live(open, now);
             // What an earlier process planned is read again, and an `ALL` is always looked at right before.
             if live.item.all || (self.resumed && self.rules.preflight) {
-                look.push(id)
+                look.push(id);
             } else {
-                plain.push(id)
+                plain.push(id);
             }
             self.items.insert(id, live);
         }
@@ -107,6 +110,35 @@ impl State {
             self.due.remove(&(old, id));
         }
         self.due.insert((at, id));
+    }
+
+    /// The next point of a grid at or after `at`. Reads that may wait a little go by it, so that those of many chunks
+    /// fall together: the list takes a hundred desktops at the price of one.
+    pub(super) fn on_grid(&self, at: Instant) -> Instant {
+        let step = self.rules.poll_interval.min(self.rules.settle_time) / 4;
+        let over = at.saturating_duration_since(self.began).as_nanos() % step.as_nanos().max(1);
+        let rest = if over == 0 { 0 } else { step.as_nanos() - over };
+        at + Duration::from_nanos(u64::try_from(rest).unwrap_or_default())
+    }
+
+    /// The first looks that a read gave: where most came too early, the service takes longer, and later ones wait longer.
+    pub(super) fn learn_first_look(&mut self, asked: &[ItemId]) {
+        let (mut looks, mut early) = (0_usize, 0_usize);
+        for live in asked.iter().filter_map(|id| self.items.get(id)) {
+            // Others are looked at once they are due anyhow, or waited less than is waited by now.
+            let counts = live.refusal.is_none() && !live.ever_doubt && live.waited >= self.first_look;
+            if let Phase::Watching(watch) = &live.phase
+                && counts
+                && watch.is_first_look()
+            {
+                looks += 1;
+                early += usize::from(!watch.is_half_proved());
+            }
+        }
+        if early * 2 > looks {
+            let most = self.rules.doubt_wait.max(self.rules.settle_time);
+            self.first_look = (self.first_look * 2).min(most);
+        }
     }
 
     pub(super) fn next_label(&mut self, chunk: u32) -> PartLabel {

@@ -1,6 +1,8 @@
 //! What happened, and who has to know of it: credentials, outages, each kind of answer.
 
-use super::*;
+use super::{
+    Access, Done, FIRST_TRIES, Instant, Output, ReadFault, Refusal, Sight, State, StopReason, Told, Verdict, kind_of,
+};
 
 impl State {
     /// Takes in what came of an operation.

@@ -30,12 +30,13 @@ use crate::reconcile::reads::{JobWord, ReadFault};
 
 /// Ids in one `desktop_id` filter at most.
 pub const MAX_IDS_PER_READ: usize = 100;
-/// The first look at a desktop after its answer; grows to the settle time where the service is slower.
+/// The first look at a desktop after its answer; grows where the service is slower, but not over the doubt wait, from
+/// which on every look counts.
 const FIRST_LOOK: Duration = Duration::from_secs(1);
 /// A job that is not found is waited for so long after its answer.
 const JOB_APPEARS_WITHIN: Duration = Duration::from_secs(30);
 /// A look older than this no longer allows an `ALL` to be sent.
-const LOOK_LASTS: Duration = Duration::from_secs(10);
+pub const LOOK_LASTS: Duration = Duration::from_secs(10);
 /// Chunks that may wait for an open desktop before no more are loaded.
 const MAX_ASIDE: usize = 1_000;
 /// Chunks that are loaded in one go: each wait for the journal is one for its sync, too.
@@ -59,6 +60,26 @@ pub struct Part {
 impl Part {
     fn new(label: PartLabel, items: Vec<ItemId>) -> Self {
         Self { label, items, repeat: false, failures: 0, looked_at: None, look: false }
+    }
+
+    /// Whether it may only be sent after a look, and the last one is longer ago than `lasts`.
+    pub fn is_stale(&self, now: Instant, lasts: Duration) -> bool {
+        self.looked_at.is_some_and(|at| now.saturating_duration_since(at) > lasts)
+    }
+
+    /// Until when it may leave without another look, if a look holds so long.
+    pub fn good_until(&self, lasts: Duration) -> Option<Instant> {
+        self.looked_at.map(|at| at + lasts)
+    }
+
+    /// It was looked at just now, and may go.
+    pub fn looked(&mut self, at: Instant) {
+        self.looked_at = Some(at);
+    }
+
+    /// It may not go before it was looked at once more.
+    pub fn look_again(&mut self) {
+        self.look = true;
     }
 }
 
@@ -199,6 +220,8 @@ struct Live {
     busy_since: Option<Instant>,
     deadline: Instant,
     due: Option<Instant>,
+    /// How long after its answer it was, or will be, looked at first.
+    waited: Duration,
 }
 
 #[derive(Debug)]
@@ -242,7 +265,7 @@ impl Look {
     fn at(sight: Sight<'_>) -> Self {
         match sight {
             Sight::Shown(desktop) if !desktop.is_idle() => Self::Busy,
-            Sight::Shown(desktop) if matches!(desktop.status.as_str(), "HIBERNATED" | "ERROR") => Self::Stuck,
+            Sight::Shown(desktop) if desktop.is_stuck() => Self::Stuck,
             Sight::Shown(_) | Sight::Nowhere => Self::Idle,
         }
     }
@@ -291,8 +314,11 @@ impl Ord for Later {
 
 /// See the module.
 #[derive(Debug)]
+#[expect(clippy::struct_excessive_bools, reason = "each is a fact of its own, and none excludes another")]
 pub struct State {
     rules: Rules,
+    /// What the grid of reads that may wait a little counts from.
+    began: Instant,
     random: fastrand::Rng,
     items: HashMap<ItemId, Live>,
     /// Which item holds a desktop open: no second write for it meanwhile (P6).
@@ -384,6 +410,7 @@ impl State {
             _ => Canary::Pending { bad: start.failed_before || start.canary == Some(false) },
         };
         let mut state = Self {
+            began: now,
             budget: Budget::new(start.write_ceiling, now),
             random: fastrand::Rng::with_seed(start.seed),
             items: HashMap::new(),

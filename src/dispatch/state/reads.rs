@@ -1,6 +1,10 @@
 //! What follows from a read of a desktop, or of a job.
 
-use super::*;
+use super::{
+    Canary, Class, DesktopId, Duration, HashMap, Instant, ItemId, JOB_APPEARS_WITHIN, JobWatch, JobWord, LiveDesktop,
+    Look, Outcome, Output, Part, Phase, Proof, ReadFault, ReadSpan, Record, Refusal, Sight, SlotNo, State, StopReason,
+    Told, Watch, backoff, is_passing, newcomers, rows_of, split_seen,
+};
 
 impl State {
     pub(super) fn read_list(
@@ -18,14 +22,15 @@ impl State {
         };
         self.hear_read(now, out);
         let shown: HashMap<&DesktopId, &LiveDesktop> = list.iter().map(|desktop| (&desktop.id, desktop)).collect();
-        for id in asked {
-            let Some(desktop) = self.desktop_of(id) else { continue };
+        for id in &asked {
+            let Some(desktop) = self.desktop_of(*id) else { continue };
             match shown.get(&desktop) {
-                Some(desktop) => self.sight(id, Sight::Shown(desktop), span, now, out),
+                Some(desktop) => self.sight(*id, Sight::Shown(desktop), span, now, out),
                 // A list that lacks it proves nothing: filters are fuzzy, ignored, or cut short.
-                None => self.shows.push_back(id),
+                None => self.shows.push_back(*id),
             }
         }
+        self.learn_first_look(&asked);
     }
 
     pub(super) fn read_failed(
@@ -88,20 +93,32 @@ impl State {
             return self.read_at(id, at);
         }
         match live.phase {
-            Phase::Busy => {
-                let refusal = live.refusal.clone();
-                let slots = live.open.clone();
-                let busy = Refusal { code: "BUSY".to_owned(), message: "the desktop stayed busy".to_owned() };
-                let refusal = refusal.unwrap_or(busy);
-                if live.ever_doubt {
-                    self.park(id, out)
-                } else {
-                    self.settle(id, &slots, Outcome::Failed, Some(&refusal), "busy until the deadline", out);
-                }
-            }
             Phase::Triage(number) => self.triaged(id, number, Look::Idle, now, out),
             _ => self.park(id, out),
         }
+    }
+
+    /// A desktop that was busy up to the deadline: what it shows bound has failed, the rest nobody can tell.
+    fn busy_too_long(&mut self, id: ItemId, sight: Sight<'_>, now: Instant, out: &mut Output) {
+        let Some(live) = self.items.get(&id) else { return };
+        let busy = Refusal { code: "BUSY".to_owned(), message: "the desktop stayed busy".to_owned() };
+        let refusal = live.refusal.clone().unwrap_or(busy);
+        if live.ever_doubt {
+            // The refusal may be the echo of our own success: good reads decide, and without any it stays open.
+            self.mark_stuck(id);
+            return self.answered(id, Some(refusal), now, now, out);
+        }
+        let bound = match sight {
+            Sight::Shown(desktop) => desktop.bound.as_deref().unwrap_or_default(),
+            Sight::Nowhere => &[],
+        };
+        let want_bound = self.rules.class == Class::BatchAttach;
+        let is_bound = |slot: &SlotNo| {
+            live.item.slots.get(usize::from(*slot)).is_some_and(|one| crate::reconcile::judge::holds(one, bound))
+        };
+        let unchanged: Vec<_> = live.open.iter().copied().filter(|slot| is_bound(slot) != want_bound).collect();
+        self.settle(id, &unchanged, Outcome::Failed, Some(&refusal), "busy until the deadline", out);
+        self.park(id, out);
     }
 
     pub(super) fn park(&mut self, id: ItemId, out: &mut Output) {
@@ -138,14 +155,20 @@ impl State {
             }
             Phase::Busy => {
                 let refusal = live.refusal.clone();
+                let too_long = now >= live.deadline;
                 match Look::at(sight) {
                     Look::Stuck => {
                         self.mark_stuck(id);
                         self.answered(id, refusal, now, now, out);
                     }
-                    _ if now >= live.deadline => self.again_or_park(id, now, now, out),
-                    Look::Busy => self.wait_busy(id, now),
+                    // Idle all the same, and refused each time: whatever holds it, no read shows it (P10).
+                    Look::Idle if too_long || live.tries >= self.rules.max_tries => {
+                        self.mark_stuck(id);
+                        self.answered(id, refusal, now, now, out);
+                    }
                     Look::Idle => self.send_again(id, now),
+                    Look::Busy if too_long => self.busy_too_long(id, sight, now, out),
+                    Look::Busy => self.wait_busy(id, now),
                 }
             }
             Phase::Queued | Phase::Sending | Phase::InJob | Phase::Parked => {}
@@ -277,11 +300,7 @@ impl State {
         }
         let next =
             if watch.is_half_proved() { span.ended + self.rules.settle_time } else { now + self.rules.poll_interval };
-        if !watch.is_half_proved() && live.refusal.is_none() && !live.ever_doubt && live.busy_rounds == 0 {
-            // The service takes longer than the first look waited: wait longer with the next ones.
-            self.first_look = (self.first_look * 2).min(self.rules.settle_time);
-        }
-        self.again_or_park(id, next, now, out);
+        self.again_or_park(id, self.on_grid(next), now, out);
     }
 
     /// Slots that are proved to be as they were: refused, or a new attempt.
@@ -377,10 +396,7 @@ impl State {
             Some(JobWord::Ended { failed }) => (failed, None),
             Some(JobWord::FailedWhole { refusal }) => (Vec::new(), Some(refusal)),
         };
-        let JobWatch { items, since, .. } = match self.jobs.remove(job_id) {
-            Some(job) => job,
-            None => return,
-        };
+        let Some(JobWatch { items, since, .. }) = self.jobs.remove(job_id) else { return };
         for id in items {
             let Some(desktop) = self.desktop_of(id) else { continue };
             let named = failed.iter().find(|(name, _)| *name == desktop.as_str()).map(|(_, refusal)| refusal.clone());

@@ -1,6 +1,9 @@
 //! The final word on a row, the brakes that hear of it, and the last read of what was ever in doubt.
 
-use super::*;
+use super::{
+    AnswerKind, Canary, Class, Instant, Item, ItemId, Kind, Live, Outcome, Output, Phase, Proof, ReadSpan, Recheck,
+    Record, Refusal, STOP_AT_FROM, Settlement, Sight, SlotNo, State, StopReason, Told, Verdict, Watch, timestamp_now,
+};
 
 impl State {
     pub(super) fn settle(

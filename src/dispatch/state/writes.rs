@@ -1,6 +1,11 @@
 //! What follows from the answer to a write: accepted, refused, divided, busy, in doubt.
 
-use super::*;
+use std::time::Duration;
+
+use super::{
+    ALIKE_LIMIT, Class, FORBIDDEN_LIMIT, Instant, ItemId, JobWatch, Live, Look, MAX_BUSY_WAIT, Outcome, Output, Part,
+    Phase, Refusal, State, StopReason, Told, Triage, Verdict, Watch, backoff, is_passing,
+};
 
 impl State {
     pub(super) fn wrote_part(
@@ -146,7 +151,7 @@ impl State {
                 live.deadline = now + self.rules.read_back_deadline;
             }
         }
-        let due = now + self.first_look;
+        let due = now + self.first_look.min(self.rules.poll_interval);
         let job = self.jobs.entry(job_id).or_insert(JobWatch { items: Vec::new(), due, asked: false, since: now });
         job.items.extend(items);
     }
@@ -173,7 +178,10 @@ impl State {
             };
         }
         let counts_from = if refusal.is_some() { answered } else { answered + self.rules.doubt_wait };
-        let first = if refusal.is_some() { now } else { now + self.first_look };
+        // A refusal changes nothing, and a job's end is its work's end: there is nothing to wait for.
+        let is_over = refusal.is_some() || matches!(live.phase, Phase::InJob);
+        live.waited = if is_over { Duration::ZERO } else { self.first_look };
+        let first = if is_over { now } else { self.on_grid(now + self.first_look) };
         self.watch(id, counts_from, answered + self.rules.read_back_deadline, first);
     }
 

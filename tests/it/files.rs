@@ -1,0 +1,207 @@
+//! Results, journals and older runs' files.
+
+use std::os::unix::fs::PermissionsExt as _;
+use std::time::Duration;
+
+use batch_detach::sim::{Effect, Fate, FateOf, Fault, Op, Scenario};
+
+use super::service::{id, seat};
+use super::stage::Stage;
+
+const RUN: [&str; 3] = ["run", "leavers.csv", "--yes"];
+
+/// Three rows; the third fails.
+fn stage() -> Stage {
+    let fates = vec![FateOf { desktops: vec![id("d-3")], fate: Fate::Hibernated }];
+    let seats = ["1", "2", "3"].map(|n| seat(&format!("d-{n}"), &format!("leaver-{n}")));
+    let stage = Stage::new(seats, Scenario { fates, ..Scenario::default() });
+    stage.leavers(["1", "2", "3"].map(|n| (format!("d-{n}"), format!("leaver-{n}"))));
+    stage
+}
+
+#[test]
+fn a_finished_run_given_again_does_nothing_says_so_and_exits_as_then() {
+    let stage = stage();
+    let first = stage.run(&RUN).expect(1);
+    let (results, received) = (stage.read("leavers.results.csv"), stage.service.received());
+    for words in [&RUN[..], &["run", "leavers.results.csv.journal"], &["run", "leavers.csv"]] {
+        let again = stage.run(words).expect(1);
+        assert!(again.stderr.contains("nothing to do"), "{}", again.stderr);
+        assert_eq!(again.last_line(), first.last_line());
+    }
+    assert_eq!((stage.read("leavers.results.csv"), stage.service.received()), (results, received));
+}
+
+#[test]
+fn p14_deleted_results_are_rebuilt_from_the_journal_with_no_request_sent() {
+    let stage = stage();
+    stage.run(&RUN).expect(1);
+    let (results, received) = (stage.read("leavers.results.csv"), stage.service.received());
+    for words in [&RUN[..], &["run", "leavers.results.csv.journal"]] {
+        std::fs::remove_file(stage.path("leavers.results.csv")).unwrap();
+        stage.run(words).expect(1);
+        assert_eq!(stage.read("leavers.results.csv"), results);
+    }
+    // The input may be gone, too.
+    std::fs::remove_file(stage.path("leavers.csv")).unwrap();
+    std::fs::remove_file(stage.path("leavers.results.csv")).unwrap();
+    stage.run(&["run", "leavers.results.csv.journal"]).expect(1);
+    assert_eq!((stage.read("leavers.results.csv"), stage.service.received()), (results, received));
+}
+
+#[test]
+fn p14_fresh_moves_the_older_run_aside_under_its_id() {
+    let stage = stage();
+    stage.run(&RUN).expect(1);
+    let older = stage.read("leavers.results.csv");
+    let status = stage.run(&["status", "leavers.results.csv.journal", "--format=json"]).expect(0);
+    let status: serde_json::Value = serde_json::from_str(&status.stdout).unwrap();
+    let run_id = status["run_id"].as_str().unwrap();
+
+    stage.run(&["run", "leavers.csv", "--yes", "--fresh"]).expect(1);
+    let aside = format!("leavers.results.{run_id}.csv");
+    assert_eq!(stage.read(&aside), older);
+    let outcomes: Vec<_> = stage.results().into_iter().map(|row| row["outcome"].clone()).collect();
+    assert_eq!(outcomes, ["already_detached", "already_detached", "failed"]);
+    let told = stage.run(&["status", &format!("{aside}.journal")]).expect(0);
+    assert!(told.stdout.contains(run_id), "{}", told.stdout);
+    // And once more: nothing is ever overwritten.
+    stage.run(&["run", "leavers.csv", "--yes", "--fresh"]).expect(1);
+    assert_eq!(stage.read(&aside), older);
+    assert_eq!(stage.files().len(), 1 + 3 * 2, "{:?}", stage.files());
+}
+
+#[test]
+fn p14_a_fresh_start_that_is_refused_leaves_the_older_run_in_its_place() {
+    let stage = stage();
+    stage.run(&RUN).expect(1);
+    let files = stage.files();
+    let results = stage.read("leavers.results.csv");
+    stage.run(&["run", "leavers.csv", "--fresh"]).expect(3);
+    stage.run(&["run", "leavers.csv", "--fresh", "--yes", "--max-desktops=0"]).code.unwrap();
+    assert_eq!((stage.files(), stage.read("leavers.results.csv")), (files, results));
+}
+
+#[test]
+fn a_finished_run_is_no_obstacle_to_another_input_of_that_name() {
+    let stage = stage();
+    stage.run(&RUN).expect(1);
+    stage.leavers([("d-1", "leaver-1")]);
+    stage.run(&RUN).expect(0);
+    assert_eq!(stage.results().len(), 1);
+    assert_eq!(stage.files().len(), 5, "{:?}", stage.files());
+}
+
+#[test]
+fn just_the_rows_that_failed_are_run_again_from_the_results() {
+    let stage = stage();
+    let first = stage.run(&RUN).expect(1);
+    assert_eq!(first.next(), ["run", "leavers.results.csv", "--only", "failed"]);
+    stage.service.app.world().desktop_mut(&id("d-3")).unwrap().live.status = "ACTIVE".into();
+
+    let mut words = first.next();
+    words.push("--yes".to_owned());
+    stage.run(&words.iter().map(String::as_str).collect::<Vec<_>>()).expect(0);
+    let rows = stage.records("leavers.results.retry.results.csv".replace(".results.retry", ".retry").as_str());
+    assert_eq!(rows.len(), 1);
+    assert_eq!((rows[0]["user_name"].as_str(), rows[0]["outcome"].as_str()), ("leaver-3", "detached"));
+    assert_eq!(stage.results().len(), 3, "the first results are as they were");
+    assert!(stage.service.bindings().is_empty());
+
+    let none = stage.run(&["run", "leavers.results.csv", "--only", "unknown", "--results", "n.csv", "--yes"]).expect(0);
+    assert!(none.stderr.contains("nothing to do") && !stage.has("n.csv"), "{}", none.stderr);
+    let no_column = stage.run(&["run", "leavers.csv", "--only", "failed", "--results", "n.csv", "--yes"]).expect(2);
+    assert!(no_column.stderr.contains("outcome"), "{}", no_column.stderr);
+}
+
+#[test]
+fn other_columns_travel_through_and_cells_stay_as_they_were() {
+    let stage = stage();
+    let rows = "Ticket;User Name;desktop_id;note\nCHG-1; leaver-1 ;d-1;=1+1\nCHG-2;LEAVER-2;d-2;\"a;b\"\n";
+    stage.write("leavers.csv", rows);
+    stage.run(&RUN).expect(0);
+    let rows = stage.results();
+    let cells = |column: &str| rows.iter().map(|row| row[column].clone()).collect::<Vec<_>>();
+    assert_eq!(cells("Ticket"), ["CHG-1", "CHG-2"]);
+    assert_eq!(cells("note"), ["'=1+1", "a;b"]);
+    assert_eq!(cells("user_name"), ["leaver-1", "LEAVER-2"]);
+    assert_eq!(cells("outcome"), ["detached", "detached"]);
+    assert_eq!(cells("line"), ["2", "3"]);
+    assert!(cells("user_id").iter().all(|id| !id.is_empty()), "empty cells are filled with what was found");
+}
+
+#[test]
+fn standard_input_is_an_input() {
+    let stage = stage();
+    let rows = "desktop_id,user_name\nd-1,leaver-1\nd-2,leaver-2\n";
+    let words = ["run", "-", "--yes", "--results", "out.csv"];
+    assert_eq!(stage.run_with(&["run", "-", "--yes"], rows).code, Some(2), "it needs a name for the results");
+    assert_eq!(stage.run_with(&["run", "-", "--results", "out.csv"], rows).code, Some(2));
+    let ended = stage.run_with(&words, rows).expect(0);
+    assert_eq!(stage.records("out.csv").len(), 2);
+    assert!(ended.stdout.contains("2 detached") || ended.stdout.contains("detached"), "{}", ended.stdout);
+    assert_eq!(stage.run_with(&["plan", "-"], rows).code, Some(0));
+    let again = stage.run_with(&words, rows).expect(0);
+    assert!(again.stderr.contains("nothing to do"), "{}", again.stderr);
+}
+
+#[test]
+fn p14_results_that_can_not_be_written_are_found_out_before_anything_is_sent() {
+    let stage = stage();
+    std::fs::create_dir(stage.path("folder")).unwrap();
+    for results in ["no/such/folder/r.csv", "folder", "leavers.csv/r.csv"] {
+        let ended = stage.run(&["run", "leavers.csv", "--yes", "--results", results]).expect(2);
+        assert!(ended.stderr.contains(results), "{}", ended.stderr);
+    }
+    assert_eq!((stage.service.received(), stage.files()), (0, vec!["folder".to_owned(), "leavers.csv".to_owned()]));
+}
+
+#[test]
+fn p14_results_that_can_not_be_written_at_the_end_stop_the_run_and_are_rebuilt_by_the_next() {
+    let stage = stage();
+    std::fs::create_dir(stage.path("out")).unwrap();
+    let slow = Fault::new(Op::BatchDetach, Effect::Delay(Duration::from_millis(500)));
+    stage.service.app.add_fault(slow);
+    let words = ["run", "leavers.csv", "--yes", "--results", "out/r.csv"];
+    let running = stage.start(&words);
+    stage.service.wait_for("a write came", |log| log.iter().any(|entry| entry.op.is_write()));
+    // A directory of that name can't be replaced by a file, whoever asks.
+    std::fs::create_dir(stage.path("out/r.csv")).unwrap();
+    let ended = running.wait().expect(5);
+    assert!(ended.stderr.contains("r.csv"), "{}", ended.stderr);
+    assert!(ended.next().starts_with(&["run".to_owned(), "out/r.csv.journal".to_owned()]), "{}", ended.stderr);
+    let left: Vec<_> = std::fs::read_dir(stage.path("out")).unwrap().map(|entry| entry.unwrap().file_name()).collect();
+    assert!(left.iter().all(|name| name.to_str().unwrap().starts_with("r.csv")), "no part of a file: {left:?}");
+
+    std::fs::remove_dir(stage.path("out/r.csv")).unwrap();
+    let received = stage.service.received();
+    stage.run(&words).expect(1);
+    assert_eq!((stage.records("out/r.csv").len(), stage.service.received()), (3, received));
+}
+
+#[test]
+fn p14_a_folder_that_can_not_be_written_to_refuses_the_run() {
+    let stage = stage();
+    let folder = stage.path("sealed");
+    std::fs::create_dir(&folder).unwrap();
+    std::fs::set_permissions(&folder, std::fs::Permissions::from_mode(0o500)).unwrap();
+    if std::fs::write(folder.join("probe"), "").is_ok() {
+        return; // the superuser writes everywhere
+    }
+    stage.run(&["run", "leavers.csv", "--yes", "--results", "sealed/r.csv"]).expect(2);
+    assert_eq!(stage.service.received(), 0);
+}
+
+#[test]
+fn a_foreign_file_in_the_journal_s_place_is_refused_and_left_as_it_is() {
+    let stage = stage();
+    for text in ["", "not a journal", "SQLite format 3\0 but not really, and too short"] {
+        stage.write("leavers.results.csv.journal", text);
+        for words in [&RUN[..], &["run", "leavers.csv", "--yes", "--fresh"], &["status", "leavers.results.csv.journal"]]
+        {
+            stage.run(words).expect(2);
+            assert_eq!(stage.read("leavers.results.csv.journal"), text);
+        }
+    }
+    assert_eq!(stage.service.received(), 0);
+}

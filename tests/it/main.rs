@@ -1,0 +1,19 @@
+//! The program itself, against the simulated service on a loopback port.
+//!
+//! Each test has a directory and a service of its own. Waits are short by settings; a test that waits for something
+//! looks at the service's log or at the files, never at the time.
+
+mod approval;
+mod files;
+mod job;
+mod kills;
+mod locks;
+mod nothing_sent;
+mod plans;
+mod resume;
+mod secrets;
+mod service;
+mod signals;
+mod stage;
+mod transport;
+mod words;

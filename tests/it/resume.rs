@@ -1,0 +1,118 @@
+//! The same run or no run (P16), and a resume without the input.
+
+use std::time::Duration;
+
+use batch_detach::sim::{Effect, Fault, Op, Scenario};
+
+use super::service::{Service, seat};
+use super::stage::Stage;
+
+const RUN: [&str; 3] = ["run", "leavers.csv", "--yes"];
+const ROWS: usize = 6;
+
+/// A run of three requests that was killed while the second was open.
+fn stopped() -> Stage {
+    let seats = || (0..ROWS).map(|n| seat(&format!("d-{n}"), &format!("leaver-{n}")));
+    let stuck = Fault::new(Op::BatchDetach, Effect::Delay(Duration::from_secs(60))).after(1);
+    let stage = Stage::new(seats(), Scenario { faults: vec![stuck], ..Scenario::default() })
+        .set("MAX_DESKTOPS_PER_REQUEST", "2");
+    stage.leavers((0..ROWS).map(|n| (format!("d-{n}"), format!("leaver-{n}"))));
+    let running = stage.start(&[&RUN[..], &["--concurrency=1"]].concat());
+    stage
+        .service
+        .wait_for("the second write is open", |log| log.iter().filter(|entry| entry.op.is_write()).count() == 2);
+    running.kill();
+    stage.service.app.clear_faults();
+    stage
+}
+
+#[track_caller]
+fn check_refused(stage: &Stage, words: &[&str], named: &[&str]) {
+    // A lock file that the kill left behind means nothing, and goes.
+    let files = || stage.files().into_iter().filter(|name| !name.ends_with(".lock")).collect::<Vec<_>>();
+    let (received, before) = (stage.service.received(), files());
+    let ended = stage.run(words).expect(2);
+    for word in named {
+        assert!(ended.stderr.contains(word), "`{word}` is not named:\n{}", ended.stderr);
+    }
+    assert_eq!((stage.service.received(), files()), (received, before), "nothing is sent, nothing is moved");
+}
+
+#[test]
+fn p16_another_input_under_the_same_name_is_refused() {
+    let stage = stopped();
+    let input = stage.read("leavers.csv");
+    stage.leavers([("d-1", "leaver-1")]);
+    check_refused(&stage, &RUN, &["leavers.csv", "contents", "--fresh", "run leavers.results.csv.journal"]);
+    stage.write("leavers.csv", &input);
+    stage.run(&RUN).expect(0);
+    assert!(stage.service.bindings().is_empty());
+}
+
+#[test]
+fn p16_other_plan_shaping_settings_are_refused_by_name() {
+    let stage = stopped();
+    let cases: [(&[&str], &[&str]); 6] = [
+        (&["--max-desktops-per-request", "3"], &["max-desktops-per-request", "was 2", "is 3"]),
+        (&["--max-users-per-request", "17"], &["max-users-per-request", "17"]),
+        (&["--protect", "ceo*"], &["protect", "ceo*"]),
+        (&["--on-invalid", "skip"], &["on-invalid", "was abort", "is skip"]),
+        (&["--allow-detach-all"], &["allow-detach-all"]),
+        (&["--preflight", "off"], &["preflight"]),
+    ];
+    for (options, named) in cases {
+        check_refused(&stage, &[&RUN[..], options].concat(), named);
+    }
+    // Pace and waits shape no plan.
+    stage.run(&[&RUN[..], &["--write-rate", "100/s", "--concurrency", "3"]].concat()).expect(0);
+}
+
+#[test]
+fn p16_another_project_or_endpoint_is_refused() {
+    let stage = stopped();
+    let other = Service::start(batch_detach::sim::World::new(1), Scenario::default());
+    check_refused(&stage, &[&RUN[..], &["--project-id", "ffff0000"]].concat(), &["project-id", "ffff0000"]);
+    check_refused(&stage, &[&RUN[..], &["--endpoint", &other.url()]].concat(), &["endpoint", &other.url()]);
+    check_refused(&stage, &[&RUN[..], &["--simulate"]].concat(), &["endpoint", "simulator"]);
+    check_refused(
+        &stage,
+        &["run", "leavers.results.csv.journal", "--yes", "--project-id", "ffff0000"],
+        &["project-id", "ffff0000"],
+    );
+    assert_eq!(other.received(), 0);
+    stage.run(&RUN).expect(0);
+}
+
+#[test]
+fn a_journal_is_resumed_without_its_input_by_the_settings_it_was_planned_with() {
+    let stage = stopped().without("BATCH_DETACH_MAX_DESKTOPS_PER_REQUEST");
+    std::fs::remove_file(stage.path("leavers.csv")).unwrap();
+    let ended = stage.run(&["run", "leavers.results.csv.journal", "--yes"]).expect(0);
+    assert!(ended.stderr.contains("resuming run "), "{}", ended.stderr);
+    assert!(stage.service.bindings().is_empty());
+    let rows = stage.results();
+    assert!(rows.len() == ROWS && rows.iter().all(|row| row["outcome"] == "detached"));
+    assert_eq!(stage.service.writes().len(), 3, "what was open is read back, not sent again");
+    assert_eq!(rows[2]["attempts"], "1");
+}
+
+#[test]
+fn a_resume_asks_as_any_run_does() {
+    let stage = stopped();
+    let writes = stage.service.writes().len();
+    let ended = stage.run(&["run", "leavers.csv"]).expect(3);
+    assert!(ended.stderr.contains("--yes"), "{}", ended.stderr);
+    assert_eq!(stage.service.writes().len(), writes);
+}
+
+#[test]
+fn a_rehearsal_is_never_taken_for_the_run() {
+    let stage = stopped();
+    let simulated = ["run", "leavers.csv", "--yes", "--simulate", "--results", "rehearsal.csv"];
+    let received = stage.service.received();
+    let ended = stage.run(&simulated);
+    assert!([Some(0), Some(1)].contains(&ended.code), "{ended:?}");
+    assert_eq!(stage.service.received(), received, "a rehearsal asks no real service");
+    check_refused(&stage, &[&RUN[..], &["--simulate"]].concat(), &["simulator"]);
+    stage.run(&RUN).expect(0);
+}

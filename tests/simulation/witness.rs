@@ -1,0 +1,272 @@
+//! What stands between the engine and its simulated surroundings: it counts events, lets the process die at one of them,
+//! and remembers in which order records became durable and requests left.
+
+use std::pin::pin;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::task::Poll;
+use std::time::Duration;
+
+use batch_detach::api::auth::Authenticator;
+use batch_detach::api::{Reply, Transport};
+use batch_detach::journal::{AttemptId, Journal, JournalError, MemoryJournal, OpenItem, Progress, Recheck, Record};
+use batch_detach::pace::parse_retry_after;
+use batch_detach::sim::{App, SimTransport};
+use bytes::Bytes;
+use futures::future::BoxFuture;
+use futures::poll;
+use secrecy::ExposeSecret;
+use tokio::time::{Instant, timeout};
+use tokio_util::sync::CancellationToken;
+
+use crate::history::{Replied, Stamped};
+
+/// The longest that a request may take; the HTTP client of the real program keeps it.
+const REQUEST_TIMEOUT: Duration = Duration::from_secs(75);
+/// More events than any run needs: something goes round in circles.
+const MAX_EVENTS: u64 = 200_000;
+
+/// See the module.
+pub struct Witness {
+    app: Arc<App>,
+    inner: Mutex<Inner>,
+}
+
+#[derive(Default)]
+struct Inner {
+    journal: Option<MemoryJournal>,
+    stamped: Vec<Stamped>,
+    /// By request number: the durable records as it left, and what came back.
+    requests: Vec<(usize, Option<Replied>)>,
+    /// Events of this process, and the one at which it dies.
+    events: u64,
+    crash_at: Option<u64>,
+    crashed: CancellationToken,
+    broken: Vec<String>,
+}
+
+impl Witness {
+    pub fn new(app: Arc<App>) -> Arc<Self> {
+        Arc::new(Self { app, inner: Mutex::default() })
+    }
+
+    fn inner(&self) -> MutexGuard<'_, Inner> {
+        self.inner.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// A process begins; it dies at its event number `crash_at`, if it comes to that.
+    pub fn begin(&self, crash_at: Option<u64>) -> CancellationToken {
+        let mut inner = self.inner();
+        inner.events = 0;
+        inner.crash_at = crash_at;
+        inner.crashed = CancellationToken::new();
+        inner.crashed.clone()
+    }
+
+    pub fn keep(&self, journal: &MemoryJournal) {
+        self.inner().journal = Some(journal.clone());
+    }
+
+    /// Everything in the process stands still from now on.
+    pub fn kill(&self) {
+        self.inner().crashed.cancel();
+    }
+
+    /// Takes note of what has become durable.
+    pub fn sync(&self) {
+        let mut inner = self.inner();
+        let Some(journal) = &inner.journal else { return };
+        let more = journal.records_since(inner.stamped.len());
+        let at = Instant::now();
+        inner.stamped.extend(more.into_iter().map(|record| Stamped { at, record }));
+    }
+
+    pub fn stamped(&self) -> Vec<Stamped> {
+        self.inner().stamped.clone()
+    }
+
+    pub fn requests(&self) -> Vec<(usize, Option<Replied>)> {
+        self.inner().requests.clone()
+    }
+
+    /// What was seen that must never happen, whatever the history.
+    pub fn broken(&self) -> Vec<String> {
+        self.inner().broken.clone()
+    }
+
+    /// One event. Pending for good where the process is dead, or dies at this one.
+    async fn event(&self) {
+        let dead = {
+            let mut inner = self.inner();
+            inner.events += 1;
+            if inner.events == MAX_EVENTS {
+                inner.broken.push(format!("{MAX_EVENTS} events in one process, and no end"));
+            }
+            if inner.crash_at == Some(inner.events) || inner.events >= MAX_EVENTS {
+                inner.crashed.cancel();
+            }
+            inner.crashed.is_cancelled()
+        };
+        if dead {
+            std::future::pending::<()>().await;
+        }
+    }
+
+    /// A request leaves. Returns how many records are durable as it does.
+    fn leaves(&self, request: &http::Request<Bytes>) -> usize {
+        let is_write = request.uri().path().contains("/desktops/batch-");
+        let mut inner = self.inner();
+        let Some(journal) = inner.journal.clone() else { return 0 };
+        if is_write && journal.has_failed() {
+            inner.broken.push("P13: a write left after the journal had failed".to_owned());
+        }
+        journal.len()
+    }
+
+    fn received(&self, number: usize, durable: usize) {
+        let mut inner = self.inner();
+        inner.requests.resize(number + 1, (0, None));
+        inner.requests[number] = (durable, None);
+    }
+
+    fn replied(&self, number: usize, reply: &Reply) {
+        let Reply::Answer(answer) = reply else { return };
+        let wait = answer.retry_after.as_deref().and_then(|value| parse_retry_after(value, answer.date.as_deref()));
+        let replied = Replied { at: Instant::now(), status: answer.status, retry_after: wait };
+        self.inner().requests[number].1 = Some(replied);
+    }
+}
+
+/// A journal whose commits are events: one as it is asked for, one as it is durable and nobody knows.
+pub struct WitnessJournal {
+    pub witness: Arc<Witness>,
+    pub journal: MemoryJournal,
+}
+
+impl Journal for WitnessJournal {
+    fn commit(&self, records: Vec<Record>) -> BoxFuture<'_, Result<(), JournalError>> {
+        Box::pin(async move {
+            let mut commit = pin!(self.journal.commit(records));
+            // On its way to the disk before the event, so that a crash may keep it or lose it.
+            let first = poll!(&mut commit);
+            self.witness.event().await;
+            let result = match first {
+                Poll::Ready(result) => result,
+                Poll::Pending => commit.await,
+            };
+            self.witness.sync();
+            self.witness.event().await;
+            result
+        })
+    }
+
+    fn has_failed(&self) -> bool {
+        self.journal.has_failed()
+    }
+
+    fn next_attempt_id(&self) -> BoxFuture<'_, Result<AttemptId, JournalError>> {
+        self.journal.next_attempt_id()
+    }
+
+    fn open_chunks(&self) -> BoxFuture<'_, Result<Vec<u32>, JournalError>> {
+        self.journal.open_chunks()
+    }
+
+    fn chunk(&self, number: u32) -> BoxFuture<'_, Result<Vec<OpenItem>, JournalError>> {
+        self.journal.chunk(number)
+    }
+
+    fn in_flight(&self) -> BoxFuture<'_, Result<Vec<OpenItem>, JournalError>> {
+        self.journal.in_flight()
+    }
+
+    fn rechecks(&self) -> BoxFuture<'_, Result<Vec<Recheck>, JournalError>> {
+        self.journal.rechecks()
+    }
+
+    fn totals(&self) -> BoxFuture<'_, Result<Progress, JournalError>> {
+        self.journal.totals()
+    }
+}
+
+/// A connection whose requests are three events each: it leaves, it was received, its answer is here.
+pub struct WitnessTransport {
+    pub witness: Arc<Witness>,
+    pub service: SimTransport,
+}
+
+impl Transport for WitnessTransport {
+    fn call(&self, request: http::Request<Bytes>, max_answer: usize) -> BoxFuture<'_, Reply> {
+        Box::pin(async move {
+            let (witness, app) = (&self.witness, &self.witness.app);
+            witness.event().await;
+            let durable = witness.leaves(&request);
+            let number = app.received();
+            let mut call = pin!(timeout(REQUEST_TIMEOUT, self.service.call(request, max_answer)));
+            // The service takes a request in as soon as it is asked, and answers later.
+            let first = poll!(&mut call);
+            let was_received = app.received() > number;
+            if was_received {
+                witness.received(number, durable);
+            }
+            witness.event().await;
+            let reply = match first {
+                Poll::Ready(reply) => reply,
+                Poll::Pending => call.await,
+            };
+            let reply = reply.unwrap_or_else(|_| Reply::Lost { cause: "no answer in time".to_owned() });
+            witness.event().await;
+            if was_received {
+                witness.replied(number, &reply);
+            }
+            reply
+        })
+    }
+}
+
+/// Credentials that end, and that the simulated IAM renews.
+pub struct Tokens {
+    pub transport: Arc<dyn Transport>,
+    pub token: Mutex<String>,
+    /// Whether a renewal is refused.
+    pub spent: bool,
+}
+
+impl Authenticator for Tokens {
+    fn authorize<'a>(&'a self, request: &'a mut http::Request<Bytes>) -> BoxFuture<'a, Result<(), String>> {
+        let token = self
+            .token
+            .lock()
+            .map_err(|_| "poisoned".to_owned())
+            .and_then(|token| http::HeaderValue::from_str(&token).map_err(|error| error.to_string()));
+        let result = token.map(|token| {
+            request.headers_mut().insert("X-Auth-Token", token);
+        });
+        Box::pin(std::future::ready(result))
+    }
+
+    fn renew(&self) -> BoxFuture<'_, Result<bool, String>> {
+        Box::pin(async move {
+            if self.spent {
+                return Ok(false);
+            }
+            let user = serde_json::json!({"name": "ops", "password": "secret", "domain": {"name": "acme"}});
+            let body = serde_json::json!({"auth": {"identity": {"methods": ["password"], "password": {"user": user}}}});
+            let request = http::Request::post("http://sim/v3/auth/tokens").body(Bytes::from(body.to_string()));
+            let request = request.map_err(|error| error.to_string())?;
+            match self.transport.call(request, 1 << 20).await {
+                Reply::Answer(answer) => match (answer.subject_token, self.token.lock()) {
+                    (Some(fresh), Ok(mut token)) => {
+                        fresh.0.expose_secret().clone_into(&mut token);
+                        Ok(true)
+                    }
+                    _ => Err(format!("status {}", answer.status)),
+                },
+                Reply::NotSent { cause } | Reply::Lost { cause } => Err(cause),
+            }
+        })
+    }
+
+    fn describe(&self) -> String {
+        "a token of the simulation".to_owned()
+    }
+}
