@@ -1,8 +1,8 @@
 //! What the engine asks of it: what to do next, when to wake, whether it is over.
 
 use super::{
-    Access, Attempt, Canary, DesktopId, Instant, Item, ItemId, LOOK_LASTS, Later, MAX_ASIDE, MAX_IDS_PER_READ, Op,
-    Output, Part, Phase, Reverse, SlotNo, State, StopReason, Told,
+    Access, Attempt, Canary, DesktopId, Instant, Item, ItemId, LOOK_LASTS, Later, MAX_ASIDE, MAX_IDS_PER_READ,
+    MAX_LOADED_AT_ONCE, Op, Output, Part, Phase, Reverse, SlotNo, State, StopReason, Told,
 };
 
 impl State {
