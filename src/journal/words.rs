@@ -1,6 +1,6 @@
 //! What the results say of each slot: found by the million, in the order of the rows, which is not that of the items.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 
 use rusqlite::Connection;
 
@@ -21,15 +21,21 @@ pub(super) struct Words<'c> {
     connection: &'c Connection,
     ranges: Vec<Range>,
     settled: Settled<'c>,
-    /// Of the open chunks that were met lately: their writes alone.
+    /// Open chunks that any write carried, by number.
+    tried: HashSet<u32>,
+    /// Of those that were met lately: their writes alone.
     attempts: HashMap<u32, History>,
+    /// No write at all.
+    untried: History,
 }
 
 impl<'c> Words<'c> {
     pub(super) fn new(connection: &'c Connection) -> Result<Self, Fault> {
         let ranges = ranges(connection, "SELECT number, first_item, last_item FROM chunk ORDER BY first_item")?;
         let settled = Settled::new(connection, ranges.last().map_or(0, |range| range.last), MAX_BYTES)?;
-        Ok(Self { connection, ranges, settled, attempts: HashMap::new() })
+        let sql = "SELECT DISTINCT c.chunk FROM attempt_chunk AS c JOIN chunk ON chunk.number = c.chunk WHERE open > 0";
+        let tried = connection.prepare(sql)?.query_map([], |row| row.get(0))?.collect::<Result<_, _>>()?;
+        Ok(Self { connection, ranges, settled, tried, attempts: HashMap::new(), untried: History::default() })
     }
 
     /// The word on a slot that has one.
@@ -42,6 +48,10 @@ impl<'c> Words<'c> {
         let after = self.ranges.partition_point(|range| range.first <= item);
         let range = after.checked_sub(1).and_then(|at| self.ranges.get(at)).filter(|range| range.holds(item));
         let chunk = range.ok_or_else(|| no_item(item))?.chunk;
+        if !self.tried.contains(&chunk) {
+            // Most chunks of a run that was stopped; rows go through them in no order.
+            return Ok(self.untried.open_word(chunk, item, slot));
+        }
         if self.attempts.len() >= KEPT && !self.attempts.contains_key(&chunk) {
             self.attempts.clear();
         }
