@@ -240,7 +240,10 @@ impl<'t> Plan<'t> {
 
     pub(super) fn append_body(&self, chunk: usize, out: &mut Vec<u8>) {
         let mut body = DetachBody::begin(out);
-        for item in self.chunks.get(chunk).map_or(&[][..], |chunk| self.chunk_items(chunk)) {
+        let items = self.chunks.get(chunk).map_or(&[][..], |chunk| self.chunk_items(chunk));
+        let rows = items.iter().flat_map(|item| &self.slots[item.slots()]).map(|slot| slot.row);
+        self.input().table.warm(rows.filter(|&row| row != NONE).map(to_usize));
+        for item in items {
             let users = self.slots[item.slots()].iter().map(|slot| self.ground.binding(item.desk, slot));
             body.desktop(self.ground.id(item.desk), item.all, users);
         }
