@@ -367,6 +367,15 @@ mod tests {
         serde_json::from_str(&std::fs::read_to_string(path).unwrap()).unwrap()
     }
 
+    #[test]
+    fn flags_of_any_shape_leave_the_page_readable() {
+        for (shape, is_set) in [("true", true), ("\"TRUE\"", true), ("false", false), ("null", false), ("[7]", false)] {
+            let text = format!(r#"{{"desktop_id": "d", "is_freeze": {shape}, "in_maintenance_mode": {shape}}}"#);
+            let live = serde_json::from_str::<RawDesktop>(&text).unwrap().into_live().unwrap();
+            assert_eq!((live.frozen, live.in_maintenance, live.is_stuck()), (is_set, is_set, is_set), "{shape}");
+        }
+    }
+
     /// Checks a request's body by the published definition, where fields that it does not know are wrong, too.
     fn checker(operation: &str, body: &str) -> jsonschema::Validator {
         let mut definitions = definition(operation)["definitions"].clone();

@@ -16,7 +16,7 @@ use crate::model::Outcome;
 
 mod job;
 
-pub use job::{Source, beside_journal, keep_input, plan_differences, results_beside};
+pub use job::{Source, beside_journal, keep_input, plan_differences, results_beside, resumed_undo_shaping};
 
 const EXIT_CODES: &str = "\
 Exit codes:

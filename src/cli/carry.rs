@@ -16,7 +16,7 @@ use crate::error::{Error, Exit};
 use crate::event::Observer;
 use crate::journal::record::Record;
 use crate::journal::{Identity, RunLock, Store, View, beside, fs};
-use crate::model::timestamp_now;
+use crate::model::{tame, timestamp_now};
 use crate::outcome::metrics::last_success_in;
 use crate::outcome::next::{Next, Situation, next};
 use crate::outcome::{Counts, Metrics, ResultsWriter, Summary, SummaryFacts, exit_of};
@@ -180,7 +180,7 @@ pub(super) struct Told<'a> {
 /// Prints the summary and returns what comes next.
 fn tell(session: &Session, format: Format, summary: &Summary, end: &End, told: &Told<'_>) -> Result<Next, Error> {
     let (results, journal) = (told.results.display().to_string(), told.journal.display().to_string());
-    let undo = told.identity.class == Class::BatchAttach;
+    let undo = told.identity.undo_of.is_some();
     let next = next(&Situation {
         exit: end.exit,
         counts: summary.counts(),
@@ -320,7 +320,14 @@ pub(super) fn nothing_to_do(
     let exit = exit_of(summary.counts());
     let end = End { exit, stopped: None, canary_failed: false };
     let requests: Vec<_> = progress.requests.iter().map(|((class, what), n)| (*class, what.clone(), *n)).collect();
-    let text = format!("nothing to do: run {} of this input is finished; --fresh starts a new one", identity.run_id);
+    let what = if identity.undo_of.is_some() { "undo" } else { "run" };
+    let undone = progress.undone_by.as_ref().map_or_else(String::new, |undo| {
+        format!(" (and was taken back since then, at least in part, by the undo {})", tame(undo, 500))
+    });
+    let text = format!(
+        "nothing to do: {what} {} of this input is finished{undone}; --fresh starts a new one",
+        identity.run_id
+    );
     note(session.records, &text);
     let told = Told {
         identity: &identity,

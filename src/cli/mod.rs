@@ -8,12 +8,14 @@ mod carry;
 mod place;
 mod plan;
 mod planning;
+mod report;
 mod run;
 mod session;
 mod signals;
 mod simulate;
 mod status;
 mod texts;
+mod undo;
 
 use std::error::Error as _;
 use std::ffi::OsString;
@@ -110,7 +112,8 @@ fn dispatch(cli: Cli) -> Result<Closing, Failure> {
         Command::Plan(args) => plan::command(&args),
         Command::Run(args) if args.options.safety.dry_run => plan::command(&args),
         Command::Run(args) => run::command(&args),
-        Command::Undo(_) | Command::Report(_) => Err(Error::Usage { problem: "not built yet".to_owned() }.into()),
+        Command::Report(args) => report::command(&args).map_err(Failure::from),
+        Command::Undo(args) => undo::command(&args),
         Command::Status(args) => status::command(&args).map_err(Failure::from),
         Command::Simulate(args) => simulate::command(&args).map_err(Failure::from),
         Command::Completions { shell } => texts::completions(shell).map_err(Failure::from),

@@ -13,8 +13,9 @@ use crate::config::Settings;
 use crate::error::Error;
 use crate::input::{Field, Input};
 use crate::journal::View;
-use crate::model::{Bound, DesktopId, Kind};
+use crate::model::{Bound, DesktopId, Kind, Outcome};
 use crate::pace::{Ceiling, Gates};
+use crate::reconcile::judge::holds;
 use crate::sim::{App, Scenario, Seat, World};
 
 /// The simulator's name as an endpoint and as a project: never taken for a real one.
@@ -92,6 +93,38 @@ impl Place {
     /// The simulator, its world holding these bindings, some of them with a fate.
     pub(super) fn simulated(seats: impl IntoIterator<Item = Seat>) -> Self {
         let (world, scenario) = World::rehearse(seats, SEED);
+        Self::in_world(world, scenario)
+    }
+
+    /// The simulator as a journal of it left it: what was changed so far is changed in its world, nothing else goes wrong.
+    ///
+    /// # Errors
+    /// Those of reading the journal.
+    pub(super) fn simulated_after(view: &View) -> Result<Self, Error> {
+        let mut world = World::from_seats(seats_of(view)?, SEED);
+        let attaches = view.identity().class == Class::BatchAttach;
+        view.for_each_item(|item, outcomes| {
+            if item.pooled {
+                world.set_pooled(&item.desktop, "pool-0001");
+            }
+            for (slot, outcome) in item.slots.iter().zip(outcomes) {
+                let is_bound = match outcome {
+                    Outcome::Attached => true,
+                    Outcome::Detached => false,
+                    _ => !attaches,
+                };
+                for bound in world.bound(&item.desktop).iter().filter(|_| !is_bound) {
+                    if holds(slot, std::slice::from_ref(bound)) {
+                        world.unbind(&item.desktop, bound);
+                    }
+                }
+            }
+            Ok(())
+        })?;
+        Ok(Self::in_world(world, Scenario::rehearsal(SEED)))
+    }
+
+    fn in_world(world: World, scenario: Scenario) -> Self {
         let app = App::without_log(world, scenario);
         Self {
             target: Target {

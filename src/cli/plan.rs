@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::fs::File;
-use std::io::BufWriter;
+use std::io::{BufWriter, Write as _};
 use std::path::{Path, PathBuf};
 
 use super::args::{Format, RunArgs};
@@ -49,14 +49,17 @@ async fn make(args: &RunArgs) -> Result<Closing, Failure> {
         Place::unasked(&session.settings)
     };
     let gates = place::gates(&session, false);
-    let policy = planning::policy(args, &session.settings);
+    let policy = planning::policy(&args.options, &session.settings);
     let looked = planning::look(&input, &policy, &session, &place, &gates, &signals.stop);
     let (snapshot, reads) = looked.await.map_err(failed)?;
     let made = plan(&input, snapshot.as_ref(), &policy);
     planning::accept_plan(&made, &session.settings).map_err(failed)?;
     let covered = planning::covered(&place, &shaping);
     let (hash, to_stdout) = match &args.options.output.requests {
-        Some(path) => write_requests(&made, covered, path).map_err(failed)?,
+        Some(path) => {
+            let (hash, to_stdout) = write_requests(path, |out| made.write_requests(covered, out)).map_err(failed)?;
+            (hash.unwrap_or_else(|| made.hash(covered)), to_stdout)
+        }
         None => (made.hash(covered), false),
     };
     let facts = Shown { session: &session, place: &place, hash: &hash, reads, shaping: &shaping };
@@ -107,25 +110,43 @@ pub(super) struct Shown<'a> {
 }
 
 impl<'a> Shown<'a> {
-    fn covered(&self) -> HashFacts<'a> {
+    /// Lines for people beside the plan: label and value.
+    pub(super) fn context(&self) -> Vec<(&'static str, String)> {
+        let settings = &self.session.settings;
+        let mut context = vec![("credentials", self.place.credentials.clone())];
+        context.extend(self.place.proxy.iter().map(|proxy| ("proxy", proxy.clone())));
+        context.extend(self.session.config.iter().map(|path| ("config", path.display().to_string())));
+        if self.reads > 0 {
+            context.push(("reads made", self.reads.to_string()));
+        }
+        if settings.verbose > 0 {
+            context
+                .extend(settings.origins().iter().map(|line| (line.name, format!("{} ({})", line.value, line.origin))));
+        }
+        context
+    }
+
+    pub(super) fn covered(&self) -> HashFacts<'a> {
         HashFacts { endpoint: self.place.endpoint(), project: self.place.project(), settings: self.shaping }
     }
+}
+
+/// How a plan differs from an approved one.
+pub(super) fn differences(approved: &serde_json::Value, made: &Plan<'_>, shown: &Shown<'_>) -> Vec<String> {
+    let facts = show::Facts {
+        hash: shown.hash,
+        covered: shown.covered(),
+        context: &[],
+        write_per_s: shown.session.settings.write_rate.per_second(),
+        skip_invalid: false,
+    };
+    compare(approved, made, &facts)
 }
 
 /// The plan as text, for people or as JSON.
 pub(super) fn show_plan(made: &Plan<'_>, shown: &Shown<'_>, format: Format) -> Result<String, Error> {
     let settings = &shown.session.settings;
-    let mut context = vec![("credentials", shown.place.credentials.clone())];
-    context.extend(shown.place.proxy.iter().map(|proxy| ("proxy", proxy.clone())));
-    context.extend(shown.session.config.iter().map(|path| ("config", path.display().to_string())));
-    if shown.reads > 0 {
-        context.push(("reads made", shown.reads.to_string()));
-    }
-    if settings.verbose > 0 {
-        for line in settings.origins() {
-            context.push((line.name, format!("{} ({})", line.value, line.origin)));
-        }
-    }
+    let context = shown.context();
     let facts = show::Facts {
         hash: shown.hash,
         covered: shown.covered(),
@@ -141,22 +162,28 @@ pub(super) fn show_plan(made: &Plan<'_>, shown: &Shown<'_>, format: Format) -> R
     }
 }
 
-/// Writes every body, one a line, and returns the plan's hash, which covers them. `true`: to standard output, so that
-/// the plan goes elsewhere.
-fn write_requests(made: &Plan<'_>, covered: HashFacts<'_>, path: &Path) -> Result<(String, bool), Error> {
+/// Writes every body, one a line, and returns what `write` does: `None` where whoever reads them had seen enough.
+/// `true`: to standard output, so that the plan goes elsewhere.
+///
+/// * `write`: writes them to what it is given.
+pub(super) fn write_requests<T>(
+    path: &Path,
+    write: impl FnOnce(&mut dyn std::io::Write) -> std::io::Result<T>,
+) -> Result<(Option<T>, bool), Error> {
     let trouble = |source: std::io::Error| Error::File { verb: "write the requests to", path: path.to_owned(), source };
     if path.as_os_str() == "-" {
         let mut out = BufWriter::with_capacity(1 << 16, std::io::stdout().lock());
-        return match made.write_requests(covered, &mut out) {
-            Ok(hash) => Ok((hash, true)),
-            // Whoever reads them has seen enough.
-            Err(error) if error.kind() == std::io::ErrorKind::BrokenPipe => Ok((made.hash(covered), true)),
+        let written = write(&mut out).and_then(|value| out.flush().map(|()| value));
+        return match written {
+            Ok(value) => Ok((Some(value), true)),
+            Err(error) if error.kind() == std::io::ErrorKind::BrokenPipe => Ok((None, true)),
             Err(error) => Err(trouble(error)),
         };
     }
     let file = fs::create_private(path).or_else(|_| File::create(path)).map_err(trouble)?;
     let mut out = BufWriter::with_capacity(1 << 18, file);
-    Ok((made.write_requests(covered, &mut out).map_err(trouble)?, false))
+    let value = write(&mut out).and_then(|value| out.flush().map(|()| value)).map_err(trouble)?;
+    Ok((Some(value), false))
 }
 
 /// Writes results with `planned` rows: only where `--results` asks for them.
@@ -194,16 +221,22 @@ fn write_results(made: &Plan<'_>, path: &Path) -> Result<(), Error> {
 
 /// `--approved`: the plan made now must be that one, and it must not have been done before.
 ///
+/// * `differences`: how the plan made now differs from the approved one; asked only where it does.
+///
 /// # Errors
 /// [`Error::Refused`] with the differing rows, or with the run that did it.
-pub(super) fn check_approved(approved: &str, made: &Plan<'_>, shown: &Shown<'_>, journal: &Path) -> Result<(), Error> {
+pub(super) fn check_approved(
+    approved: &str,
+    hash: &str,
+    journal: &Path,
+    differences: impl FnOnce(&serde_json::Value) -> Vec<String>,
+) -> Result<(), Error> {
     let is_hash = approved.len() == 64 && approved.bytes().all(|byte| byte.is_ascii_hexdigit());
     if is_hash {
-        if !approved.eq_ignore_ascii_case(shown.hash) {
+        if !approved.eq_ignore_ascii_case(hash) {
             return Err(Error::Refused(format!(
-                "the plan made now is another one ({}) than the approved one ({approved}); nothing was sent. A bare \
-                 hash can't name the differing rows: give the file that `plan --format json` wrote",
-                shown.hash
+                "the plan made now is another one ({hash}) than the approved one ({approved}); nothing was sent. A bare \
+                 hash can't name the differing rows: give the file that `plan --format json` wrote"
             )));
         }
     } else {
@@ -217,22 +250,15 @@ pub(super) fn check_approved(approved: &str, made: &Plan<'_>, shown: &Shown<'_>,
             path: approved.to_owned(),
             problem: format!("this is no plan as `plan --format json` writes it: {error}"),
         })?;
-        if value.get("hash").and_then(serde_json::Value::as_str) != Some(shown.hash) {
-            let facts = show::Facts {
-                hash: shown.hash,
-                covered: shown.covered(),
-                context: &[],
-                write_per_s: shown.session.settings.write_rate.per_second(),
-                skip_invalid: false,
-            };
-            let differences = compare(&value, made, &facts);
+        if value.get("hash").and_then(serde_json::Value::as_str) != Some(hash) {
+            let differences = differences(&value);
             return Err(Error::Refused(format!(
                 "the plan made now is not the approved one; nothing was sent:\n  - {}",
                 differences.join("\n  - ")
             )));
         }
     }
-    match done_by(shown.hash, journal) {
+    match done_by(hash, journal) {
         Some(run_id) => Err(Error::Refused(format!(
             "the approved plan was done already, by run {run_id}; an approval holds once. Plan again and have that approved"
         ))),

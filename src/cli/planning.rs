@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use tokio_util::sync::CancellationToken;
 
-use super::args::{RunArgs, Source};
+use super::args::{RunArgs, RunOptions, Source};
 use super::place::Place;
 use super::session::Session;
 use crate::api::Reader;
@@ -55,7 +55,7 @@ pub(super) fn accept(input: &Input, settings: &Settings) -> Result<(), Error> {
     refuse(&input.name, &input.faults, settings)
 }
 
-fn refuse(path: &str, faults: &[input::RowFault], settings: &Settings) -> Result<(), Error> {
+pub(super) fn refuse(path: &str, faults: &[input::RowFault], settings: &Settings) -> Result<(), Error> {
     if faults.is_empty() || settings.on_invalid == OnInvalid::Skip {
         return Ok(());
     }
@@ -67,9 +67,9 @@ fn refuse(path: &str, faults: &[input::RowFault], settings: &Settings) -> Result
 }
 
 /// What the settings say about the plan.
-pub(super) fn policy(args: &RunArgs, settings: &Settings) -> Policy {
+pub(super) fn policy(options: &RunOptions, settings: &Settings) -> Policy {
     Policy {
-        allow_detach_all: args.options.safety.allow_detach_all,
+        allow_detach_all: options.safety.allow_detach_all,
         protect: settings.protect.clone(),
         in_use_skip: settings.in_use == crate::config::InUse::Skip,
         bounds: bounds(settings),
@@ -108,7 +108,7 @@ pub(super) async fn look(
         && input.table.len() <= HINTED_ROWS
         && plan(input, Some(&snapshot), policy).stats().already_detached > 0
     {
-        snapshot.known_users = preflight.known_users().await;
+        snapshot.known_users = preflight.known_users().await?;
     }
     tracing::info!(reads = preflight.reads(), desktops = snapshot.desktops.len(), "the live bindings were read");
     Ok((Some(snapshot), preflight.reads()))

@@ -6,10 +6,10 @@ use std::io::{BufRead as _, IsTerminal as _, Write as _};
 use std::path::{Path, PathBuf};
 use std::time::Instant;
 
-use super::args::{Format, RunArgs, Source, plan_differences};
+use super::args::{Format, RunArgs, RunOptions, Source, plan_differences, resumed_undo_shaping};
 use super::carry::{Job, carry, finish_up, nothing_to_do};
 use super::place::{self, Place, SIMULATOR};
-use super::plan::{Shown, check_approved, show_plan};
+use super::plan::{Shown, check_approved, differences, show_plan};
 use super::planning::{self, shown};
 use super::session::Session;
 use super::signals::Signals;
@@ -35,7 +35,7 @@ pub(super) fn command(args: &RunArgs) -> Result<Closing, Failure> {
 }
 
 /// What the journal at its place says about this run.
-enum Standing {
+pub(super) enum Standing {
     /// There is none, or a finished one that is no obstacle.
     New { aside: Option<String> },
     /// It goes on from here.
@@ -76,11 +76,21 @@ async fn run(args: &RunArgs) -> Result<Closing, Failure> {
             return Ok(Closing { exit: Exit::Done, next: Some(next), records });
         }
     }
-    let shaping = args.plan_shaping(&session.settings, of_journal.as_ref().map(|identity| &identity.plan_settings));
+    let shaping = match &of_journal {
+        Some(undo) if undo.undo_of.is_some() => resumed_undo_shaping(&session.settings, &undo.plan_settings),
+        of_journal => args.plan_shaping(&session.settings, of_journal.as_ref().map(|identity| &identity.plan_settings)),
+    };
     check_writable(&results).map_err(failed)?;
     check_metrics(&session).map_err(failed)?;
     let lock = lock(&journal).map_err(failed)?;
-    let standing = stand(args, &session, input.as_ref(), &shaping, &journal, &results);
+    let asked = Asked {
+        options: &args.options,
+        session: &session,
+        simulated: args.options.api.simulate,
+        input: input.as_ref().map(|input| (input.name.as_str(), input.sha256.as_str())),
+        shaping: &shaping,
+    };
+    let standing = stand(&asked, &journal, &results);
     match standing.map_err(failed)? {
         Standing::Finished => {
             finish_up(&results, &journal).await.map_err(failed)?;
@@ -89,28 +99,20 @@ async fn run(args: &RunArgs) -> Result<Closing, Failure> {
             let format = args.options.output.format;
             nothing_to_do(&session, &view, &name, &results, &journal, format).map_err(failed)
         }
-        Standing::CanaryFailed(identity) => {
-            let next = next(&Situation {
-                exit: Exit::Stopped,
-                counts: &Counts::default(),
-                planned: false,
-                canary_failed: true,
-                input: identity.undo_of.as_deref().unwrap_or(&identity.input_path),
-                undo: identity.undo_of.is_some(),
-                results: None,
-                journal: None,
-                repeat: &session.repeat,
-            });
-            let error = Error::Stopped(format!(
-                "the canary of run {} failed, so nothing more of it is sent; find out why, then start over with --fresh",
-                identity.run_id
-            ));
-            Err(Failure { error: Box::new(error), next: Some(next), records })
-        }
+        Standing::CanaryFailed(identity) => Err(canary_failed(&session, &identity)),
         Standing::Resume(found) => {
-            let (identity, progress) = *found;
-            let resume =
-                Resume { args, session: &session, input, identity, progress, results, journal, lock, signals, began };
+            let place = simulated_again(&found.0, &journal, input.as_ref()).map_err(failed)?;
+            let resume = Resume {
+                options: &args.options,
+                session: &session,
+                found: *found,
+                place,
+                results,
+                journal,
+                lock,
+                signals,
+                began,
+            };
             resume.go().await
         }
         Standing::New { aside } => {
@@ -134,52 +136,83 @@ async fn run(args: &RunArgs) -> Result<Closing, Failure> {
     }
 }
 
-/// A run that goes on from its journal.
-struct Resume<'a> {
-    args: &'a RunArgs,
-    session: &'a Session,
-    /// `None` where only the journal was named.
-    input: Option<Input>,
-    identity: Identity,
-    progress: Progress,
-    results: PathBuf,
-    journal: PathBuf,
-    lock: RunLock,
-    signals: Signals,
-    began: Instant,
+/// A failed canary is final for its journal.
+pub(super) fn canary_failed(session: &Session, identity: &Identity) -> Failure {
+    let next = next(&Situation {
+        exit: Exit::Stopped,
+        counts: &Counts::default(),
+        planned: false,
+        canary_failed: true,
+        input: identity.undo_of.as_deref().unwrap_or(&identity.input_path),
+        undo: identity.undo_of.is_some(),
+        results: None,
+        journal: None,
+        repeat: &session.repeat,
+    });
+    let error = Error::Stopped(format!(
+        "the canary of run {} failed, so nothing more of it is sent; find out why, then start over with --fresh",
+        identity.run_id
+    ));
+    Failure::new(error, Some(next), session.records)
+}
+
+/// The simulator, for a journal that began there: with the input's bindings, or with those of the journal's plan.
+pub(super) fn simulated_again(
+    identity: &Identity,
+    journal: &Path,
+    input: Option<&Input>,
+) -> Result<Option<Place>, Error> {
+    if identity.endpoint != SIMULATOR {
+        return Ok(None);
+    }
+    Ok(Some(match input {
+        Some(input) => Place::simulated(place::seats(input)),
+        None if identity.undo_of.is_some() => Place::simulated_after(&View::open(journal)?)?,
+        None => Place::simulated(place::seats_of(&View::open(journal)?)?),
+    }))
+}
+
+/// A run, or an undo, that goes on.
+pub(super) struct Resume<'a> {
+    pub(super) options: &'a RunOptions,
+    pub(super) session: &'a Session,
+    pub(super) found: (Identity, Progress),
+    /// `None`: it is still to be found.
+    pub(super) place: Option<Place>,
+    pub(super) results: PathBuf,
+    pub(super) journal: PathBuf,
+    pub(super) lock: RunLock,
+    pub(super) signals: Signals,
+    pub(super) began: Instant,
 }
 
 impl Resume<'_> {
-    async fn go(self) -> Result<Closing, Failure> {
-        let (args, session, identity, progress) = (self.args, self.session, &self.identity, &self.progress);
+    pub(super) async fn go(self) -> Result<Closing, Failure> {
+        let (session, journal, signals) = (self.session, self.journal, self.signals);
+        let (identity, progress) = self.found;
         let records = session.records;
         let failed = |error: Error| Failure::new(error, None, records);
-        let place = if identity.endpoint == SIMULATOR {
-            // A rehearsal's world is made anew, and never taken for a real one.
-            let seats = match &self.input {
-                Some(input) => place::seats(input),
-                None => place::seats_of(&View::open(&self.journal).map_err(failed)?).map_err(failed)?,
-            };
-            Place::simulated(seats)
-        } else {
-            find_place(session, &self.signals).await.map_err(failed)?
+        let place = match self.place {
+            Some(place) => place,
+            None => find_place(session, &signals).await.map_err(failed)?,
         };
-        same_place(identity, &place, &self.journal).map_err(failed)?;
+        same_place(&identity, &place, &journal).map_err(failed)?;
         let gates = place::gates(session, true);
         let proved = identity.preflight || session.settings.verify;
         if proved {
-            planning::preflight(session, &place, &gates, &self.signals.stop).probe().await.map_err(failed)?;
+            planning::preflight(session, &place, &gates, &signals.stop).probe().await.map_err(failed)?;
         }
         super::complain(&format!(
-            "resuming run {} of {}: {} of {} rows have their outcome",
+            "resuming {} {} of {}: {} of {} rows have their outcome",
+            if identity.undo_of.is_some() { "undo" } else { "run" },
             identity.run_id,
             tame(&identity.input_path, 200),
             grouped(progress.rows - progress.open()),
             grouped(progress.rows)
         ));
         let question = format!("Go on with {}?", counted(progress.open(), "open row", "open rows"));
-        confirm(args, &question, &self.signals).await.map_err(failed)?;
-        let store = Store::open(&self.journal).map_err(failed)?;
+        confirm(self.options, &question, &signals).await.map_err(failed)?;
+        let store = Store::open(&journal).map_err(failed)?;
         let job = Job {
             session,
             store,
@@ -190,10 +223,10 @@ impl Resume<'_> {
             proved,
             input: identity.input_path.clone(),
             results: self.results,
-            journal: self.journal,
-            format: args.options.output.format,
+            journal,
+            format: self.options.output.format,
             began: self.began,
-            signals: self.signals,
+            signals,
         };
         carry(job).await
     }
@@ -225,7 +258,7 @@ impl Start<'_> {
             find_place(session, &self.signals).await.map_err(failed)?
         };
         let gates = place::gates(session, self.aside.is_some());
-        let policy = planning::policy(args, &session.settings);
+        let policy = planning::policy(&args.options, &session.settings);
         let looked = planning::look(self.input, &policy, session, &place, &gates, &self.signals.stop);
         let (snapshot, reads) = looked.await.map_err(failed)?;
         if !session.settings.preflight && session.settings.verify {
@@ -238,7 +271,8 @@ impl Start<'_> {
         let facts = Shown { session, place: &place, hash: &hash, reads, shaping: &self.shaping };
         made.guard(&policy).map_err(|why| failed(Error::Refused(why)))?;
         if let Some(approved) = &args.options.safety.approved {
-            check_approved(approved, &made, &facts, &self.journal).map_err(failed)?;
+            let differences = |value: &serde_json::Value| differences(value, &made, &facts);
+            check_approved(approved, &hash, &self.journal, differences).map_err(failed)?;
         }
         if args.options.output.format == Format::Human {
             say(&show_plan(&made, &facts, Format::Human)?)?;
@@ -250,7 +284,7 @@ impl Start<'_> {
                 counted(stats.bindings, "binding", "bindings"),
                 counted(stats.desktops, "desktop", "desktops")
             );
-            confirm(args, &question, &self.signals).await.map_err(failed)?;
+            confirm(&args.options, &question, &self.signals).await.map_err(failed)?;
         }
         if self.signals.stop.is_cancelled() {
             return Err(failed(Error::Stopped("stopped by a signal before anything was sent".to_owned())));
@@ -325,15 +359,20 @@ fn build(made: &Plan<'_>, identity: &Identity, path: &Path) -> Result<(), Error>
     builder.finish()
 }
 
+/// What is asked for now, to be compared with a journal.
+pub(super) struct Asked<'a> {
+    pub(super) options: &'a RunOptions,
+    pub(super) session: &'a Session,
+    /// Whether it is for the simulator.
+    pub(super) simulated: bool,
+    /// The input's name and digest; `None` for `run JOURNAL`.
+    pub(super) input: Option<(&'a str, &'a str)>,
+    pub(super) shaping: &'a BTreeMap<String, String>,
+}
+
 /// Compares the journal at its place with what was asked (P16).
-fn stand(
-    args: &RunArgs,
-    session: &Session,
-    input: Option<&Input>,
-    shaping: &BTreeMap<String, String>,
-    journal: &Path,
-    results: &Path,
-) -> Result<Standing, Error> {
+pub(super) fn stand(asked: &Asked<'_>, journal: &Path, results: &Path) -> Result<Standing, Error> {
+    let Asked { options, session, simulated: simulate, input, shaping } = *asked;
     if !journal.exists() {
         return match input {
             Some(_) => Ok(Standing::New { aside: None }),
@@ -343,16 +382,16 @@ fn stand(
     let view = View::open(journal)?;
     let (identity, progress) = (view.identity().clone(), view.progress()?);
     let older = || Some(identity.run_id.clone());
-    if args.options.safety.fresh {
+    if options.safety.fresh {
         return Ok(Standing::New { aside: older() });
     }
     let mut differences = Vec::new();
-    if let Some(input) = input
-        && input.sha256 != identity.input_sha256
+    if let Some((name, digest)) = input
+        && digest != identity.input_sha256
     {
-        differences.push(format!("the input {} has other contents than the one it was planned from", input.name));
+        differences.push(format!("the input {name} has other contents than the one it was planned from"));
     }
-    let wanted = if args.options.api.simulate { Some(SIMULATOR) } else { session.settings.endpoint.as_deref() };
+    let wanted = if simulate { Some(SIMULATOR) } else { session.settings.endpoint.as_deref() };
     let simulated = identity.endpoint == SIMULATOR;
     if wanted.is_some_and(|wanted| wanted != identity.endpoint) || (wanted.is_none() && simulated && input.is_some()) {
         let now = wanted.unwrap_or("a real endpoint");
@@ -367,12 +406,24 @@ fn stand(
         if progress.finished {
             return Ok(Standing::Finished);
         }
+        if let Some(undo) = &progress.undone_by {
+            return Err(Error::Foreign {
+                path: shown(journal),
+                problem: format!(
+                    "run {} is being taken back, or was, by the undo {}, so nothing more of it is sent; `batch-detach \
+                     status` of that journal shows where the undo stands. To do what the input says after all, start \
+                     over with --fresh",
+                    identity.run_id,
+                    tame(undo, 500)
+                ),
+            });
+        }
         if progress.canary == Some(false) {
             return Ok(Standing::CanaryFailed(Box::new(identity)));
         }
         return Ok(Standing::Resume(Box::new((identity, progress))));
     }
-    if progress.finished && input.is_some() {
+    if (progress.finished || progress.undone_by.is_some()) && input.is_some() {
         return Ok(Standing::New { aside: older() });
     }
     let mut problem = format!("this journal belongs to another run ({}), which is not finished:", identity.run_id);
@@ -391,7 +442,7 @@ fn stand(
 }
 
 /// Credentials may have to be asked for; a signal ends that.
-async fn find_place(session: &Session, signals: &Signals) -> Result<Place, Error> {
+pub(super) async fn find_place(session: &Session, signals: &Signals) -> Result<Place, Error> {
     tokio::select! {
         found = Place::find(&session.settings) => found,
         () = signals.stop.cancelled() => {
@@ -401,7 +452,7 @@ async fn find_place(session: &Session, signals: &Signals) -> Result<Place, Error
 }
 
 /// The lock, or that another process has it. Somebody who only looks (`status`) holds it for a moment.
-fn lock(journal: &Path) -> Result<RunLock, Error> {
+pub(super) fn lock(journal: &Path) -> Result<RunLock, Error> {
     for _ in 0..LOOKS {
         match RunLock::acquire(journal) {
             Err(Error::Locked(_)) => std::thread::sleep(LOOK),
@@ -416,7 +467,7 @@ const LOOKS: u32 = 4;
 const LOOK: std::time::Duration = std::time::Duration::from_millis(50);
 
 /// A journal goes on where it began, and nowhere else.
-fn same_place(identity: &Identity, place: &Place, journal: &Path) -> Result<(), Error> {
+pub(super) fn same_place(identity: &Identity, place: &Place, journal: &Path) -> Result<(), Error> {
     let mut differences = Vec::new();
     for (name, was, is) in [
         ("endpoint", identity.endpoint.as_str(), place.endpoint()),
@@ -467,8 +518,8 @@ fn writable(verb: &'static str, path: &Path) -> Result<(), Error> {
 ///
 /// # Errors
 /// [`Error::Refused`] for a "no", [`Error::Unconfirmed`] where there is nobody to ask.
-pub(super) async fn confirm(args: &RunArgs, question: &str, signals: &Signals) -> Result<(), Error> {
-    if args.options.safety.yes || args.options.safety.approved.is_some() {
+pub(super) async fn confirm(options: &RunOptions, question: &str, signals: &Signals) -> Result<(), Error> {
+    if options.safety.yes || options.safety.approved.is_some() {
         return Ok(());
     }
     ask(question, signals).await

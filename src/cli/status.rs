@@ -1,5 +1,7 @@
 //! `status`: where a run stands, while it goes on or after.
 
+use std::path::Path;
+
 use serde_json::json;
 
 use super::args::{Format, StatusArgs};
@@ -19,7 +21,7 @@ pub(super) fn command(args: &StatusArgs) -> Result<Closing, Error> {
     // Taking the lock for a moment is how one sees that nobody else has it.
     let running = RunLock::is_held(&args.journal);
     let counts = counts(&progress);
-    let next = what_next(args, identity, &progress, &counts, running);
+    let next = what_next(&args.journal, identity, &progress, &counts, running);
     let text = match args.format {
         Format::Human => human(identity, &progress, &counts, running, &next),
         Format::Json => json(identity, &progress, &counts, running, &next),
@@ -39,15 +41,22 @@ fn counts(progress: &Progress) -> Counts {
     counts
 }
 
-fn what_next(args: &StatusArgs, identity: &Identity, progress: &Progress, counts: &Counts, running: bool) -> Next {
-    let journal = args.journal.display().to_string();
+/// What to type next, for a run that stands like this.
+pub(super) fn what_next(path: &Path, identity: &Identity, progress: &Progress, counts: &Counts, running: bool) -> Next {
+    let journal = path.display().to_string();
     if running {
         return Next {
             words: "A process is working on it; to look again:".to_owned(),
             command: Some(vec!["batch-detach".to_owned(), "status".to_owned(), journal]),
         };
     }
-    let results = args.journal.with_extension("").display().to_string();
+    if let Some(undo) = progress.undone_by.as_ref().filter(|_| !progress.finished) {
+        return Next {
+            words: "It is being taken back, or was, and is not resumed; to see where its undo stands:".to_owned(),
+            command: Some(vec!["batch-detach".to_owned(), "status".to_owned(), tame(undo, 4_000)]),
+        };
+    }
+    let results = path.with_extension("").display().to_string();
     // The rows of a rehearsal must not go to a real endpoint next.
     let repeat = if identity.endpoint == SIMULATOR { vec!["--simulate".to_owned()] } else { Vec::new() };
     next(&Situation {

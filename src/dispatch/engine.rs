@@ -80,7 +80,8 @@ pub async fn drive(run: Drive, observer: &mut dyn Observer) -> Result<Ended, Err
     });
     tracing::info!(chunks = progress.chunks, open = progress.chunks_open, resumed = run.resumed, "the run begins");
     let version = env!("CARGO_PKG_VERSION").to_owned();
-    out.records.insert(0, Record::Started { at: timestamp_now(), version });
+    out.records
+        .insert(0, Record::Started { at: timestamp_now(), version, write_period: Some(run.write_ceiling.period) });
     let deadline = run.rules.max_runtime.map(|limit| began + limit);
     let context = Arc::new(Context {
         journal: Arc::clone(&run.journal),
@@ -106,7 +107,9 @@ pub async fn drive(run: Drive, observer: &mut dyn Observer) -> Result<Ended, Err
             hold.cancel();
             hold = CancellationToken::new();
         }
-        while let Some(op) = state.next_op(Instant::now()) {
+        // One instant for both questions: what comes due between two would be neither begun nor waited for.
+        let now = Instant::now();
+        while let Some(op) = state.next_op(now) {
             spawn(&mut ops, &context, &state, op, &hold);
         }
         if state.is_finished() {
@@ -117,7 +120,7 @@ pub async fn drive(run: Drive, observer: &mut dyn Observer) -> Result<Ended, Err
             probing = true;
             ops.spawn(probe(Arc::clone(&context), state.generation(), hold.clone()));
         }
-        let wake = state.wake_at(Instant::now()).into_iter().chain(deadline.filter(|_| drain_until.is_none())).min();
+        let wake = state.wake_at(now).into_iter().chain(deadline.filter(|_| drain_until.is_none())).min();
         tokio::select! {
             biased;
             () = run.abandon.cancelled() => return Ok(Ended::Abandoned),
@@ -422,9 +425,8 @@ impl Write {
         self.attempt.at = timestamp_now();
         let id = self.attempt.id;
         context.journal.commit(vec![Record::Intent(self.attempt.clone())]).await?;
-        // Turns of those before it take their time; if it waits longer, the gate was closed meanwhile.
-        let turns = Duration::try_from_secs_f64(2.0 / context.gates.pace(context.class)).unwrap_or_default();
-        let mut pass = match context.gates.pass_from(near, &hold, self.part.good_until(LOOK_LASTS + turns)).await {
+        // A turn that comes too late is left where it is, so that the next try, right after a fresh look, finds it free.
+        let mut pass = match context.gates.pass_from(near, &hold, self.part.good_until(LOOK_LASTS)).await {
             Turn::Now(pass) => pass,
             turn => {
                 // Stopped; or the look that allows an `ALL` has grown old at the gate: it is looked at again (P7).

@@ -68,10 +68,11 @@ pub(super) fn apply(
 
 fn one(connection: &Connection, shapes: &mut Shapes, sums: &mut Sums, record: Record) -> Result<(), Fault> {
     match record {
-        Record::Started { at, version } => {
+        Record::Started { at, version, write_period } => {
+            let period = write_period.and_then(|period| i64::try_from(period.as_micros()).ok());
             connection
-                .prepare_cached("INSERT INTO process(started_at, version) VALUES (?1, ?2)")?
-                .execute([at, version])?;
+                .prepare_cached("INSERT INTO process(started_at, version, write_period_us) VALUES (?1, ?2, ?3)")?
+                .execute(params![at, version, period])?;
         }
         Record::Intent(attempt) => intent(connection, shapes, sums, attempt)?,
         Record::Answer(answer) => self::answer(connection, sums, answer)?,
@@ -100,6 +101,9 @@ fn one(connection: &Connection, shapes: &mut Shapes, sums: &mut Sums, record: Re
         Record::Canary { passed } => {
             let word = if passed { "passed" } else { "failed" };
             connection.prepare_cached("INSERT OR REPLACE INTO meta VALUES ('canary', ?1)")?.execute([word])?;
+        }
+        Record::Undone { by } => {
+            connection.prepare_cached("INSERT OR REPLACE INTO meta VALUES ('undone_by', ?1)")?.execute([by])?;
         }
         Record::Requests { counts } => {
             for (class, word, n) in counts {

@@ -50,14 +50,16 @@ struct Durable {
     history: History,
     processes: Vec<Process>,
     canary: Option<bool>,
+    undone_by: Option<String>,
     requests: BTreeMap<(crate::api::Class, String), u64>,
 }
 
 impl Durable {
     fn apply(&mut self, record: &Record) -> Result<(), String> {
         match record {
-            Record::Started { at, version } => {
-                self.processes.push(Process { started_at: at.clone(), version: version.clone(), stopped: None });
+            Record::Started { at, version, write_period } => {
+                let (started_at, version) = (at.clone(), version.clone());
+                self.processes.push(Process { started_at, version, write_period: *write_period, stopped: None });
             }
             Record::Stopped { at, exit, reason } => {
                 if self.processes.last().is_none_or(|last| last.stopped.is_some()) {
@@ -68,6 +70,7 @@ impl Durable {
                 }
             }
             Record::Canary { passed } => self.canary = Some(*passed),
+            Record::Undone { by } => self.undone_by = Some(by.clone()),
             Record::Requests { counts } => {
                 for (class, word, n) in counts.iter().filter(|(_, _, n)| *n > 0) {
                     *self.requests.entry((*class, word.clone())).or_default() += n;
@@ -203,12 +206,13 @@ impl MemoryJournal {
     /// Where the run stands.
     pub fn progress(&self) -> Progress {
         let inner = self.inner();
-        let Durable { history, processes, canary, requests } = &inner.durable;
+        let Durable { history, processes, canary, undone_by, requests } = &inner.durable;
         let mut progress = Progress {
             rows: self.entries.len() as u64,
             requests: requests.clone(),
             rechecks_open: history.rechecks.len() as u64,
             canary: *canary,
+            undone_by: undone_by.clone(),
             last: processes.last().cloned(),
             ..Progress::default()
         };
@@ -420,7 +424,11 @@ mod tests {
                 }
                 10 => Record::Rechecked { item: *item },
                 11 => match n % 4 {
-                    0 => Record::Started { at: AT.to_owned(), version: "1".to_owned() },
+                    0 => Record::Started {
+                        at: AT.to_owned(),
+                        version: "1".to_owned(),
+                        write_period: Some(Duration::from_millis(600)),
+                    },
                     1 => Record::Stopped { at: AT.to_owned(), exit: 5, reason: "signal".to_owned() },
                     2 => Record::Canary { passed: *flag },
                     _ => Record::Requests { counts: vec![(crate::api::Class::ShowJob, "ok.x".to_owned(), n % 3)] },

@@ -4,6 +4,7 @@
 //! the bindings that it carries. Several entries may point at one slot (the same binding named twice).
 
 use std::collections::BTreeMap;
+use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
@@ -261,6 +262,11 @@ pub struct Settlement {
     pub recheck: bool,
 }
 
+impl Settlement {
+    /// The evidence of a success that was not read back (`--verify off`).
+    pub const AT_ITS_WORD: &str = "the answer took it";
+}
+
 /// One change of the journal. What is committed together becomes durable together.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Record {
@@ -268,6 +274,8 @@ pub enum Record {
     Started {
         at: String,
         version: String,
+        /// The shortest time between two writes that the ceiling allows it (P8).
+        write_period: Option<Duration>,
     },
     /// A write is about to be sent.
     Intent(Attempt),
@@ -292,6 +300,10 @@ pub enum Record {
     /// The canary's judgement; a failed one is final for this journal.
     Canary {
         passed: bool,
+    },
+    /// An undo takes the run back, so nothing more of it is ever sent; `by` is the undo's journal.
+    Undone {
+        by: String,
     },
     /// Requests since the last such record, by class and by what became of them (`ok`, `throttled`, `failed`, …).
     Requests {
@@ -351,6 +363,8 @@ pub struct Process {
     /// UTC, RFC 3339.
     pub started_at: String,
     pub version: String,
+    /// As in [`Record::Started`].
+    pub write_period: Option<Duration>,
     /// `None` where it was killed, or is at work.
     pub stopped: Option<Stopped>,
 }
@@ -385,6 +399,8 @@ pub struct Progress {
     pub rechecks_open: u64,
     /// The canary's judgement, if there was one.
     pub canary: Option<bool>,
+    /// The journal of the latest undo that takes the run back.
+    pub undone_by: Option<String>,
     /// The latest process that drove the run.
     pub last: Option<Process>,
     /// Nothing is left to send, nothing is unknown, nothing is to be read once more.

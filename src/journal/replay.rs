@@ -120,7 +120,11 @@ impl History {
                 self.check(*item, &[])?;
                 self.rechecks.remove(item);
             }
-            Record::Started { .. } | Record::Canary { .. } | Record::Requests { .. } | Record::Stopped { .. } => {}
+            Record::Started { .. }
+            | Record::Canary { .. }
+            | Record::Undone { .. }
+            | Record::Requests { .. }
+            | Record::Stopped { .. } => {}
         }
         Ok(())
     }

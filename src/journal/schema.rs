@@ -35,7 +35,8 @@ pub(super) const TABLES: &str = "
                      PRIMARY KEY (item, job_id)) WITHOUT ROWID;
     CREATE TABLE seen(item INTEGER NOT NULL, slot INTEGER NOT NULL, PRIMARY KEY (item, slot)) WITHOUT ROWID;
     CREATE TABLE recheck(item INTEGER PRIMARY KEY);
-    CREATE TABLE process(id INTEGER PRIMARY KEY, started_at TEXT NOT NULL, version TEXT NOT NULL, stopped TEXT);
+    CREATE TABLE process(id INTEGER PRIMARY KEY, started_at TEXT NOT NULL, version TEXT NOT NULL, write_period_us INTEGER,
+                         stopped TEXT);
     -- counts kept current: rows.OUTCOME, attempts.KIND, requests.CLASS.WORD, …
     CREATE TABLE tally(key TEXT PRIMARY KEY, n INTEGER NOT NULL) WITHOUT ROWID;
 ";

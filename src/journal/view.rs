@@ -14,7 +14,7 @@ use crate::model::Outcome;
 use super::codec::{Entries, FateRef};
 use super::load::{self, Range, attempt_columns, unsigned};
 use super::record::{
-    AnswerKind, Identity, Item, ItemId, OpenItem, Process, Progress, Recheck, ResultRow, Sent, Settlement,
+    AnswerKind, Identity, Item, ItemId, OpenItem, Process, Progress, Recheck, ResultRow, Sent, Settlement, SlotNo,
 };
 use super::replay::History;
 use super::schema::{self, Fault, beside};
@@ -87,6 +87,9 @@ impl View {
     /// Runs `read` on one unchanging state of the journal.
     fn read<T>(&self, read: impl FnOnce(&Connection) -> Result<T, Fault>) -> Result<T, Error> {
         let read = || {
+            if !self.connection.is_autocommit() {
+                return read(&self.connection); // within `still`
+            }
             let transaction = self.connection.unchecked_transaction()?;
             read(&transaction)
         };
@@ -159,6 +162,29 @@ impl View {
         })
     }
 
+    /// Hands every record that the plan sends to `f`, in input order: line, cells, the other columns' cells, and the
+    /// binding that it is sent as.
+    pub fn for_each_sent(
+        &self,
+        mut f: impl FnMut(u64, [&str; 7], &[&str], (ItemId, SlotNo)) -> Result<(), Error>,
+    ) -> Result<(), Error> {
+        self.read(|connection| {
+            let mut blocks = connection.prepare("SELECT body FROM entries ORDER BY first")?;
+            let mut blocks = blocks.query([])?;
+            while let Some(block) = blocks.next()? {
+                let block = block.get_ref(0)?.as_blob().map_err(rusqlite::Error::from)?;
+                let mut extras = Vec::new();
+                let mut entries = Entries::new(block, self.identity.extra_columns.len());
+                while let Some(entry) = entries.next(&mut extras)? {
+                    if let FateRef::Send { item, slot } = entry.fate {
+                        f(entry.line, entry.cells, &extras, (item, slot)).map_err(Fault::Caller)?;
+                    }
+                }
+            }
+            Ok(())
+        })
+    }
+
     /// Hands every item with the outcome of each of its slots to `f`, in the order of the plan. Open slots are
     /// `unknown` or `not_sent`, as in the results.
     pub fn for_each_item(&self, mut f: impl FnMut(&Item, &[Outcome]) -> Result<(), Error>) -> Result<(), Error> {
@@ -205,9 +231,25 @@ impl View {
 
     /// The processes that drove the run, in their order.
     pub fn processes(&self) -> Result<Vec<Process>, Error> {
-        self.read(|connection| processes(connection, "SELECT started_at, version, stopped FROM process ORDER BY id"))
+        self.read(|connection| {
+            processes(connection, concat!("SELECT ", process_columns!(), " FROM process ORDER BY id"))
+        })
+    }
+
+    /// Runs `look` on one unchanging state of the journal: all that it reads goes together, though a run may be going
+    /// on. A writer in another process may have to wait until it is over, so it should be short.
+    pub fn still<T>(&self, look: impl FnOnce(&Self) -> Result<T, Error>) -> Result<T, Error> {
+        self.read(|_| look(self).map_err(Fault::Caller))
     }
 }
+
+/// The columns that [`processes`] reads, in its order.
+macro_rules! process_columns {
+    () => {
+        "started_at, version, write_period_us, stopped"
+    };
+}
+use process_columns;
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Access {
@@ -254,10 +296,12 @@ fn processes(connection: &Connection, sql: &str) -> Result<Vec<Process>, Fault> 
     let mut rows = found.query([])?;
     let mut all = Vec::new();
     while let Some(row) = rows.next()? {
-        let stopped: Option<String> = row.get(2)?;
+        let stopped: Option<String> = row.get(3)?;
         let stopped = stopped.map(|text| serde_json::from_str(&text)).transpose();
         let stopped = stopped.map_err(|error| Fault::Bad(format!("end of a process: {error}")))?;
-        all.push(Process { started_at: row.get(0)?, version: row.get(1)?, stopped });
+        let period: Option<i64> = row.get(2)?;
+        let write_period = period.map(unsigned).transpose()?.map(Duration::from_micros);
+        all.push(Process { started_at: row.get(0)?, version: row.get(1)?, write_period, stopped });
     }
     Ok(all)
 }
@@ -296,7 +340,8 @@ fn progress(connection: &Connection) -> Result<Progress, Fault> {
         open.checked_sub(progress.open_unknown).ok_or_else(|| Fault::Bad("more open rows than rows".to_owned()))?;
     progress.rechecks_open = unsigned(connection.query_row("SELECT count(*) FROM recheck", [], |row| row.get(0))?)?;
     progress.canary = schema::meta(connection, "canary")?.map(|word| word == "passed");
-    let latest = "SELECT started_at, version, stopped FROM process ORDER BY id DESC LIMIT 1";
+    let latest = concat!("SELECT ", process_columns!(), " FROM process ORDER BY id DESC LIMIT 1");
+    progress.undone_by = schema::meta(connection, "undone_by")?;
     progress.last = processes(connection, latest)?.pop();
     progress.finished = progress.chunks_open == 0 && open == 0 && progress.rechecks_open == 0;
     Ok(progress)
@@ -389,6 +434,26 @@ mod tests {
         store.close().unwrap();
         assert_eq!(names(directory.path()), ["a.journal"]);
         assert_eq!(View::open(&path).unwrap().progress().unwrap().attempts, [(None, 2)].into());
+    }
+
+    #[test]
+    fn what_is_read_together_does_not_move_while_a_run_goes_on() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("a.journal");
+        build(&path, 2);
+        let runtime = tokio::runtime::Runtime::new().unwrap();
+        let store = runtime.block_on(async { Store::open(&path).unwrap() });
+        let view = View::open(&path).unwrap();
+        view.still(|view| {
+            let before = view.progress()?;
+            let done = Record::Settled(settled(1, &[0, 1], Outcome::Detached));
+            runtime.block_on(store.handle().commit(vec![done])).unwrap();
+            assert_eq!(view.progress()?, before);
+            Ok(())
+        })
+        .unwrap();
+        assert_eq!(view.progress().unwrap().outcomes[&Outcome::Detached], 3);
+        runtime.block_on(async { store.close().unwrap() });
     }
 
     #[test]

@@ -61,10 +61,26 @@ const OWN: &[(&str, &str)] = &[
         "INVALID_RAGGED",
         "The row has more cells than the header. Look for a delimiter inside a cell that is not quoted.",
     ),
+    (
+        "INVALID_TAKEN",
+        "Somebody else holds the desktop now, and it is for one person. Decide who shall have it: detach the other one first, or leave this row out.",
+    ),
+    (
+        "INVALID_NOTHING_KNOWN",
+        "The run did not look at the bindings before it (--preflight off), so its undo knows too little. Attach these users in the console.",
+    ),
+    (
+        "INVALID_UNSETTLED",
+        "The service did not tell in time what became of these rows. Undo again later, or look at the desktops in the console.",
+    ),
     ("INVALID_*", "Correct these rows in the input, then run again."),
     (
         "STILL_BOUND",
         "The service took the request, but the user is still bound. Look at the desktop in the console: a task may hang, or somebody assigned it again. Then run these rows again.",
+    ),
+    (
+        "NOT_BOUND",
+        "The service took the request, but the user is not bound. Look at the desktop in the console: a task may hang, or somebody else was assigned. Then undo again.",
     ),
     (
         "IN_USE",
@@ -76,7 +92,7 @@ const OWN: &[(&str, &str)] = &[
     ),
     (
         "HTTP_403",
-        "The credentials may not do this. Ask for the permission workspace:desktops:batchDetach on this desktop.",
+        "The credentials may not do this. Ask for the permission workspace:desktops:batchDetach (for an undo: workspace:desktops:batchAttachUsers) on this desktop.",
     ),
     ("HTTP_404", "The service does not know the desktop or the user. Check the row, the project and the region."),
     ("HTTP_409", "Another task was running on the desktop. Wait until it has ended, then run these rows again."),

@@ -412,7 +412,7 @@ impl Place {
 }
 
 /// What an outcome means, for somebody who sees the word for the first time.
-const fn words_of(outcome: Outcome, verified: bool) -> &'static str {
+pub(crate) const fn words_of(outcome: Outcome, verified: bool) -> &'static str {
     match (outcome, verified) {
         (Outcome::Detached, true) => "was bound, is not any more",
         (Outcome::Detached | Outcome::Attached, false) => {

@@ -253,17 +253,16 @@ impl Gates {
         loop {
             changes.mark_unchanged();
             // Asked before a slot is taken: whoever waits for a gate must not keep others from sending.
-            let not_yet = match self.closed(class, Instant::now()) {
-                Some(not_yet) => not_yet,
-                None => {
-                    let slot = self.slot().await;
-                    if until.is_some_and(|until| until < Instant::now()) && lane.is_ready(Instant::now()) {
-                        return None;
-                    }
-                    match self.start(class, waited, slot) {
-                        Ok(pass) => return Some(pass),
-                        Err(not_yet) => not_yet,
-                    }
+            let not_yet = if let Some(not_yet) = self.closed(class, Instant::now()) {
+                not_yet
+            } else {
+                let slot = self.slot().await;
+                if until.is_some_and(|until| until < Instant::now()) && lane.is_ready(Instant::now()) {
+                    return None;
+                }
+                match self.start(class, waited, slot) {
+                    Ok(pass) => return Some(pass),
+                    Err(not_yet) => not_yet,
                 }
             };
             waited |= matches!(not_yet, NotYet::Cell { .. });

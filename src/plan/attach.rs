@@ -1,13 +1,16 @@
-//! What an undo sends: bindings to put back, divided into chunks by the rules of every plan.
+//! What an undo sends: bindings to put back, or to take away again, divided into chunks by the rules of every plan.
 
-use super::bodies::{EMPTY_ATTACH_BODY, EMPTY_BODY, attach_desktop_len, attach_user_len};
+use super::bodies::{
+    EMPTY_ATTACH_BODY, EMPTY_BODY, attach_desktop_len, attach_user_len, binding, desktop_len, user_len,
+};
 use super::ground::{ItemRec, place};
 use super::matching::to_usize;
 use super::policy::Bounds;
 use super::split::{Chunk, pack};
+use crate::api::Class;
 use crate::journal::{Item, ItemId, SlotNo};
 
-/// Bindings to put back, in chunks.
+/// Bindings to put back (or, by an undo of an undo, to take away again), in chunks.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Attachments {
     /// In the order of chunks, numbered from 1.
@@ -18,13 +21,16 @@ pub struct Attachments {
     pub places: Vec<Vec<Option<(ItemId, SlotNo)>>>,
 }
 
-/// Divides desktops, each given once with all that is to be put back on it, into items and chunks.
+/// Divides desktops, each given once with all that is to be changed on it, into items and chunks.
+///
+/// * `class`: [`Class::BatchAttach`] or [`Class::BatchDetach`], whose bodies carry them.
 ///
 /// The rules are those of a plan: bounds, rounds, pools apart, the canary first. Ids and chunk numbers that the items
 /// come with do not count. No slot may be of [`Kind::All`](crate::model::Kind::All).
-pub fn attachments(desktops: &[Item], bounds: &Bounds, canary: Option<u32>) -> Attachments {
+pub fn attachments(class: Class, desktops: &[Item], bounds: &Bounds, canary: Option<u32>) -> Attachments {
+    let attaches = class == Class::BatchAttach;
     // The packer counts the frame of a detach body: what an attach body's is longer by, is taken off its room.
-    let longer = EMPTY_ATTACH_BODY - EMPTY_BODY;
+    let longer = if attaches { EMPTY_ATTACH_BODY - EMPTY_BODY } else { 0 };
     let bounds = Bounds { max_bytes: bounds.max_bytes.saturating_sub(longer), ..*bounds };
     let most = bounds.max_users_per_desktop.min(bounds.max_users).clamp(1, 500);
 
@@ -32,10 +38,11 @@ pub fn attachments(desktops: &[Item], bounds: &Bounds, canary: Option<u32>) -> A
     // All slots that are sent, a desktop's together: its place, and the slot's there.
     let mut slots: Vec<(usize, usize)> = Vec::new();
     for (at, desktop) in desktops.iter().enumerate() {
-        let frame = attach_desktop_len(desktop.desktop.as_str());
+        let id = desktop.desktop.as_str();
+        let frame = if attaches { attach_desktop_len(id) } else { desktop_len(id, false) };
         let mut open: Option<ItemRec> = None;
         for (slot_at, slot) in desktop.slots.iter().enumerate() {
-            let user = attach_user_len(slot);
+            let user = if attaches { attach_user_len(slot) } else { user_len(&binding(slot)) };
             if EMPTY_BODY + frame + user > bounds.max_bytes {
                 continue;
             }
@@ -81,7 +88,7 @@ pub fn attachments(desktops: &[Item], bounds: &Bounds, canary: Option<u32>) -> A
 mod tests {
     use proptest::prelude::*;
 
-    use super::super::attach_body;
+    use super::super::{attach_body, detach_body};
     use super::*;
     use crate::journal::Slot;
     use crate::model::{DesktopId, Kind};
@@ -114,12 +121,13 @@ mod tests {
         fn p06_what_is_put_back_is_partitioned_within_all_bounds(
             world in prop::collection::vec((prop::collection::vec("\\PC{1,30}", 0..5), any::<bool>()), 0..9),
             max_desktops in 1usize..4, max_users in 1usize..5, max_users_per_desktop in 1usize..4,
-            max_bytes in 230usize..600, canary in prop::option::of(0u32..3),
+            max_bytes in 230usize..600, attaches: bool, canary in prop::option::of(0u32..3),
         ) {
             let desktops: Vec<Item> =
                 world.iter().enumerate().map(|(at, (users, pooled))| desktop(at, users, *pooled)).collect();
             let bounds = Bounds { max_desktops, max_users, max_users_per_desktop, max_bytes };
-            let made = attachments(&desktops, &bounds, canary);
+            let class = if attaches { Class::BatchAttach } else { Class::BatchDetach };
+            let made = attachments(class, &desktops, &bounds, canary);
             let mut sent = 0;
             for (desktop, places) in desktops.iter().zip(&made.places) {
                 for (slot, place) in desktop.slots.iter().zip(places) {
@@ -139,7 +147,7 @@ mod tests {
                     of.iter().map(|item| (0..).zip(&item.slots).map(|(number, _)| number).collect()).collect();
                 let carried: Vec<(&Item, &[SlotNo])> =
                     of.iter().copied().zip(numbers.iter().map(Vec::as_slice)).collect();
-                attach_body(&carried, &mut body);
+                if attaches { attach_body(&carried, &mut body) } else { detach_body(&carried, &mut body) }
                 prop_assert_eq!((chunk.desktops, chunk.bytes), (of.len(), body.len()));
                 prop_assert!(of.len() <= max_desktops && chunk.users <= max_users && body.len() <= max_bytes);
                 prop_assert!(of.iter().all(|item| item.pooled == of[0].pooled && !item.all));

@@ -140,7 +140,7 @@ pub fn attach_body(items: &[(&Item, &[SlotNo])], out: &mut Vec<u8>) {
     to_json(&AttachRequest { assign_model: AssignModel::FIXED, desktops: desktops.collect() }, out);
 }
 
-fn binding(slot: &Slot) -> Binding<'_> {
+pub(super) fn binding(slot: &Slot) -> Binding<'_> {
     Binding {
         kind: slot.kind,
         user_name: &slot.user_name,

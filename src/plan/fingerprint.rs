@@ -29,23 +29,34 @@ const BLOCK: usize = 256 * 1024;
 const BLOCKS_AHEAD: usize = 4;
 
 /// A hasher in which no two lists of texts can look alike.
-struct Fields(Sha256);
+pub(crate) struct Fields(Sha256);
 
 impl Fields {
-    fn bytes(&mut self, bytes: &[u8]) {
+    /// * `version`: bytes that tell what is hashed, and how.
+    pub(crate) fn new(version: &[u8]) -> Self {
+        let mut fields = Self(Sha256::new());
+        fields.0.update(version);
+        fields
+    }
+
+    pub(crate) fn finish(self) -> [u8; 32] {
+        self.0.finalize().into()
+    }
+
+    pub(crate) fn bytes(&mut self, bytes: &[u8]) {
         self.number(bytes.len());
         self.0.update(bytes);
     }
 
-    fn text(&mut self, text: &str) {
+    pub(crate) fn text(&mut self, text: &str) {
         self.bytes(text.as_bytes());
     }
 
-    fn number(&mut self, number: usize) {
+    pub(crate) fn number(&mut self, number: usize) {
         self.0.update(u64::try_from(number).unwrap_or(u64::MAX).to_le_bytes());
     }
 
-    fn optional(&mut self, text: Option<&str>) {
+    pub(crate) fn optional(&mut self, text: Option<&str>) {
         self.0.update([u8::from(text.is_some())]);
         self.text(text.unwrap_or_default());
     }
@@ -58,13 +69,21 @@ impl Plan<'_> {
         self.write_requests(facts, io::sink()).expect("nothing is written, so nothing fails")
     }
 
+    /// Writes every body to `out`, one a line, in the order of chunks.
+    pub fn requests(&self, mut out: impl Write) -> io::Result<()> {
+        self.each_body(|body| {
+            out.write_all(body)?;
+            out.write_all(b"\n")
+        })?;
+        out.flush()
+    }
+
     /// As [`Plan::hash`], and writes every body to `out`, one a line, in the order of chunks (`--requests`).
     ///
     /// # Errors
     /// Those of `out`.
     pub fn write_requests(&self, facts: HashFacts<'_>, mut out: impl Write) -> io::Result<String> {
-        let mut hash = Fields(Sha256::new());
-        hash.0.update(VERSION);
+        let mut hash = Fields::new(VERSION);
         hash.text(&self.input().sha256);
         hash.text(facts.endpoint);
         hash.text(facts.project);
@@ -186,28 +205,30 @@ impl<'p, 't> Digests<'p, 't> {
         first_eight(&hash.0.finalize())
     }
 
-    /// Who is bound to a desktop, whatever order the service lists them in.
+    /// [`bound_digest`] of a desktop.
     fn bound_to(&mut self, desk: u32) -> [u8; 32] {
         let plan = self.plan;
         let Some(known) = self.desks.get_mut(to_usize(desk)) else { return [0; 32] };
-        *known.get_or_insert_with(|| {
-            let live = plan.ground.live(desk).and_then(|live| live.bound.as_ref());
-            let mut bound: Vec<&Bound> = live.into_iter().flatten().collect();
-            bound.sort_unstable_by(|a, b| order(a).cmp(&order(b)));
-            let mut hash = Fields(Sha256::new());
-            // A list that was not told is not an empty one.
-            hash.0.update([u8::from(live.is_some())]);
-            hash.number(bound.len());
-            for one in bound {
-                hash.text(one.kind.as_str());
-                hash.text(&one.user_name);
-                hash.optional(one.user_id.as_deref());
-                hash.optional(one.user_group.as_deref());
-                hash.optional(one.domain.as_deref());
-            }
-            hash.0.finalize().into()
-        })
+        *known.get_or_insert_with(|| bound_digest(plan.ground.live(desk).and_then(|live| live.bound.as_deref())))
     }
+}
+
+/// Who is bound to a desktop, whatever order the service lists them in; `None`: it was not told.
+pub(crate) fn bound_digest(live: Option<&[Bound]>) -> [u8; 32] {
+    let mut bound: Vec<&Bound> = live.into_iter().flatten().collect();
+    bound.sort_unstable_by(|a, b| order(a).cmp(&order(b)));
+    let mut hash = Fields(Sha256::new());
+    // A list that was not told is not an empty one.
+    hash.0.update([u8::from(live.is_some())]);
+    hash.number(bound.len());
+    for one in bound {
+        hash.text(one.kind.as_str());
+        hash.text(&one.user_name);
+        hash.optional(one.user_id.as_deref());
+        hash.optional(one.user_group.as_deref());
+        hash.optional(one.domain.as_deref());
+    }
+    hash.finish()
 }
 
 fn order(one: &Bound) -> (&str, &str, Option<&str>, Option<&str>, Option<&str>) {
@@ -215,7 +236,7 @@ fn order(one: &Bound) -> (&str, &str, Option<&str>, Option<&str>, Option<&str>) 
 }
 
 /// Enough to tell that a row differs: the plan's own hash is whole.
-fn first_eight(digest: &[u8]) -> [u8; 8] {
+pub(crate) fn first_eight(digest: &[u8]) -> [u8; 8] {
     let mut first = [0; 8];
     first.copy_from_slice(&digest[..8]);
     first

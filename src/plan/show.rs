@@ -35,7 +35,7 @@ const HINTS_SHOWN: usize = 5;
 /// The plan in plain words, at most `width` columns wide where words allow it.
 pub fn human(plan: &Plan<'_>, facts: &Facts<'_>, width: usize) -> String {
     let stats = plan.stats();
-    let mut page = Page { text: String::new(), width: width.max(40) };
+    let mut page = Page::new(width);
     heading(&mut page, plan, facts, &stats);
     counts(&mut page, facts, &stats);
     effects(&mut page, plan, &stats);
@@ -231,23 +231,29 @@ fn hints(page: &mut Page, stats: &PlanStats<'_>) {
     }
 }
 
-struct Page {
-    text: String,
+/// Text in lines of a width.
+pub(crate) struct Page {
+    pub(crate) text: String,
     width: usize,
 }
 
 impl Page {
-    fn title(&mut self, title: &str) {
+    /// At most `width` columns wide where words allow it.
+    pub(crate) fn new(width: usize) -> Self {
+        Self { text: String::new(), width: width.max(40) }
+    }
+
+    pub(crate) fn title(&mut self, title: &str) {
         self.text.push('\n');
         self.line(0, title);
     }
 
-    fn item(&mut self, text: &str) {
+    pub(crate) fn item(&mut self, text: &str) {
         self.line(2, &format!("- {text}"));
     }
 
     /// Breaks between words; further lines are indented by two more.
-    fn line(&mut self, indent: usize, text: &str) {
+    pub(crate) fn line(&mut self, indent: usize, text: &str) {
         let mut used = 0;
         for (at, word) in text.split(' ').enumerate() {
             let wide = columns(word);
@@ -274,11 +280,11 @@ fn columns(word: &str) -> usize {
     word.chars().map(|c| if c.is_ascii() { 1 } else { 2 }).sum()
 }
 
-fn some(count: u64, one: &str, many: &str) -> String {
+pub(crate) fn some(count: u64, one: &str, many: &str) -> String {
     format!("{count} {}", if count == 1 { one } else { many })
 }
 
-fn size(bytes: u64) -> String {
+pub(crate) fn size(bytes: u64) -> String {
     let unit = |unit: u64, name| format!("{}.{} {name}", bytes / unit, bytes % unit * 10 / unit);
     match bytes {
         0..1_000 => format!("{bytes} bytes"),
@@ -288,11 +294,11 @@ fn size(bytes: u64) -> String {
 }
 
 /// A rate in the unit in which it reads best.
-fn rate(per_s: f64) -> String {
+pub(crate) fn rate(per_s: f64) -> String {
     if per_s < 5.0 { format!("{:.0} a minute", per_s * 60.0) } else { format!("{per_s:.0} a second") }
 }
 
-fn duration(seconds: f64) -> String {
+pub(crate) fn duration(seconds: f64) -> String {
     if seconds < 1.0 {
         "less than 1 s".to_owned()
     } else if seconds < 120.0 {

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, HashMap};
 
 use proptest::prelude::*;
 
-use super::fixture::{desktop, input, snapshot, with_user};
+use super::fixture::{desktop, input, snapshot, with_user, with_user_and_id};
 use super::{Bounds, EntryFate, Fixed, HashFacts, Plan, Policy, Snapshot, detach_body, plan};
 use crate::input::Input;
 use crate::journal::{Item, SlotNo};
@@ -346,6 +346,28 @@ fn stats_tell_the_side_effects() {
     assert_eq!((stats.unknown_desktops, stats.unknown_named.as_slice()), (1, &["d9"][..]));
     assert_eq!((stats.chunks, stats.to_send(), stats.already_detached, stats.invalid_total()), (2, 4, 1, 1));
     assert!(stats.hints[0].unknown_user);
+}
+
+#[test]
+fn a_row_of_a_user_alone_who_was_renamed_is_invalid_by_his_id() {
+    let world = || snapshot([desktop("d1", &["alice.new#7"]), desktop("d2", &["bob#8"])]);
+    let seen = with_user_and_id(world(), Kind::User, "alice", "7", "");
+    let input = input("user_name,user_id\nalice,7\n");
+    let plan = plan(&input, Some(&seen), &Policy::default());
+    let entry = plan.entries().next().unwrap();
+    assert_eq!((entry.outcome(), entry.code(), entry.desktop()), (Outcome::Invalid, "INVALID_ID_MISMATCH", "d1"));
+}
+
+#[test]
+fn frozen_desktops_and_those_in_maintenance_are_counted_and_named() {
+    let frozen = LiveDesktop { frozen: true, ..desktop("d1", &["a#1"]) };
+    let kept = LiveDesktop { in_maintenance: true, ..desktop("d2", &["b#2"]) };
+    let seen = snapshot([frozen, kept, desktop("d3", &["c#3"])]);
+    let input = input("desktop_id,user_name\nd1,a\nd2,b\nd3,c\n");
+    let plan = plan(&input, Some(&seen), &Policy::default());
+    let stats = plan.stats();
+    assert_eq!((stats.frozen, stats.in_maintenance, stats.stuck), (1, 1, 2));
+    assert_eq!(stats.stuck_named, ["PC-d1", "PC-d2"]);
 }
 
 #[test]

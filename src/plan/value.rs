@@ -319,31 +319,44 @@ impl<'t> Plan<'t> {
         PlanStats::of(self)
     }
 
-    /// The guards, in one place for every command alike.
+    /// See [`guard`].
     ///
     /// # Errors
     /// What is refused: the number, its limit, and the option that sets it.
     pub fn guard(&self, policy: &Policy) -> Result<(), String> {
-        let touched = self.desktops();
-        if let Some(limit) = policy.max_desktops.filter(|&limit| touched > limit) {
-            return Err(format!(
-                "this would touch {touched} desktops, and --max-desktops allows {limit}; nothing was sent. \
-                 Take rows out, or raise --max-desktops"
-            ));
-        }
-        let Some(limit) = policy.max_percent else { return Ok(()) };
-        let Some(assigned) = self.ground.look.and_then(|look| look.assigned_desktops) else {
-            return Err(format!(
-                "how many desktops of this project are assigned is not known, so --max-percent {limit} cannot be \
-                 judged; nothing was sent. Leave out --max-percent, or use --max-desktops"
-            ));
-        };
-        if limit.is_exceeded_by(touched, assigned) {
-            return Err(format!(
-                "this would touch {touched} of {assigned} assigned desktops, more than the {limit} that --max-percent \
-                 allows; nothing was sent. Take rows out, or raise --max-percent"
-            ));
-        }
-        Ok(())
+        guard(self.desktops(), self.ground.look.and_then(|look| look.assigned_desktops), policy)
     }
+}
+
+/// The guards, in one place for every command alike.
+///
+/// * `touched`: desktops that the plan touches.
+/// * `assigned`: desktops of the project that are assigned, where that was read.
+///
+/// # Errors
+/// What is refused: the number, its limit, and the option that sets it.
+pub fn guard(touched: u64, assigned: Option<u64>, policy: &Policy) -> Result<(), String> {
+    if let Some(limit) = policy.max_desktops.filter(|&limit| touched > limit) {
+        return Err(format!(
+            "this would touch {touched} desktops, and --max-desktops allows {limit}; nothing was sent. \
+             Take rows out, or raise --max-desktops"
+        ));
+    }
+    let Some(limit) = policy.max_percent else { return Ok(()) };
+    let Some(assigned) = assigned else {
+        return Err(format!(
+            "how many desktops of this project are assigned is not known, so --max-percent {limit} cannot be \
+             judged; nothing was sent. Leave out --max-percent, or use --max-desktops"
+        ));
+    };
+    if limit.is_exceeded_by(touched, assigned) {
+        // For people alone: the comparison itself is exact.
+        #[expect(clippy::cast_precision_loss, reason = "one digit after the point is shown")]
+        let share = 100.0 * touched as f64 / assigned.max(1) as f64;
+        return Err(format!(
+            "this would touch {touched} of {assigned} assigned desktops ({share:.1} %), more than the {limit} that \
+             --max-percent allows; nothing was sent. Take rows out, or raise --max-percent"
+        ));
+    }
+    Ok(())
 }

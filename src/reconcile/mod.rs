@@ -3,3 +3,4 @@
 pub mod judge;
 pub mod preflight;
 pub mod reads;
+pub mod undo;

@@ -109,7 +109,7 @@ impl Preflight {
 
         let by_name = by_name(found.values().flatten());
         let by_user = by_user(&asked.users, found.values().flatten());
-        let known_users = if asked.users.is_empty() { None } else { self.known_users().await };
+        let known_users = if asked.users.is_empty() { None } else { self.known_users().await? };
         Ok(Snapshot { desktops: found, by_name, by_user, known_users, assigned_desktops: assigned })
     }
 
@@ -183,6 +183,9 @@ impl Preflight {
             let page = self.page_from(offset).await?;
             offset += count(page.received);
             all.extend(page.desktops);
+            if page.received == 0 && offset < page.total {
+                tracing::warn!(shown = offset, total = page.total, "the list of desktops ends before its total");
+            }
             if page.received == 0 || (page.total > 0 && offset >= page.total) {
                 break;
             }
@@ -210,27 +213,46 @@ impl Preflight {
         Ok(count(self.whole_list().await?.iter().filter(|desktop| is_assigned(desktop)).count()))
     }
 
-    /// Names that the service knows, for hints alone: not to be had, or too many, is no failure.
-    pub async fn known_users(&self) -> Option<HashSet<String>> {
+    /// Names that the service knows, for hints alone: not to be had, or too many, is no failure, unless it is for the
+    /// credentials.
+    pub async fn known_users(&self) -> Result<Option<HashSet<String>>, Error> {
         let (mut known, mut offset) = (HashSet::new(), 0_u64);
         for _ in 0..USER_PAGES {
             let from = offset.to_string();
             let query = [("limit", "1000"), ("offset", from.as_str())];
-            let mut pass = self.gates.pass(Class::ListUsers, &self.stop).await?;
+            let seen_renewals = *self.renewals.lock().await;
+            let Some(mut pass) = self.gates.pass(Class::ListUsers, &self.stop).await else { return Ok(None) };
             self.reads.fetch_add(1, Ordering::Relaxed);
-            let result = reads::users(&self.reader.list_users(&query).await);
+            let reply = self.reader.list_users(&query).await;
+            let result = reads::users(&reply);
             self.heard(&mut pass, &result);
-            let (users, total) = result.ok()?;
+            drop(pass);
+            let (users, total) = match result {
+                Ok(page) => page,
+                // Whoever comes next would be refused, too (P11).
+                Err(ReadFault::Unauthorized { .. }) => {
+                    self.renew(seen_renewals, &self.explained(Class::ListUsers, &reply)).await?;
+                    continue;
+                }
+                Err(_) => return Ok(None),
+            };
             if users.is_empty() {
-                return Some(known);
+                return Ok(Some(known));
             }
             offset += count(users.len());
             known.extend(users.into_iter().map(|user| fold(&user.user_name).into_owned()));
             if offset >= total {
-                return Some(known);
+                return Ok(Some(known));
             }
         }
-        None
+        Ok(None)
+    }
+
+    /// What a refusal means and what to do about it.
+    fn explained(&self, class: Class, reply: &Reply) -> String {
+        let target = self.reader.target();
+        let who = target.auth.describe();
+        explain(reply, &Asked::of(class, &who, &target.endpoint), jiff::Timestamp::now()).message
     }
 
     async fn page(&self, query: &[(&str, &str)]) -> Result<Page, Error> {
@@ -285,11 +307,7 @@ impl Preflight {
                 }
                 Err(fault) => fault,
             };
-            let explained = || {
-                let target = self.reader.target();
-                let who = target.auth.describe();
-                explain(&reply, &Asked::of(class, &who, &target.endpoint), jiff::Timestamp::now()).message
-            };
+            let explained = || self.explained(class, &reply);
             match &fault {
                 ReadFault::Throttled { .. } if closed <= MAX_GATE => {} // its gate holds the next try
                 ReadFault::Throttled { .. } => {
@@ -364,7 +382,9 @@ fn by_name<'a>(desktops: impl Iterator<Item = &'a LiveDesktop>) -> HashMap<Strin
     for desktop in desktops.filter(|desktop| !desktop.name.is_empty()) {
         by_name.entry(fold(&desktop.name).into_owned()).or_default().push(desktop.id.clone());
     }
-    by_name.values_mut().for_each(|ids| ids.sort());
+    for ids in by_name.values_mut() {
+        ids.sort();
+    }
     by_name
 }
 
@@ -380,9 +400,9 @@ fn by_user<'a>(users: &[UserKey], desktops: impl Iterator<Item = &'a LiveDesktop
     let mut by_user: HashMap<UserKey, BTreeSet<DesktopId>> = HashMap::new();
     for desktop in desktops {
         for bound in desktop.bound.iter().flatten() {
-            let named = names.get(&fold(&bound.user_name)).into_iter().flatten();
-            let known = bound.user_id.as_deref().and_then(|id| ids.get(id)).into_iter().flatten();
-            for user in named.chain(known).filter(|user| user.may_mean(bound)) {
+            let by_their_name = names.get(&fold(&bound.user_name)).into_iter().flatten();
+            let by_their_id = bound.user_id.as_deref().and_then(|id| ids.get(id)).into_iter().flatten();
+            for user in by_their_name.chain(by_their_id).filter(|user| user.may_mean(bound)) {
                 by_user.entry((*user).clone()).or_default().insert(desktop.id.clone());
             }
         }

@@ -1,4 +1,5 @@
-//! How a run is watched: bars, plain lines and records, all of them told by the engine's events; and the logs.
+//! How a run is watched: bars, plain lines and records, all of them told by the engine's events; the logs; and the
+//! page that tells of it afterwards.
 //!
 //! Everything here goes to standard error or a log file; standard output carries only what was asked for.
 
@@ -6,6 +7,7 @@ pub mod json;
 pub mod lines;
 pub mod logs;
 pub mod observers;
+pub mod page;
 pub mod progress;
 pub mod screen;
 pub mod tally;

@@ -46,6 +46,8 @@ fn world(desktops: usize) -> Snapshot {
             desktop_type: "SHARED".to_owned(),
             pool_id: None,
             login_status: "REGISTERED".to_owned(),
+            in_maintenance: false,
+            frozen: false,
             bound: Some(bound.collect()),
         };
         (id, Some(live))

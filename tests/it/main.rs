@@ -1,7 +1,7 @@
 //! The program itself, against the simulated service on a loopback port.
 //!
 //! Each test has a directory and a service of its own. Waits are short by settings; a test that waits for something
-//! looks at the service's log or at the files, never at the time.
+//! looks at the service's log or at the files, not at the time.
 
 mod approval;
 mod files;

@@ -2,9 +2,9 @@
 
 use std::time::Duration;
 
-use batch_detach::sim::{Effect, Fault, Op, Scenario};
+use batch_detach::sim::{Effect, Fate, FateOf, Fault, Op, Scenario};
 
-use super::service::{Service, seat};
+use super::service::{Service, id, seat};
 use super::stage::Stage;
 
 const RUN: [&str; 3] = ["run", "leavers.csv", "--yes"];
@@ -29,7 +29,8 @@ fn stopped() -> Stage {
 #[track_caller]
 fn check_refused(stage: &Stage, words: &[&str], named: &[&str]) {
     // A lock file that the kill left behind means nothing, and goes.
-    let files = || stage.files().into_iter().filter(|name| !name.ends_with(".lock")).collect::<Vec<_>>();
+    let files =
+        || stage.files().into_iter().filter(|name| *name != "leavers.results.csv.journal.lock").collect::<Vec<_>>();
     let (received, before) = (stage.service.received(), files());
     let ended = stage.run(words).expect(2);
     for word in named {
@@ -94,6 +95,27 @@ fn a_journal_is_resumed_without_its_input_by_the_settings_it_was_planned_with() 
     assert!(rows.len() == ROWS && rows.iter().all(|row| row["outcome"] == "detached"));
     assert_eq!(stage.service.writes().len(), 3, "what was open is read back, not sent again");
     assert_eq!(rows[2]["attempts"], "1");
+}
+
+#[test]
+fn after_a_failed_canary_only_a_fresh_start_goes_on_and_the_last_line_says_so() {
+    let fates = vec![FateOf { desktops: vec![id("d-0")], fate: Fate::Hibernated }];
+    let seats = (0..ROWS).map(|n| seat(&format!("d-{n}"), &format!("leaver-{n}")));
+    let stage = Stage::new(seats, Scenario { fates, ..Scenario::default() });
+    stage.leavers((0..ROWS).map(|n| (format!("d-{n}"), format!("leaver-{n}"))));
+    let words = ["run", "leavers.csv", "--yes", "--canary", "2"];
+    let first = stage.run(&words).expect(5);
+    assert_eq!(first.next(), ["run", "leavers.csv", "--fresh", "--canary", "2"]);
+    let sent = stage.service.writes().len();
+    let again = stage.run(&words).expect(5);
+    assert_eq!(again.next(), ["run", "leavers.csv", "--fresh", "--canary", "2"]);
+    assert_eq!(stage.service.writes().len(), sent);
+    let not_sent = stage.results().iter().filter(|row| row["outcome"] == "not_sent").count();
+    assert_eq!(not_sent, ROWS - 2);
+
+    stage.service.app.world().desktop_mut(&id("d-0")).unwrap().live.status = "ACTIVE".into();
+    stage.run(&["run", "leavers.csv", "--fresh", "--canary", "2", "--yes"]).expect(0);
+    assert!(stage.service.bindings().is_empty());
 }
 
 #[test]

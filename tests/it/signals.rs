@@ -54,22 +54,19 @@ fn p12_a_signal_while_planning_ends_the_run_with_nothing_sent_and_nothing_left()
 #[test]
 fn p12_after_a_signal_while_sending_no_write_starts_and_open_ones_answer() {
     for signal in ["INT", "TERM", "HUP"] {
-        let stage = stage(slow(Op::BatchDetach, Duration::from_millis(300)));
+        let stage = stage(slow(Op::BatchDetach, Duration::from_millis(600)));
         let before = stage.service.bindings();
         let running = stage.start(&RUN);
         stage.service.wait_for("three writes came", |log| writes(log) >= 3);
         running.signal(signal);
-        wait_until("the signal is heard", || {
-            // It is heard once no further write follows for longer than two of them take.
-            let seen = stage.service.writes().len();
-            std::thread::sleep(Duration::from_millis(700));
-            stage.service.writes().len() == seen
-        });
+        let seen = stage.service.writes().len();
         let ended = running.wait().expect(5);
         assert!(ended.next().starts_with(&["run".to_owned(), "leavers.results.csv.journal".to_owned()]));
         assert!(ended.stdout.contains("stopped by a signal"), "{}", ended.stdout);
         let sent = stage.service.writes();
-        assert!(sent.len() < ROWS && sent.iter().all(|write| write.status == Some(200)));
+        // The signal may have come as the next two were on their way.
+        assert!(sent.len() <= seen + 2 && sent.len() < ROWS, "{seen} were sent, then {}", sent.len());
+        assert!(sent.iter().all(|write| write.status == Some(200)), "open writes may answer");
         let outcomes: Vec<_> = stage.results().into_iter().map(|row| row["outcome"].clone()).collect();
         assert_eq!(outcomes.iter().filter(|outcome| *outcome == "not_sent").count(), ROWS - sent.len());
         assert!(outcomes.iter().all(|outcome| ["detached", "unknown", "not_sent"].contains(&outcome.as_str())));

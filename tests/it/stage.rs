@@ -5,9 +5,10 @@ use std::fmt::Write as _;
 use std::fs::{self, File};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use batch_detach::sim::{Scenario, Seat, World};
+use batch_detach::sim::{App, Scenario, Seat, World};
 
 use super::service::{Binding, PATIENCE, PROJECT, Service, TOKEN};
 
@@ -73,6 +74,7 @@ pub(crate) struct Running {
     began: Instant,
     stdout: PathBuf,
     stderr: PathBuf,
+    service: Arc<App>,
 }
 
 impl Running {
@@ -99,7 +101,12 @@ impl Running {
         let status = loop {
             match self.child.try_wait().unwrap() {
                 Some(status) => break status,
-                None if self.began.elapsed() > PATIENCE => panic!("still running:\n{}", self.stderr()),
+                None if self.began.elapsed() > PATIENCE => {
+                    let log = self.service.log();
+                    let open: Vec<_> =
+                        log.iter().filter(|entry| entry.status.is_none()).map(|entry| entry.op).collect();
+                    panic!("still running; {} requests, without an answer {open:?}:\n{}", log.len(), self.stderr())
+                }
                 None => std::thread::sleep(Duration::from_millis(2)),
             }
         };
@@ -232,7 +239,7 @@ impl Stage {
         let (stdout, stderr) = (place.path().join("stdout"), place.path().join("stderr"));
         command.stdout(File::create(&stdout).unwrap()).stderr(File::create(&stderr).unwrap());
         let began = Instant::now();
-        Running { child: command.spawn().unwrap(), began, stdout, stderr }
+        Running { child: command.spawn().unwrap(), began, stdout, stderr, service: Arc::clone(&self.service.app) }
     }
 
     /// The records of `leavers.results.csv`.

@@ -181,7 +181,8 @@ fn logs_in_json_are_records_from_the_first_line_to_the_last() {
         (&["run", "not-there.csv", "--yes", "--log-format=json"], 2),
     ] {
         let ended = stage.run(words).expect(code);
-        assert!(ended.stderr.lines().map(json).last().is_some_and(|last| last["exit_code"] == code), "{words:?}");
+        let records: Vec<_> = ended.stderr.lines().map(json).collect();
+        assert!(records.last().is_some_and(|last| last["exit_code"] == code), "{words:?}");
     }
 }
 

@@ -2,10 +2,10 @@
 
 use std::time::Duration;
 
-use batch_detach::sim::{Blame, Effect, Fate, FateOf, Fault, Op};
+use batch_detach::sim::{Auth, Blame, Effect, Fate, FateOf, Fault, Login, Op};
 
 use crate::run::{Report, run};
-use crate::script::{Death, Script, id};
+use crate::script::{Death, Deed, Script, id};
 
 /// Runs a script in which all promises must be kept.
 fn kept(script: &Script) -> Report {
@@ -53,4 +53,57 @@ fn p02_a_doubt_on_a_desktop_that_then_stays_refused_is_settled_by_reads_and_not_
     script.scenario.faults = vec![Fault::new(Op::BatchDetach, Effect::DropBefore).count(1)];
     let report = kept(&script);
     assert_eq!((report.lives, report.outcomes), (1, [("failed", 1)].into()));
+}
+
+#[test]
+fn a_desktop_that_stays_refused_is_settled_though_the_read_at_its_deadline_fails() {
+    let mut script = Script::calm(&["d-00 u0"], "d-00,,u0,,\n");
+    script.scenario.world.hibernated = Blame::Request;
+    script.scenario.fates = vec![fate(0, Fate::Frozen)];
+    let (from, until) = (Duration::from_secs(560), Duration::from_secs(900));
+    script.scenario.faults = vec![Fault::new(Op::ListDesktops, Effect::DropBefore).between(from, until)];
+    let report = kept(&script);
+    assert_eq!((report.lives, report.outcomes), (1, [("failed", 1)].into()));
+}
+
+#[test]
+fn p11_a_token_that_ends_as_the_preflight_asks_for_names_is_renewed_before_anything_else_is_sent() {
+    let mut script = Script::calm(&["d-00 u0", "d-01 u0", "d-02 u1"], "d-02,,u1,,\n,,u0,,\n");
+    let login = Login { user: "ops".to_owned(), password: "secret".to_owned(), domain: "acme".to_owned() };
+    script.scenario.auth = Auth::Token { valid: vec!["first".to_owned()], login: Some(login) };
+    script.scenario.world.latency = Duration::from_secs(2);
+    script.scenario.revoke_at = vec![Duration::from_millis(7_500)];
+    script.policy.bounds.max_desktops = 1;
+    script.write_period = Duration::from_millis(10);
+    assert_eq!(kept(&script).outcomes, [("detached", 3)].into());
+}
+
+#[test]
+fn p02_a_row_beside_an_all_that_meets_somebody_new_is_judged_for_itself() {
+    let mut script = Script::calm(&["d-00 u0", "d-00 u1"], "d-00,,,ALL,\nd-00,,u0,,\n");
+    script.policy.allow_detach_all = true;
+    let at = Duration::from_millis(400);
+    let new = Script::calm(&["d-00 new"], "").seats.remove(0);
+    script.deeds = vec![(at, Deed::Unbind(id(0))), (at, Deed::Bind(new))];
+    assert_eq!(kept(&script).outcomes, [("already_detached", 1), ("failed", 1)].into());
+}
+
+#[test]
+fn p02_a_desktop_that_goes_before_its_all_is_sent_again_is_not_told_to_have_been_free_before() {
+    for tenths in 300..380 {
+        let mut script = Script::calm(&["d-00 u0"], "d-00,,,ALL,\n");
+        script.policy.allow_detach_all = true;
+        script.scenario.faults = vec![Fault::new(Op::BatchDetach, Effect::DropBefore).count(1)];
+        script.deeds = vec![(Duration::from_millis(tenths * 100), Deed::Delete(id(0)))];
+        assert_eq!(kept(&script).outcomes, [("detached", 1)].into(), "gone after {tenths} tenths of a second");
+    }
+}
+
+#[test]
+fn p07_an_all_that_waits_for_a_slow_turn_is_looked_at_when_the_turn_has_come() {
+    let mut script = Script::calm(&["d-00 u0", "d-01 u1", "d-02 u2"], "d-00,,,ALL,\nd-01,,,ALL,\nd-02,,,ALL,\n");
+    script.policy.allow_detach_all = true;
+    script.policy.bounds.max_desktops = 1;
+    script.write_period = Duration::from_secs(60);
+    assert_eq!(kept(&script).outcomes, [("detached", 3)].into());
 }

@@ -9,7 +9,7 @@ use batch_detach::api::{Class, Reader, Target, Transport, Writer};
 use batch_detach::config::Percent;
 use batch_detach::dispatch::{Drive, Ended, Rules, StopReason, drive};
 use batch_detach::error::Error;
-use batch_detach::input::{self, Input, ReadOptions, Source};
+use batch_detach::input::{self, Input, ReadOptions, RowRef, Source};
 use batch_detach::journal::{Entry, Identity, Item, Journal, MemoryJournal, Record};
 use batch_detach::model::Bound;
 use batch_detach::model::DesktopId;
@@ -31,22 +31,22 @@ const CALM_LIVES: usize = 24;
 
 /// What came of a seed.
 #[derive(Debug, Default, Clone)]
-pub struct Report {
+pub(crate) struct Report {
     /// Promises that were not kept, and whatever else must not be.
-    pub broken: Vec<String>,
+    pub(crate) broken: Vec<String>,
     /// How many processes drove the run, and how many of them died.
-    pub lives: usize,
-    pub deaths: usize,
-    pub requests: usize,
-    pub rows: usize,
+    pub(crate) lives: usize,
+    pub(crate) deaths: usize,
+    pub(crate) requests: usize,
+    pub(crate) rows: usize,
     /// Rows by their outcome at the end.
-    pub outcomes: BTreeMap<&'static str, usize>,
+    pub(crate) outcomes: BTreeMap<&'static str, usize>,
     /// One line for each thing that happened, for people who look for a fault.
-    pub trace: Vec<String>,
+    pub(crate) trace: Vec<String>,
 }
 
 /// Runs a script, and checks what came of it.
-pub fn run(script: &Script) -> Report {
+pub(crate) fn run(script: &Script) -> Report {
     let (history, mut report) = record(script);
     if let Some(history) = history {
         judge(&history, &mut report);
@@ -55,7 +55,7 @@ pub fn run(script: &Script) -> Report {
 }
 
 /// Checks a history.
-pub fn judge(history: &History, report: &mut Report) {
+pub(crate) fn judge(history: &History, report: &mut Report) {
     report.broken.extend(history::check(history).iter().map(ToString::to_string));
     report.requests = history.requests.len();
     report.lives = history.lives.len();
@@ -68,7 +68,7 @@ pub fn judge(history: &History, report: &mut Report) {
 }
 
 /// Runs a script. `None`: nothing came of it that could be checked, because no plan could be made.
-pub fn record(script: &Script) -> (Option<History>, Report) {
+pub(crate) fn record(script: &Script) -> (Option<History>, Report) {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_time().start_paused(true).build();
     let runtime = match runtime {
         Ok(runtime) => runtime,
@@ -213,7 +213,7 @@ async fn simulate(script: &Script) -> (Option<History>, Report) {
     let made = plan(&input, snapshot.as_ref(), &script.policy);
     let entries: Vec<Entry> = made.entries().map(|entry| entry.to_journal()).collect();
     let items: Vec<Item> = made.items().collect();
-    let lines = input.table.rows().map(|row| row.line()).collect();
+    let lines = input.table.rows().map(RowRef::line).collect();
     let canary_chunks = u32::try_from(made.canary_chunks()).unwrap_or(u32::MAX);
     let journal = MemoryJournal::new(identity(&input, script, canary_chunks), entries.clone(), items.clone());
     journal.set_latency(script.commit_takes);
@@ -244,7 +244,6 @@ async fn simulate(script: &Script) -> (Option<History>, Report) {
             settle_time: rules.settle_time,
             doubt_wait: rules.doubt_wait,
             verify: script.verify,
-            preflight: script.preflight,
             may_detach_all: script.policy.allow_detach_all,
             read_lag: script.scenario.world.read_lag,
         },
@@ -396,8 +395,7 @@ impl Simulation<'_> {
         if let Err(error) = read {
             self.report.broken.push(format!("the results can't be read: {error}"));
         }
-        let (at, requests, records) = (Instant::now(), self.app.received(), self.journal.len());
-        self.stops.push(Stop { at, requests, records, rows });
+        self.stops.push(Stop { requests: self.app.received(), records: self.journal.len(), rows });
     }
 }
 

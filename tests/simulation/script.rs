@@ -13,7 +13,7 @@ use fastrand::Rng;
 
 /// Somebody else at the console.
 #[derive(Debug, Clone)]
-pub enum Deed {
+pub(crate) enum Deed {
     Bind(Seat),
     /// One of the desktop's bindings goes, if there is one.
     Unbind(DesktopId),
@@ -22,26 +22,26 @@ pub enum Deed {
 
 /// How one process ends, if it does not come to its own end first.
 #[derive(Debug, Clone, Copy)]
-pub struct Death {
+pub(crate) struct Death {
     /// At this event.
-    pub at_event: Option<u64>,
+    pub(crate) at_event: Option<u64>,
     /// After so long.
-    pub after: Option<Duration>,
+    pub(crate) after: Option<Duration>,
     /// Of the commits under way, so many reach the disk.
-    pub kept: usize,
+    pub(crate) kept: usize,
     /// A signal comes after so long, and a second one so much later.
-    pub signal: Option<(Duration, Option<Duration>)>,
+    pub(crate) signal: Option<(Duration, Option<Duration>)>,
     /// The commit that fails.
-    pub disk_fails_at: Option<u64>,
+    pub(crate) disk_fails_at: Option<u64>,
     /// How long until the next process begins.
-    pub pause: Duration,
+    pub(crate) pause: Duration,
     /// Whether a renewal of credentials is refused.
-    pub no_renewal: bool,
+    pub(crate) no_renewal: bool,
 }
 
 impl Death {
     /// None at all.
-    pub const NEVER: Self = Self {
+    pub(crate) const NEVER: Self = Self {
         at_event: None,
         after: None,
         kept: 0,
@@ -53,21 +53,21 @@ impl Death {
 }
 
 /// Everything that is random about a run.
-pub struct Script {
-    pub scenario: Scenario,
-    pub seats: Vec<Seat>,
-    pub csv: String,
-    pub policy: Policy,
-    pub deeds: Vec<(Duration, Deed)>,
-    pub deaths: Vec<Death>,
-    pub verify: bool,
-    pub preflight: bool,
-    pub concurrency: usize,
-    pub write_period: Duration,
-    pub read_period: Duration,
-    pub commit_takes: Duration,
-    pub stop_at: Option<&'static str>,
-    pub max_runtime: Option<Duration>,
+pub(crate) struct Script {
+    pub(crate) scenario: Scenario,
+    pub(crate) seats: Vec<Seat>,
+    pub(crate) csv: String,
+    pub(crate) policy: Policy,
+    pub(crate) deeds: Vec<(Duration, Deed)>,
+    pub(crate) deaths: Vec<Death>,
+    pub(crate) verify: bool,
+    pub(crate) preflight: bool,
+    pub(crate) concurrency: usize,
+    pub(crate) write_period: Duration,
+    pub(crate) read_period: Duration,
+    pub(crate) commit_takes: Duration,
+    pub(crate) stop_at: Option<&'static str>,
+    pub(crate) max_runtime: Option<Duration>,
 }
 
 const HEADERS: &str = "desktop_id,desktop_name,user_name,type,domain\n";
@@ -88,12 +88,12 @@ fn chance(rng: &mut Rng, probability: f64) -> bool {
     rng.f64() < probability
 }
 
-pub fn id(n: usize) -> DesktopId {
+pub(crate) fn id(n: usize) -> DesktopId {
     DesktopId::parse(&format!("d-{n:02}")).expect("a good id")
 }
 
 impl Script {
-    pub fn new(seed: u64) -> Self {
+    pub(crate) fn new(seed: u64) -> Self {
         let rng = &mut Rng::with_seed(seed);
         let most = pick(rng, &[3, 10, 30]);
         let desktops = 1 + rng.usize(..most);
@@ -127,7 +127,7 @@ impl Script {
     }
 
     /// One in which nothing goes wrong. `seats`: desktop and user; `rows`: `desktop_id,desktop_name,user_name,type,domain`.
-    pub fn calm(seats: &[&str], rows: &str) -> Self {
+    pub(crate) fn calm(seats: &[&str], rows: &str) -> Self {
         let seat = |text: &&str| {
             let (desktop, user) = text.split_once(' ').expect("a desktop and a user");
             let bound =
@@ -152,7 +152,7 @@ impl Script {
         }
     }
 
-    pub fn world(&self) -> World {
+    pub(crate) fn world(&self) -> World {
         World::from_seats(self.seats.iter().cloned(), self.scenario.seed)
     }
 }
@@ -190,7 +190,7 @@ fn csv(rng: &mut Rng, seats: &[Seat], desktops: usize) -> String {
         match rng.u32(..100) {
             0..=9 => (desktop, name) = (String::new(), seat.name.to_lowercase()),
             10..=13 => desktop = String::new(),
-            14..=16 => user = "nobody".to_owned(),
+            14..=16 => "nobody".clone_into(&mut user),
             17..=18 => user = String::new(),
             19..=20 => desktop = format!("x-{desktop}"),
             _ => {}

@@ -26,7 +26,7 @@ const REQUEST_TIMEOUT: Duration = Duration::from_secs(75);
 const MAX_EVENTS: u64 = 200_000;
 
 /// See the module.
-pub struct Witness {
+pub(crate) struct Witness {
     app: Arc<App>,
     inner: Mutex<Inner>,
 }
@@ -45,7 +45,7 @@ struct Inner {
 }
 
 impl Witness {
-    pub fn new(app: Arc<App>) -> Arc<Self> {
+    pub(crate) fn new(app: Arc<App>) -> Arc<Self> {
         Arc::new(Self { app, inner: Mutex::default() })
     }
 
@@ -54,7 +54,7 @@ impl Witness {
     }
 
     /// A process begins; it dies at its event number `crash_at`, if it comes to that.
-    pub fn begin(&self, crash_at: Option<u64>) -> CancellationToken {
+    pub(crate) fn begin(&self, crash_at: Option<u64>) -> CancellationToken {
         let mut inner = self.inner();
         inner.events = 0;
         inner.crash_at = crash_at;
@@ -62,17 +62,17 @@ impl Witness {
         inner.crashed.clone()
     }
 
-    pub fn keep(&self, journal: &MemoryJournal) {
+    pub(crate) fn keep(&self, journal: &MemoryJournal) {
         self.inner().journal = Some(journal.clone());
     }
 
     /// Everything in the process stands still from now on.
-    pub fn kill(&self) {
+    pub(crate) fn kill(&self) {
         self.inner().crashed.cancel();
     }
 
     /// Takes note of what has become durable.
-    pub fn sync(&self) {
+    pub(crate) fn sync(&self) {
         let mut inner = self.inner();
         let Some(journal) = &inner.journal else { return };
         let more = journal.records_since(inner.stamped.len());
@@ -80,16 +80,16 @@ impl Witness {
         inner.stamped.extend(more.into_iter().map(|record| Stamped { at, record }));
     }
 
-    pub fn stamped(&self) -> Vec<Stamped> {
+    pub(crate) fn stamped(&self) -> Vec<Stamped> {
         self.inner().stamped.clone()
     }
 
-    pub fn requests(&self) -> Vec<(usize, Option<Replied>)> {
+    pub(crate) fn requests(&self) -> Vec<(usize, Option<Replied>)> {
         self.inner().requests.clone()
     }
 
     /// What was seen that must never happen, whatever the history.
-    pub fn broken(&self) -> Vec<String> {
+    pub(crate) fn broken(&self) -> Vec<String> {
         self.inner().broken.clone()
     }
 
@@ -137,9 +137,9 @@ impl Witness {
 }
 
 /// A journal whose commits are events: one as it is asked for, one as it is durable and nobody knows.
-pub struct WitnessJournal {
-    pub witness: Arc<Witness>,
-    pub journal: MemoryJournal,
+pub(crate) struct WitnessJournal {
+    pub(crate) witness: Arc<Witness>,
+    pub(crate) journal: MemoryJournal,
 }
 
 impl Journal for WitnessJournal {
@@ -189,9 +189,9 @@ impl Journal for WitnessJournal {
 }
 
 /// A connection whose requests are three events each: it leaves, it was received, its answer is here.
-pub struct WitnessTransport {
-    pub witness: Arc<Witness>,
-    pub service: SimTransport,
+pub(crate) struct WitnessTransport {
+    pub(crate) witness: Arc<Witness>,
+    pub(crate) service: SimTransport,
 }
 
 impl Transport for WitnessTransport {
@@ -224,11 +224,11 @@ impl Transport for WitnessTransport {
 }
 
 /// Credentials that end, and that the simulated IAM renews.
-pub struct Tokens {
-    pub transport: Arc<dyn Transport>,
-    pub token: Mutex<String>,
+pub(crate) struct Tokens {
+    pub(crate) transport: Arc<dyn Transport>,
+    pub(crate) token: Mutex<String>,
     /// Whether a renewal is refused.
-    pub spent: bool,
+    pub(crate) spent: bool,
 }
 
 impl Authenticator for Tokens {

@@ -110,10 +110,7 @@ impl RunArgs {
 impl UndoArgs {
     /// All that shapes an undo's plan (P16). Its input is a journal, so how an input is read does not.
     pub fn plan_shaping(&self, settings: &Settings) -> BTreeMap<String, String> {
-        let mut shaping = settings.plan_shaping();
-        for name in ["encoding", "delimiter", "sheet", "column"] {
-            shaping.remove(name);
-        }
+        let mut shaping = undo_shaping(settings);
         for (name, only) in [("only-user", &self.only_user), ("only-desktop", &self.only_desktop)] {
             if !only.is_empty() {
                 let mut only = only.clone();
@@ -125,10 +122,49 @@ impl UndoArgs {
         shaping
     }
 
+    /// Checks what clap can't.
+    ///
+    /// # Errors
+    /// [`Error::Usage`], saying what to do.
+    pub fn check(&self) -> Result<(), Error> {
+        let output = &self.options.output;
+        if output.requests.is_some() && !self.options.safety.dry_run {
+            return usage("`--requests` goes with `--dry-run`");
+        }
+        // Neither the run's journal nor its results may be lost to the undo.
+        let results = self.results_path();
+        let mut journal = results.as_os_str().to_owned();
+        journal.push(".journal");
+        let outputs = [("--results", results.clone()), ("--results", journal.into())];
+        let requests = output.requests.clone().map(|path| ("--requests", path));
+        for older in [self.journal.clone(), self.journal.with_extension("")] {
+            keep_input(&older, outputs.iter().cloned().chain(requests.clone()))?;
+        }
+        Ok(())
+    }
+
     /// Where the undo's results go; its journal is this with `.journal` appended.
     pub fn results_path(&self) -> PathBuf {
         self.options.output.results.clone().unwrap_or_else(|| beside_journal(&self.journal, "undo.csv"))
     }
+}
+
+/// What of the settings shapes an undo's plan.
+fn undo_shaping(settings: &Settings) -> BTreeMap<String, String> {
+    let mut shaping = settings.plan_shaping();
+    for name in ["encoding", "delimiter", "sheet", "column"] {
+        shaping.remove(name);
+    }
+    shaping
+}
+
+/// [`UndoArgs::plan_shaping`] for `run JOURNAL` on an undo's journal: whom it was for, it keeps.
+pub fn resumed_undo_shaping(settings: &Settings, planned: &BTreeMap<String, String>) -> BTreeMap<String, String> {
+    let mut shaping = undo_shaping(settings);
+    for name in ["only-user", "only-desktop"] {
+        shaping.extend(planned.get(name).map(|only| (name.to_owned(), only.clone())));
+    }
+    shaping
 }
 
 fn usage(problem: &str) -> Result<(), Error> {

@@ -10,9 +10,10 @@ impl State {
         self.stop.as_ref()
     }
 
-    /// Whether the reason to stop is that nothing ever got through, and nothing was written.
+    /// Whether the reason to stop is that nothing ever got through, and nothing was written: judged at the end, because
+    /// other writes were on their way when the reason was found.
     pub fn is_no_access(&self) -> bool {
-        self.no_access
+        self.no_access && !self.wrote_any() && !self.doubted && self.writes_out == 0
     }
 
     /// Items whose last read at the end could not be had.
@@ -46,6 +47,8 @@ impl State {
     }
 
     /// When something becomes due without anything happening; `None` where only what is under way can bring more.
+    ///
+    /// * `now`: the instant at which [`State::next_op`] said `None`; at a later one something due is lost from sight.
     pub fn wake_at(&self, now: Instant) -> Option<Instant> {
         if self.stop.is_some() || self.access == Access::Renewing {
             return None;

@@ -21,6 +21,7 @@ impl State {
             seen_bound: open.seen_bound,
             refusal,
             stuck: false,
+            unspoken: false,
             request_id,
             job_id,
             phase: Phase::Queued,
@@ -52,8 +53,9 @@ impl State {
     }
 
     pub(super) fn loaded(&mut self, chunk: u32, opened: Vec<OpenItem>, now: Instant) {
-        let mut plain = Vec::new();
-        let mut look = Vec::new();
+        let (mut plain, mut look) = (Vec::new(), Vec::new());
+        // All of a chunk waits for the look at its `ALL` desktops, so that it goes out as it was planned.
+        let has_all = opened.iter().any(|open| open.item.all);
         for open in opened {
             let id = open.item.id;
             if self.items.contains_key(&id) {
@@ -61,7 +63,7 @@ impl State {
             }
             let live = self.live(open, now);
             // What an earlier process planned is read again, and an `ALL` is always looked at right before.
-            if live.item.all || (self.resumed && self.rules.preflight) {
+            if has_all || (self.resumed && self.rules.preflight) {
                 look.push(id);
             } else {
                 plain.push(id);

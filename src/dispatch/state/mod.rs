@@ -211,8 +211,10 @@ struct Live {
     ever_doubt: bool,
     seen_bound: Vec<SlotNo>,
     refusal: Option<Refusal>,
-    /// The state that the desktop is in forbids it: waiting and trying again is of no use.
+    /// The state that the desktop is in forbids it, or somebody else has it: waiting and trying again is of no use.
     stuck: bool,
+    /// The job of its last write never appeared, so nothing was said of it.
+    unspoken: bool,
     request_id: String,
     job_id: String,
     phase: Phase,
@@ -368,6 +370,8 @@ pub struct State {
     unchecked: u64,
     stop: Option<StopReason>,
     no_access: bool,
+    /// Whether a write of this process was ever in doubt: it may have been done.
+    doubted: bool,
     said_verifying: bool,
     epoch: u32,
     /// When the rows that are settled now were; made once for all that follows from one thing that happened.
@@ -454,6 +458,7 @@ impl State {
             unchecked: 0,
             stop: None,
             no_access: false,
+            doubted: false,
             said_verifying: false,
             epoch: 0,
             settled_at: None,

@@ -1,9 +1,9 @@
 //! What follows from a read of a desktop, or of a job.
 
 use super::{
-    Canary, Class, DesktopId, Duration, HashMap, Instant, ItemId, JOB_APPEARS_WITHIN, JobWatch, JobWord, LiveDesktop,
-    Look, Outcome, Output, Part, Phase, Proof, ReadFault, ReadSpan, Record, Refusal, Sight, SlotNo, State, StopReason,
-    Told, Watch, backoff, is_passing, newcomers, rows_of, split_seen,
+    Canary, Class, DesktopId, Duration, HashMap, Instant, Item, ItemId, JOB_APPEARS_WITHIN, JobWatch, JobWord,
+    LiveDesktop, Look, Outcome, Output, Part, Phase, Proof, ReadFault, ReadSpan, Record, Refusal, Sight, SlotNo, State,
+    StopReason, Told, Watch, backoff, is_passing, newcomers, rows_of, split_seen,
 };
 
 impl State {
@@ -93,6 +93,12 @@ impl State {
             return self.read_at(id, at);
         }
         match live.phase {
+            // Not to be read just now: whatever held it, reads have to tell how it ended.
+            Phase::Busy => {
+                let refusal = live.refusal.clone().unwrap_or_else(stayed_busy);
+                self.mark_stuck(id);
+                self.answered(id, Some(refusal), now, now, out);
+            }
             Phase::Triage(number) => self.triaged(id, number, Look::Idle, now, out),
             _ => self.park(id, out),
         }
@@ -101,8 +107,7 @@ impl State {
     /// A desktop that was busy up to the deadline: what it shows bound has failed, the rest nobody can tell.
     fn busy_too_long(&mut self, id: ItemId, sight: Sight<'_>, now: Instant, out: &mut Output) {
         let Some(live) = self.items.get(&id) else { return };
-        let busy = Refusal { code: "BUSY".to_owned(), message: "the desktop stayed busy".to_owned() };
-        let refusal = live.refusal.clone().unwrap_or(busy);
+        let refusal = live.refusal.clone().unwrap_or_else(stayed_busy);
         if live.ever_doubt {
             // The refusal may be the echo of our own success: good reads decide, and without any it stays open.
             self.mark_stuck(id);
@@ -146,6 +151,8 @@ impl State {
         match &mut live.phase {
             Phase::Watching(watch) => {
                 let proofs = watch.see(&live.item, sight, span);
+                // Somebody else came first: the desktop can't be had, however often one asks.
+                live.stuck |= self.rules.class == Class::BatchAttach && is_taken(&live.item, sight);
                 self.proofs(id, &proofs, span, now, out);
             }
             Phase::Looking => self.looked(id, sight, now, out),
@@ -181,6 +188,10 @@ impl State {
         let want_bound = self.rules.class == Class::BatchAttach;
         let Some(live) = self.items.get_mut(&id) else { return };
         let Sight::Shown(desktop) = sight else {
+            if live.tries > 0 {
+                // It was sent before, and is gone perhaps only after that.
+                return self.watch(id, now, now + self.rules.read_back_deadline, now + self.rules.settle_time);
+            }
             let slots = live.open.clone();
             let refusal = Refusal {
                 code: "DESKTOP_NOT_FOUND".to_owned(),
@@ -199,33 +210,34 @@ impl State {
         if live.item.all && !desktop.is_idle() {
             return self.again_or_park(id, now + poll, now, out);
         }
-        if live.item.all {
-            let new = newcomers(&live.item, bound);
-            if !new.is_empty() {
-                let names: Vec<_> = new.iter().take(5).map(|one| one.user_name.as_str()).collect();
-                let refusal = Refusal {
-                    code: "STILL_BOUND".to_owned(),
-                    message: crate::model::tame(
-                        &format!(
-                            "not sent: {} bound to this desktop since the plan was made ({}); plan again to include them",
-                            if new.len() == 1 { "1 was".to_owned() } else { format!("{} were", new.len()) },
-                            names.join(", ")
-                        ),
-                        crate::api::fault::MAX_TEXT,
-                    ),
-                };
-                let slots = live.open.clone();
-                return self.settle(id, &slots, Outcome::Failed, Some(&refusal), "a look right before sending", out);
-            }
-        }
         let is_there = |slot: &SlotNo| {
             live.item.slots.get(usize::from(*slot)).is_some_and(|one| crate::reconcile::judge::holds(one, bound))
         };
-        let (done, left): (Vec<_>, Vec<_>) = live.open.iter().partition(|slot| is_there(slot) == want_bound);
+        let (done, mut left): (Vec<_>, Vec<_>) = live.open.iter().partition(|slot| is_there(slot) == want_bound);
         if !done.is_empty() && !desktop.is_idle() {
             return self.again_or_park(id, now + poll, now, out);
         }
-        if !done.is_empty() && live.tries > 0 {
+        let new = if live.item.all { newcomers(&live.item, bound) } else { Vec::new() };
+        let was_sent = live.tries > 0;
+        if !new.is_empty() {
+            let names: Vec<_> = new.iter().take(5).map(|one| one.user_name.as_str()).collect();
+            let refusal = Refusal {
+                code: "STILL_BOUND".to_owned(),
+                message: crate::model::tame(
+                    &format!(
+                        "not sent{}: {} bound to this desktop since the plan was made ({}); plan again to include them",
+                        if was_sent { " again" } else { "" },
+                        if new.len() == 1 { "1 was".to_owned() } else { format!("{} were", new.len()) },
+                        names.join(", ")
+                    ),
+                    crate::api::fault::MAX_TEXT,
+                ),
+            };
+            // Of the desktop's other rows each is judged for itself.
+            self.settle(id, &left, Outcome::Failed, Some(&refusal), "a look right before sending", out);
+            left.clear();
+        }
+        if !done.is_empty() && was_sent {
             // It was sent before: what is gone now may be gone by that, and one read does not prove it.
             return self.watch(id, now, now + self.rules.read_back_deadline, now + self.rules.settle_time);
         }
@@ -313,9 +325,11 @@ impl State {
         out: &mut Output,
     ) {
         let max = self.rules.max_tries;
+        let attaches = self.rules.class == Class::BatchAttach;
         let Some(live) = self.items.get_mut(&id) else { return };
         let mut newly = Vec::new();
-        for slot in slots {
+        // What an attach has not brought about was not seen bound.
+        for slot in slots.iter().filter(|_| !attaches) {
             if !live.seen_bound.contains(slot) && !live.item.slots.get(usize::from(*slot)).is_some_and(|one| one.seen) {
                 live.seen_bound.push(*slot);
                 newly.push(*slot);
@@ -325,7 +339,12 @@ impl State {
             out.records.push(Record::Seen { item: id, slots: newly });
         }
         match refusal {
-            Some(refusal) if is_passing(&refusal) && !live.stuck && now < live.deadline => self.wait_busy(id, now),
+            // The refusals of an attach come from its job: each of them was an attempt.
+            Some(refusal)
+                if is_passing(&refusal) && !live.stuck && now < live.deadline && !(attaches && live.tries >= max) =>
+            {
+                self.wait_busy(id, now);
+            }
             Some(refusal) => {
                 self.settle(
                     id,
@@ -336,7 +355,7 @@ impl State {
                     out,
                 );
             }
-            None if live.tries < max => {
+            None if live.tries < max && !live.stuck => {
                 // The other slots of the item stay watched until they are proved, too; then all go together.
                 let others_open = matches!(&live.phase, Phase::Watching(watch) if !watch.is_done());
                 if others_open && let Phase::Watching(watch) = &mut live.phase {
@@ -348,11 +367,11 @@ impl State {
                 }
             }
             None => {
-                let words = if self.rules.class == Class::BatchAttach { "not bound" } else { "still bound" };
-                let refusal = Refusal {
-                    code: if self.rules.class == Class::BatchAttach { "NOT_BOUND" } else { "STILL_BOUND" }.to_owned(),
-                    message: format!("sent {} times and {words} afterwards", live.tries),
-                };
+                let (code, words) = if attaches { ("NOT_BOUND", "not bound") } else { ("STILL_BOUND", "still bound") };
+                let times = if live.tries == 1 { "once".to_owned() } else { format!("{} times", live.tries) };
+                let taken = if attaches && live.stuck { ": somebody else holds the desktop now" } else { "" };
+                let refusal =
+                    Refusal { code: code.to_owned(), message: format!("sent {times} and {words} afterwards{taken}") };
                 self.settle(id, slots, Outcome::Failed, Some(&refusal), "unchanged in two good reads", out);
             }
         }
@@ -381,10 +400,14 @@ impl State {
         job.asked = false;
         job.due = now + poll;
         let late = now.saturating_duration_since(job.since);
+        let mut appeared = true;
         let (failed, whole) = match word {
             None if late < JOB_APPEARS_WITHIN => return,
             // It never appeared: the reads alone judge, as for a desktop without a job.
-            None => (Vec::new(), None),
+            None => {
+                appeared = false;
+                (Vec::new(), None)
+            }
             Some(JobWord::Pending) if late < self.rules.read_back_deadline => return,
             Some(JobWord::Pending) => {
                 let items = self.jobs.remove(job_id).map(|job| job.items).unwrap_or_default();
@@ -402,7 +425,21 @@ impl State {
             let named = failed.iter().find(|(name, _)| *name == desktop.as_str()).map(|(_, refusal)| refusal.clone());
             let refusal = named.or_else(|| whole.clone());
             out.records.push(Record::Job { item: id, job_id: job_id.to_owned(), refusal: refusal.clone() });
+            if !appeared && let Some(live) = self.items.get_mut(&id) {
+                live.unspoken = true;
+            }
             self.answered(id, refusal, since, now, out);
         }
     }
+}
+
+fn stayed_busy() -> Refusal {
+    Refusal { code: "BUSY".to_owned(), message: "the desktop stayed busy".to_owned() }
+}
+
+/// Whether somebody else has a desktop that one person alone can have.
+fn is_taken(item: &Item, sight: Sight<'_>) -> bool {
+    let Sight::Shown(desktop) = sight else { return false };
+    let single = desktop.is_pooled() || desktop.desktop_type == "DEDICATED";
+    single && desktop.good().is_some_and(|bound| !newcomers(item, bound).is_empty())
 }

@@ -157,7 +157,12 @@ impl State {
                 let (outcome, code, message) = if as_wanted {
                     (success, String::new(), String::new())
                 } else {
-                    let message = "it was gone, and is bound again at the end of the run".to_owned();
+                    let message = if want_bound {
+                        "it was bound, and is gone again at the end of the run"
+                    } else {
+                        "it was gone, and is bound again at the end of the run"
+                    };
+                    let message = message.to_owned();
                     (Outcome::Failed, if want_bound { "NOT_BOUND" } else { "STILL_BOUND" }.to_owned(), message)
                 };
                 out.told.push(Told::Amended { from: one.outcome, to: outcome, rows });

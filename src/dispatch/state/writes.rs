@@ -6,6 +6,7 @@ use super::{
     ALIKE_LIMIT, Class, FORBIDDEN_LIMIT, Instant, ItemId, JobWatch, Live, Look, MAX_BUSY_WAIT, Outcome, Output, Part,
     Phase, Refusal, State, StopReason, Told, Triage, Verdict, Watch, backoff, is_passing,
 };
+use crate::journal::Settlement;
 
 impl State {
     pub(super) fn wrote_part(
@@ -30,6 +31,7 @@ impl State {
                 self.taken(&part, &refused, &job_id, &success_jobs, ended, out);
             }
             Verdict::Doubt { cause } => {
+                self.doubted = true;
                 for id in part.items {
                     if let Some(live) = self.items.get_mut(&id) {
                         live.tries += 1;
@@ -63,8 +65,10 @@ impl State {
                 if self.forbidden >= FORBIDDEN_LIMIT {
                     self.no_access = !self.wrote_any();
                     let why = format!(
-                        "the service forbids it, {FORBIDDEN_LIMIT} times in a row ({}: {}); the action needed is workspace:desktops:batchDetach",
-                        cause.code, cause.message
+                        "the service forbids it, {FORBIDDEN_LIMIT} times in a row ({}: {}); the action needed is {}",
+                        cause.code,
+                        cause.message,
+                        crate::api::explain::action(self.rules.class)
                     );
                     self.requeue(part);
                     return self.stop(StopReason::Credentials(why), out);
@@ -169,12 +173,16 @@ impl State {
         let verify = self.rules.verify;
         let Some(live) = self.items.get_mut(&id) else { return };
         live.refusal.clone_from(&refusal);
-        if !verify && !live.ever_doubt {
+        // The answer to an attach lists no failures: without its job's word it says nothing of any desktop.
+        let unspoken = self.rules.class == Class::BatchAttach
+            && refusal.is_none()
+            && (live.job_id.is_empty() || std::mem::take(&mut live.unspoken));
+        if !verify && !live.ever_doubt && !unspoken {
             let slots = live.open.clone();
             let done = self.success();
             return match refusal {
                 Some(refusal) => self.settle(id, &slots, Outcome::Failed, Some(&refusal), "the answer refused it", out),
-                None => self.settle(id, &slots, done, None, "the answer took it", out),
+                None => self.settle(id, &slots, done, None, Settlement::AT_ITS_WORD, out),
             };
         }
         let counts_from = if refusal.is_some() { answered } else { answered + self.rules.doubt_wait };

@@ -1,0 +1,473 @@
+//! Every row's fate in an undo, the chunks and their bodies.
+
+use std::collections::{BTreeMap, HashSet};
+use std::io::{self, Write};
+
+use super::changed::{Changed, Row};
+use crate::api::Class;
+use crate::input::RowFault;
+use crate::journal::{EntryRef, Fate, Item, Slot, SlotNo};
+use crate::model::{Bound, DesktopId, Kind, LiveDesktop, Outcome};
+use crate::plan::{
+    Chunk, Fields, HashFacts, Policy, Snapshot, attach_body, attachments, bound_digest, detach_body, first_eight,
+    guard, same_name,
+};
+
+/// Bytes that begin every hash: a change of what is covered changes them.
+const VERSION: &[u8] = b"batch-detach undo 1\n";
+
+/// What takes a run back: a pure function of what it changed, of what the preflight saw, and of the policy (P17).
+#[derive(Debug)]
+pub struct UndoPlan<'a> {
+    pub changed: &'a Changed,
+    look: &'a Snapshot,
+    /// Of each of [`Changed::rows`].
+    fates: Vec<Fate>,
+    /// What is sent, in the order of chunks.
+    pub items: Vec<Item>,
+    pub chunks: Vec<Chunk>,
+}
+
+/// Counts of an undo's plan.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Stats {
+    pub rows: u64,
+    /// Rows to be sent.
+    pub to_send: u64,
+    /// Rows whose binding is as wanted already.
+    pub done: u64,
+    /// Rows that can't be sent, by code.
+    pub invalid: BTreeMap<String, u64>,
+    /// Rows that a setting leaves out.
+    pub left_out: u64,
+    pub bindings: u64,
+    pub desktops: u64,
+    pub chunks: u64,
+    pub canary_chunks: u64,
+    pub bytes: u64,
+    /// Of the desktops touched.
+    pub in_use: u64,
+    pub pooled: u64,
+    pub hibernated: u64,
+    pub busy: u64,
+    /// Single-user desktops that are on, where this detaches: they shut down at once.
+    pub shut_down: u64,
+}
+
+impl Stats {
+    pub fn invalid_total(&self) -> u64 {
+        self.invalid.values().sum()
+    }
+}
+
+/// What becomes of one binding.
+enum Verdict {
+    Send(Slot),
+    /// As wanted already.
+    Done,
+    InUse,
+    Invalid(&'static str, &'static str),
+}
+
+/// Where a binding stands on its desktop now.
+enum Found<'b> {
+    One(&'b Bound),
+    /// Somebody of that name with another id.
+    Namesake,
+    Nobody,
+}
+
+/// Never somebody else: by the id where both have one, else by name and domain, within the type.
+fn find<'b>(slot: &Slot, bound: &'b [Bound]) -> Found<'b> {
+    let of_kind = || bound.iter().filter(|one| one.kind == slot.kind);
+    if let Some(id) = &slot.user_id
+        && let Some(one) = of_kind().find(|one| one.user_id.as_ref() == Some(id))
+    {
+        return Found::One(one);
+    }
+    let named = of_kind().find(|one| {
+        let fits = match (&slot.domain, &one.domain) {
+            (Some(ours), Some(theirs)) => same_name(ours, theirs),
+            _ => true,
+        };
+        fits && same_name(&slot.user_name, &one.user_name)
+    });
+    match named {
+        None => Found::Nobody,
+        Some(one) if slot.user_id.is_some() && one.user_id.is_some() => Found::Namesake,
+        Some(one) => Found::One(one),
+    }
+}
+
+const NAMESAKE: Verdict = Verdict::Invalid(
+    "INVALID_ID_MISMATCH",
+    "somebody else of this name is bound to the desktop now; look at it in the console, and leave this row out",
+);
+
+/// Whether one person alone can have the desktop.
+fn is_single(desktop: &LiveDesktop) -> bool {
+    desktop.is_pooled() || desktop.desktop_type == "DEDICATED"
+}
+
+impl<'a> UndoPlan<'a> {
+    /// Makes the plan.
+    ///
+    /// * `unsettled`: bindings in doubt that could not be read back.
+    pub fn new(changed: &'a Changed, look: &'a Snapshot, unsettled: &HashSet<(usize, usize)>, policy: &Policy) -> Self {
+        let mut verdicts: Vec<Vec<Verdict>> = Vec::with_capacity(changed.desktops.len());
+        let mut sent: Vec<Item> = Vec::with_capacity(changed.desktops.len());
+        // Of each desktop's slots, its place among those that are sent.
+        for (at, desktop) in changed.desktops.iter().enumerate() {
+            let live = look.desktops.get(&desktop.desktop).and_then(Option::as_ref);
+            let judge = Judge { changed, policy, desktop, live };
+            let of =
+                desktop.slots.iter().enumerate().map(|(slot, one)| {
+                    if unsettled.contains(&(at, slot)) { judge.unsettled(one) } else { judge.one(one) }
+                });
+            let mut of: Vec<Verdict> = of.collect();
+            let mut slots = Vec::new();
+            for verdict in &mut of {
+                if let Verdict::Send(slot) = verdict {
+                    slots.push(slot.clone());
+                }
+            }
+            let name = live.map_or_else(|| desktop.desktop_name.clone(), |live| live.name.clone());
+            let pooled = live.map_or(desktop.pooled, LiveDesktop::is_pooled);
+            sent.push(Item { desktop_name: name, pooled, seen: live.is_some(), slots, ..desktop.clone() });
+            verdicts.push(of);
+        }
+        let made = attachments(changed.class, &sent, &policy.bounds, policy.canary);
+        let mut of_slots: Vec<Vec<Fate>> = Vec::with_capacity(verdicts.len());
+        for (of, places) in verdicts.iter().zip(&made.places) {
+            let mut places = places.iter();
+            of_slots.push(of.iter().map(|verdict| fate(verdict, changed.class, &mut places)).collect());
+        }
+        let fates = changed.rows.iter().map(|row| {
+            let found = of_slots.get(row.desktop).and_then(|of| of.get(row.slot));
+            found.cloned().unwrap_or_else(|| invalid("INVALID_ROW", "the row is wrong"))
+        });
+        let fates = fates.collect();
+        Self { changed, look, fates, items: made.items, chunks: made.chunks }
+    }
+
+    pub fn rows(&self) -> impl ExactSizeIterator<Item = (&'a Row, &Fate)> {
+        self.changed.rows.iter().zip(&self.fates)
+    }
+
+    /// The records of the undo's journal, in order.
+    ///
+    /// # Errors
+    /// The first one of `f`.
+    pub fn for_each_entry<E>(&self, mut f: impl FnMut(EntryRef<'_>) -> Result<(), E>) -> Result<(), E> {
+        let mut extras = Vec::new();
+        for (row, fate) in self.rows() {
+            extras.clear();
+            extras.extend(row.extras.iter().map(String::as_str));
+            f(EntryRef { line: row.line, cells: row.cells.each_ref().map(String::as_str), extras: &extras, fate })?;
+        }
+        Ok(())
+    }
+
+    pub fn faults(&self) -> Vec<RowFault> {
+        let mut faults = Vec::new();
+        for (at, (row, fate)) in self.rows().enumerate() {
+            if let Fate::Fixed { outcome: Outcome::Invalid, code, message } = fate {
+                let code = CODES.into_iter().find(|known| known == code).unwrap_or("INVALID_ROW");
+                faults.push(RowFault { row: at, line: row.line, column: None, code, message: message.clone() });
+            }
+        }
+        faults
+    }
+
+    /// How many chunks the canary takes: those with the lowest numbers.
+    pub fn canary_chunks(&self) -> usize {
+        self.chunks.iter().filter(|chunk| chunk.canary).count()
+    }
+
+    /// The guards of every plan. The share is that of the desktops that are assigned before a detach or after an attach:
+    /// what a run may do under `--max-percent`, its undo may take back.
+    ///
+    /// # Errors
+    /// As [`guard`].
+    pub fn guard(&self, policy: &Policy) -> Result<(), String> {
+        let touched: HashSet<&DesktopId> = self.items.iter().map(|item| &item.desktop).collect();
+        let count = |len: usize| u64::try_from(len).unwrap_or(u64::MAX);
+        let free = touched.iter().filter(|id| {
+            let bound = self.live(id).and_then(|live| live.bound.as_deref());
+            self.changed.class == Class::BatchAttach && bound.is_none_or(<[Bound]>::is_empty)
+        });
+        let added = count(free.count());
+        guard(count(touched.len()), self.look.assigned_desktops.map(|assigned| assigned + added), policy)
+    }
+
+    /// Writes the body of the chunk at this place, byte for byte as it is sent; `out` is emptied first.
+    pub fn write_body(&self, chunk: usize, out: &mut Vec<u8>) {
+        let number = self.chunks.get(chunk).map_or(0, |chunk| chunk.number);
+        let first = self.items.partition_point(|item| item.chunk < number);
+        let of = self.items.iter().skip(first).take_while(|item| item.chunk == number);
+        let of: Vec<(&Item, Vec<SlotNo>)> =
+            of.map(|item| (item, (0..).zip(&item.slots).map(|(number, _)| number).collect())).collect();
+        let carried: Vec<(&Item, &[SlotNo])> = of.iter().map(|(item, slots)| (*item, slots.as_slice())).collect();
+        if self.changed.class == Class::BatchAttach {
+            attach_body(&carried, out);
+        } else {
+            detach_body(&carried, out);
+        }
+    }
+
+    /// Every body, one a line, in the order of chunks (`--requests`).
+    pub fn requests(&self, mut out: impl Write) -> io::Result<()> {
+        let mut body = Vec::new();
+        for chunk in 0..self.chunks.len() {
+            self.write_body(chunk, &mut body);
+            body.push(b'\n');
+            out.write_all(&body)?;
+        }
+        out.flush()
+    }
+
+    fn live(&self, id: &DesktopId) -> Option<&'a LiveDesktop> {
+        self.look.desktops.get(id).and_then(Option::as_ref)
+    }
+
+    pub fn stats(&self) -> Stats {
+        let count = |len: usize| u64::try_from(len).unwrap_or(u64::MAX);
+        let mut stats = Stats {
+            rows: count(self.fates.len()),
+            chunks: count(self.chunks.len()),
+            canary_chunks: count(self.canary_chunks()),
+            bytes: self.chunks.iter().map(|chunk| count(chunk.bytes)).sum(),
+            ..Stats::default()
+        };
+        for fate in &self.fates {
+            match fate {
+                Fate::Send { .. } => stats.to_send += 1,
+                Fate::Fixed { outcome: Outcome::Invalid, code, .. } => {
+                    *stats.invalid.entry(code.clone()).or_default() += 1;
+                }
+                Fate::Fixed { outcome: Outcome::NotSent, .. } => stats.left_out += 1,
+                Fate::Fixed { .. } => stats.done += 1,
+            }
+        }
+        let mut seen = HashSet::new();
+        for item in &self.items {
+            stats.bindings += count(item.slots.len());
+            if !seen.insert(&item.desktop) {
+                continue;
+            }
+            stats.desktops += 1;
+            stats.pooled += u64::from(item.pooled);
+            let Some(live) = self.live(&item.desktop) else { continue };
+            stats.in_use += u64::from(live.login_status == "CONNECTED");
+            stats.hibernated += u64::from(live.status == "HIBERNATED");
+            stats.busy += u64::from(!live.is_idle());
+            let detaches = self.changed.class == Class::BatchDetach;
+            stats.shut_down +=
+                u64::from(detaches && live.status == "ACTIVE" && live.desktop_type != "SHARED" && !live.is_pooled());
+        }
+        stats
+    }
+
+    /// SHA-256 in hex over the run that is taken back, endpoint, project, settings, every row's fate, the bodies, and
+    /// who is bound to each desktop that they touch; not time, power state or pace.
+    pub fn hash(&self, facts: HashFacts<'_>) -> String {
+        let mut hash = Fields::new(VERSION);
+        hash.text(self.changed.class.as_str());
+        hash.text(&self.changed.digest());
+        hash.text(facts.endpoint);
+        hash.text(facts.project);
+        hash.number(facts.settings.len());
+        for (name, value) in facts.settings {
+            hash.text(name);
+            hash.text(value);
+        }
+        hash.number(self.fates.len());
+        for (row, fate) in self.rows() {
+            match fate {
+                Fate::Send { item, slot } => {
+                    hash.bytes(&item.to_le_bytes());
+                    hash.bytes(&slot.to_le_bytes());
+                }
+                Fate::Fixed { outcome, code, .. } => {
+                    hash.text(outcome.as_str());
+                    hash.text(code);
+                    hash.text(&row.cells[0]);
+                }
+            }
+        }
+        for item in &self.items {
+            hash.bytes(&bound_digest(self.live(&item.desktop).and_then(|live| live.bound.as_deref())));
+        }
+        hash.number(self.chunks.len());
+        let mut body = Vec::new();
+        for chunk in 0..self.chunks.len() {
+            self.write_body(chunk, &mut body);
+            hash.bytes(&body);
+        }
+        hex::encode(hash.finish())
+    }
+
+    /// A digest of one row's fate, and of who is bound to its desktop: what tells that an approved one differs.
+    pub(super) fn row_digest(&self, row: &Row, fate: &Fate) -> String {
+        let mut hash = Fields::new(b"");
+        for cell in &row.cells {
+            hash.text(cell);
+        }
+        let (outcome, code) = word(fate);
+        hash.text(outcome.as_str());
+        hash.text(code);
+        if let (Fate::Send { .. }, Some(desktop)) = (fate, self.changed.desktops.get(row.desktop)) {
+            hash.bytes(&bound_digest(self.live(&desktop.desktop).and_then(|live| live.bound.as_deref())));
+        }
+        hex::encode(first_eight(&hash.finish()))
+    }
+}
+
+/// Outcome and code of a fate, as a plan's results have them.
+pub(super) fn word(fate: &Fate) -> (Outcome, &str) {
+    match fate {
+        Fate::Send { .. } => (Outcome::Planned, ""),
+        Fate::Fixed { outcome, code, .. } => (*outcome, code),
+    }
+}
+
+/// Every code that a row of an undo can be invalid with.
+const CODES: [&str; 7] = [
+    "INVALID_TAKEN",
+    "INVALID_NOTHING_KNOWN",
+    "INVALID_UNSETTLED",
+    "INVALID_DESKTOP_NOT_FOUND",
+    "INVALID_PROTECTED",
+    "INVALID_ID_MISMATCH",
+    "INVALID_TOO_LARGE",
+];
+
+fn invalid(code: &str, message: &str) -> Fate {
+    Fate::Fixed { outcome: Outcome::Invalid, code: code.to_owned(), message: message.to_owned() }
+}
+
+/// * `places`: of the slots that are sent, in their order.
+fn fate<'p>(verdict: &Verdict, class: Class, places: &mut impl Iterator<Item = &'p Option<(u32, SlotNo)>>) -> Fate {
+    match verdict {
+        Verdict::Send(_) => match places.next().copied().flatten() {
+            Some((item, slot)) => Fate::Send { item, slot },
+            None => invalid(
+                "INVALID_TOO_LARGE",
+                "this row alone is longer than a request may be; raise --max-request-bytes",
+            ),
+        },
+        Verdict::Done => {
+            let attaches = class == Class::BatchAttach;
+            let outcome = if attaches { Outcome::AlreadyAttached } else { Outcome::AlreadyDetached };
+            Fate::Fixed { outcome, code: String::new(), message: String::new() }
+        }
+        Verdict::InUse => Fate::Fixed {
+            outcome: Outcome::NotSent,
+            code: "IN_USE".to_owned(),
+            message: "somebody works on this desktop now, and --in-use skip leaves such desktops alone".to_owned(),
+        },
+        Verdict::Invalid(code, message) => invalid(code, message),
+    }
+}
+
+/// Judges the bindings of one desktop.
+struct Judge<'a> {
+    changed: &'a Changed,
+    policy: &'a Policy,
+    desktop: &'a Item,
+    live: Option<&'a LiveDesktop>,
+}
+
+impl Judge<'_> {
+    fn is_protected(&self, slot: &Slot) -> bool {
+        let protect = &self.policy.protect;
+        let name = self.live.map_or(self.desktop.desktop_name.as_str(), |live| live.name.as_str());
+        protect.covers(&slot.user_name)
+            || slot.user_id.as_deref().is_some_and(|id| protect.covers(id))
+            || protect.covers(self.desktop.desktop.as_str())
+            || protect.covers(name)
+    }
+
+    fn protected() -> Verdict {
+        Verdict::Invalid("INVALID_PROTECTED", "this user, group or desktop is protected (--protect); leave the row out")
+    }
+
+    fn unsettled(&self, slot: &Slot) -> Verdict {
+        if self.is_protected(slot) {
+            return Self::protected();
+        }
+        Verdict::Invalid(
+            "INVALID_UNSETTLED",
+            "the run may have changed this binding, and what became of it could not be read in time; try again later",
+        )
+    }
+
+    fn one(&self, slot: &Slot) -> Verdict {
+        if self.is_protected(slot) {
+            return Self::protected();
+        }
+        if self.changed.class == Class::BatchAttach { self.attach(slot) } else { self.detach(slot) }
+    }
+
+    fn attach(&self, slot: &Slot) -> Verdict {
+        let Some(live) = self.live else {
+            return Verdict::Invalid(
+                "INVALID_DESKTOP_NOT_FOUND",
+                "no desktop of this project has this id any more, so nobody can be attached to it; leave the row out",
+            );
+        };
+        let bound = live.bound.as_deref().unwrap_or_default();
+        match find(slot, bound) {
+            Found::One(_) => return Verdict::Done,
+            Found::Namesake => return NAMESAKE,
+            Found::Nobody => {}
+        }
+        // A run that did not look detached whoever was named: perhaps nobody.
+        if !self.changed.run.preflight || slot.user_group.as_ref().is_none_or(String::is_empty) {
+            return Verdict::Invalid(
+                "INVALID_NOTHING_KNOWN",
+                "an undo has nothing to go by: the run did not see this binding before it (--preflight off), so neither \
+                 whether it was there nor its privilege group is known; attach it in the console",
+            );
+        }
+        let ours = |one: &&Bound| {
+            self.desktop.slots.iter().any(|slot| matches!(find(slot, std::slice::from_ref(*one)), Found::One(_)))
+        };
+        if is_single(live) && !bound.iter().all(|one| ours(&one)) {
+            tracing::debug!(
+                desktop = %self.desktop.desktop,
+                holders = ?bound.iter().map(|one| one.user_name.as_str()).collect::<Vec<_>>(),
+                "held by somebody else now"
+            );
+            return Verdict::Invalid(
+                "INVALID_TAKEN",
+                "somebody else holds this single-user desktop now (-v names the holder); detach that binding first, or \
+                 leave this row out",
+            );
+        }
+        Verdict::Send(Slot { sent_group: None, seen: false, ..slot.clone() })
+    }
+
+    fn detach(&self, slot: &Slot) -> Verdict {
+        // A desktop that is gone took its bindings with it: the first undo saw it.
+        let Some(live) = self.live else { return Verdict::Done };
+        let Some(bound) = live.bound.as_deref() else {
+            return Verdict::Send(Slot { sent_group: None, seen: false, ..slot.clone() });
+        };
+        match find(slot, bound) {
+            Found::Nobody => Verdict::Done,
+            Found::Namesake => NAMESAKE,
+            Found::One(_) if self.policy.in_use_skip && live.login_status == "CONNECTED" => Verdict::InUse,
+            Found::One(one) => Verdict::Send(Slot {
+                kind: if one.kind == Kind::Group { Kind::Group } else { Kind::User },
+                user_name: one.user_name.clone(),
+                user_id: one.user_id.clone(),
+                user_group: one.user_group.clone(),
+                sent_group: None,
+                domain: one.domain.clone(),
+                rows: slot.rows,
+                seen: true,
+            }),
+        }
+    }
+}

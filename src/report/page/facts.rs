@@ -1,0 +1,74 @@
+//! What the page tells, read from the journal in one go.
+
+use std::collections::HashSet;
+use std::hash::{BuildHasher as _, RandomState};
+
+use super::redact::{Hashed, Names, Veil};
+use super::timeline::Work;
+use crate::error::Error;
+use crate::journal::{Identity, Process, Progress, Settlement, View};
+use crate::outcome::Summary;
+
+/// One state of a run.
+#[derive(Debug)]
+pub(super) struct Facts {
+    pub(super) identity: Identity,
+    pub(super) progress: Progress,
+    pub(super) processes: Vec<Process>,
+    pub(super) summary: Summary,
+    pub(super) work: Work,
+    pub(super) desktops: u64,
+    pub(super) bindings: u64,
+    /// Whether the words rest on reads: `false` where some success was taken at the answer's word (`--verify off`).
+    pub(super) verified: bool,
+    pub(super) veil: Veil,
+}
+
+impl Facts {
+    /// * `redact`: users as salted hashes.
+    pub(super) fn read(view: &View, redact: bool) -> Result<Self, Error> {
+        let identity = view.identity().clone();
+        let (progress, processes) = (view.progress()?, view.processes()?);
+        let mut names = Names::default();
+        if redact {
+            names.add(&identity.operator);
+        }
+        let mut summary = Summary::default();
+        view.for_each_result(|row| {
+            if redact {
+                names.add(row.cells[2]);
+                names.add(row.cells[3]);
+            }
+            summary.absorb(&row);
+            Ok(())
+        })?;
+        // A desktop may be in several chunks. Its hash is enough to know it again.
+        let (mut desktops, mut bindings, hasher) = (HashSet::new(), 0, RandomState::new());
+        view.for_each_item(|item, outcomes| {
+            desktops.insert(hasher.hash_one(&item.desktop));
+            bindings += to_u64(outcomes.len());
+            for slot in item.slots.iter().filter(|_| redact) {
+                names.add(&slot.user_name);
+                slot.user_id.iter().for_each(|id| names.add(id));
+            }
+            Ok(())
+        })?;
+        let mut work = Work::new()?;
+        view.for_each_attempt(|sent| {
+            work.absorb(sent);
+            Ok(())
+        })?;
+        let mut verified = true;
+        view.for_each_settlement(|word| {
+            verified &= word.evidence != Settlement::AT_ITS_WORD;
+            Ok(())
+        })?;
+        let veil = if redact { Veil::Hashed(Hashed::new(names)?) } else { Veil::Open };
+        let desktops = to_u64(desktops.len());
+        Ok(Self { identity, progress, processes, summary, work, desktops, bindings, verified, veil })
+    }
+}
+
+pub(super) fn to_u64(length: usize) -> u64 {
+    u64::try_from(length).unwrap_or(u64::MAX)
+}

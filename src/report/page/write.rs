@@ -1,0 +1,405 @@
+//! Puts the page together.
+
+use std::io::Write;
+use std::path::Path;
+
+use maud::{DOCTYPE, Markup, PreEscaped, html};
+use sha2::{Digest as _, Sha256};
+
+use super::facts::Facts;
+use super::redact::Veil;
+use super::rows::{ALL_AS_DATA, ALL_IN_HTML, Pick, SOME_IN_HTML, Shown};
+use super::sections;
+use crate::error::Error;
+use crate::journal::{Identity, Progress, View};
+use crate::model::{Outcome, tame};
+use crate::outcome::Counts;
+use crate::outcome::next::Next;
+use crate::outcome::text::{counted, grouped};
+
+const STYLE: &str = include_str!("page.css");
+const SCRIPT: &str = include_str!("page.js");
+/// Tells the style sheet, before the rows come, that the script will show them: laying out thousands twice takes long.
+/// Where scripts are blocked it does not run either, and the rows stay to be read.
+const BEFORE: &str = "document.documentElement.classList.add(\"js\");";
+
+/// What the journal does not know.
+pub struct About<'a> {
+    pub journal: &'a Path,
+    /// Whether a process is at work on the run.
+    pub running: bool,
+    /// Show users as salted hashes.
+    pub redact: bool,
+    /// UTC, RFC 3339.
+    pub made_at: &'a str,
+    /// What comes next, for a run that stands like this.
+    pub next: &'a dyn Fn(&Identity, &Progress, &Counts) -> Next,
+}
+
+/// Writes the page of the run, and returns its counts.
+///
+/// # Errors
+/// Those of the journal; what `trouble` makes of an error of `out`.
+pub fn write(
+    view: &View,
+    about: &About<'_>,
+    out: &mut dyn Write,
+    trouble: &dyn Fn(std::io::Error) -> Error,
+) -> Result<Counts, Error> {
+    view.still(|view| {
+        let facts = Facts::read(view, about.redact)?;
+        let counts = *facts.summary.counts();
+        let next = (about.next)(&facts.identity, &facts.progress, &counts);
+        let mut put = |text: &str| out.write_all(text.as_bytes()).map_err(trouble);
+        put(&head(&facts).into_string())?;
+        put("<body>")?;
+        put(&top(&facts, about).into_string())?;
+        put("<main id=\"main\">")?;
+        put(&sections::overview(&facts, about.running, &next).into_string())?;
+        put(&sections::causes(&facts).into_string())?;
+        put(&sections::requests(&facts).into_string())?;
+        rows(view, &facts.veil, &counts, &mut put)?;
+        put(&sections::identity(&facts, &about.journal.display().to_string()).into_string())?;
+        put("</main>")?;
+        put(&bottom(about).into_string())?;
+        put("</body></html>\n")?;
+        Ok(counts)
+    })
+}
+
+/// What may be loaded: nothing. What may run and style: what is in the page, to the letter.
+fn policy() -> String {
+    format!(
+        "default-src 'none'; style-src 'sha256-{}'; script-src 'sha256-{}' 'sha256-{}'; img-src data:; base-uri 'none'; form-action 'none'",
+        base64(&Sha256::digest(STYLE)),
+        base64(&Sha256::digest(BEFORE)),
+        base64(&Sha256::digest(SCRIPT))
+    )
+}
+
+fn base64(bytes: &[u8]) -> String {
+    const DIGITS: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
+    let mut text = String::new();
+    for three in bytes.chunks(3) {
+        let group = (0..3).fold(0_u32, |group, n| group << 8 | u32::from(three.get(n).copied().unwrap_or_default()));
+        for n in 0..4_usize {
+            let digit = DIGITS[(group >> (18 - 6 * n) & 63) as usize];
+            text.push(if n <= three.len() { char::from(digit) } else { '=' });
+        }
+    }
+    text
+}
+
+fn title(facts: &Facts) -> String {
+    let input = &facts.identity.input_path;
+    let name = Path::new(input).file_name().map_or_else(|| input.clone(), |name| name.to_string_lossy().into_owned());
+    format!("{} {}: {}", sections::kind(facts), tame(&facts.identity.run_id, 40), tame(&facts.veil.text(&name), 200))
+}
+
+fn head(facts: &Facts) -> Markup {
+    html! {
+        (DOCTYPE)
+        (PreEscaped("<html lang=\"en\">"))
+        head {
+            meta charset="utf-8";
+            meta http-equiv="Content-Security-Policy" content=(policy());
+            meta name="referrer" content="no-referrer";
+            meta name="viewport" content="width=device-width, initial-scale=1";
+            meta name="color-scheme" content="light dark";
+            meta name="robots" content="noindex";
+            title { (title(facts)) }
+            // A browser would ask the server for an icon by itself.
+            link rel="icon" href="data:,";
+            style { (PreEscaped(STYLE)) }
+            script { (PreEscaped(BEFORE)) }
+        }
+    }
+}
+
+fn top(facts: &Facts, about: &About<'_>) -> Markup {
+    let identity = &facts.identity;
+    let state = sections::state(facts, about.running);
+    html! {
+        a.skip href="#main" { "Skip to the report" }
+        header {
+            p.product { "batch-detach" @if identity.endpoint == "simulator" { " " span.badge { "simulated" } } @if about.redact { " " span.badge { "redacted" } } }
+            h1 { (title(facts)) }
+            p.facts {
+                span.badge.state { (state) }
+                " planned " (sections::time(&identity.created_at))
+                @if !about.redact { " by " (facts.veil.user(&identity.operator)) " on " (facts.veil.text(&identity.host)) }
+                @if let Some(ticket) = &identity.ticket { " for ticket " strong { (facts.veil.text(ticket)) } }
+            }
+            nav aria-label="Sections" {
+                ul {
+                    li { a href="#overview" { "What happened" } }
+                    @if !facts.summary.causes().is_empty() { li { a href="#causes" { "Why, and what to do" } } }
+                    li { a href="#requests" { "Requests" } }
+                    li { a href="#rows" { "Rows" } }
+                    li { a href="#identity" { "Which run this is" } }
+                }
+            }
+        }
+    }
+}
+
+fn bottom(about: &About<'_>) -> Markup {
+    html! {
+        footer {
+            p {
+                "Made by batch-detach " (env!("CARGO_PKG_VERSION")) " on " (sections::time(about.made_at)) " from the run's journal alone. "
+                "This page loads nothing and asks nobody."
+                @if about.redact {
+                    " Users are shown as hashes; the salt was made for this page and kept nowhere, so the same user has another hash on another page."
+                }
+            }
+        }
+        script { (PreEscaped(SCRIPT)) }
+    }
+}
+
+/// The section of the rows, written as they are read.
+fn rows(
+    view: &View,
+    veil: &Veil,
+    counts: &Counts,
+    put: &mut impl FnMut(&str) -> Result<(), Error>,
+) -> Result<(), Error> {
+    let total = counts.total();
+    let bad = total - counts.successes();
+    let as_data = total > ALL_IN_HTML;
+    let in_html = if as_data { SOME_IN_HTML } else { ALL_IN_HTML };
+    put(&rows_head(counts, as_data, in_html, bad).into_string())?;
+    let mut pick = Pick::new(in_html, bad);
+    view.for_each_result(|row| {
+        if pick.takes(row.outcome) { put(&Shown::new(&row, veil).html().into_string()) } else { Ok(()) }
+    })?;
+    put("</tbody></table></div>")?;
+    if as_data {
+        put("<script type=\"application/json\" id=\"rows-data\">[")?;
+        let (mut pick, mut before, mut text, mut first) =
+            (Pick::new(ALL_AS_DATA, bad), Default::default(), String::new(), true);
+        view.for_each_result(|row| {
+            if !pick.takes(row.outcome) {
+                return Ok(());
+            }
+            text.clear();
+            if !std::mem::take(&mut first) {
+                text.push_str(",\n");
+            }
+            Shown::new(&row, veil).data(&mut before, &mut text);
+            put(&text)
+        })?;
+        put("]</script>")?;
+    }
+    put("<p class=\"pager\" hidden><button type=\"button\" id=\"back\">Previous</button> \
+         <button type=\"button\" id=\"forth\">Next</button></p></section>")
+}
+
+fn rows_head(counts: &Counts, as_data: bool, in_html: u64, bad: u64) -> Markup {
+    let total = counts.total();
+    let columns = ["Line", "Desktop", "User", "Outcome", "Why", "Writes", "Request", "Finished (UTC)"];
+    html! {
+        (PreEscaped("<section aria-labelledby=\"rows\">"))
+        h2 #rows { "Rows" }
+        form #search role="search" hidden {
+            label for="words" { "Search" }
+            input #words type="search" autocomplete="off" spellcheck="false" aria-describedby="hint";
+            label for="show" { "Show" }
+            select #show {
+                option value="" { "all rows (" (grouped(total)) ")" }
+                @if bad > 0 && bad < total { option value="bad" { "not as wanted (" (grouped(bad)) ")" } }
+                @for (outcome, rows) in counts.iter().filter(|(_, rows)| *rows > 0) {
+                    option value=(outcome.as_str()) { (outcome) " (" (grouped(rows)) ")" }
+                }
+            }
+            p #hint { "Part of a user, a desktop, a code, a message, a line or a request; several words must all be there." }
+        }
+        p #count role="status" aria-live="polite" {}
+        @if as_data {
+            p.note #partly {
+                "Without JavaScript this table shows " (counted(in_html, "row", "rows")) " of " (grouped(total))
+                @if bad > in_html { ", the first of those that are not as wanted" } @else if bad > 0 { ", all that are not as wanted among them" }
+                ". The results file has every row."
+            }
+        }
+        @if total > ALL_AS_DATA {
+            p.note {
+                "This page holds " (grouped(ALL_AS_DATA)) " of " (grouped(total)) " rows, those that are not as wanted first. The results file has every row."
+            }
+        }
+        (PreEscaped("<div class=\"scroll\" tabindex=\"0\" role=\"region\" aria-label=\"Table of rows\"><table id=\"table\" class=\"rows\">"))
+        caption { "Rows of the input with their outcomes, in input order" }
+        thead { tr { @for column in columns { th scope="col" { (column) } } } }
+        (PreEscaped(format!("<tbody data-outcomes=\"{}\">", Outcome::ALL.map(Outcome::as_str).join(" "))))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::api::Class;
+    use crate::journal::{
+        AnswerKind, AnswerRecord, Attempt, Builder, EntryRef, Fate, Item, Record, Settlement, Slot, Store,
+    };
+    use crate::model::{DesktopId, Kind, PartLabel};
+
+    #[test]
+    fn base64_is_that_of_everybody() {
+        for (bytes, text) in [("", ""), ("f", "Zg=="), ("fo", "Zm8="), ("foo", "Zm9v"), ("foobar", "Zm9vYmFy")] {
+            assert_eq!(base64(bytes.as_bytes()), text);
+        }
+        assert_eq!(base64(&[0xfb, 0xff, 0xfe]), "+//+");
+    }
+
+    const EVIL: &str = "</script></style></title><img src=x onerror=\"alert('1')\">&\u{202e}\u{1b}[31m";
+
+    /// A run in which everything that comes from outside is markup: rows, requests, answers, its own identity.
+    fn evil_journal(path: &Path) {
+        let evil = || EVIL.to_owned();
+        let identity = Identity {
+            run_id: evil(),
+            class: Class::BatchDetach,
+            created_at: evil(),
+            program_version: evil(),
+            operator: evil(),
+            host: evil(),
+            ticket: Some(evil()),
+            input_path: evil(),
+            input_sha256: evil(),
+            plan_hash: evil(),
+            endpoint: evil(),
+            project_id: evil(),
+            region: Some(evil()),
+            plan_settings: [(evil(), evil())].into(),
+            preflight: true,
+            notes: vec![evil()],
+            results_bom: false,
+            extra_columns: vec![evil()],
+            undo_of: Some(evil()),
+            canary_chunks: 0,
+            warnings: vec![evil()],
+        };
+        let (mut builder, extras) = (Builder::create(path, &identity).unwrap(), [EVIL]);
+        let slot = Slot {
+            kind: Kind::User,
+            user_name: evil(),
+            user_id: Some(evil()),
+            user_group: None,
+            sent_group: None,
+            domain: None,
+            rows: 1,
+            seen: true,
+        };
+        let fixed = Fate::Fixed { outcome: Outcome::Invalid, code: evil(), message: evil() };
+        for fate in [Fate::Send { item: 1, slot: 0 }, fixed] {
+            builder.entry(EntryRef { line: 2, cells: [EVIL; 7], extras: &extras, fate: &fate }).unwrap();
+        }
+        let desktop = DesktopId::parse("<img>").unwrap();
+        let item = Item {
+            id: 1,
+            chunk: 1,
+            desktop,
+            desktop_name: evil(),
+            pooled: false,
+            all: false,
+            slots: vec![slot],
+            seen: true,
+        };
+        builder.item(&item).unwrap();
+        builder.finish().unwrap();
+    }
+
+    async fn evil_answers(path: &Path) {
+        let (evil, at) = (|| EVIL.to_owned(), "2026-11-24T05:16:02Z");
+        let store = Store::open(path).unwrap();
+        let part = PartLabel { chunk: 1, part: 0 };
+        let (carries, body_sha256) = (vec![(1, vec![0])], evil());
+        let records = vec![
+            Record::Started { at: evil(), version: evil(), write_period: None },
+            Record::Intent(Attempt { id: 1, part, carries, body_sha256, body_bytes: 1, at: at.to_owned() }),
+            Record::Answer(AnswerRecord {
+                attempt: 1,
+                kind: AnswerKind::Refused,
+                status: Some(400),
+                code: evil(),
+                message: evil(),
+                request_id: evil(),
+                job_id: evil(),
+                refused: vec![],
+                at: evil(),
+                took_ms: 7,
+            }),
+            Record::Settled(Settlement {
+                item: 1,
+                slots: vec![0],
+                outcome: Outcome::Failed,
+                code: evil(),
+                message: evil(),
+                job_id: evil(),
+                attempts: 1,
+                request_id: evil(),
+                part: evil(),
+                finished_at: evil(),
+                evidence: evil(),
+                recheck: false,
+            }),
+            Record::Requests { counts: vec![(Class::BatchDetach, evil(), 1)] },
+            Record::Stopped { at: evil(), exit: 5, reason: evil() },
+        ];
+        store.handle().commit(records).await.unwrap();
+        store.close().unwrap();
+    }
+
+    fn page(journal: &Path, redact: bool) -> String {
+        let next = |_: &Identity, _: &Progress, _: &Counts| Next {
+            words: EVIL.to_owned(),
+            command: Some(vec![EVIL.to_owned()]),
+        };
+        let about = About { journal: Path::new(EVIL), running: false, redact, made_at: EVIL, next: &next };
+        let mut out = Vec::new();
+        write(&View::open(journal).unwrap(), &about, &mut out, &|error| Error::Internal(error.to_string())).unwrap();
+        String::from_utf8(out).unwrap()
+    }
+
+    #[tokio::test]
+    async fn p21_no_text_from_outside_becomes_markup_or_a_control_anywhere() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("evil.journal");
+        evil_journal(&path);
+        evil_answers(&path).await;
+        for redact in [false, true] {
+            let page = page(&path, redact);
+            assert!(!page.contains("<img"), "{redact}");
+            assert_eq!(page.matches("</script>").count(), 2, "{redact}: those that are ours");
+            assert_eq!(
+                (page.matches("</style>").count(), page.matches("</title>").count() >= 1),
+                (1, true),
+                "{redact}"
+            );
+            assert!(!page.contains(['\u{202e}', '\u{1b}']), "{redact}");
+            assert_eq!(page.contains("user-"), redact);
+        }
+    }
+
+    #[tokio::test]
+    async fn a_disk_that_is_full_is_said() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("a.journal");
+        evil_journal(&path);
+        let next = |_: &Identity, _: &Progress, _: &Counts| Next { words: String::new(), command: None };
+        let about = About { journal: &path, running: true, redact: false, made_at: "", next: &next };
+        let (view, mut room) = (View::open(&path).unwrap(), vec![0_u8; 20_000]);
+        let full = write(&view, &about, &mut room.as_mut_slice(), &|error| Error::Stopped(error.to_string()));
+        assert!(matches!(full, Err(Error::Stopped(_))), "{full:?}");
+    }
+
+    #[test]
+    fn nothing_in_style_or_script_reaches_out_or_ends_its_element() {
+        for text in [STYLE, SCRIPT] {
+            for word in ["</", "http:", "https:", "url(", "@import", "fetch", "XMLHttp", "innerHTML", "eval"] {
+                assert!(!text.contains(word), "{word}");
+            }
+        }
+    }
+}

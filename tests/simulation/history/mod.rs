@@ -1,0 +1,379 @@
+//! The history checker: what was planned, what the server received and did, what became durable, and what the results
+//! say, held against the promises P1–P11 of RELIABILITY.md, row by row. It knows nothing of the engine: a history may come
+//! from a simulation, from a killed process, or from a doctored copy of either.
+
+mod outcomes;
+mod pace;
+mod writes;
+
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::fmt;
+use std::time::Duration;
+
+use batch_detach::api::Class;
+use batch_detach::dispatch::verdict::is_passing;
+use batch_detach::journal::{
+    AnswerKind, AnswerRecord, Attempt, Entry, Fate, Item, ItemId, Record, Settlement, Slot, SlotNo,
+};
+use batch_detach::model::{Bound, DesktopId, Kind, Outcome, Refusal};
+use batch_detach::sim::{Change, LogEntry, Op};
+use serde_json::Value;
+use tokio::time::Instant;
+
+/// What was promised to this run.
+#[derive(Debug, Clone)]
+pub(crate) struct Promised {
+    /// From one start of a class to the next at least.
+    pub(crate) write_period: Duration,
+    pub(crate) read_period: Duration,
+    /// Attempts per row at most.
+    pub(crate) max_tries: usize,
+    /// The two reads of a proof are at least so far apart.
+    pub(crate) settle_time: Duration,
+    /// "Bound" counts only so long after a doubt or an accepted answer.
+    pub(crate) doubt_wait: Duration,
+    pub(crate) verify: bool,
+    /// `--allow-detach-all`.
+    pub(crate) may_detach_all: bool,
+    /// How old what a read of this server shows can be.
+    pub(crate) read_lag: Duration,
+}
+
+/// One request that the server received.
+#[derive(Debug, Clone)]
+pub(crate) struct Request {
+    pub(crate) entry: LogEntry,
+    /// How many records were durable as it left; `None` where nobody could look.
+    pub(crate) durable: Option<usize>,
+    /// What came back, if it came.
+    pub(crate) reply: Option<Replied>,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Replied {
+    pub(crate) at: Instant,
+    pub(crate) status: u16,
+    /// What `Retry-After` asked for, where it made sense.
+    pub(crate) retry_after: Option<Duration>,
+}
+
+/// A process that drove the journal.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Life {
+    pub(crate) began: Instant,
+    /// How many requests the server had received before.
+    pub(crate) requests: usize,
+}
+
+/// A durable record, and when it became so.
+#[derive(Debug, Clone)]
+pub(crate) struct Stamped {
+    pub(crate) at: Instant,
+    pub(crate) record: Record,
+}
+
+/// What the results said when a process was gone.
+#[derive(Debug, Clone)]
+pub(crate) struct Stop {
+    /// How many requests the server had received, and how many records were durable.
+    pub(crate) requests: usize,
+    pub(crate) records: usize,
+    pub(crate) rows: Vec<ResultLine>,
+}
+
+/// One record of the results.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct ResultLine {
+    pub(crate) line: u64,
+    pub(crate) desktop: String,
+    pub(crate) user: String,
+    pub(crate) outcome: Outcome,
+    pub(crate) code: String,
+    pub(crate) attempts: u32,
+}
+
+/// Everything that is known of one run, from its plan to its end.
+#[derive(Debug, Clone)]
+pub(crate) struct History {
+    pub(crate) promised: Promised,
+    /// The lines of the input's rows, in order.
+    pub(crate) lines: Vec<u64>,
+    pub(crate) entries: Vec<Entry>,
+    pub(crate) items: Vec<Item>,
+    /// Who was bound at first, and every binding that came or went since.
+    pub(crate) first: BTreeMap<DesktopId, Vec<Bound>>,
+    pub(crate) changes: Vec<Change>,
+    pub(crate) requests: Vec<Request>,
+    pub(crate) records: Vec<Stamped>,
+    /// The processes that drove the journal, one after another.
+    pub(crate) lives: Vec<Life>,
+    /// One for each process; the last one is the end.
+    pub(crate) stops: Vec<Stop>,
+}
+
+/// A promise that was not kept.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Violation {
+    /// `P1` to `P11`.
+    pub(crate) promise: &'static str,
+    pub(crate) what: String,
+}
+
+impl fmt::Display for Violation {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}: {}", self.promise, self.what)
+    }
+}
+
+/// Timers of the runtime have whole milliseconds, and so has the server's own lateness.
+const TICK: Duration = Duration::from_millis(2);
+/// A look that allows an `ALL` may be so old: the engine's own 10 s and one turn at the gate.
+const LOOK_LASTS: Duration = Duration::from_secs(12);
+
+/// Checks everything; no violation means that all promises were kept.
+pub(crate) fn check(history: &History) -> Vec<Violation> {
+    let mut checker = Checker::new(history);
+    checker.conservation();
+    checker.writes();
+    checker.truth();
+    checker.stops();
+    checker.ceilings();
+    checker.throttling();
+    checker.budget();
+    checker.authentication();
+    checker.found
+}
+
+/// The whole history, a line for each thing that happened, in order: for people who look for a fault.
+pub(crate) fn tell(history: &History) -> String {
+    let Some(origin) = history.lives.first().map(|life| life.began) else { return String::new() };
+    let since = |at: Instant| match at.checked_duration_since(origin) {
+        Some(after) => format!("{:>10.3}", after.as_secs_f64()),
+        None => format!("{:>10.3}", -origin.duration_since(at).as_secs_f64()),
+    };
+    let mut lines: Vec<(Instant, u8, String)> = Vec::new();
+    for (n, life) in history.lives.iter().enumerate() {
+        lines.push((life.began, 0, format!("process {n} begins")));
+    }
+    for change in &history.changes {
+        let (sign, who) = (if change.attached { '+' } else { '-' }, &change.bound);
+        let what = format!("  {sign} {}/{} {:?} by {:?}", change.desktop, who.kind, who.user_name, change.request);
+        lines.push((change.at, 1, what));
+    }
+    for Request { entry, durable, reply } in &history.requests {
+        let (op, id) = (entry.op.as_str(), entry.path.rsplit('/').next().unwrap_or_default());
+        let status = reply.map(|reply| (reply.status, since(reply.at)));
+        let what =
+            format!("  -> {} {op} {id} {} {:?} {status:?} ({durable:?})", entry.number, entry.query, entry.executed);
+        lines.push((entry.at, 2, what));
+    }
+    for (n, Stamped { at, record }) in history.records.iter().enumerate() {
+        lines.push((*at, 3, format!("  = {n} {record:?}")));
+    }
+    lines.sort_by_key(|(at, kind, _)| (*at, *kind));
+    lines.into_iter().map(|(at, _, what)| format!("{} {what}", since(at))).collect::<Vec<_>>().join("\n")
+}
+
+/// A write that the server received, and the intent behind it.
+struct Sent<'h> {
+    request: &'h Request,
+    attempt: &'h Attempt,
+    /// The answer's place among the records, where one is on record.
+    answer: Option<(usize, &'h AnswerRecord)>,
+    life: usize,
+}
+
+impl Sent<'_> {
+    fn at(&self) -> Instant {
+        self.request.entry.at
+    }
+
+    /// Whether it may have changed something, as far as the journal can know.
+    fn may_be_executed(&self) -> bool {
+        self.answer.is_none_or(|(_, answer)| !answer.kind.is_not_executed())
+    }
+
+    fn slots(&self, item: ItemId) -> &[SlotNo] {
+        self.attempt.carries.iter().find(|(id, _)| *id == item).map_or(&[], |(_, slots)| slots)
+    }
+
+    fn refused(&self, item: ItemId) -> Option<&Refusal> {
+        let (_, answer) = self.answer?;
+        answer.refused.iter().find(|(id, _)| *id == item).map(|(_, refusal)| refusal)
+    }
+}
+
+/// Who was bound to a desktop from when on, in order of time; at first since ever.
+type States = Vec<(Option<Instant>, Vec<Bound>)>;
+
+struct Checker<'h> {
+    history: &'h History,
+    items: HashMap<ItemId, &'h Item>,
+    states: HashMap<DesktopId, States>,
+    sent: Vec<Sent<'h>>,
+    /// By desktop: when reads that told of it were received, and when answered.
+    reads: HashMap<DesktopId, Vec<(Instant, Instant)>>,
+    /// Final words: their place among the records.
+    settled: Vec<(usize, &'h Settlement, Instant)>,
+    found: Vec<Violation>,
+}
+
+/// Whether `bound` holds what `slot` means.
+fn holds(slot: &Slot, bound: &[Bound]) -> bool {
+    slot.kind == Kind::All && !bound.is_empty() || bound.iter().any(|one| is_meant(slot, one))
+}
+
+fn is_meant(slot: &Slot, one: &Bound) -> bool {
+    let same = |a: &str, b: &str| a.to_lowercase() == b.to_lowercase();
+    let same_id = slot.user_id.is_some() && slot.user_id == one.user_id;
+    let same_domain = match (&slot.domain, &one.domain) {
+        (Some(ours), Some(theirs)) => same(ours, theirs),
+        _ => true,
+    };
+    slot.kind == one.kind && (same_id || same_domain && same(&slot.user_name, &one.user_name))
+}
+
+const fn is_final(outcome: Outcome) -> bool {
+    !matches!(outcome, Outcome::Unknown | Outcome::Planned)
+}
+
+impl<'h> Checker<'h> {
+    fn new(history: &'h History) -> Self {
+        let mut states: HashMap<DesktopId, States> = HashMap::new();
+        for (desktop, bound) in &history.first {
+            states.insert(desktop.clone(), vec![(None, bound.clone())]);
+        }
+        for change in &history.changes {
+            let states = states.entry(change.desktop.clone()).or_default();
+            let mut now = states.last().map(|(_, bound)| bound.clone()).unwrap_or_default();
+            if change.attached {
+                now.push(change.bound.clone());
+            } else {
+                now.retain(|one| *one != change.bound);
+            }
+            states.push((Some(change.at), now));
+        }
+        let settled = history.records.iter().enumerate().filter_map(|(n, stamped)| match &stamped.record {
+            Record::Settled(settlement) => Some((n, settlement, stamped.at)),
+            _ => None,
+        });
+        let mut checker = Self {
+            history,
+            items: history.items.iter().map(|item| (item.id, item)).collect(),
+            states,
+            sent: Vec::new(),
+            reads: HashMap::new(),
+            settled: settled.collect(),
+            found: Vec::new(),
+        };
+        checker.find_reads();
+        checker
+    }
+
+    fn broken(&mut self, promise: &'static str, what: impl Into<String>) {
+        self.found.push(Violation { promise, what: what.into() });
+    }
+
+    fn find_reads(&mut self) {
+        for Request { entry, reply, .. } in &self.history.requests {
+            let Some(reply) = reply else { continue };
+            match entry.op {
+                Op::ListDesktops if reply.status == 200 => {
+                    let named: Vec<_> = entry
+                        .query
+                        .split('&')
+                        .filter_map(|pair| pair.strip_prefix("desktop_id="))
+                        .filter_map(DesktopId::parse)
+                        .collect();
+                    let all = entry.query.contains("offset=");
+                    let every = self.states.keys().filter(|_| all).cloned().collect::<Vec<_>>();
+                    for desktop in named.into_iter().chain(every) {
+                        self.reads.entry(desktop).or_default().push((entry.at, reply.at));
+                    }
+                }
+                // "Not found" is a word on the desktop, too.
+                Op::ShowDesktop if matches!(reply.status, 200 | 404) => {
+                    let id = entry.path.rsplit('/').next().and_then(DesktopId::parse);
+                    if let Some(desktop) = id {
+                        self.reads.entry(desktop).or_default().push((entry.at, reply.at));
+                    }
+                }
+                _ => {}
+            }
+        }
+    }
+
+    /// When reads of the desktop were received within that time, both ends included.
+    fn reads_within(&self, desktop: &DesktopId, from: Instant, to: Instant) -> Vec<Instant> {
+        let all = self.reads.get(desktop).map_or(&[][..], Vec::as_slice);
+        all.iter().map(|(at, _)| *at).filter(|at| from <= *at && *at <= to).collect()
+    }
+
+    /// Whether the server's truth had `slot` bound (or not) at any moment of that time.
+    fn was(&self, desktop: &DesktopId, slot: &Slot, bound: bool, from: Instant, to: Instant) -> bool {
+        self.states_within(desktop, from, to).any(|state| holds(slot, state) == bound)
+    }
+
+    fn states_within(&self, desktop: &DesktopId, from: Instant, to: Instant) -> impl Iterator<Item = &[Bound]> {
+        static NOBODY: Vec<Bound> = Vec::new();
+        let states = self.states.get(desktop).map_or(&[][..], Vec::as_slice);
+        let ends = states.iter().skip(1).map(|(at, _)| *at).chain([None]);
+        let within = states.iter().zip(ends).filter(move |((began, _), ended)| {
+            began.is_none_or(|began| began <= to) && ended.is_none_or(|ended| from <= ended)
+        });
+        let none = states.is_empty().then_some(NOBODY.as_slice());
+        within.map(|((_, bound), _)| bound.as_slice()).chain(none)
+    }
+
+    /// Whether a read that was received then can have shown `slot` bound (or not).
+    fn showed(&self, desktop: &DesktopId, slot: &Slot, bound: bool, read: Instant) -> bool {
+        let lag = self.history.promised.read_lag;
+        let seen = read.checked_sub(lag).unwrap_or(read);
+        self.was(desktop, slot, bound, seen, seen)
+    }
+
+    /// Whether reads within that time proved `slot` bound (or not): two, far enough apart, that both showed it so.
+    fn is_proved(&self, desktop: &DesktopId, slot: &Slot, bound: bool, from: Instant, to: Instant) -> bool {
+        let mut reads = self.reads_within(desktop, from, to);
+        reads.retain(|read| self.showed(desktop, slot, bound, *read));
+        match (reads.first(), reads.last()) {
+            (Some(first), Some(last)) => *last - *first >= self.history.promised.settle_time,
+            _ => false,
+        }
+    }
+
+    fn slot(&self, item: ItemId, slot: SlotNo) -> Option<(&'h Item, &'h Slot)> {
+        let item = self.items.get(&item)?;
+        Some((item, item.slots.get(usize::from(slot))?))
+    }
+
+    fn name(&self, item: ItemId, slot: SlotNo) -> String {
+        match self.slot(item, slot) {
+            Some((item, slot)) => format!("{}/{} {:?}", item.desktop, slot.kind, slot.user_name),
+            None => format!("item {item} slot {slot}"),
+        }
+    }
+
+    /// The life of the process that made a request.
+    fn life_of(&self, request: &Request) -> usize {
+        self.history.lives.iter().rposition(|life| life.requests <= request.entry.number).unwrap_or(0)
+    }
+
+    /// Whether an intent before record `n` carries the slot, of those that `counts`.
+    fn is_intended(&self, item: ItemId, slot: SlotNo, n: usize, counts: impl Fn(u64) -> bool) -> bool {
+        self.history.records[..n].iter().any(|stamped| match &stamped.record {
+            Record::Intent(attempt) => {
+                attempt.carries.iter().any(|(id, slots)| *id == item && slots.contains(&slot)) && counts(attempt.id)
+            }
+            _ => false,
+        })
+    }
+
+    /// Whether an answer before record `n` proves that the attempt was not executed.
+    fn is_known_not_executed(&self, attempt: u64, n: usize) -> bool {
+        self.history.records[..n].iter().any(|stamped| match &stamped.record {
+            Record::Answer(answer) => answer.attempt == attempt && answer.kind.is_not_executed(),
+            _ => false,
+        })
+    }
+}

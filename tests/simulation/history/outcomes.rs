@@ -1,0 +1,194 @@
+//! P1, P2 and P3: what the results say, row by row.
+
+use super::*;
+
+impl Checker<'_> {
+    /// P1: every row of the input, in order, with one record or more, and what the plan settled as the plan said.
+    pub(super) fn conservation(&mut self) {
+        let history = self.history;
+        let mut lines: Vec<u64> = history.entries.iter().map(|entry| entry.line).collect();
+        lines.dedup();
+        if lines != history.lines {
+            self.broken("P1", format!("the plan has the lines {lines:?}, the input {:?}", history.lines));
+        }
+        for (n, stop) in history.stops.iter().enumerate() {
+            let told: Vec<u64> = stop.rows.iter().map(|row| row.line).collect();
+            let planned: Vec<u64> = history.entries.iter().map(|entry| entry.line).collect();
+            if told != planned {
+                self.broken("P1", format!("results {n} have the lines {told:?}, the plan {planned:?}"));
+                continue;
+            }
+            let mut words: HashMap<(ItemId, SlotNo), Outcome> = HashMap::new();
+            for (row, entry) in stop.rows.iter().zip(&history.entries) {
+                if row.desktop != entry.cells[0] || row.user != entry.cells[2] {
+                    self.broken("P1", format!("results {n} line {} speak of {}/{}", row.line, row.desktop, row.user));
+                }
+                match &entry.fate {
+                    Fate::Fixed { outcome, .. } if *outcome != row.outcome => {
+                        self.broken(
+                            "P1",
+                            format!("line {} was {outcome} in the plan, and is {}", row.line, row.outcome),
+                        );
+                    }
+                    Fate::Send { item, slot } => {
+                        let first = *words.entry((*item, *slot)).or_insert(row.outcome);
+                        if first != row.outcome {
+                            self.broken(
+                                "P1",
+                                format!("line {}: one binding, and both {first} and {}", row.line, row.outcome),
+                            );
+                        }
+                        if row.outcome == Outcome::Planned {
+                            self.broken("P1", format!("line {} has no outcome", row.line));
+                        }
+                    }
+                    Fate::Fixed { .. } => {}
+                }
+            }
+        }
+    }
+
+    /// P2: the last word on every slot, against the server's truth and the reads that it rests on.
+    pub(super) fn truth(&mut self) {
+        let mut last: BTreeMap<(ItemId, SlotNo), (usize, &Settlement, Instant)> = BTreeMap::new();
+        for (n, settlement, at) in &self.settled {
+            for slot in &settlement.slots {
+                last.insert((settlement.item, *slot), (*n, settlement, *at));
+            }
+        }
+        for ((item, slot), (n, settlement, at)) in last {
+            if let Some(what) = self.untrue(item, slot, n, settlement, at) {
+                let name = self.name(item, slot);
+                let (outcome, code) = (settlement.outcome, &settlement.code);
+                self.broken("P2", format!("{name} is {outcome} {code}: {what} ({})", settlement.evidence));
+            }
+        }
+    }
+
+    /// Why a word is not true, or not proved.
+    fn untrue(&self, id: ItemId, number: SlotNo, n: usize, word: &Settlement, at: Instant) -> Option<String> {
+        let promised = &self.history.promised;
+        let (item, slot) = self.slot(id, number)?;
+        let desktop = &item.desktop;
+        let carried: Vec<&Sent<'_>> =
+            self.sent.iter().filter(|sent| sent.slots(id).contains(&number) && sent.request.entry.at <= at).collect();
+        let last = carried.iter().rev().find(|sent| sent.may_be_executed());
+        // An intent of which nobody knows whether it left is a doubt, too.
+        let intended = self.is_intended(id, number, n, |attempt| !self.is_known_not_executed(attempt, n));
+        let origin = self.history.lives.first().map_or(at, |life| life.began);
+        let from = last.map_or(origin, |sent| sent.at());
+        let seen_then = |bound| {
+            let window = promised.read_lag + promised.settle_time + TICK;
+            self.was(desktop, slot, bound, at.checked_sub(window).unwrap_or(at), at)
+        };
+        match word.outcome {
+            Outcome::Detached => {
+                // One that was refused whole counts: the binding was there, or nobody had looked, and is not any more.
+                if !self.is_intended(id, number, n, |_| true) {
+                    return Some("it was never sent".to_owned());
+                }
+                if !promised.verify {
+                    let clean = |sent: &&Sent<'_>| {
+                        sent.answer.is_some_and(|(_, answer)| answer.kind == AnswerKind::Answered)
+                            && sent.refused(id).is_none()
+                    };
+                    if last.is_some_and(clean) {
+                        return None;
+                    }
+                }
+                (!self.is_proved(desktop, slot, false, from, at))
+                    .then(|| "no two reads after it was sent can have shown it absent".to_owned())
+            }
+            Outcome::AlreadyDetached => {
+                let applied = self.history.changes.iter().any(|change| {
+                    change.request.is_some()
+                        && !change.attached
+                        && change.desktop == *desktop
+                        && change.at <= at
+                        && is_meant(slot, &change.bound)
+                });
+                if slot.seen && (applied || intended) {
+                    return Some("it was bound at preflight, and sent".to_owned());
+                }
+                let reads = self.reads_within(desktop, from, at);
+                let shown = |read: &Instant| self.showed(desktop, slot, false, *read);
+                (!reads.iter().any(shown)).then(|| "no read can have shown it absent".to_owned())
+            }
+            Outcome::Failed => self.unfounded(id, number, word, (from, at), seen_then(true)),
+            Outcome::Unknown if !intended => Some("it was never sent".to_owned()),
+            Outcome::NotSent if intended => Some("it may have been sent".to_owned()),
+            _ => None,
+        }
+    }
+
+    /// Why a `failed` is not true, or not proved.
+    fn unfounded(
+        &self,
+        id: ItemId,
+        number: SlotNo,
+        word: &Settlement,
+        (from, at): (Instant, Instant),
+        bound: bool,
+    ) -> Option<String> {
+        let promised = &self.history.promised;
+        let (item, slot) = self.slot(id, number)?;
+        if word.code.is_empty() {
+            return Some("it names no code".to_owned());
+        }
+        let refusal = Refusal { code: word.code.clone(), message: word.message.clone() };
+        // Never seen and not there: a typo is no success.
+        let nobody = |state: &[Bound]| state.is_empty();
+        let exists = item.seen || !self.states_within(&item.desktop, at, at).any(nobody);
+        if !promised.verify && !matches!(word.code.as_str(), "STILL_BOUND") {
+            return None; // the service's own word was taken
+        }
+        if !bound && exists {
+            return Some("it was not bound then".to_owned());
+        }
+        // Busy up to the deadline, or new people on an `ALL`: no two good reads are to be had, or needed.
+        let needs_no_proof = is_passing(&refusal) || word.code == "BUSY" || !exists || item.all;
+        let counts = if word.code == "STILL_BOUND" && !word.recheck && word.evidence.starts_with("unchanged") {
+            from + promised.doubt_wait
+        } else {
+            from
+        };
+        (!needs_no_proof && !self.is_proved(&item.desktop, slot, true, counts, at))
+            .then(|| "no two reads can have shown it bound".to_owned())
+    }
+
+    /// P2 and P3 at every stop: what has no final word is `unknown` where it may have been executed, else `not_sent`.
+    pub(super) fn stops(&mut self) {
+        let history = self.history;
+        for (n, stop) in history.stops.iter().enumerate() {
+            for (row, entry) in stop.rows.iter().zip(&history.entries) {
+                let Fate::Send { item, slot } = &entry.fate else { continue };
+                let carried = self
+                    .sent
+                    .iter()
+                    .filter(|sent| sent.request.entry.number < stop.requests && sent.slots(*item).contains(slot));
+                let applied = carried.flat_map(|sent| &sent.request.entry.applied).any(|(desktop, bound)| {
+                    self.slot(*item, *slot)
+                        .is_some_and(|(item, slot)| item.desktop == *desktop && is_meant(slot, bound))
+                });
+                let maybe = |attempt| !self.is_known_not_executed(attempt, stop.records);
+                let intended = self.is_intended(*item, *slot, stop.records, maybe);
+                let mut words = self.settled.iter().rev().filter(|(n, settlement, _)| {
+                    *n < stop.records && settlement.item == *item && settlement.slots.contains(slot)
+                });
+                let word = words.next().map(|(_, settlement, _)| settlement.outcome);
+                let expected = match word {
+                    Some(word) => word,
+                    None if intended => Outcome::Unknown,
+                    None => Outcome::NotSent,
+                };
+                if row.outcome != expected {
+                    let what =
+                        format!("results {n}: line {} is {}, the journal says {expected}", row.line, row.outcome);
+                    self.broken("P3", what);
+                } else if row.outcome == Outcome::NotSent && applied {
+                    self.broken("P2", format!("results {n}: line {} is not_sent, and was executed", row.line));
+                }
+            }
+        }
+    }
+}
