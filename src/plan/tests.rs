@@ -206,7 +206,8 @@ fn p01_a_user_alone_gives_an_entry_for_each_desktop_and_at_least_one() {
 fn a_user_alone_in_two_domains_is_ambiguous_even_over_several_desktops() {
     let seen =
         snapshot([desktop("d1", &["bob#1@east"]), desktop("d2", &["bob#2@west"]), desktop("d3", &["BOB#1@east"])]);
-    let seen = with_user(with_user(seen, Kind::User, "bob", ""), Kind::User, "bob", "east");
+    let seen = with_user_and_id(with_user(seen, Kind::User, "bob", ""), Kind::User, "bob", "1", "east");
+    let seen = with_user_and_id(seen, Kind::User, "bob", "2", "");
     let (fates, bodies) = looked("user_name,domain\nbob,\n", &seen, &Policy::default());
     assert_eq!(fates, ["INVALID_AMBIGUOUS_USER"; 3]);
     assert!(bodies.is_empty());
