@@ -113,19 +113,18 @@ impl<'c> Settled<'c> {
         while let Some(row) = rows.next()? {
             let item: ItemId = row.get(0)?;
             let body = row.get_ref(1)?.as_str().map_err(rusqlite::Error::from)?;
-            let kind = match known.get(body) {
-                Some(kind) => *kind,
-                None => {
-                    // Its text, the settlement made of it, and what keeps them.
-                    bytes += 2 * body.len() + 400;
-                    let kind = u32::try_from(self.kinds.len()).unwrap_or(AGAIN);
-                    if bytes > most || kind >= AGAIN {
-                        return Ok(false);
-                    }
-                    self.kinds.push(codec::read_settlement(item, body)?);
-                    known.insert(body.into(), kind);
-                    kind
+            let kind = if let Some(kind) = known.get(body) {
+                *kind
+            } else {
+                // Its text, the settlement made of it, and what keeps them.
+                bytes += 2 * body.len() + 400;
+                let kind = u32::try_from(self.kinds.len()).unwrap_or(AGAIN);
+                if bytes > most || kind >= AGAIN {
+                    return Ok(false);
                 }
+                self.kinds.push(codec::read_settlement(item, body)?);
+                known.insert(body.into(), kind);
+                kind
             };
             let place = usize::try_from(item).ok().and_then(|item| self.places.get_mut(item));
             match place.ok_or_else(|| no_item(item))? {

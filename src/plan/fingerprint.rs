@@ -65,6 +65,9 @@ impl Fields {
 impl Plan<'_> {
     /// SHA-256 in hex over input, endpoint, project, settings, every row's fate, the bodies, and who is bound to each
     /// desktop that they touch; not time, power state or pace.
+    ///
+    /// # Panics
+    /// Never: only writing could fail.
     pub fn hash(&self, facts: HashFacts<'_>) -> String {
         self.write_requests(facts, io::sink()).expect("nothing is written, so nothing fails")
     }
@@ -97,8 +100,10 @@ impl Plan<'_> {
         for entry in self.entries() {
             // The input's digest covers the cells, and the bodies what is sent: here is which of it a row becomes.
             if let Some((item, slot)) = entry.sent() {
-                let ([a, b, c, d], [e, f]) = (item.to_le_bytes(), slot.to_le_bytes());
-                hash.0.update([a, b, c, d, e, f]);
+                let mut place = [0; 6];
+                place[..4].copy_from_slice(&item.to_le_bytes());
+                place[4..].copy_from_slice(&slot.to_le_bytes());
+                hash.0.update(place);
             } else {
                 // No item has the number 0. The words of a message may change with the program.
                 hash.0.update([0; 6]);

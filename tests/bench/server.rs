@@ -36,7 +36,7 @@ fn serve(connection: &TcpStream, latency: Duration, begun: &Mutex<Vec<Instant>>)
         if reader.read_line(&mut line).ok()? == 0 {
             return None;
         }
-        let began = Instant::now();
+        let arrived = Instant::now();
         let request = line.clone();
         let mut length = 0_u64;
         loop {
@@ -61,9 +61,9 @@ fn serve(connection: &TcpStream, latency: Duration, begun: &Mutex<Vec<Instant>>)
             all.clear();
             "{}".to_owned()
         } else {
-            all.push(began);
+            all.push(arrived);
             drop(all);
-            std::thread::sleep(latency.saturating_sub(began.elapsed()));
+            std::thread::sleep(latency.saturating_sub(arrived.elapsed()));
             r#"{"failed_operation_list":[]}"#.to_owned()
         };
         let head = "HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nX-Request-Id: bench\r\nContent-Length: ";
