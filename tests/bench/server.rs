@@ -78,12 +78,14 @@ fn stats(begun: &[Instant]) -> String {
     let span = begun.first().zip(begun.last()).map_or(Duration::ZERO, |(first, last)| *last - *first);
     let since_first = begun.first().map_or(Duration::ZERO, Instant::elapsed);
     let first = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().saturating_sub(since_first);
+    let first_gap = begun.first().zip(begun.get(1)).map_or(Duration::ZERO, |(first, second)| *second - *first);
     let closest = begun.windows(2).map(|pair| pair[1] - pair[0]).min().unwrap_or_default();
     format!(
-        "{{\"writes\":{},\"first_at\":{:.3},\"span_s\":{:.3},\"closest_ms\":{:.3}}}\n",
+        "{{\"writes\":{},\"first_at\":{:.3},\"span_s\":{:.3},\"first_gap_s\":{:.3},\"closest_ms\":{:.3}}}\n",
         begun.len(),
         first.as_secs_f64(),
         span.as_secs_f64(),
+        first_gap.as_secs_f64(),
         closest.as_secs_f64() * 1_000.0
     )
 }
