@@ -60,7 +60,7 @@ fn a_plan_over_its_share_of_the_estate_is_refused_with_number_limit_and_option()
     let (stage, csv) = hundred();
     stage.sheet(&csv);
     let refused = stage.run(&["--max-percent", "30"]).exits(3);
-    refused.says("this would touch 31 of 100 assigned desktops, more than the 30% that --max-percent allows");
+    refused.says("this would touch 31 of 100 assigned desktops (31.0 %), more than the 30% that --max-percent allows");
     stage.nothing_was_sent();
     stage.plan(&["--max-percent", "30"]).exits(3).says("31 to detach").says("--max-percent");
     stage.run(&["--max-percent", "31"]).exits(0);
