@@ -54,14 +54,17 @@ async fn make(args: &RunArgs) -> Result<Closing, Failure> {
     let (snapshot, reads) = looked.await.map_err(failed)?;
     let made = plan(&input, snapshot.as_ref(), &policy);
     planning::accept_plan(&made, &session.settings).map_err(failed)?;
-    let hash = planning::hash(&made, &place, &shaping);
+    let covered = planning::covered(&place, &shaping);
+    let (hash, to_stdout) = match &args.options.output.requests {
+        Some(path) => {
+            let (hash, to_stdout) = write_requests(path, |out| made.write_requests(covered, out)).map_err(failed)?;
+            (hash.unwrap_or_else(|| made.hash(covered)), to_stdout)
+        }
+        None => (made.hash(covered), false),
+    };
     let facts = Shown { session: &session, place: &place, hash: &hash, reads, shaping: &shaping };
     let text = show_plan(&made, &facts, args.options.output.format).map_err(failed)?;
     let guarded = made.guard(&policy);
-    let to_stdout = match &args.options.output.requests {
-        Some(path) => write_requests(path, |out| made.requests(out)).map_err(failed)?,
-        None => false,
-    };
     if to_stdout {
         note(records, text.trim_end());
     } else {
@@ -159,26 +162,28 @@ pub(super) fn show_plan(made: &Plan<'_>, shown: &Shown<'_>, format: Format) -> R
     }
 }
 
-/// Writes every body, one a line. `true`: to standard output, so that the plan goes elsewhere.
+/// Writes every body, one a line, and returns what `write` does: `None` where whoever reads them had seen enough.
+/// `true`: to standard output, so that the plan goes elsewhere.
 ///
 /// * `write`: writes them to what it is given.
-pub(super) fn write_requests(
+pub(super) fn write_requests<T>(
     path: &Path,
-    write: impl FnOnce(&mut dyn std::io::Write) -> std::io::Result<()>,
-) -> Result<bool, Error> {
+    write: impl FnOnce(&mut dyn std::io::Write) -> std::io::Result<T>,
+) -> Result<(Option<T>, bool), Error> {
     let trouble = |source: std::io::Error| Error::File { verb: "write the requests to", path: path.to_owned(), source };
     if path.as_os_str() == "-" {
         let mut out = BufWriter::with_capacity(1 << 16, std::io::stdout().lock());
-        let written = write(&mut out).and_then(|()| out.flush());
+        let written = write(&mut out).and_then(|value| out.flush().map(|()| value));
         return match written {
-            Err(error) if error.kind() != std::io::ErrorKind::BrokenPipe => Err(trouble(error)),
-            _ => Ok(true),
+            Ok(value) => Ok((Some(value), true)),
+            Err(error) if error.kind() == std::io::ErrorKind::BrokenPipe => Ok((None, true)),
+            Err(error) => Err(trouble(error)),
         };
     }
     let file = fs::create_private(path).or_else(|_| File::create(path)).map_err(trouble)?;
     let mut out = BufWriter::with_capacity(1 << 18, file);
-    write(&mut out).and_then(|()| out.flush()).map_err(trouble)?;
-    Ok(false)
+    let value = write(&mut out).and_then(|value| out.flush().map(|()| value)).map_err(trouble)?;
+    Ok((Some(value), false))
 }
 
 /// Writes results with `planned` rows: only where `--results` asks for them.

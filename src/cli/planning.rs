@@ -134,7 +134,12 @@ pub(super) fn accept_plan(plan: &Plan<'_>, settings: &Settings) -> Result<(), Er
 
 /// The plan's hash.
 pub(super) fn hash(plan: &Plan<'_>, place: &Place, shaping: &BTreeMap<String, String>) -> String {
-    plan.hash(HashFacts { endpoint: place.endpoint(), project: place.project(), settings: shaping })
+    plan.hash(covered(place, shaping))
+}
+
+/// What a plan's hash covers beside the plan.
+pub(super) fn covered<'a>(place: &'a Place, shaping: &'a BTreeMap<String, String>) -> HashFacts<'a> {
+    HashFacts { endpoint: place.endpoint(), project: place.project(), settings: shaping }
 }
 
 /// A path as it is told to people and kept in the journal.

@@ -264,7 +264,7 @@ impl Undo<'_> {
         let hash = self.hash(&made, &seen.place);
         let text = self.show(&made, &self.facts(&seen, &hash), options.output.format)?;
         let to_stdout = match &options.output.requests {
-            Some(path) => write_requests(path, |out| made.requests(out))?,
+            Some(path) => write_requests(path, |out| made.requests(out))?.1,
             None => false,
         };
         if to_stdout {

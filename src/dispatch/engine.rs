@@ -266,8 +266,15 @@ fn spawn(
 ) {
     let (context, hold) = (Arc::clone(context), hold.clone());
     match op {
-        Op::Load(chunk) => {
-            ops.spawn(async move { Ok(Done::Loaded { chunk, items: context.journal.chunk(chunk).await? }) });
+        Op::Load(chunks) => {
+            ops.spawn(async move {
+                // Asked for together: between two of them the journal would make others wait for a sync of their own.
+                let loads = chunks.into_iter().map(|chunk| {
+                    let journal = &context.journal;
+                    async move { Ok((chunk, journal.chunk(chunk).await?)) }
+                });
+                Ok(Done::Loaded { chunks: futures::future::try_join_all(loads).await? })
+            });
         }
         Op::LoadRechecks => {
             ops.spawn(async move { Ok(Done::Rechecks(context.journal.rechecks().await?)) });

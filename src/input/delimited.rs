@@ -2,8 +2,9 @@
 
 use csv_core::{ReadRecordResult, Reader, ReaderBuilder};
 
+use super::batches::Sink;
 use super::header;
-use super::row::{MAX_CELL, MAX_COLUMNS, MAX_RECORD, Record, Rows};
+use super::row::{MAX_CELL, MAX_COLUMNS, MAX_RECORD, Record};
 
 /// What a file may be delimited by.
 pub(super) const DELIMITERS: [u8; 4] = [b',', b';', b'\t', b'|'];
@@ -43,7 +44,7 @@ impl Records {
     ///
     /// # Errors
     /// In words, with the line: a NUL, a record over its cap, or what `rows` refuses.
-    pub(super) fn feed(&mut self, text: &[u8], rows: &mut Rows<'_>) -> Result<(), String> {
+    pub(super) fn feed(&mut self, text: &[u8], rows: &mut impl Sink) -> Result<(), String> {
         // `contains` is many times faster than `position`, and nearly always the answer.
         let nul = if text.contains(&0) { text.iter().position(|&b| b == 0) } else { None };
         self.split(&text[..nul.unwrap_or(text.len())], rows)?;
@@ -56,7 +57,7 @@ impl Records {
         }
     }
 
-    fn split(&mut self, mut text: &[u8], rows: &mut Rows<'_>) -> Result<(), String> {
+    fn split(&mut self, mut text: &[u8], rows: &mut impl Sink) -> Result<(), String> {
         self.last_byte = text.last().copied().or(self.last_byte);
         loop {
             if !self.in_record {
@@ -99,17 +100,14 @@ impl Records {
         text
     }
 
-    fn emit(&mut self, rows: &mut Rows<'_>) -> Result<(), String> {
+    fn emit(&mut self, rows: &mut impl Sink) -> Result<(), String> {
         let cells = &self.cells[..self.used];
         // Only quotes can put a line end into a cell.
         let inside = line_ends(cells);
         let text = std::str::from_utf8(cells)
             .map_err(|_| format!("line {}: quotes divide a character; write the line anew", self.line))?;
         let record = Record { line: self.line, text, ends: &self.ends[..self.found], damaged: &[], covered: &[] };
-        rows.take(record).map_err(|problem| {
-            // Told here, because only here it is known that the record spans lines.
-            if inside == 0 { problem } else { format!("{problem} (the record spans {} lines)", inside + 1) }
-        })?;
+        rows.take(record, inside)?;
         self.line += inside;
         (self.used, self.found, self.in_record) = (0, 0, false);
         Ok(())
@@ -149,7 +147,7 @@ impl Records {
     /// # Errors
     /// A quote that is still open. csv-core itself would accept it without a word and swallow all that follows the
     /// quote; so instead of telling it the end, give it one more line end: only inside quotes that is data.
-    pub(super) fn finish(&mut self, rows: &mut Rows<'_>) -> Result<(), String> {
+    pub(super) fn finish(&mut self, rows: &mut impl Sink) -> Result<(), String> {
         if !self.in_record {
             return Ok(());
         }

@@ -39,6 +39,7 @@ impl Field {
     }
 
     /// The field's place in [`Field::ALL`].
+    #[inline]
     pub const fn index(self) -> usize {
         match self {
             Self::DesktopId => 0,

@@ -336,9 +336,10 @@ impl<'o> Rows<'o> {
 
 /// Letters, digits, `-`, `_`, and `.` in user names: the soft rules of `api/workspace-api.md`, 2.1.
 fn is_usual(name: &str, kind: Kind) -> bool {
-    let is_dot = |c: char| c == '.' && kind == Kind::User;
-    name.bytes().all(|b| b.is_ascii_alphanumeric())
-        || name.chars().all(|c| c.is_alphanumeric() || matches!(c, '-' | '_') || is_dot(c))
+    let is_dot = |dot| dot && kind == Kind::User;
+    // Nearly every name is ASCII, and told much faster by its bytes.
+    name.bytes().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'-' | b'_') || is_dot(b == b'.'))
+        || name.chars().all(|c| c.is_alphanumeric() || matches!(c, '-' | '_') || is_dot(c == '.'))
 }
 
 /// What spreadsheets leave behind: `1.9E+18`, `#N/A`, `#####`, or a replacement character.

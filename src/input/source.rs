@@ -7,6 +7,7 @@ use std::path::PathBuf;
 use encoding_rs::UTF_8;
 use tempfile::SpooledTempFile;
 
+use super::batches::{self, Sending};
 use super::encoding::{self, Block, Reading, TextBlocks};
 use super::row::{Collected, Rows};
 use super::{RowFault, Table, delimited, header::Field, sheet};
@@ -98,9 +99,9 @@ impl From<io::Error> for Trouble {
 }
 
 /// Something to read from, more than once.
-pub(super) trait Bytes: Read + Seek {}
+pub(super) trait Bytes: Read + Seek + Send {}
 
-impl<T: Read + Seek> Bytes for T {}
+impl<T: Read + Seek + Send> Bytes for T {}
 
 /// Reads the whole input: all its rows, and every fault of every row.
 ///
@@ -199,14 +200,50 @@ fn undecodable(line: u64, reading: Reading) -> String {
     )
 }
 
-/// One pass over delimited text.
+/// What splitting a text showed.
+struct Split {
+    sha256: String,
+    delimiter: Option<u8>,
+    notes: Vec<String>,
+    /// The text ends without a line end.
+    is_cut: bool,
+}
+
+/// One pass over delimited text: one thread reads and splits it, this one judges the rows.
 fn read_text(bytes: &mut dyn Bytes, reading: Reading, options: &ReadOptions) -> Result<(String, Collected), Trouble> {
+    let mut rows = Rows::new(options, false);
+    let (taken, split) = std::thread::scope(|scope| {
+        let (mut sending, receiving) = batches::line();
+        let splitting = scope.spawn(move || split(bytes, reading, options.delimiter, &mut sending));
+        let taken = receiving.hand_to(&mut rows);
+        (taken, splitting.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic)))
+    });
+    // Of two troubles the one on the earlier line: rows were judged as they came.
+    taken?;
+    let Split { sha256, delimiter, mut notes, is_cut } = split?;
+    if is_cut && rows.has_header() {
+        notes.push("the last line has no newline: a cut-off copy looks like this".to_owned());
+    }
+    if options.sheet.is_some() {
+        notes.push("the setting `sheet` says nothing here: this is no workbook".to_owned());
+    }
+    let mut collected = rows.finish()?;
+    collected.table.describe(reading.encoding.name().to_owned(), delimiter, None);
+    collected.notes.splice(0..0, notes);
+    Ok((sha256, collected))
+}
+
+fn split(
+    bytes: &mut dyn Bytes,
+    reading: Reading,
+    mut delimiter: Option<u8>,
+    sending: &mut Sending,
+) -> Result<Split, Trouble> {
     // The limit holds while reading, too: the file may grow.
     let mut blocks = TextBlocks::new(bytes.take(MAX_INPUT + 1), reading)?;
-    let mut rows = Rows::new(options, false);
     let mut notes: Vec<String> = reading.note.map(str::to_owned).into_iter().collect();
-    let mut delimiter = options.delimiter;
     let mut records: Option<delimited::Records> = None;
+    let here = |records: Option<delimited::Records>| Trouble::Undecodable(records.map_or(1, |records| records.here()));
     loop {
         match blocks.next()? {
             Block::Text(text) => {
@@ -224,10 +261,11 @@ fn read_text(bytes: &mut dyn Bytes, reading: Reading, options: &ReadOptions) -> 
                     });
                     delimited::Records::new(found)
                 });
-                records.feed(text, &mut rows)?;
+                records.feed(text, sending).or_else(|problem| flushed(sending, problem))?;
             }
             Block::Undecodable => {
-                return Err(Trouble::Undecodable(records.map_or(1, |records| records.here())));
+                sending.flush()?;
+                return Err(here(records));
             }
             Block::End => break,
         }
@@ -235,19 +273,19 @@ fn read_text(bytes: &mut dyn Bytes, reading: Reading, options: &ReadOptions) -> 
     if blocks.bytes_read() > MAX_INPUT {
         return Err(too_large().into());
     }
+    let mut is_cut = false;
     if let Some(mut records) = records {
-        records.finish(&mut rows)?;
-        if records.is_cut() && rows.has_header() {
-            notes.push("the last line has no newline: a cut-off copy looks like this".to_owned());
-        }
+        records.finish(sending).or_else(|problem| flushed(sending, problem))?;
+        is_cut = records.is_cut();
     }
-    if options.sheet.is_some() {
-        notes.push("the setting `sheet` says nothing here: this is no workbook".to_owned());
-    }
-    let mut collected = rows.finish()?;
-    collected.table.describe(reading.encoding.name().to_owned(), delimiter, None);
-    collected.notes.splice(0..0, notes);
-    Ok((blocks.sha256(), collected))
+    sending.flush()?;
+    Ok(Split { sha256: blocks.sha256(), delimiter, notes, is_cut })
+}
+
+/// The rows before a problem are judged first.
+fn flushed(sending: &mut Sending, problem: String) -> Result<(), Trouble> {
+    _ = sending.flush();
+    Err(problem.into())
 }
 
 fn show(delimiter: u8) -> String {

@@ -10,10 +10,11 @@ use crate::model::Kind;
 #[derive(Debug, Clone, Default)]
 pub struct Table {
     text: String,
-    /// Where each row's cells start in `text`.
-    starts: Vec<u32>,
-    /// The length of each cell, `stride` of them a row.
-    lens: Vec<u16>,
+    /// What each row is found by, `2 + stride` numbers a row: where its cells start in `text` (the lower half, the
+    /// upper half), then the length of each cell. Side by side, because rows are looked up in the order of desktops,
+    /// where each list would be one more wait for the memory.
+    index: Vec<u16>,
+    rows: usize,
     /// How many cells a row has here: the input's fields first, in the order of [`Field::ALL`], then its extras.
     stride: usize,
     /// Which cell of a row a field is.
@@ -35,6 +36,9 @@ pub(super) struct Full;
 /// Bytes that the cells of one table may take, their index included: twice what ten million usual rows need.
 const MAX_TABLE_BYTES: usize = 2 << 30;
 
+/// A little less than what comes from the memory together: a usual row reaches into two such lines.
+const CACHE_LINE: usize = 48;
+
 impl Table {
     pub(super) fn new(places: [Option<usize>; Field::ALL.len()], extras: Vec<String>) -> Self {
         let stride = places.iter().flatten().count() + extras.len();
@@ -52,39 +56,53 @@ impl Table {
     /// Appends a row; `cells` are as many as the table has columns, each of at most 64 KiB.
     pub(super) fn push<'c>(&mut self, line: u64, cells: impl Iterator<Item = &'c str>) -> Result<(), Full> {
         let start = u32::try_from(self.text.len()).map_err(|_| Full)?;
-        let row = u32::try_from(self.starts.len()).map_err(|_| Full)?;
+        let row = u32::try_from(self.rows).map_err(|_| Full)?;
         let offset = u32::try_from(line).ok().and_then(|line| line.checked_sub(row)).ok_or(Full)?;
+        let [a, b, c, d] = start.to_le_bytes();
+        self.index.extend([u16::from_le_bytes([a, b]), u16::from_le_bytes([c, d])]);
         for cell in cells {
-            self.lens.push(u16::try_from(cell.len()).map_err(|_| Full)?);
+            self.index.push(u16::try_from(cell.len()).map_err(|_| Full)?);
             self.text.push_str(cell);
         }
-        self.starts.push(start);
+        self.rows += 1;
         if self.jumps.last().is_none_or(|&(_, last)| last != offset) {
             self.jumps.push((row, offset));
         }
-        if self.text.len() + 2 * self.lens.len() > MAX_TABLE_BYTES { Err(Full) } else { Ok(()) }
+        if self.text.len() + 2 * self.index.len() > MAX_TABLE_BYTES { Err(Full) } else { Ok(()) }
     }
 
     /// Gives back what the buffers grew to but do not use.
     pub(super) fn shrink(&mut self) {
         self.text.shrink_to_fit();
-        self.starts.shrink_to_fit();
-        self.lens.shrink_to_fit();
+        self.index.shrink_to_fit();
         self.jumps.shrink_to_fit();
     }
 
     pub fn len(&self) -> usize {
-        self.starts.len()
+        self.rows
     }
 
     pub fn is_empty(&self) -> bool {
-        self.starts.is_empty()
+        self.rows == 0
     }
 
     /// # Panics
     /// Using the answer panics where `index` is not less than [`Table::len`].
     pub fn row(&self, index: usize) -> RowRef<'_> {
         RowRef { table: self, index }
+    }
+
+    /// Reads a little of each row, before they are looked up in an order that is not theirs. A loop as plain as this
+    /// waits for the memory of many rows at once; the look-ups themselves would wait row by row.
+    pub fn warm(&self, rows: impl Iterator<Item = usize>) {
+        let (text, mut seen) = (self.text.as_bytes(), 0);
+        for row in rows {
+            let start = self.row(row).place().0;
+            for at in [start, start + CACHE_LINE] {
+                seen ^= text.get(at).copied().unwrap_or_default();
+            }
+        }
+        std::hint::black_box(seen);
     }
 
     pub fn rows(&self) -> impl ExactSizeIterator<Item = RowRef<'_>> {
@@ -149,10 +167,11 @@ impl<'t> RowRef<'t> {
     }
 
     /// The field's cell, trimmed; empty where it is, or where the file has no such column.
+    #[inline]
     pub fn get(self, field: Field) -> &'t str {
         let Some(place) = self.table.places[field.index()] else { return "" };
-        let lens = self.lens();
-        let start = self.start() + lens[..place].iter().map(|&len| usize::from(len)).sum::<usize>();
+        let (first, lens) = self.place();
+        let start = first + lens[..place].iter().map(|&len| usize::from(len)).sum::<usize>();
         self.table.text.get(start..start + usize::from(lens[place])).unwrap_or_default()
     }
 
@@ -163,9 +182,9 @@ impl<'t> RowRef<'t> {
 
     /// The cells of [`Table::extra_columns`], as the file has them (the formula guard of a results file taken off).
     pub fn extras(self) -> impl Iterator<Item = &'t str> {
-        let lens = self.lens();
+        let (first, lens) = self.place();
         let fields = self.table.stride - self.table.extras.len();
-        let mut end = self.start() + lens[..fields].iter().map(|&len| usize::from(len)).sum::<usize>();
+        let mut end = first + lens[..fields].iter().map(|&len| usize::from(len)).sum::<usize>();
         lens[fields..].iter().map(move |&len| {
             let start = end;
             end += usize::from(len);
@@ -173,12 +192,14 @@ impl<'t> RowRef<'t> {
         })
     }
 
-    fn start(self) -> usize {
-        usize::try_from(self.table.starts[self.index]).unwrap_or(usize::MAX)
-    }
-
-    fn lens(self) -> &'t [u16] {
-        &self.table.lens[self.index * self.table.stride..][..self.table.stride]
+    /// Where its cells start, and the length of each.
+    #[inline]
+    fn place(self) -> (usize, &'t [u16]) {
+        let width = 2 + self.table.stride;
+        match &self.table.index[self.index * width..][..width] {
+            [low, high, lens @ ..] => (usize::from(*high) << 16 | usize::from(*low), lens),
+            _ => (0, &[]),
+        }
     }
 }
 

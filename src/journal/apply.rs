@@ -4,20 +4,69 @@ use std::collections::BTreeMap;
 
 use rusqlite::{Connection, params};
 
-use crate::model::Outcome;
-
 use super::codec;
-use super::load::{self, Range, signed};
-use super::record::{AnswerRecord, Attempt, ItemId, Record, Settlement, SlotNo, Stopped};
-use super::replay::{check_slots, is_final, latest, no_intent, no_item, wants_recheck};
+use super::load::{self, signed};
+use super::record::{AnswerRecord, Attempt, Record, Settlement, Stopped};
+use super::replay::{is_final, latest, no_intent, wants_recheck};
 use super::schema::Fault;
+use super::shapes::Shapes;
 
-/// Takes in one record.
+/// What one transaction adds to the counts. Written at its end, so that a thousand outcomes cost one write each.
+#[derive(Debug, Default)]
+struct Sums {
+    tally: BTreeMap<String, i64>,
+    /// Slots that each chunk's open ones become more (or, below zero, fewer) by.
+    open: BTreeMap<u32, i64>,
+}
+
+impl Sums {
+    fn add(&mut self, key: &str, n: i64) {
+        match self.tally.get_mut(key) {
+            Some(sum) => *sum += n,
+            None => _ = self.tally.insert(key.to_owned(), n),
+        }
+    }
+
+    fn write(mut self, connection: &Connection) -> Result<(), Fault> {
+        for (chunk, more) in std::mem::take(&mut self.open).into_iter().filter(|(_, more)| *more != 0) {
+            let mut found = connection.prepare_cached("SELECT open FROM chunk WHERE number = ?1")?;
+            let before = found.query_row([chunk], |row| row.get::<_, i64>(0))?;
+            let left = before + more;
+            let mut update = connection.prepare_cached("UPDATE chunk SET open = ?2 WHERE number = ?1")?;
+            update.execute(params![chunk, left])?;
+            match (before, left) {
+                (0, 1..) => self.add("chunks.open", 1),
+                (1.., 0) => self.add("chunks.open", -1),
+                _ => {}
+            }
+        }
+        let mut add = connection
+            .prepare_cached("INSERT INTO tally VALUES (?1, ?2) ON CONFLICT (key) DO UPDATE SET n = n + excluded.n")?;
+        for (key, n) in self.tally.into_iter().filter(|(_, n)| *n != 0) {
+            add.execute(params![key, n])?;
+        }
+        Ok(())
+    }
+}
+
+/// Takes in all records of one transaction.
 ///
 /// # Errors
-/// What it refers to is not in the plan or not on record, or the disk says no: then the transaction is not to be
+/// What they refer to is not in the plan or not on record, or the disk says no: then the transaction is not to be
 /// committed.
-pub(super) fn apply(connection: &Connection, record: Record) -> Result<(), Fault> {
+pub(super) fn apply(
+    connection: &Connection,
+    shapes: &mut Shapes,
+    records: impl IntoIterator<Item = Record>,
+) -> Result<(), Fault> {
+    let mut sums = Sums::default();
+    for record in records {
+        one(connection, shapes, &mut sums, record)?;
+    }
+    sums.write(connection)
+}
+
+fn one(connection: &Connection, shapes: &mut Shapes, sums: &mut Sums, record: Record) -> Result<(), Fault> {
     match record {
         Record::Started { at, version, write_period } => {
             let period = write_period.and_then(|period| i64::try_from(period.as_micros()).ok());
@@ -25,10 +74,10 @@ pub(super) fn apply(connection: &Connection, record: Record) -> Result<(), Fault
                 .prepare_cached("INSERT INTO process(started_at, version, write_period_us) VALUES (?1, ?2, ?3)")?
                 .execute(params![at, version, period])?;
         }
-        Record::Intent(attempt) => intent(connection, attempt)?,
-        Record::Answer(answer) => self::answer(connection, answer)?,
+        Record::Intent(attempt) => intent(connection, shapes, sums, attempt)?,
+        Record::Answer(answer) => self::answer(connection, sums, answer)?,
         Record::Job { item, job_id, refusal } => {
-            check(connection, item, &[])?;
+            shapes.get(connection, item, &[])?;
             let refusal = refusal
                 .map(|refusal| serde_json::to_string(&refusal))
                 .transpose()
@@ -38,15 +87,15 @@ pub(super) fn apply(connection: &Connection, record: Record) -> Result<(), Fault
                 .execute(params![item, job_id, refusal])?;
         }
         Record::Seen { item, slots } => {
-            check(connection, item, &slots)?;
+            shapes.get(connection, item, &slots)?;
             let mut insert = connection.prepare_cached("INSERT OR IGNORE INTO seen VALUES (?1, ?2)")?;
             for slot in slots {
                 insert.execute(params![item, slot])?;
             }
         }
-        Record::Settled(settlement) => settled(connection, settlement)?,
+        Record::Settled(settlement) => settled(connection, shapes, sums, settlement)?,
         Record::Rechecked { item } => {
-            check(connection, item, &[])?;
+            shapes.get(connection, item, &[])?;
             connection.prepare_cached("DELETE FROM recheck WHERE item = ?1")?.execute([item])?;
         }
         Record::Canary { passed } => {
@@ -58,7 +107,7 @@ pub(super) fn apply(connection: &Connection, record: Record) -> Result<(), Fault
         }
         Record::Requests { counts } => {
             for (class, word, n) in counts {
-                add(connection, &format!("requests.{}.{word}", class.as_str()), signed(n)?)?;
+                sums.add(&format!("requests.{}.{word}", class.as_str()), signed(n)?);
             }
         }
         Record::Stopped { at, exit, reason } => stopped(connection, &Stopped { at, exit, reason })?,
@@ -66,21 +115,7 @@ pub(super) fn apply(connection: &Connection, record: Record) -> Result<(), Fault
     Ok(())
 }
 
-fn add(connection: &Connection, key: &str, n: i64) -> Result<(), Fault> {
-    if n != 0 {
-        connection
-            .prepare_cached("INSERT INTO tally VALUES (?1, ?2) ON CONFLICT (key) DO UPDATE SET n = n + excluded.n")?
-            .execute(params![key, n])?;
-    }
-    Ok(())
-}
-
-fn check(connection: &Connection, item: ItemId, slots: &[SlotNo]) -> Result<(), Fault> {
-    let found = load::item(connection, item)?.ok_or_else(|| no_item(item))?;
-    Ok(check_slots(&found, slots)?)
-}
-
-fn intent(connection: &Connection, attempt: Attempt) -> Result<(), Fault> {
+fn intent(connection: &Connection, shapes: &mut Shapes, sums: &mut Sums, attempt: Attempt) -> Result<(), Fault> {
     let Attempt { id, part, carries, body_sha256, body_bytes, at } = attempt;
     let id = signed(id)?;
     connection
@@ -99,21 +134,20 @@ fn intent(connection: &Connection, attempt: Attempt) -> Result<(), Fault> {
         ])?;
     let mut link = connection.prepare_cached("INSERT OR IGNORE INTO attempt_chunk VALUES (?1, ?2)")?;
     let mut touch = connection.prepare_cached("UPDATE chunk SET touched = 1 WHERE number = ?1 AND touched = 0")?;
-    let mut range: Option<Range> = None;
+    let mut last = None;
     for (item, slots) in &carries {
-        check(connection, *item, slots)?;
+        let chunk = shapes.get(connection, *item, slots)?.chunk;
         // Neighbours are of one chunk, nearly always.
-        if range.is_none_or(|range| !range.holds(*item)) {
-            let found = load::range_of_item(connection, *item)?.ok_or_else(|| no_item(*item))?;
-            link.execute(params![found.chunk, id])?;
-            touch.execute([found.chunk])?;
-            range = Some(found);
+        if last.replace(chunk) != Some(chunk) {
+            link.execute(params![chunk, id])?;
+            touch.execute([chunk])?;
         }
     }
-    add(connection, "attempts.", 1)
+    sums.add("attempts.", 1);
+    Ok(())
 }
 
-fn answer(connection: &Connection, answer: AnswerRecord) -> Result<(), Fault> {
+fn answer(connection: &Connection, sums: &mut Sums, answer: AnswerRecord) -> Result<(), Fault> {
     let (attempt, kind) = (answer.attempt, answer.kind);
     let id = signed(attempt)?;
     let mut found = connection.prepare_cached("SELECT kind FROM attempt WHERE id = ?1")?;
@@ -125,8 +159,8 @@ fn answer(connection: &Connection, answer: AnswerRecord) -> Result<(), Fault> {
         kind.as_str(),
         codec::write_answer(answer)?
     ])?;
-    add(connection, &format!("attempts.{before}"), -1)?;
-    add(connection, &format!("attempts.{}", kind.as_str()), 1)?;
+    sums.add(&format!("attempts.{before}"), -1);
+    sums.add(&format!("attempts.{}", kind.as_str()), 1);
     let sql = if kind.is_not_executed() {
         // So that `status` and a resume need not look at a chunk that a 429 put off.
         "UPDATE chunk SET touched = EXISTS (
@@ -142,51 +176,45 @@ fn answer(connection: &Connection, answer: AnswerRecord) -> Result<(), Fault> {
 }
 
 /// Writes the settlement, and moves the counts from the word that stood to the new one.
-fn settled(connection: &Connection, settlement: Settlement) -> Result<(), Fault> {
+fn settled(connection: &Connection, shapes: &mut Shapes, sums: &mut Sums, settlement: Settlement) -> Result<(), Fault> {
     let id = settlement.item;
-    let item = load::item(connection, id)?.ok_or_else(|| no_item(id))?;
-    check_slots(&item, &settlement.slots)?;
-    let mut all = load::settlements(connection, id)?;
-    let n = i64::try_from(all.len()).map_err(|error| Fault::Bad(error.to_string()))?;
+    let shape = shapes.get(connection, id, &settlement.slots)?;
+    let n = shape.settlements;
+    shape.settlements += 1;
+    // Most items are settled once.
+    let mut all = if n == 0 { Vec::new() } else { load::settlements(connection, id)? };
     let body = codec::write_settlement(&settlement)?;
     connection.prepare_cached("INSERT INTO settled VALUES (?1, ?2, ?3)")?.execute(params![id, n, body])?;
 
     let (now, mut slots) = (settlement.outcome, settlement.slots.clone());
     slots.sort_unstable();
     slots.dedup();
-    let (mut open, mut moved) = (0_i64, BTreeMap::<Outcome, i64>::new());
+    let (mut open, mut added) = (0, 0);
     for slot in slots {
-        let rows = item.slots.get(usize::from(slot)).map_or(0, |slot| i64::from(slot.rows));
+        let rows = shape.rows.get(usize::from(slot)).map_or(0, |rows| i64::from(*rows));
         match latest(&all, slot).map(|before| before.outcome).filter(|before| is_final(*before)) {
-            Some(before) => *moved.entry(before).or_default() -= rows,
+            Some(before) => sums.add(&format!("rows.{before}"), -rows),
             None => open -= 1,
         }
-        if is_final(now) { *moved.entry(now).or_default() += rows } else { open += 1 }
+        added += rows;
+        open += i64::from(!is_final(now));
     }
-    for (outcome, rows) in moved {
-        add(connection, &format!("rows.{outcome}"), rows)?;
+    if is_final(now) {
+        sums.add(&format!("rows.{now}"), added);
     }
-    if open != 0 {
-        let mut found = connection.prepare_cached("SELECT open FROM chunk WHERE number = ?1")?;
-        let left = found.query_row([item.chunk], |row| row.get::<_, i64>(0))? + open;
-        let mut update = connection.prepare_cached("UPDATE chunk SET open = ?2 WHERE number = ?1")?;
-        update.execute(params![item.chunk, left])?;
-        match (left - open, left) {
-            (0, 1..) => add(connection, "chunks.open", 1)?,
-            (1.., 0) => add(connection, "chunks.open", -1)?,
-            _ => {}
-        }
-    }
+    *sums.open.entry(shape.chunk).or_default() += open;
     if !is_final(now) {
-        connection.prepare_cached("UPDATE chunk SET touched = 2 WHERE number = ?1")?.execute([item.chunk])?;
+        connection.prepare_cached("UPDATE chunk SET touched = 2 WHERE number = ?1")?.execute([shape.chunk])?;
     }
 
     let recheck = settlement.recheck;
-    all.push(settlement);
     if recheck {
         connection.prepare_cached("INSERT OR IGNORE INTO recheck VALUES (?1)")?.execute([id])?;
-    } else if !wants_recheck(&all) {
-        connection.prepare_cached("DELETE FROM recheck WHERE item = ?1")?.execute([id])?;
+    } else if !all.is_empty() {
+        all.push(settlement);
+        if !wants_recheck(&all) {
+            connection.prepare_cached("DELETE FROM recheck WHERE item = ?1")?.execute([id])?;
+        }
     }
     Ok(())
 }

@@ -116,6 +116,17 @@ pub(super) fn read_item(id: ItemId, text: &str) -> Result<Item, Malformed> {
     })
 }
 
+/// How many rows each slot of an item stands for: of [`read_item`] all that counting needs.
+pub(super) fn read_rows(id: ItemId, text: &str) -> Result<Box<[u32]>, Malformed> {
+    use serde::de::IgnoredAny as Any;
+    #[derive(Deserialize)]
+    struct Body(Any, Any, Any, Any, Vec<Rows>);
+    #[derive(Deserialize)]
+    struct Rows(Any, Any, Any, Any, Any, u32, Any, Any);
+    let Body(.., slots) = serde_json::from_str(text).map_err(|error| format!("item {id}: {error}"))?;
+    Ok(slots.into_iter().map(|Rows(_, _, _, _, _, rows, _, _)| rows).collect())
+}
+
 #[derive(Serialize, Deserialize)]
 struct SettlementBody<T>(T, Outcome, T, T, T, u32, T, T, T, T, u8);
 

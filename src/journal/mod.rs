@@ -18,8 +18,10 @@ mod replay;
 mod sample;
 mod schema;
 mod seam;
+mod shapes;
 mod store;
 mod view;
+mod words;
 mod writer;
 
 pub use aside::{MovedAside, move_aside};

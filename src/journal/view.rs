@@ -1,11 +1,10 @@
 //! Reads a journal: where the run stands, and every record of its results. Never writes.
 
-use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use rusqlite::config::DbConfig;
-use rusqlite::{Connection, OpenFlags, params};
+use rusqlite::{Connection, OpenFlags};
 
 use crate::api::Class;
 use crate::api::client::encode;
@@ -17,8 +16,9 @@ use super::load::{self, Range, attempt_columns, unsigned};
 use super::record::{
     AnswerKind, Identity, Item, ItemId, OpenItem, Process, Progress, Recheck, ResultRow, Sent, Settlement, SlotNo,
 };
-use super::replay::{History, Word, latest};
+use super::replay::History;
 use super::schema::{self, Fault, beside};
+use super::words::Words;
 
 const VERB: &str = "read the journal";
 /// How long a read waits for a writer that has the file for itself.
@@ -282,7 +282,7 @@ fn connect(path: &Path, access: Access) -> Result<(Connection, Identity), Fault>
     Ok((connection, identity))
 }
 
-fn ranges(connection: &Connection, sql: &str) -> Result<Vec<Range>, Fault> {
+pub(super) fn ranges(connection: &Connection, sql: &str) -> Result<Vec<Range>, Fault> {
     Ok(connection.prepare_cached(sql)?.query_map([], load::range)?.collect::<Result<_, _>>()?)
 }
 
@@ -347,78 +347,6 @@ fn progress(connection: &Connection) -> Result<Progress, Fault> {
     Ok(progress)
 }
 
-/// The words on slots, while the results are walked through.
-struct Words<'c> {
-    connection: &'c Connection,
-    ranges: Vec<Range>,
-    /// Of the items that the block at hand names.
-    settled: HashMap<ItemId, Vec<Settlement>>,
-    /// Of the open chunks that were met lately: their writes alone.
-    attempts: HashMap<u32, History>,
-}
-
-/// Open chunks whose writes are kept at most, so that memory stays bounded.
-const KEPT: usize = 1_024;
-
-impl<'c> Words<'c> {
-    fn new(connection: &'c Connection) -> Result<Self, Fault> {
-        let sql = "SELECT number, first_item, last_item FROM chunk ORDER BY first_item";
-        let ranges = ranges(connection, sql)?;
-        Ok(Self { connection, ranges, settled: HashMap::new(), attempts: HashMap::new() })
-    }
-
-    /// Reads the settlements of `items`, which are sorted.
-    fn fetch(&mut self, items: &[ItemId]) -> Result<(), Fault> {
-        self.settled.clear();
-        let [first, .., last] = items else {
-            for item in items {
-                self.settled.insert(*item, load::settlements(self.connection, *item)?);
-            }
-            return Ok(());
-        };
-        // Where the items lie close together, as they mostly do, one walk is faster than many searches.
-        if usize::try_from(last - first).is_ok_and(|span| span / 4 <= items.len()) {
-            let sql = "SELECT item, body FROM settled WHERE item BETWEEN ?1 AND ?2 ORDER BY item, n";
-            let mut found = self.connection.prepare_cached(sql)?;
-            let mut rows = found.query(params![first, last])?;
-            while let Some(row) = rows.next()? {
-                let item = row.get(0)?;
-                if items.binary_search(&item).is_ok() {
-                    let body = row.get_ref(1)?.as_str().map_err(rusqlite::Error::from)?;
-                    self.settled.entry(item).or_default().push(super::codec::read_settlement(item, body)?);
-                }
-            }
-        } else {
-            for item in items {
-                self.settled.insert(*item, load::settlements(self.connection, *item)?);
-            }
-        }
-        Ok(())
-    }
-
-    fn settled(&self, item: ItemId, slot: u16) -> Option<&Settlement> {
-        latest(self.settled.get(&item)?, slot)
-    }
-
-    fn open(&mut self, item: ItemId, slot: u16) -> Result<Word, Fault> {
-        let after = self.ranges.partition_point(|range| range.first <= item);
-        let range = after.checked_sub(1).and_then(|at| self.ranges.get(at)).filter(|range| range.holds(item));
-        let chunk = range.ok_or_else(|| super::replay::no_item(item))?.chunk;
-        if self.attempts.len() >= KEPT && !self.attempts.contains_key(&chunk) {
-            self.attempts.clear();
-        }
-        let history = match self.attempts.entry(chunk) {
-            std::collections::hash_map::Entry::Occupied(known) => known.into_mut(),
-            std::collections::hash_map::Entry::Vacant(new) => {
-                let mut history = History::default();
-                load::add_attempts(self.connection, chunk, &mut history)?;
-                new.insert(history)
-            }
-        };
-        Ok(history.open_word(chunk, item, slot))
-    }
-}
-
 fn each_in_block(
     block: &[u8],
     identity: &Identity,
@@ -426,17 +354,6 @@ fn each_in_block(
     f: &mut impl FnMut(ResultRow<'_>) -> Result<(), Error>,
 ) -> Result<(), Fault> {
     let mut extras = Vec::new();
-    let mut items = Vec::new();
-    let mut entries = Entries::new(block, identity.extra_columns.len());
-    while let Some(entry) = entries.next(&mut extras)? {
-        if let FateRef::Send { item, .. } = entry.fate {
-            items.push(item);
-        }
-    }
-    items.sort_unstable();
-    items.dedup();
-    words.fetch(&items)?;
-
     let mut entries = Entries::new(block, identity.extra_columns.len());
     while let Some(entry) = entries.next(&mut extras)? {
         let (line, cells, extras) = (entry.line, entry.cells, extras.as_slice());
@@ -454,7 +371,7 @@ fn each_in_block(
                 finished_at: &identity.created_at,
                 extras,
             }),
-            FateRef::Send { item, slot } => match words.settled(item, slot) {
+            FateRef::Send { item, slot } => match words.settled(item, slot)? {
                 Some(word) => f(ResultRow {
                     line,
                     cells,

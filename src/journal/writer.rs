@@ -17,6 +17,7 @@ use crate::error::Error;
 use super::record::{Identity, Record};
 use super::schema::{self, Fault, beside};
 use super::seam::JournalError;
+use super::shapes::Shapes;
 use super::view::View;
 use super::{apply, load};
 
@@ -238,6 +239,7 @@ pub(super) struct Writer {
     shared: Arc<Shared>,
     medium: Medium,
     watch: Watch,
+    shapes: Shapes,
     /// Since the last checkpoint.
     transactions: usize,
     records: usize,
@@ -257,7 +259,7 @@ impl Drop for Unwound<'_> {
 impl Writer {
     pub(super) fn new(view: View, shared: Arc<Shared>, medium: Medium) -> Result<Self, std::io::Error> {
         let watch = Watch::new(&shared.path, medium)?;
-        Ok(Self { view, shared, medium, watch, transactions: 0, records: 0 })
+        Ok(Self { view, shared, medium, watch, shapes: Shapes::default(), transactions: 0, records: 0 })
     }
 
     pub(super) fn work(mut self, queue: &mpsc::Receiver<Job>) -> Result<(), Error> {
@@ -303,7 +305,7 @@ impl Writer {
         if self.shared.failed.get().is_some() {
             return;
         }
-        let result = write(self.view.connection_mut(), batch).and_then(|()| self.watch.check());
+        let result = write(self.view.connection_mut(), &mut self.shapes, batch).and_then(|()| self.watch.check());
         match result {
             Ok(()) => {
                 self.transactions += 1;
@@ -347,11 +349,9 @@ impl Writer {
     }
 }
 
-fn write(connection: &mut Connection, batch: Vec<Vec<Record>>) -> Result<(), Fault> {
+fn write(connection: &mut Connection, shapes: &mut Shapes, batch: Vec<Vec<Record>>) -> Result<(), Fault> {
     let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
-    for record in batch.into_iter().flatten() {
-        apply::apply(&transaction, record)?;
-    }
+    apply::apply(&transaction, shapes, batch.into_iter().flatten())?;
     transaction.commit()?;
     Ok(())
 }

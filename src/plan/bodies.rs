@@ -1,8 +1,6 @@
 //! The bodies of the write requests, byte for byte, and how long they get.
 
-use crate::api::wire::{
-    AssignModel, AttachDesktop, AttachRequest, AttachUser, DetachDesktop, DetachRequest, DetachUser,
-};
+use crate::api::wire::{AssignModel, AttachDesktop, AttachRequest, AttachUser};
 use crate::journal::{Item, Slot, SlotNo};
 use crate::model::Kind;
 
@@ -17,32 +15,91 @@ pub(super) struct Binding<'a> {
     pub(super) domain: Option<&'a str>,
 }
 
-impl<'a> From<Binding<'a>> for DetachUser<'a> {
-    fn from(one: Binding<'a>) -> Self {
-        let Binding { kind, user_name, user_id, sent_group, domain } = one;
-        Self { user_id, user_name, kind, user_group: sent_group, domain }
+/// Appends a batch-detach body, desktop by desktop, then [`DetachBody::end`].
+///
+/// By the million: so it makes by hand, and with no list in between, the bytes that `serde_json` makes of a
+/// [`crate::api::wire::DetachRequest`]. The tests compare the two.
+pub(super) struct DetachBody<'o> {
+    out: &'o mut Vec<u8>,
+    first: bool,
+}
+
+impl<'o> DetachBody<'o> {
+    pub(super) fn begin(out: &'o mut Vec<u8>) -> Self {
+        out.extend_from_slice(br#"{"desktops":["#);
+        Self { out, first: true }
+    }
+
+    /// One desktop: everybody, or these users. P5: a desktop of an `ALL` row has no list, and no other desktop is ever
+    /// without one, so one without users is left out.
+    pub(super) fn desktop<'a>(&mut self, id: &str, all: bool, users: impl Iterator<Item = Binding<'a>>) {
+        let mut users = users.peekable();
+        if !all && users.peek().is_none() {
+            return;
+        }
+        if !std::mem::take(&mut self.first) {
+            self.out.push(b',');
+        }
+        self.out.extend_from_slice(br#"{"desktop_id":"#);
+        self.text(id);
+        if all {
+            return self.out.extend_from_slice(br#","is_detach_all_users":true}"#);
+        }
+        self.out.extend_from_slice(br#","is_detach_all_users":false,"detach_user_infos":["#);
+        while let Some(user) = users.next() {
+            self.user(&user);
+            if users.peek().is_some() {
+                self.out.push(b',');
+            }
+        }
+        self.out.extend_from_slice(b"]}");
+    }
+
+    pub(super) fn end(self) {
+        self.out.extend_from_slice(b"]}");
+    }
+
+    fn user(&mut self, one: &Binding<'_>) {
+        self.out.push(b'{');
+        if let Some(id) = one.user_id {
+            self.out.extend_from_slice(br#""user_id":"#);
+            self.text(id);
+            self.out.push(b',');
+        }
+        self.out.extend_from_slice(br#""user_name":"#);
+        self.text(one.user_name);
+        self.out.extend_from_slice(br#","type":""#);
+        self.out.extend_from_slice(one.kind.as_str().as_bytes());
+        self.out.push(b'"');
+        if let Some(group) = one.sent_group {
+            self.out.extend_from_slice(br#","user_group":"#);
+            self.text(group);
+        }
+        if let Some(domain) = one.domain {
+            self.out.extend_from_slice(br#","domain":"#);
+            self.text(domain);
+        }
+        self.out.push(b'}');
+    }
+
+    fn text(&mut self, text: &str) {
+        if is_plain(text) {
+            self.out.push(b'"');
+            self.out.extend_from_slice(text.as_bytes());
+            self.out.push(b'"');
+        } else {
+            append_json(&text, self.out);
+        }
     }
 }
 
-/// One desktop of a body: everybody, or these users.
-pub(super) fn detach_desktop<'a>(
-    desktop_id: &'a str,
-    all: bool,
-    users: impl Iterator<Item = DetachUser<'a>>,
-) -> DetachDesktop<'a> {
-    // P5: a desktop of an `ALL` row has no list, and no other desktop is ever without one.
-    let detach_user_infos = if all { Vec::new() } else { users.collect() };
-    DetachDesktop { desktop_id, is_detach_all_users: all, detach_user_infos }
-}
-
-/// Writes a body; `out` is emptied first.
-pub(super) fn write_detach(desktops: Vec<DetachDesktop<'_>>, out: &mut Vec<u8>) {
-    to_json(&DetachRequest { desktops }, out);
+fn append_json(value: &impl serde::Serialize, out: &mut Vec<u8>) {
+    serde_json::to_writer(out, value).expect("texts and booleans always become JSON, and memory is always written");
 }
 
 fn to_json(request: &impl serde::Serialize, out: &mut Vec<u8>) {
     out.clear();
-    serde_json::to_writer(out, request).expect("texts and booleans always become JSON, and memory is always written");
+    append_json(request, out);
 }
 
 /// The body of a batch-detach request for these slots of these items; `out` is emptied first.
@@ -50,14 +107,14 @@ fn to_json(request: &impl serde::Serialize, out: &mut Vec<u8>) {
 /// For all slots of a chunk's items it is the same bytes as the plan's. An `ALL` item is sent as such where its slots
 /// hold the one of [`Kind::All`]; otherwise those of its users that are named. Items without a slot are left out.
 pub fn detach_body(items: &[(&Item, &[SlotNo])], out: &mut Vec<u8>) {
-    let desktops = items.iter().filter_map(|(item, carried)| {
+    out.clear();
+    let mut body = DetachBody::begin(out);
+    for (item, carried) in items {
         let slots = || carried.iter().filter_map(|&slot| item.slots.get(usize::from(slot)));
         let all = item.all && slots().any(|slot| slot.kind == Kind::All);
-        let desktop = detach_desktop(item.desktop.as_str(), all, slots().map(|slot| binding(slot).into()));
-        // Never an empty list (P5).
-        (all || !desktop.detach_user_infos.is_empty()).then_some(desktop)
-    });
-    write_detach(desktops.collect(), out);
+        body.desktop(item.desktop.as_str(), all, slots().map(binding));
+    }
+    body.end();
 }
 
 /// The body of a batch-attach request for these slots of these items; `out` is emptied first.
@@ -134,17 +191,26 @@ pub(super) fn attach_user_len(slot: &Slot) -> usize {
 
 /// Bytes of a text as a JSON string, its quotes included, as `serde_json` writes it.
 fn json_len(text: &str) -> usize {
-    let special = |byte: u8| byte < 0x20 || byte == b'"' || byte == b'\\';
     let plain = text.len() + 2;
-    // Counted without a branch per byte: nearly every text has none.
-    if text.bytes().map(|byte| usize::from(special(byte))).sum::<usize>() == 0 {
+    if is_plain(text) {
         return plain;
     }
-    let escapes = text.bytes().filter(|&byte| special(byte)).map(|byte| match byte {
+    let escapes = text.bytes().filter(|&byte| is_escaped(byte)).map(|byte| match byte {
         b'"' | b'\\' | 0x08 | 0x09 | 0x0A | 0x0C | 0x0D => 1,
         _ => 5,
     });
     plain + escapes.sum::<usize>()
+}
+
+/// Whether a byte of a JSON string has to be written otherwise.
+#[inline]
+const fn is_escaped(byte: u8) -> bool {
+    byte < 0x20 || byte == b'"' || byte == b'\\'
+}
+
+/// Whether a text stands in a JSON string as it is. Told without a branch per byte: nearly every text does.
+fn is_plain(text: &str) -> bool {
+    text.bytes().map(|byte| usize::from(is_escaped(byte))).sum::<usize>() == 0
 }
 
 #[cfg(test)]
@@ -152,6 +218,7 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
+    use crate::api::wire::{DetachDesktop, DetachRequest, DetachUser};
     use crate::model::DesktopId;
 
     fn slot(kind: Kind, user_name: &str) -> Slot {
@@ -201,7 +268,46 @@ mod tests {
         );
     }
 
+    /// The same by way of the wire's types.
+    fn by_serde(desktops: &[(String, bool, Vec<Binding<'_>>)]) -> String {
+        let mut request = DetachRequest { desktops: Vec::new() };
+        for (id, all, users) in desktops.iter().filter(|(_, all, users)| *all || !users.is_empty()) {
+            let mut desktop =
+                DetachDesktop { desktop_id: id, is_detach_all_users: *all, detach_user_infos: Vec::new() };
+            for &Binding { kind, user_name, user_id, sent_group, domain } in users.iter().filter(|_| !all) {
+                desktop.detach_user_infos.push(DetachUser { user_id, user_name, kind, user_group: sent_group, domain });
+            }
+            request.desktops.push(desktop);
+        }
+        serde_json::to_string(&request).unwrap()
+    }
+
     proptest! {
+        #[test]
+        fn a_body_made_by_hand_is_the_one_that_serde_makes(
+            desktops in prop::collection::vec(
+                (any::<String>(), any::<bool>(), prop::collection::vec(any::<(u8, [Option<String>; 4])>(), 0..3)), 0..4,
+            ),
+        ) {
+            let desktops: Vec<_> = desktops.iter().map(|(id, all, users)| {
+                let user = |(kind, texts): &'_ (u8, [Option<String>; 4])| {
+                    let [name, user_id, sent_group, domain] = texts.clone().map(|text| text.map(|text| &*text.leak()));
+                    let kind = [Kind::User, Kind::Group, Kind::All][usize::from(kind % 3)];
+                    Binding { kind, user_name: name.unwrap_or_default(), user_id, sent_group, domain }
+                };
+                (id.clone(), *all, users.iter().map(user).collect::<Vec<_>>())
+            }).collect();
+            let by_hand = text(|out| {
+                out.clear();
+                let mut body = DetachBody::begin(out);
+                for (id, all, users) in &desktops {
+                    body.desktop(id, *all, users.iter().copied());
+                }
+                body.end();
+            });
+            prop_assert_eq!(by_hand, by_serde(&desktops));
+        }
+
         #[test]
         fn lengths_are_those_of_the_bytes(
             id in "\\PC{1,9}", name in any::<String>(), uid in any::<Option<String>>(), group in any::<Option<String>>(),
@@ -215,7 +321,9 @@ mod tests {
                 domain: domain.as_deref(),
             };
             let mut out = Vec::new();
-            write_detach(vec![detach_desktop(&id, all, [one.into()].into_iter())], &mut out);
+            let mut body = DetachBody::begin(&mut out);
+            body.desktop(&id, all, std::iter::once(one));
+            body.end();
             let users = if all { 0 } else { user_len(&one) };
             prop_assert_eq!(out.len(), EMPTY_BODY + desktop_len(&id, all) + users);
         }

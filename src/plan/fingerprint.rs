@@ -1,6 +1,8 @@
 //! What a plan is known by: its hash, and a digest for each row that tells which one differs.
 
 use std::collections::BTreeMap;
+use std::io::{self, Write};
+use std::sync::mpsc;
 
 use sha2::{Digest, Sha256};
 
@@ -21,6 +23,10 @@ pub struct HashFacts<'a> {
 
 /// Bytes that begin every hash: a change of what is covered changes them.
 const VERSION: &[u8] = b"batch-detach plan 1\n";
+
+/// Bytes of bodies that are handed over together, and how many such blocks may wait.
+const BLOCK: usize = 256 * 1024;
+const BLOCKS_AHEAD: usize = 4;
 
 /// A hasher in which no two lists of texts can look alike.
 pub(crate) struct Fields(Sha256);
@@ -59,7 +65,27 @@ impl Fields {
 impl Plan<'_> {
     /// SHA-256 in hex over input, endpoint, project, settings, every row's fate, the bodies, and who is bound to each
     /// desktop that they touch; not time, power state or pace.
+    ///
+    /// # Panics
+    /// Never: only writing could fail.
     pub fn hash(&self, facts: HashFacts<'_>) -> String {
+        self.write_requests(facts, io::sink()).expect("nothing is written, so nothing fails")
+    }
+
+    /// Writes every body to `out`, one a line, in the order of chunks.
+    pub fn requests(&self, mut out: impl Write) -> io::Result<()> {
+        self.each_body(|body| {
+            out.write_all(body)?;
+            out.write_all(b"\n")
+        })?;
+        out.flush()
+    }
+
+    /// As [`Plan::hash`], and writes every body to `out`, one a line, in the order of chunks (`--requests`).
+    ///
+    /// # Errors
+    /// Those of `out`.
+    pub fn write_requests(&self, facts: HashFacts<'_>, mut out: impl Write) -> io::Result<String> {
         let mut hash = Fields::new(VERSION);
         hash.text(&self.input().sha256);
         hash.text(facts.endpoint);
@@ -74,8 +100,10 @@ impl Plan<'_> {
         for entry in self.entries() {
             // The input's digest covers the cells, and the bodies what is sent: here is which of it a row becomes.
             if let Some((item, slot)) = entry.sent() {
-                hash.0.update(item.to_le_bytes());
-                hash.0.update(slot.to_le_bytes());
+                let mut place = [0; 6];
+                place[..4].copy_from_slice(&item.to_le_bytes());
+                place[4..].copy_from_slice(&slot.to_le_bytes());
+                hash.0.update(place);
             } else {
                 // No item has the number 0. The words of a message may change with the program.
                 hash.0.update([0; 6]);
@@ -90,12 +118,54 @@ impl Plan<'_> {
             hash.0.update(digests.bound_to(item.desk));
         }
         hash.number(self.chunks().len());
-        let mut body = Vec::new();
-        for chunk in 0..self.chunks().len() {
-            self.write_body(chunk, &mut body);
-            hash.bytes(&body);
+        self.each_body(|body| {
+            hash.bytes(body);
+            out.write_all(body)?;
+            out.write_all(b"\n")
+        })?;
+        out.flush()?;
+        Ok(hex::encode(hash.0.finalize()))
+    }
+
+    /// Hands every body to `take`, in the order of chunks. A second thread makes the next ones meanwhile.
+    fn each_body(&self, mut take: impl FnMut(&[u8]) -> io::Result<()>) -> io::Result<()> {
+        /// Some bodies, one after the other, and where each ends.
+        #[derive(Default)]
+        struct Block {
+            text: Vec<u8>,
+            ends: Vec<usize>,
         }
-        hex::encode(hash.0.finalize())
+        std::thread::scope(|scope| {
+            let (full, blocks) = mpsc::sync_channel::<Block>(BLOCKS_AHEAD);
+            let (back, used) = mpsc::channel::<Block>();
+            scope.spawn(move || {
+                let mut chunks = 0..self.chunks().len();
+                while !chunks.is_empty() {
+                    let mut block = used.try_recv().unwrap_or_default();
+                    block.text.clear();
+                    block.ends.clear();
+                    for chunk in &mut chunks {
+                        self.append_body(chunk, &mut block.text);
+                        block.ends.push(block.text.len());
+                        if block.text.len() >= BLOCK {
+                            break;
+                        }
+                    }
+                    if full.send(block).is_err() {
+                        return; // nobody wants the rest
+                    }
+                }
+            });
+            for block in blocks {
+                let mut from = 0;
+                for &end in &block.ends {
+                    take(&block.text[from..end])?;
+                    from = end;
+                }
+                _ = back.send(block);
+            }
+            Ok(())
+        })
     }
 
     /// SHA-256 in hex of the body of the chunk at this place.

@@ -130,6 +130,17 @@ impl<'t> Ground<'t> {
         desk
     }
 
+    /// Brings near what the ids of these rows are compared with: by half a hash, most are told already. See
+    /// [`crate::input::Table::warm`].
+    pub(super) fn warm(&self, numbers: &Numbers, rows: std::ops::Range<u32>) {
+        let known = rows.filter_map(|row| {
+            let half = numbers.half(self.row(row).get(Field::DesktopId));
+            let (_, desk) = numbers.table.find(Numbers::whole(half), |&(theirs, _)| theirs == half)?;
+            self.desks.get(to_usize(*desk)).filter(|&&row| row & FOUND == 0).map(|&row| to_usize(row))
+        });
+        self.input.table.warm(known);
+    }
+
     pub(super) fn desks(&self) -> usize {
         self.desks.len()
     }

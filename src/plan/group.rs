@@ -31,6 +31,9 @@ impl Entries {
     }
 }
 
+/// Rows whose desktops' ids are brought into the cache together.
+const WARMED: u32 = 256;
+
 /// One entry a row; for a row without a desktop one for each desktop found, by id, at least one.
 pub(super) fn entries(ground: &mut Ground<'_>, policy: &Policy) -> Entries {
     let rows = ground.input.table.len();
@@ -38,6 +41,9 @@ pub(super) fn entries(ground: &mut Ground<'_>, policy: &Policy) -> Entries {
     let mut numbers = Numbers::new(rows / 4);
     let mut faults = ground.input.faults.iter().enumerate().peekable();
     for row in 0..place(rows) {
+        if row % WARMED == 0 {
+            ground.warm(&numbers, row..place(rows).min(row + WARMED));
+        }
         let mut fault = None;
         while let Some((at, of)) = faults.next_if(|(_, fault)| fault.row <= to_usize(row)) {
             fault = fault.or((of.row == to_usize(row)).then_some(at));

@@ -272,6 +272,9 @@ struct Given {
     hasher: DefaultHashBuilder,
 }
 
+/// Rows that are brought into the cache ahead of the desktops that they belong to.
+const WARMED: usize = 256;
+
 /// Up to how many slots are compared one by one.
 const COMPARED: usize = 16;
 
@@ -283,7 +286,11 @@ impl Given {
 
     fn find(&self, ground: &Ground<'_>, slots: &[SlotRec], row: u32) -> Option<u32> {
         let wanted = key(ground, row);
-        let same = |&slot: &u32| key(ground, slots[to_usize(slot)].row) == wanted;
+        // The name first: it is what differs, nearly always, and the rest is not looked up then.
+        let same = |&slot: &u32| {
+            let theirs = slots[to_usize(slot)].row;
+            ground.row(theirs).get(Field::UserName) == wanted.1 && key(ground, theirs) == wanted
+        };
         if self.slots.len() <= COMPARED {
             self.slots.iter().copied().find(|slot| same(slot))
         } else {
@@ -338,8 +345,15 @@ pub(super) fn judge<'t>(
     }
     let by_desk = super::group::by_desk(ground.desks(), entries);
     let mut judge = Judge::new(ground, policy, entries);
+    let mut warm = 0;
     for (desk, range) in (0u32..).zip(by_desk.starts.windows(2)) {
         if let [from, to] = *range {
+            if to_usize(to) > warm {
+                let next = warm..(to_usize(to) + WARMED).min(by_desk.order.len());
+                warm = next.end;
+                let rows = by_desk.order[next].iter().map(|&entry| judge.entries.records[to_usize(entry)].row);
+                ground.input.table.warm(rows.map(to_usize));
+            }
             judge.desktop(desk, &by_desk.order[to_usize(from)..to_usize(to)]);
         }
     }

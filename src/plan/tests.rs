@@ -24,7 +24,9 @@ fn fates(plan: &Plan<'_>) -> Vec<String> {
 
 fn bodies(plan: &Plan<'_>) -> Vec<String> {
     let mut out = Vec::new();
-    plan.requests(&mut out).unwrap();
+    let settings = BTreeMap::new();
+    let hash = plan.write_requests(facts(&settings), &mut out).unwrap();
+    assert_eq!(hash, plan.hash(facts(&settings)));
     String::from_utf8(out).unwrap().lines().map(str::to_owned).collect()
 }
 

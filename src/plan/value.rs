@@ -1,8 +1,6 @@
 //! The plan: what `plan` prints is what `run` sends.
 
-use std::io::{self, Write};
-
-use super::bodies::{detach_desktop, write_detach};
+use super::bodies::DetachBody;
 use super::ground::{EntryRec, Ground, ItemRec, NONE, SlotRec};
 use super::group::{Entries, entries};
 use super::hints::Hint;
@@ -236,23 +234,20 @@ impl<'t> Plan<'t> {
     /// Writes the body of the chunk at this place (its number less 1), byte for byte as it is sent; `out` is emptied
     /// first. A place without a chunk writes a body without desktops.
     pub fn write_body(&self, chunk: usize, out: &mut Vec<u8>) {
-        let items = self.chunks.get(chunk).map_or(&[][..], |chunk| self.chunk_items(chunk));
-        let desktops = items.iter().map(|item| {
-            let users = self.slots[item.slots()].iter().map(|slot| self.ground.binding(item.desk, slot).into());
-            detach_desktop(self.ground.id(item.desk), item.all, users)
-        });
-        write_detach(desktops.collect(), out);
+        out.clear();
+        self.append_body(chunk, out);
     }
 
-    /// Every body, one a line, in the order of chunks (`--requests`).
-    pub fn requests(&self, mut out: impl Write) -> io::Result<()> {
-        let mut body = Vec::new();
-        for chunk in 0..self.chunks.len() {
-            self.write_body(chunk, &mut body);
-            body.push(b'\n');
-            out.write_all(&body)?;
+    pub(super) fn append_body(&self, chunk: usize, out: &mut Vec<u8>) {
+        let mut body = DetachBody::begin(out);
+        let items = self.chunks.get(chunk).map_or(&[][..], |chunk| self.chunk_items(chunk));
+        let rows = items.iter().flat_map(|item| &self.slots[item.slots()]).map(|slot| slot.row);
+        self.input().table.warm(rows.filter(|&row| row != NONE).map(to_usize));
+        for item in items {
+            let users = self.slots[item.slots()].iter().map(|slot| self.ground.binding(item.desk, slot));
+            body.desktop(self.ground.id(item.desk), item.all, users);
         }
-        out.flush()
+        body.end();
     }
 
     /// What the journal holds of each desktop's share of each chunk, in the order of chunks, with all that an undo needs.

@@ -1,8 +1,8 @@
 //! What the engine asks of it: what to do next, when to wake, whether it is over.
 
 use super::{
-    Access, Attempt, Canary, DesktopId, Instant, Item, ItemId, LOOK_LASTS, Later, MAX_ASIDE, MAX_IDS_PER_READ, Op,
-    Output, Part, Phase, Reverse, SlotNo, State, StopReason, Told,
+    Access, Attempt, Canary, DesktopId, Instant, Item, ItemId, LOOK_LASTS, Later, MAX_ASIDE, MAX_IDS_PER_READ,
+    MAX_LOADED_AT_ONCE, Op, Output, Part, Phase, Reverse, SlotNo, State, StopReason, Told,
 };
 
 impl State {
@@ -126,15 +126,18 @@ impl State {
         !matches!(self.canary, Canary::Pending { .. })
     }
 
-    /// Loads the next chunk, if there is room for its parts.
+    /// Loads the next chunks, as many as there is room for.
     fn next_load(&mut self) -> Option<Op> {
-        let has_room = self.ready.len() < 2 * self.rules.concurrency && self.aside.len() < MAX_ASIDE;
-        if self.loading || !has_room {
+        let room = (2 * self.rules.concurrency).saturating_sub(self.ready.len()).min(MAX_LOADED_AT_ONCE);
+        if self.loading || self.aside.len() >= MAX_ASIDE {
             return None;
         }
-        let chunk = self.next_chunk()?;
+        let chunks: Vec<u32> = std::iter::from_fn(|| self.next_chunk()).take(room).collect();
+        if chunks.is_empty() {
+            return None;
+        }
         self.loading = true;
-        Some(Op::Load(chunk))
+        Some(Op::Load(chunks))
     }
 
     /// The next chunk to load: while the canary is out, of its own alone.

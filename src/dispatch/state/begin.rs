@@ -53,7 +53,6 @@ impl State {
     }
 
     pub(super) fn loaded(&mut self, chunk: u32, opened: Vec<OpenItem>, now: Instant) {
-        self.loading = false;
         let (mut plain, mut look) = (Vec::new(), Vec::new());
         // All of a chunk waits for the look at its `ALL` desktops, so that it goes out as it was planned.
         let has_all = opened.iter().any(|open| open.item.all);

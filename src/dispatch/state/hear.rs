@@ -8,8 +8,14 @@ use super::{
 impl State {
     /// Takes in what came of an operation.
     pub fn absorb(&mut self, done: Done, now: Instant, out: &mut Output) {
+        self.settled_at = None;
         match done {
-            Done::Loaded { chunk, items } => self.loaded(chunk, items, now),
+            Done::Loaded { chunks } => {
+                self.loading = false;
+                for (chunk, items) in chunks {
+                    self.loaded(chunk, items, now);
+                }
+            }
             Done::Wrote { part, request_id, verdict, began, ended, status, generation, too_long } => {
                 self.writes_out -= 1;
                 if let Some(wait) = too_long {

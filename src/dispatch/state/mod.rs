@@ -39,6 +39,8 @@ const JOB_APPEARS_WITHIN: Duration = Duration::from_secs(30);
 pub const LOOK_LASTS: Duration = Duration::from_secs(10);
 /// Chunks that may wait for an open desktop before no more are loaded.
 const MAX_ASIDE: usize = 1_000;
+/// Chunks that are loaded in one go: each wait for the journal is one for its sync, too.
+const MAX_LOADED_AT_ONCE: usize = 16;
 
 /// What one request will carry: the open slots of these items.
 #[derive(Debug, Clone)]
@@ -84,8 +86,8 @@ impl Part {
 /// Something to do, for the engine.
 #[derive(Debug)]
 pub enum Op {
-    /// Load the open items of this chunk from the journal.
-    Load(u32),
+    /// Load the open items of these chunks from the journal.
+    Load(Vec<u32>),
     /// Make the intent durable, wait for the gate, send.
     Write { part: Part, attempt: Attempt, desktops: Vec<(ItemId, DesktopId)>, users: usize, generation: u32 },
     /// Wait for the turn of a read of the list; what to read is asked for when it comes.
@@ -103,9 +105,9 @@ pub enum Op {
 /// What came of an operation.
 #[derive(Debug)]
 pub enum Done {
+    /// Chunks with their open items, in the order asked.
     Loaded {
-        chunk: u32,
-        items: Vec<OpenItem>,
+        chunks: Vec<(u32, Vec<OpenItem>)>,
     },
     Wrote {
         part: Part,
@@ -375,6 +377,8 @@ pub struct State {
     doubted: bool,
     said_verifying: bool,
     epoch: u32,
+    /// When the rows that are settled now were; made once for all that follows from one thing that happened.
+    settled_at: Option<String>,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -460,6 +464,7 @@ impl State {
             doubted: false,
             said_verifying: false,
             epoch: 0,
+            settled_at: None,
             rules,
         };
         for open in start.in_flight {

@@ -32,7 +32,7 @@ impl State {
             attempts: live.carried,
             request_id: live.request_id.clone(),
             part: live.label.to_string(),
-            finished_at: timestamp_now(),
+            finished_at: self.settled_at.get_or_insert_with(timestamp_now).clone(),
             evidence: evidence.to_owned(),
             recheck: live.ever_doubt,
         }));

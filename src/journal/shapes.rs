@@ -1,0 +1,75 @@
+//! What the writer has to know of each item that a record names: of which chunk it is, and how many rows each of its
+//! slots stands for. The plan never changes, so it is read once for an intent and its outcomes.
+
+use std::collections::HashMap;
+
+use rusqlite::{Connection, params};
+
+use super::codec;
+use super::load;
+use super::record::{ItemId, SlotNo};
+use super::replay::no_item;
+use super::schema::Fault;
+
+/// Slots that are kept at most, some more for the chunk at hand: 16 MB and less.
+const KEPT: usize = 1 << 20;
+
+/// One item's part of the plan, as far as counting goes.
+#[derive(Debug)]
+pub(super) struct Shape {
+    pub(super) chunk: u32,
+    /// Rows of each slot.
+    pub(super) rows: Box<[u32]>,
+    /// How many settlements of it there are.
+    pub(super) settlements: u32,
+}
+
+/// The shapes of the items lately in work.
+#[derive(Debug, Default)]
+pub(super) struct Shapes {
+    items: HashMap<ItemId, Shape>,
+    slots: usize,
+}
+
+impl Shapes {
+    /// The shape of an item that the plan holds.
+    ///
+    /// # Errors
+    /// It holds none of that number, or not so many slots as `slots` names.
+    pub(super) fn get(&mut self, connection: &Connection, item: ItemId, slots: &[SlotNo]) -> Result<&mut Shape, Fault> {
+        if !self.items.contains_key(&item) {
+            self.fetch(connection, item)?;
+        }
+        let shape = self.items.get_mut(&item).ok_or_else(|| no_item(item))?;
+        match slots.iter().find(|slot| usize::from(**slot) >= shape.rows.len()) {
+            Some(slot) => Err(Fault::Bad(format!("item {item} has no slot {slot}"))),
+            None => Ok(shape),
+        }
+    }
+
+    /// Reads the whole chunk of an item: its neighbours are named next, nearly always.
+    fn fetch(&mut self, connection: &Connection, item: ItemId) -> Result<(), Fault> {
+        if self.slots >= KEPT {
+            *self = Self::default();
+        }
+        let range = load::range_of_item(connection, item)?.ok_or_else(|| no_item(item))?;
+        let bounds = params![range.first, range.last];
+        let mut found = connection.prepare_cached("SELECT id, body FROM item WHERE id BETWEEN ?1 AND ?2")?;
+        let mut rows = found.query(bounds)?;
+        while let Some(row) = rows.next()? {
+            let id = row.get(0)?;
+            let rows = codec::read_rows(id, row.get_ref(1)?.as_str().map_err(rusqlite::Error::from)?)?;
+            self.slots += rows.len();
+            self.items.insert(id, Shape { chunk: range.chunk, rows, settlements: 0 });
+        }
+        let sql = "SELECT item, count(*) FROM settled WHERE item BETWEEN ?1 AND ?2 GROUP BY item";
+        let mut found = connection.prepare_cached(sql)?;
+        let mut rows = found.query(bounds)?;
+        while let Some(row) = rows.next()? {
+            if let Some(shape) = self.items.get_mut(&row.get(0)?) {
+                shape.settlements = row.get(1)?;
+            }
+        }
+        Ok(())
+    }
+}

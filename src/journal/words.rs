@@ -1,0 +1,213 @@
+//! What the results say of each slot: found by the million, in the order of the rows, which is not that of the items.
+
+use std::collections::{HashMap, HashSet};
+
+use rusqlite::Connection;
+
+use super::codec;
+use super::load::{self, Range};
+use super::record::{ItemId, Settlement, SlotNo};
+use super::replay::{History, Word, latest, no_item};
+use super::schema::Fault;
+use super::view::ranges;
+
+/// Open chunks whose writes are kept at most, so that memory stays bounded.
+const KEPT: usize = 1_024;
+/// Bytes of settlements that are kept at most; 100,000 chunks need a quarter of it.
+const MAX_BYTES: usize = 256 << 20;
+
+/// The words on slots, while the results are walked through.
+pub(super) struct Words<'c> {
+    connection: &'c Connection,
+    ranges: Vec<Range>,
+    settled: Settled<'c>,
+    /// Open chunks that any write carried, by number.
+    tried: HashSet<u32>,
+    /// Of those that were met lately: their writes alone.
+    attempts: HashMap<u32, History>,
+    /// No write at all.
+    untried: History,
+}
+
+impl<'c> Words<'c> {
+    pub(super) fn new(connection: &'c Connection) -> Result<Self, Fault> {
+        let ranges = ranges(connection, "SELECT number, first_item, last_item FROM chunk ORDER BY first_item")?;
+        let settled = Settled::new(connection, ranges.last().map_or(0, |range| range.last), MAX_BYTES)?;
+        let sql = "SELECT DISTINCT c.chunk FROM attempt_chunk AS c JOIN chunk ON chunk.number = c.chunk WHERE open > 0";
+        let tried = connection.prepare(sql)?.query_map([], |row| row.get(0))?.collect::<Result<_, _>>()?;
+        Ok(Self { connection, ranges, settled, tried, attempts: HashMap::new(), untried: History::default() })
+    }
+
+    /// The word on a slot that has one.
+    pub(super) fn settled(&mut self, item: ItemId, slot: SlotNo) -> Result<Option<&Settlement>, Fault> {
+        self.settled.word(item, slot)
+    }
+
+    /// What there is to say of a slot without one.
+    pub(super) fn open(&mut self, item: ItemId, slot: SlotNo) -> Result<Word, Fault> {
+        let after = self.ranges.partition_point(|range| range.first <= item);
+        let range = after.checked_sub(1).and_then(|at| self.ranges.get(at)).filter(|range| range.holds(item));
+        let chunk = range.ok_or_else(|| no_item(item))?.chunk;
+        if !self.tried.contains(&chunk) {
+            // Most chunks of a run that was stopped; rows go through them in no order.
+            return Ok(self.untried.open_word(chunk, item, slot));
+        }
+        if self.attempts.len() >= KEPT && !self.attempts.contains_key(&chunk) {
+            self.attempts.clear();
+        }
+        let history = match self.attempts.entry(chunk) {
+            std::collections::hash_map::Entry::Occupied(known) => known.into_mut(),
+            std::collections::hash_map::Entry::Vacant(new) => {
+                let mut history = History::default();
+                load::add_attempts(self.connection, chunk, &mut history)?;
+                new.insert(history)
+            }
+        };
+        Ok(history.open_word(chunk, item, slot))
+    }
+}
+
+/// Nothing is settled.
+const OPEN: u32 = u32::MAX;
+/// Settled more than once: see `again`.
+const AGAIN: u32 = u32::MAX - 1;
+
+/// All settlements, read in one walk. Those of a request's items are mostly the same but for the item, so they are
+/// kept once: an item costs four bytes.
+struct Settled<'c> {
+    connection: &'c Connection,
+    /// By item: its place in `kinds`, or [`OPEN`], or [`AGAIN`].
+    places: Vec<u32>,
+    kinds: Vec<Settlement>,
+    again: HashMap<ItemId, Vec<u32>>,
+    /// Where too much would have to be kept: each item is looked up by itself, the latest one stays.
+    latest: Option<(ItemId, Vec<Settlement>)>,
+    whole: bool,
+}
+
+impl<'c> Settled<'c> {
+    /// * `last`: the highest item.
+    /// * `most`: bytes of settlements that are kept.
+    fn new(connection: &'c Connection, last: ItemId, most: usize) -> Result<Self, Fault> {
+        let mut all = Self {
+            connection,
+            places: vec![OPEN; usize::try_from(last).unwrap_or(0) + 1],
+            kinds: Vec::new(),
+            again: HashMap::new(),
+            latest: None,
+            whole: true,
+        };
+        if !all.read(most)? {
+            (all.places, all.kinds, all.again, all.whole) = (Vec::new(), Vec::new(), HashMap::new(), false);
+        }
+        Ok(all)
+    }
+
+    /// `false`: it is too much.
+    fn read(&mut self, most: usize) -> Result<bool, Fault> {
+        let connection = self.connection;
+        let mut found = connection.prepare("SELECT item, body FROM settled ORDER BY item, n")?;
+        let mut rows = found.query([])?;
+        let mut known: HashMap<Box<str>, u32> = HashMap::new();
+        let mut bytes = 0;
+        while let Some(row) = rows.next()? {
+            let item: ItemId = row.get(0)?;
+            let body = row.get_ref(1)?.as_str().map_err(rusqlite::Error::from)?;
+            let kind = if let Some(kind) = known.get(body) {
+                *kind
+            } else {
+                // Its text, the settlement made of it, and what keeps them.
+                bytes += 2 * body.len() + 400;
+                let kind = u32::try_from(self.kinds.len()).unwrap_or(AGAIN);
+                if bytes > most || kind >= AGAIN {
+                    return Ok(false);
+                }
+                self.kinds.push(codec::read_settlement(item, body)?);
+                known.insert(body.into(), kind);
+                kind
+            };
+            let place = usize::try_from(item).ok().and_then(|item| self.places.get_mut(item));
+            match place.ok_or_else(|| no_item(item))? {
+                place if *place == OPEN => *place = kind,
+                place => {
+                    let first = std::mem::replace(place, AGAIN);
+                    let list = self.again.entry(item).or_insert_with(|| vec![first]);
+                    list.push(kind);
+                    bytes += 64;
+                }
+            }
+        }
+        Ok(true)
+    }
+
+    fn word(&mut self, item: ItemId, slot: SlotNo) -> Result<Option<&Settlement>, Fault> {
+        if !self.whole {
+            if self.latest.as_ref().is_none_or(|(known, _)| *known != item) {
+                self.latest = Some((item, load::settlements(self.connection, item)?));
+            }
+            return Ok(self.latest.as_ref().and_then(|(_, all)| latest(all, slot)));
+        }
+        let place = usize::try_from(item).ok().and_then(|item| self.places.get(item));
+        Ok(match place.copied().unwrap_or(OPEN) {
+            OPEN => None,
+            AGAIN => {
+                let mut kinds = self.again.get(&item).into_iter().flatten().rev();
+                kinds.find_map(|kind| self.one(*kind, slot))
+            }
+            kind => self.one(kind, slot),
+        })
+    }
+
+    fn one(&self, kind: u32, slot: SlotNo) -> Option<&Settlement> {
+        let kind = self.kinds.get(usize::try_from(kind).ok()?)?;
+        kind.slots.contains(&slot).then_some(kind)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use crate::journal::View;
+    use crate::journal::record::Record;
+    use crate::journal::sample::{build, settled};
+    use crate::journal::store::Store;
+    use crate::model::Outcome;
+
+    use super::*;
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(16))]
+        #[test]
+        fn words_kept_together_are_those_looked_up_one_by_one(
+            settlements in prop::collection::vec((1..=6_u32, prop::collection::vec(0..2_u16, 1..3), 0..4_usize), 0..20),
+            most in prop::sample::select(vec![0, 1_500, usize::MAX]),
+        ) {
+            let directory = tempfile::tempdir().unwrap();
+            let path = directory.path().join("a.journal");
+            build(&path, 3);
+            let store = Store::open(&path).unwrap();
+            let outcomes = [Outcome::Detached, Outcome::Failed, Outcome::Unknown, Outcome::AlreadyDetached];
+            let records =
+                settlements.iter().map(|(item, slots, n)| Record::Settled(settled(*item, slots, outcomes[*n])));
+            let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
+            runtime.block_on(store.handle().commit(records.collect())).unwrap();
+            store.close().unwrap();
+
+            let view = View::open(&path).unwrap();
+            let mut kept = Settled::new(view.connection(), 6, most).unwrap();
+            if most == usize::MAX {
+                prop_assert!(kept.whole);
+            }
+            for item in 1..=6 {
+                let all = load::settlements(view.connection(), item).unwrap();
+                for slot in 0..2 {
+                    // What is kept once for many items has the number of one of them.
+                    let wanted = latest(&all, slot).map(|one| Settlement { item: 0, ..one.clone() });
+                    let is = kept.word(item, slot).unwrap().map(|one| Settlement { item: 0, ..one.clone() });
+                    prop_assert_eq!(is, wanted, "item {}, slot {}", item, slot);
+                }
+            }
+        }
+    }
+}
