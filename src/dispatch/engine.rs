@@ -246,6 +246,8 @@ impl Context {
         let heard = match result {
             Ok(_) => Heard::Success,
             Err(ReadFault::NotSent { .. }) => Heard::NoConnection,
+            // Also of a probe: what was lost must not open the way for writes, each of which would be a doubt.
+            Err(ReadFault::Lost { .. }) => Heard::Lost,
             Err(ReadFault::Trouble { .. }) => Heard::Failed,
             Err(ReadFault::Throttled { hint, .. }) => {
                 self.throttled(pass, *hint);

@@ -359,6 +359,25 @@ mod tests {
     }
 
     #[tokio::test]
+    async fn p04_every_commit_is_synced_before_it_is_told_on_either_medium() {
+        for (medium, mode, synchronous) in [(Medium::Local, "wal", "2"), (Medium::Network, "delete", "3")] {
+            let directory = tempfile::tempdir().unwrap();
+            let path = directory.path().join("a.journal");
+            build(&path, 1);
+            let store = Store::open_on(&path, medium).unwrap();
+            let told = store
+                .handle()
+                .with_view(|view| ["journal_mode", "synchronous"].map(|name| pragma(view.connection(), name).unwrap()));
+            assert_eq!(
+                told.await.unwrap(),
+                [mode, synchronous],
+                "2 is FULL, 3 is EXTRA: 1 loses what was told to be durable"
+            );
+            store.close().unwrap();
+        }
+    }
+
+    #[tokio::test]
     async fn p13_after_a_full_disk_every_commit_fails_and_nothing_is_checkpointed() {
         let directory = tempfile::tempdir().unwrap();
         let path = directory.path().join("a.journal");

@@ -245,6 +245,15 @@ fn p05_an_empty_user_is_never_everybody() {
 }
 
 #[test]
+fn p05_who_is_protected_by_one_of_his_names_is_not_sent_by_another() {
+    let seen = snapshot([desktop("d1", &["boss#7", "bob#8"])]);
+    for (csv, pattern) in [("user_name\nd1,boss\n", "7"), ("user_name,user_id\nd1,BOSS,7\n", "boss")] {
+        let (fates, bodies) = looked(&format!("desktop_id,{csv}"), &seen, &protecting(&[pattern]));
+        assert_eq!((fates, bodies), (vec!["PROTECTED".to_owned()], Vec::new()), "{pattern}");
+    }
+}
+
+#[test]
 fn an_all_desktop_of_more_than_500_users_is_one_item() {
     let names: Vec<String> = (0..700).map(|n| format!("u{n}#{n}")).collect();
     let seen = snapshot([desktop("d1", &names.iter().map(String::as_str).collect::<Vec<_>>())]);

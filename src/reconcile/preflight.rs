@@ -269,7 +269,7 @@ impl Preflight {
             Ok(_) => Heard::Success,
             Err(ReadFault::Throttled { hint, .. }) => return self.gates.throttled(pass, *hint),
             Err(ReadFault::NotSent { .. }) => Heard::NoConnection,
-            Err(ReadFault::Trouble { .. }) => Heard::Failed,
+            Err(ReadFault::Lost { .. } | ReadFault::Trouble { .. }) => Heard::Failed,
             Err(_) => Heard::Refused,
         };
         self.gates.heard(pass, heard);
@@ -315,7 +315,7 @@ impl Preflight {
                     return Err(Error::NoAccess(format!("the service asks to stay away for {minutes} minutes")));
                 }
                 ReadFault::Unauthorized { .. } => self.renew(seen_renewals, &explained()).await?,
-                ReadFault::NotSent { .. } | ReadFault::Trouble { .. } => {
+                ReadFault::NotSent { .. } | ReadFault::Lost { .. } | ReadFault::Trouble { .. } => {
                     failures += 1;
                     let silent = self.answered.load(Ordering::Relaxed) == 0;
                     let limit = if silent && matches!(fault, ReadFault::NotSent { .. }) { FIRST_TRIES } else { TRIES };

@@ -13,7 +13,9 @@ use crate::pace::{ThrottleHint, parse_limit_text, parse_retry_after};
 pub enum ReadFault {
     /// No connection.
     NotSent { cause: String },
-    /// No complete answer, or one that makes no sense, or a 5xx: try again later.
+    /// Sent, and no complete answer.
+    Lost { cause: String },
+    /// An answer that makes no sense, or a 5xx: try again later.
     Trouble { cause: String, retry_after: Option<Duration> },
     /// 429.
     Throttled { hint: ThrottleHint, cause: Refusal },
@@ -31,7 +33,7 @@ impl ReadFault {
     /// In words, for logs and messages.
     pub fn in_words(&self) -> String {
         match self {
-            Self::NotSent { cause } | Self::Trouble { cause, .. } => cause.clone(),
+            Self::NotSent { cause } | Self::Lost { cause } | Self::Trouble { cause, .. } => cause.clone(),
             Self::Halt { why, .. } => why.clone(),
             Self::Throttled { cause, .. }
             | Self::Unauthorized { cause }
@@ -115,7 +117,7 @@ fn nonsense(cause: &str) -> ReadFault {
 fn body<T: serde::de::DeserializeOwned>(reply: &Reply) -> Result<T, ReadFault> {
     let answer = match reply {
         Reply::NotSent { cause } => return Err(ReadFault::NotSent { cause: tame(cause, 300) }),
-        Reply::Lost { cause } => return Err(nonsense(&tame(cause, 300))),
+        Reply::Lost { cause } => return Err(ReadFault::Lost { cause: tame(cause, 300) }),
         Reply::Answer(answer) => answer,
     };
     if answer.status == 200 {

@@ -51,6 +51,24 @@ fn p16_another_input_under_the_same_name_is_refused() {
 }
 
 #[test]
+fn p08_a_resume_waits_one_period_before_its_first_request_of_each_class() {
+    let stage = stopped().set("READ_RATE", "1/s").set("WRITE_RATE", "1/s");
+    let (received, began) = (stage.service.received(), tokio::time::Instant::now());
+    stage.run(&RUN).expect(0);
+    let log = stage.service.app.log();
+    for write in [false, true] {
+        let first = log[received..].iter().find(|entry| entry.op.is_write() == write).unwrap();
+        // The process before may have sent right before it was killed. It can't be sooner, however slow the machine.
+        assert!(
+            first.at >= began + Duration::from_secs(1),
+            "{} came {:?} after the start",
+            first.op.as_str(),
+            first.at - began
+        );
+    }
+}
+
+#[test]
 fn p16_other_plan_shaping_settings_are_refused_by_name() {
     let stage = stopped();
     let cases: [(&[&str], &[&str]); 6] = [

@@ -11,6 +11,7 @@
 
 mod doctored;
 mod history;
+mod promises;
 mod regressions;
 mod run;
 mod script;

@@ -152,6 +152,10 @@ async fn deeds(app: Arc<App>, deeds: Vec<(Duration, Deed)>) {
     let began = Instant::now();
     for (at, deed) in deeds {
         sleep_until(began + at).await;
+        if let Deed::Sleep(length) = deed {
+            tokio::time::advance(length).await;
+            continue;
+        }
         let mut world = app.world();
         match deed {
             Deed::Bind(seat) => {
@@ -165,6 +169,7 @@ async fn deeds(app: Arc<App>, deeds: Vec<(Duration, Deed)>) {
                 }
             }
             Deed::Delete(desktop) => world.delete(&desktop),
+            Deed::Sleep(_) => {}
         }
     }
 }

@@ -18,6 +18,8 @@ pub(crate) enum Deed {
     /// One of the desktop's bindings goes, if there is one.
     Unbind(DesktopId),
     Delete(DesktopId),
+    /// The machine is suspended for so long: time goes on, and nobody does anything.
+    Sleep(Duration),
 }
 
 /// How one process ends, if it does not come to its own end first.

@@ -28,6 +28,7 @@ impl State {
             busy_rounds: 0,
             busy_since: None,
             deadline: now + self.rules.read_back_deadline,
+            overtime: false,
             due: None,
             waited: Duration::ZERO,
             item: open.item,

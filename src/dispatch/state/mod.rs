@@ -224,6 +224,8 @@ struct Live {
     busy_rounds: u32,
     busy_since: Option<Instant>,
     deadline: Instant,
+    /// One more read was granted past the deadline.
+    overtime: bool,
     due: Option<Instant>,
     /// How long after its answer it was, or will be, looked at first.
     waited: Duration,

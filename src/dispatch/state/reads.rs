@@ -42,7 +42,7 @@ impl State {
         out: &mut Output,
     ) {
         let wait = match fault {
-            ReadFault::NotSent { .. } | ReadFault::Trouble { .. } => {
+            ReadFault::NotSent { .. } | ReadFault::Lost { .. } | ReadFault::Trouble { .. } => {
                 self.hear(false, now, out);
                 backoff(self.silent.min(6), self.rules.retry_base, self.random.f64()).max(self.rules.retry_base / 2)
             }
@@ -315,8 +315,14 @@ impl State {
         if watch.is_done() {
             return;
         }
-        let next =
-            if watch.is_half_proved() { span.ended + self.rules.settle_time } else { now + self.rules.poll_interval };
+        let half = watch.is_half_proved();
+        let next = if half { span.ended + self.rules.settle_time } else { now + self.rules.poll_interval };
+        // After a long silence the first read may come past the deadline: the proof that it begins gets its second read.
+        let is_second = half && now >= live.deadline && !live.overtime;
+        if is_second && let Some(live) = self.items.get_mut(&id) {
+            live.overtime = true;
+            return self.read_at(id, self.on_grid(next));
+        }
         self.again_or_park(id, self.on_grid(next), now, out);
     }
 

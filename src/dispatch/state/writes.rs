@@ -206,6 +206,7 @@ impl State {
         if let Some(live) = self.items.get_mut(&id) {
             live.phase = Phase::Watching(Watch::new(&live.open, counts_from, apart, want_bound));
             live.deadline = deadline;
+            live.overtime = false;
             self.read_at(id, first);
         }
     }

@@ -57,6 +57,9 @@ impl Checker<'_> {
             }
         }
         for ((item, slot), (n, settlement, at)) in last {
+            if settlement.outcome == Outcome::Failed && settlement.code == "APIGW.0308" {
+                self.broken("P9", format!("{} failed because of a 429", self.name(item, slot)));
+            }
             if let Some(what) = self.untrue(item, slot, n, settlement, at) {
                 let name = self.name(item, slot);
                 let (outcome, code) = (settlement.outcome, &settlement.code);
