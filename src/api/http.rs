@@ -423,12 +423,19 @@ mod tests {
 
     /// A certificate authority of our own, and a server for `names` that it vouches for.
     fn private_ca(names: &[&str]) -> (String, tokio_rustls::rustls::ServerConfig) {
+        private_ca_that_vouches(names, 4_096)
+    }
+
+    /// Vouches up to that year.
+    fn private_ca_that_vouches(names: &[&str], to_year: i32) -> (String, tokio_rustls::rustls::ServerConfig) {
         let mut params = CertificateParams::default();
         params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
         let ca = CertifiedIssuer::self_signed(params, KeyPair::generate().unwrap()).unwrap();
         let key = KeyPair::generate().unwrap();
         let names: Vec<String> = names.iter().map(ToString::to_string).collect();
-        let leaf = CertificateParams::new(names).unwrap().signed_by(&key, &ca).unwrap();
+        let mut params = CertificateParams::new(names).unwrap();
+        params.not_after = rcgen::date_time_ymd(to_year, 1, 1);
+        let leaf = params.signed_by(&key, &ca).unwrap();
         let config = tokio_rustls::rustls::ServerConfig::builder()
             .with_no_client_auth()
             .with_single_cert(vec![leaf.der().clone()], PrivateKeyDer::try_from(key.serialize_der()).unwrap())
@@ -464,6 +471,40 @@ mod tests {
         let options = HttpOptions { ca_file: Some(file.path().to_owned()), ..HttpOptions::default() };
         not_sent(&get(&options, &format!("https://{}/", server.address), 99).await);
         assert_eq!(server.seen().len(), 0);
+    }
+
+    #[tokio::test]
+    async fn p20_an_expired_certificate_is_refused() {
+        let (pem, config) = private_ca_that_vouches(&["127.0.0.1"], 2020);
+        let server = Server::start_tls(config, |_| reply(200, "", "{}")).await;
+        let file = file(&pem);
+        let options = HttpOptions { ca_file: Some(file.path().to_owned()), ..HttpOptions::default() };
+        not_sent(&get(&options, &format!("https://{}/", server.address), 99).await);
+        assert_eq!(server.seen().len(), 0);
+    }
+
+    #[tokio::test]
+    async fn p20_tls_1_1_is_refused_before_anything_is_sent() {
+        use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+
+        // A server that knows nothing newer: its hello chooses version 3.2, which is TLS 1.1.
+        let hello = [&[0x02, 0, 0, 38, 0x03, 0x02][..], &[7; 32], &[0, 0x00, 0x2f, 0]].concat();
+        let record = [&[0x16, 0x03, 0x02, 0, u8::try_from(hello.len()).unwrap()][..], &hello].concat();
+        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let url = format!("https://{}/v2?user_name=CANARY", listener.local_addr().unwrap());
+        let server = async {
+            let (mut stream, _) = listener.accept().await.unwrap();
+            let mut seen = vec![0; 4_096];
+            let first = stream.read(&mut seen).await.unwrap();
+            seen.truncate(first);
+            stream.write_all(&record).await.unwrap();
+            _ = stream.read_to_end(&mut seen).await;
+            seen
+        };
+        let options = HttpOptions::default();
+        let (refused, seen) = tokio::join!(get(&options, &url, 99), server);
+        assert!(not_sent(&refused).contains("rotocol"), "{refused:?}");
+        assert!(!String::from_utf8_lossy(&seen).contains("CANARY"));
     }
 
     #[tokio::test(start_paused = true)]

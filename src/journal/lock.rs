@@ -30,21 +30,23 @@ impl RunLock {
     /// can't be made.
     pub fn acquire(journal: &Path) -> Result<Self, Error> {
         let path = beside(journal, ".lock");
-        let trouble = |source| Error::File { verb: "lock", path: path.clone(), source };
         loop {
-            let options = OpenOptions::new().read(true).write(true).create(true).truncate(false).mode(0o600).clone();
-            let file = options.open(&path).map_err(trouble)?;
-            match file.try_lock() {
-                Ok(()) => {}
-                Err(TryLockError::WouldBlock) => return Err(Error::Locked(path)),
-                Err(TryLockError::Error(source)) => return Err(trouble(source)),
-            }
-            // Whoever held it may have removed the file between our opening and our locking: then this lock guards
-            // nothing, because the next process makes a new file.
-            if is_at(&file, &path).map_err(trouble)? {
-                return Ok(Self { path, file });
+            if let Some(lock) = Self::hold(open(&path)?, &path)? {
+                return Ok(lock);
             }
         }
+    }
+
+    /// Locks what was opened. `None`: whoever held it has removed the file between our opening and our locking, so that
+    /// this lock guards nothing, because the next process makes a new file.
+    fn hold(file: File, path: &Path) -> Result<Option<Self>, Error> {
+        match file.try_lock() {
+            Ok(()) => {}
+            Err(TryLockError::WouldBlock) => return Err(Error::Locked(path.to_owned())),
+            Err(TryLockError::Error(source)) => return Err(trouble(path, source)),
+        }
+        let is_there = is_at(&file, path).map_err(|source| trouble(path, source))?;
+        Ok(is_there.then(|| Self { path: path.to_owned(), file }))
     }
 }
 
@@ -55,6 +57,15 @@ impl Drop for RunLock {
             _ = std::fs::remove_file(&self.path);
         }
     }
+}
+
+fn trouble(path: &Path, source: std::io::Error) -> Error {
+    Error::File { verb: "lock", path: path.to_owned(), source }
+}
+
+fn open(path: &Path) -> Result<File, Error> {
+    let options = OpenOptions::new().read(true).write(true).create(true).truncate(false).mode(0o600).clone();
+    options.open(path).map_err(|source| trouble(path, source))
 }
 
 /// Whether the open file is the one that stands at `path`.
@@ -97,6 +108,19 @@ mod tests {
         drop(first);
         assert!(matches!(RunLock::acquire(&journal), Err(Error::Locked(_))), "the second one's file stays");
         drop(second);
+    }
+
+    #[test]
+    fn p15_a_file_that_its_holder_removed_after_our_opening_is_not_the_one_to_hold() {
+        let directory = tempfile::tempdir().unwrap();
+        let journal = directory.path().join("r.csv.journal");
+        let path = beside(&journal, ".lock");
+        let first = RunLock::acquire(&journal).unwrap();
+        let opened = open(&path).unwrap();
+        drop(first);
+        let third = RunLock::acquire(&journal).unwrap();
+        assert!(RunLock::hold(opened, &path).unwrap().is_none(), "two would hold it");
+        drop(third);
     }
 
     #[test]

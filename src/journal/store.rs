@@ -365,8 +365,8 @@ mod tests {
             let path = directory.path().join("a.journal");
             build(&path, 1);
             let store = Store::open_on(&path, medium).unwrap();
-            let told = store
-                .handle()
+            let handle = store.handle();
+            let told = handle
                 .with_view(|view| ["journal_mode", "synchronous"].map(|name| pragma(view.connection(), name).unwrap()));
             assert_eq!(
                 told.await.unwrap(),
@@ -404,6 +404,20 @@ mod tests {
             .with_view(|view| assert_eq!(pragma(view.connection(), "integrity_check").unwrap(), "ok"))
             .await
             .unwrap();
+    }
+
+    #[tokio::test]
+    async fn p13_a_commit_that_was_queued_behind_the_failed_one_is_not_written() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("a.journal");
+        build(&path, 1);
+        let store = Store::open(&path).unwrap();
+        let handle = store.handle();
+        // More than one transaction takes in, so that the next commit gets one of its own.
+        let senseless = vec![Record::Answer(answer(7, AnswerKind::Doubt)); 5_000];
+        let both = tokio::join!(handle.commit(senseless), handle.commit(vec![intent(2, 1, &[(1, &[0])])]));
+        assert!(both.0.is_err() && both.1.is_err(), "{both:?}");
+        assert!(handle.totals().await.unwrap().attempts.is_empty());
     }
 
     #[tokio::test]

@@ -30,6 +30,11 @@ pub enum ReadFault {
 }
 
 impl ReadFault {
+    /// Whether nobody answered who could: nothing of it ends an outage.
+    pub fn is_silence(&self) -> bool {
+        matches!(self, Self::NotSent { .. } | Self::Lost { .. } | Self::Trouble { .. })
+    }
+
     /// In words, for logs and messages.
     pub fn in_words(&self) -> String {
         match self {

@@ -4,7 +4,7 @@
 use std::time::Duration;
 
 use batch_detach::journal::Record;
-use batch_detach::sim::{Blame, Effect, Fate, FateOf, Fault, Op, Outage, OutageKind, Refused};
+use batch_detach::sim::{Auth, Blame, Effect, Fate, FateOf, Fault, Login, Op, Outage, OutageKind, Refused};
 
 use crate::history::{self, History};
 use crate::run::{Report, record, run};
@@ -17,7 +17,7 @@ const fn s(seconds: u64) -> Duration {
 /// So many desktops with a user each, and all of them to be detached.
 fn desktops(count: usize) -> Script {
     let seats: Vec<_> = (0..count).map(|n| format!("d-{n:02} u{n}")).collect();
-    let rows: String = (0..count).map(|n| format!("d-{n:02},,u{n},,\n")).collect();
+    let rows = (0..count).map(|n| format!("d-{n:02},,u{n},,\n")).collect::<Vec<_>>().concat();
     Script::calm(&seats.iter().map(String::as_str).collect::<Vec<_>>(), &rows)
 }
 
@@ -203,4 +203,60 @@ fn p02_an_hour_of_sleep_in_the_middle_changes_no_outcome_and_no_pace() {
         script.deeds = vec![(Duration::from_millis(100 * tenths), Deed::Sleep(s(3_600)))];
         assert_eq!(kept(&script).outcomes, [("detached", 3)].into(), "after {tenths} tenths of a second");
     }
+}
+
+#[test]
+fn p11_a_second_refusal_after_one_renewal_is_the_end_and_one_request_alone_finds_it_out() {
+    let mut script = desktops(20);
+    script.policy.bounds.max_desktops = 1;
+    script.write_period = Duration::from_millis(10);
+    // All eight are out as the first of them is refused.
+    script.scenario.world.latency = s(2);
+    let login = Login { user: "ops".to_owned(), password: "secret".to_owned(), domain: "acme".to_owned() };
+    script.scenario.auth = Auth::Token { valid: vec!["first".to_owned()], login: Some(login) };
+    let refused = Effect::Refuse(Refused::new(401, "APIGW.0301", "no"));
+    script.scenario.faults = [Op::BatchDetach, Op::ListDesktops, Op::ShowDesktop]
+        .map(|op| Fault::new(op, refused.clone()).between(s(3), s(1_000)))
+        .to_vec();
+    let history = told(&script);
+    let first = &history.requests[..history.stops[0].requests];
+    let refused: Vec<_> = first.iter().filter(|one| one.reply.is_some_and(|reply| reply.status == 401)).collect();
+    let renewals = first.iter().filter(|one| one.entry.op == Op::IssueToken).count();
+    assert_eq!((refused.len(), renewals), (8 + 1, 1), "those in flight, and one with the new credentials");
+    assert!(history.stops[0].rows.iter().all(|row| row.outcome.as_str() == "not_sent"));
+    assert!(history.stops.last().unwrap().rows.iter().all(|row| row.outcome.as_str() == "detached"));
+}
+
+#[test]
+fn p12_after_a_signal_no_write_starts_at_whatever_instant_it_comes() {
+    for ms in (0..60).map(|n| n * 97) {
+        let mut script = desktops(12);
+        script.policy.bounds.max_desktops = 1;
+        script.commit_takes = Duration::from_millis(40);
+        script.scenario.world.latency = s(1);
+        let after = Duration::from_millis(ms);
+        script.deaths = vec![Death { signal: Some((after, None)), ..Death::NEVER }];
+        let history = told(&script);
+        let signal = history.lives[0].began + after;
+        let late = history.requests[..history.stops[0].requests]
+            .iter()
+            .filter(|one| one.entry.op.is_write() && one.entry.at > signal + Duration::from_millis(1));
+        assert_eq!(late.count(), 0, "a write left after the signal at {ms} ms");
+    }
+}
+
+#[test]
+fn p13_after_the_first_failed_commit_no_write_leaves_though_its_own_intent_is_durable() {
+    let mut failed = 0;
+    for nth in 1..40 {
+        for takes in [0, 1, 40] {
+            let mut script = desktops(12);
+            script.policy.bounds.max_desktops = 1;
+            script.write_period = Duration::from_millis(10);
+            script.commit_takes = Duration::from_millis(takes);
+            script.deaths = vec![Death { disk_fails_at: Some(nth), ..Death::NEVER }];
+            failed += kept(&script).lives - 1;
+        }
+    }
+    assert!(failed >= 60, "the disk failed {failed} times alone");
 }

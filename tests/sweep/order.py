@@ -1,7 +1,8 @@
-"""Reads a system-call trace: which call came before which (P4)."""
+"""Reads a system-call trace: which call came before which (P4, P14)."""
 
 import codecs
 import hashlib
+import os
 import re
 
 CALL = re.compile(r"^(\d+) +(?:<\.\.\. (\w+) resumed>|(\w+)\()(.*)$", re.S)
@@ -56,6 +57,23 @@ def unproved(trace, journal):
     found = calls(trace)
     sent = list(sent_bodies(found))
     return [sha256 for position, sha256 in sent if not durable_before(found, journal, sha256, position)], len(sent)
+
+
+def careless_renames(trace, target):
+    """Renames to `target` of a file that was not synced before, or whose directory was not after; and how many renames (P14)."""
+    found = calls(trace)
+    synced = [call for call in found if call[0] in ("fsync", "fdatasync") and call[2] == "0"]
+    bad, renames = [], 0
+    for name, arguments, result, entered, returned in found:
+        paths = re.findall(r'"((?:[^"\\]|\\.)*)"', arguments)
+        if not name.startswith("rename") or result != "0" or len(paths) != 2 or paths[1] != str(target):
+            continue
+        renames += 1
+        file = any(f"<{paths[0]}>" in call[1] and call[4] < entered for call in synced)
+        directory = any(f"<{os.path.dirname(paths[1])}>" in call[1] and call[3] > returned for call in synced)
+        if not (file and directory):
+            bad.append(f"{paths[0]}: synced {file}, its directory {directory}")
+    return bad, renames
 
 
 def first_injected(found):

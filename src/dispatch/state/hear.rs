@@ -88,9 +88,7 @@ impl State {
             Done::Rechecks(list) => self.begin_rechecks(list, now),
             Done::Probed { lost: true, .. } => {}
             Done::Probed { result, generation, lost: false } => match result {
-                Err(ReadFault::NotSent { .. } | ReadFault::Lost { .. } | ReadFault::Trouble { .. }) => {
-                    self.hear(false, now, out);
-                }
+                Err(fault) if fault.is_silence() => self.hear(false, now, out),
                 Err(fault @ (ReadFault::Unauthorized { .. } | ReadFault::Throttled { .. })) => {
                     self.read_failed(&[], &fault, generation, now, out);
                 }

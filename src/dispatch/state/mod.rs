@@ -202,6 +202,7 @@ impl Told {
 
 /// An item in work.
 #[derive(Debug)]
+#[expect(clippy::struct_excessive_bools, reason = "each is a fact of its own, and none excludes another")]
 struct Live {
     item: Item,
     /// Slots without their final word.
