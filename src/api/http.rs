@@ -503,7 +503,7 @@ mod tests {
         };
         let options = HttpOptions::default();
         let (refused, seen) = tokio::join!(get(&options, &url, 99), server);
-        assert!(not_sent(&refused).contains("rotocol"), "{refused:?}");
+        assert!(not_sent(&refused).contains("incompatible"), "{refused:?}");
         assert!(!String::from_utf8_lossy(&seen).contains("CANARY"));
     }
 
