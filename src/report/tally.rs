@@ -9,7 +9,7 @@ use tokio::time::Instant;
 use crate::event::Event;
 use crate::model::{Outcome, tame};
 use crate::outcome::Counts;
-use crate::outcome::text::{grouped, spell_duration};
+use crate::outcome::text::{counted, grouped, spell_duration};
 
 /// The pace is judged by this much of the past.
 const WINDOW: Duration = Duration::from_secs(60);
@@ -22,10 +22,8 @@ const SHOWN_REASON: usize = 50;
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Phase {
     Sending,
-    /// All is written; this many desktops are open.
-    Verifying {
-        open: u64,
-    },
+    /// All is written, and what became of it is read.
+    Verifying,
     Stopping {
         why: String,
     },
@@ -105,7 +103,7 @@ impl Tally {
             Event::Throttled { class, wait } => {
                 self.throttled += 1;
                 // A slow read holds nothing up until reads are all that is left.
-                if class.is_write() || matches!(self.phase, Phase::Verifying { .. }) {
+                if class.is_write() || matches!(self.phase, Phase::Verifying) {
                     self.wait("the service asked to slow down (429)", now + *wait);
                 }
             }
@@ -116,9 +114,9 @@ impl Tally {
             }
             Event::Waiting { why, wait } => self.wait(why, now + *wait),
             Event::Stopping { why } => self.phase = Phase::Stopping { why: tame(why, SHOWN_REASON) },
-            Event::Verifying { open } => {
+            Event::Verifying { .. } => {
                 if !matches!(self.phase, Phase::Stopping { .. }) {
-                    self.phase = Phase::Verifying { open: *open };
+                    self.phase = Phase::Verifying;
                 }
             }
         }
@@ -186,17 +184,22 @@ impl Tally {
         format!("{} of {} rows ({}%)", grouped(self.settled), grouped(self.rows), self.percent())
     }
 
-    /// `sent 40, answered 38, failed 12 rows; 96/min of 100/min`
+    /// `40 requests sent, 38 answered; 12 rows failed; 96/min of 100/min`
     pub fn figures(&self, now: Instant) -> String {
-        format!(
-            "sent {}, answered {}, failed {} rows; {} of {}",
-            grouped(self.sent),
+        let mut figures = format!(
+            "{} sent, {} answered; {} failed",
+            counted(self.sent, "request", "requests"),
             grouped(self.answered),
-            grouped(self.failed()),
+            counted(self.failed(), "row", "rows"),
+        );
+        // When all is sent, how fast it went is the past.
+        if self.phase != Phase::Verifying {
             // A window's first request costs no time, so that a full pace would read as more than the ceiling.
-            spell_rate(self.paces(now).0.min(self.ceiling_per_s)),
-            spell_rate(self.ceiling_per_s),
-        )
+            let pace = self.paces(now).0.min(self.ceiling_per_s);
+            let unit = Unit::of(self.ceiling_per_s);
+            _ = write!(figures, "; {} of {}", unit.spell(pace), unit.spell(self.ceiling_per_s));
+        }
+        figures
     }
 
     /// What holds the run up, or what it does.
@@ -206,9 +209,10 @@ impl Tally {
             (_, Some((why, until))) if *until > now => {
                 format!("waiting {}: {why}", spell_duration(whole_seconds(until.duration_since(now))))
             }
-            (Phase::Verifying { open }, _) => {
-                format!("all is sent; {} desktops are still being checked", grouped(*open))
-            }
+            (Phase::Verifying, _) => match self.left() {
+                0 => "all is sent and read; ending".to_owned(),
+                left => format!("all is sent; {} still being checked", counted(left, "row is", "rows are")),
+            },
             (Phase::Sending, _) => match self.allowed_per_s {
                 Some(allowed) => format!("sending, slowed down to {}", spell_rate(allowed)),
                 None => "sending".to_owned(),
@@ -238,7 +242,29 @@ fn whole_seconds(span: Duration) -> Duration {
 
 /// `96/min`, or `25/s` from ten a second on.
 pub fn spell_rate(per_s: f64) -> String {
-    if per_s >= 10.0 { format!("{per_s:.0}/s") } else { format!("{:.0}/min", per_s * 60.0) }
+    Unit::of(per_s).spell(per_s)
+}
+
+/// Two rates that are compared stand in one unit.
+#[derive(Clone, Copy)]
+enum Unit {
+    Second,
+    Minute,
+}
+
+impl Unit {
+    fn of(per_s: f64) -> Self {
+        if per_s >= 10.0 { Self::Second } else { Self::Minute }
+    }
+
+    fn spell(self, per_s: f64) -> String {
+        let (count, unit) = match self {
+            Self::Second => (per_s, "s"),
+            Self::Minute => (per_s * 60.0, "min"),
+        };
+        let spelled = format!("{count:.0}");
+        format!("{}/{unit}", spelled.parse().map_or(spelled, grouped))
+    }
 }
 
 /// For rates and forecasts alone: above 2^53 rows the last digits would not matter.
@@ -280,7 +306,7 @@ mod tests {
         assert_eq!(tally.time_left(start).map(|left| left.as_secs()), Some(12));
         assert_eq!(
             tally.line(start),
-            "0 of 2,000 rows (0%) settled; sent 0, answered 0, failed 0 rows; 0/min of 100/min; sending; about 12 s left"
+            "0 of 2,000 rows (0%) settled; 0 requests sent, 0 answered; 0 rows failed; 0/min of 100/min; sending; about 12 s left"
         );
     }
 
@@ -295,7 +321,7 @@ mod tests {
             tally.absorb(&Event::Settled { outcome: Outcome::Detached, rows: 10 }, after(start, second));
         }
         assert_eq!(tally.time_left(after(start, 20)).map(|left| left.as_secs()), Some(180));
-        assert_eq!(tally.figures(after(start, 20)), "sent 20, answered 20, failed 0 rows; 60/min of 100/min");
+        assert_eq!(tally.figures(after(start, 20)), "20 requests sent, 20 answered; 0 rows failed; 60/min of 100/min");
     }
 
     #[test]
@@ -318,6 +344,29 @@ mod tests {
         assert_eq!(tally.state(start), "sending, slowed down to 30/min");
         tally.absorb(&Event::Paced { class: Class::BatchDetach, per_s: 100.0 / 60.0 }, start);
         assert_eq!(tally.state(start), "sending");
+    }
+
+    #[test]
+    fn two_rates_stand_in_one_unit_and_the_pace_goes_when_all_is_sent() {
+        let start = Instant::now();
+        let mut tally = Tally::new(start);
+        let begun = Event::Begun {
+            rows: 9_000,
+            settled: 0,
+            chunks: 20,
+            chunks_open: 20,
+            ceiling_per_s: 5_000.0,
+            resumed: false,
+        };
+        tally.absorb(&begun, start);
+        tally.absorb(&SENT, start);
+        assert_eq!(tally.figures(start), "1 request sent, 0 answered; 0 rows failed; 1/s of 5,000/s");
+        tally.absorb(&Event::Verifying { open: 3 }, start);
+        tally.absorb(&Event::Settled { outcome: Outcome::Failed, rows: 1 }, start);
+        assert_eq!(tally.figures(start), "1 request sent, 0 answered; 1 row failed");
+        assert_eq!(tally.state(start), "all is sent; 8,999 rows are still being checked");
+        tally.absorb(&Event::Settled { outcome: Outcome::Detached, rows: 8_999 }, start);
+        assert_eq!(tally.state(start), "all is sent and read; ending");
     }
 
     #[test]
