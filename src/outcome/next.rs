@@ -3,7 +3,7 @@
 use crate::error::Exit;
 use crate::model::{Outcome, timestamp_now};
 use crate::outcome::counts::Counts;
-use crate::outcome::text::{columns, shell_line};
+use crate::outcome::text::{columns, shell_line, wrap};
 
 /// The end of a run, and what it has to offer for going on.
 #[derive(Debug, Clone, Copy)]
@@ -68,7 +68,8 @@ pub fn last_words(exit: Exit, next: Option<&Next>, width: usize) -> String {
     let line = last_line(exit, next);
     match next.and_then(Next::line) {
         Some(command) if columns(&line) > width => {
-            format!("exit code {}: {}; next:\n  {command}", exit.code(), meaning(exit))
+            let words = format!("exit code {}: {}; next:", exit.code(), meaning(exit));
+            format!("{}\n  {command}", wrap(&words, width).join("\n"))
         }
         _ => line,
     }
