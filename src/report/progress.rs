@@ -182,7 +182,7 @@ mod tests {
         bars.bar.disable_steady_tick();
         bars.bar.force_draw();
         insta::assert_snapshot!(term.contents(), @r"
-        [===>        ] 600 of 2,000 rows (30%), about 9 s left
+        [===>        ] 600 of 2,000 rows (30%)
           0 requests sent, 0 answered; 100 rows failed; 0/min of 100/min
           sending
         ");
