@@ -46,6 +46,8 @@ pub struct Tally {
     pub sent: u64,
     pub answered: u64,
     pub throttled: u64,
+    /// Writes that were answered with a 429.
+    put_off: u64,
     /// Rows settled since this process began.
     pub counts: Counts,
     pub phase: Phase,
@@ -71,6 +73,7 @@ impl Tally {
             sent: 0,
             answered: 0,
             throttled: 0,
+            put_off: 0,
             counts: Counts::default(),
             phase: Phase::Sending,
             waiting: None,
@@ -102,6 +105,7 @@ impl Tally {
             Event::Amended { from, to, rows } => self.counts.amend(*from, *to, *rows),
             Event::Throttled { class, wait } => {
                 self.throttled += 1;
+                self.put_off += u64::from(class.is_write());
                 // A slow read holds nothing up until reads are all that is left.
                 if class.is_write() || matches!(self.phase, Phase::Verifying) {
                     self.wait("the service asked to slow down (429)", now + *wait);
@@ -169,7 +173,10 @@ impl Tally {
             return None;
         }
         let per_s = self.allowed_per_s.unwrap_or(self.ceiling_per_s);
-        let requests_left = float(self.chunks_open) * left / float(self.open_at_start);
+        // Rows come to their end some time after their request, and a request may need another one.
+        let by_rows = float(self.chunks_open) * left / float(self.open_at_start);
+        let done = self.answered.saturating_sub(self.put_off);
+        let requests_left = by_rows.min(float(self.chunks_open.saturating_sub(done)));
         let sending = matches!(self.phase, Phase::Sending);
         let by_ceiling = (sending && per_s > 0.0).then(|| requests_left / per_s);
         let pace = self.paces(now).1;
@@ -310,6 +317,20 @@ mod tests {
             tally.line(start),
             "0 of 2,000 rows (0%) settled; 0 requests sent, 0 answered; 0 rows failed; 0/min of 100/min; sending; about 12 s left"
         );
+    }
+
+    #[test]
+    fn a_forecast_goes_down_with_every_answer_and_not_with_a_429() {
+        let start = Instant::now();
+        let mut tally = Tally::new(start);
+        let begun =
+            Event::Begun { rows: 2000, settled: 0, chunks: 40, chunks_open: 40, ceiling_per_s: 1.0, resumed: false };
+        tally.absorb(&begun, start);
+        for _ in 0..6 {
+            tally.absorb(&ANSWERED, start);
+        }
+        tally.absorb(&Event::Throttled { class: Class::BatchDetach, wait: Duration::from_secs(1) }, start);
+        assert_eq!(tally.time_left(start).map(|left| left.as_secs()), Some(35));
     }
 
     #[test]
