@@ -5,7 +5,7 @@
 //! ```text
 //! data     input ─→ plan ─→ dispatch ─→ outcome      cli joins them; none names its successor
 //! calls    dispatch, reconcile ─→ api ─→ api::auth    dispatch ─→ journal    dispatch ─→ event ←─ report
-//! beneath  model, error, pace (under dispatch and reconcile); config::Settings is passed in, never looked up
+//! beneath  model, text, error, pace (under dispatch and reconcile); config::Settings is passed in, never looked up
 //! beside   sim ─→ api::wire and model, never back
 //! ```
 //!
@@ -47,3 +47,4 @@ pub mod plan;
 pub mod reconcile;
 pub mod report;
 pub mod sim;
+pub mod text;

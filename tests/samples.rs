@@ -44,6 +44,34 @@ fn one_leaver_is_named_twice_and_no_desktop_has_two_names() {
     assert_eq!(named.len(), ids.len());
 }
 
+/// What stood on the screen of a recording, line by line, without colours; a line that was drawn anew counts anew.
+fn on_screen(recording: &str) -> Vec<String> {
+    let events = recording.lines().skip(1).map(|event| serde_json::from_str::<(f64, String, String)>(event).unwrap());
+    let text: String = events.filter(|(_, kind, _)| kind == "o").map(|(.., text)| text).collect();
+    let text = anstream::adapter::strip_str(&text).to_string();
+    text.split(['\r', '\n']).map(|line| line.trim_end().to_owned()).collect()
+}
+
+#[test]
+fn the_recording_shows_the_run_of_the_readme_in_80_columns() {
+    let recording = read("leavers.cast");
+    let header: serde_json::Value = serde_json::from_str(recording.lines().next().unwrap()).unwrap();
+    assert_eq!((header["version"].as_u64(), header["width"].as_u64()), (Some(2), Some(80)));
+    let seen = on_screen(&recording);
+    let readme = read("../README.md");
+    let part = |from: &str, to: &str| {
+        let start = readme.find(from).unwrap();
+        readme[start..].split_inclusive(to).next().unwrap().to_owned()
+    };
+    let plan = part("samples/leavers.csv: 61 rows\n", "\nPlan ");
+    let summary = part("  59  detached", "\n61 rows = 59 detached + 1 already_detached + 1 failed");
+    let varies =
+        |line: &str| ["Time ", "Requests ", "  reads made", "Plan "].iter().any(|start| line.starts_with(start));
+    for line in plan.lines().chain(summary.lines()).filter(|line| !varies(line)) {
+        assert!(seen.iter().any(|shown| shown == line), "make the recording anew: it has no line {line:?}");
+    }
+}
+
 fn make_large(arguments: &[&str]) -> Output {
     Command::new("sh").arg(format!("{FOLDER}/make-large.sh")).args(arguments).output().unwrap()
 }

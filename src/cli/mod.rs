@@ -11,6 +11,7 @@ mod planning;
 mod report;
 mod run;
 mod session;
+mod shrunk;
 mod signals;
 mod simulate;
 mod status;
@@ -19,7 +20,7 @@ mod undo;
 
 use std::error::Error as _;
 use std::ffi::OsString;
-use std::io::Write as _;
+use std::io::{IsTerminal as _, Write as _};
 use std::process::ExitCode;
 
 use args::{Cli, Command};
@@ -28,7 +29,11 @@ use serde_json::json;
 
 use crate::error::{Error, Exit};
 use crate::model::{tame, timestamp_now};
-use crate::outcome::next::{Next, last_line, last_record};
+use crate::outcome::next::{Next, last_line, last_record, last_words};
+use crate::report::Screen;
+
+const ERROR: &str = "error:";
+const ALARM: anstyle::Style = anstyle::AnsiColor::Red.on_default().bold();
 
 /// How a command ended.
 struct Closing {
@@ -74,7 +79,13 @@ pub fn main(args: impl IntoIterator<Item = OsString>) -> ExitCode {
             (closing.exit, closing.exit.code())
         }
         Ok(Err(failure)) => {
-            tell(failure.records, "ERROR", "error", &in_words(&failure.error));
+            let text = in_words(&failure.error);
+            // Red where standard error takes colour; a record has none.
+            let painted = match text.strip_prefix(ERROR) {
+                Some(rest) if !failure.records => format!("{ALARM}{ERROR}{ALARM:#}{rest}"),
+                _ => text,
+            };
+            tell(failure.records, "ERROR", "error", &painted);
             let exit = failure.error.exit();
             let next = failure.next.or_else(|| after(&failure.error, &words));
             tell_end(exit, next.as_ref(), failure.records);
@@ -123,7 +134,7 @@ fn dispatch(cli: Cli) -> Result<Closing, Failure> {
 
 /// The error and its causes, a line each.
 fn in_words(error: &Error) -> String {
-    let mut text = format!("error: {error}");
+    let mut text = format!("{ERROR} {error}");
     let mut source = error.source();
     while let Some(cause) = source {
         text.push_str("\n  caused by: ");
@@ -134,7 +145,11 @@ fn in_words(error: &Error) -> String {
 }
 
 fn tell_end(exit: Exit, next: Option<&Next>, records: bool) {
-    complain(&if records { last_record(exit, next) } else { last_line(exit, next) });
+    complain(&match (records, std::io::stderr().is_terminal()) {
+        (true, _) => last_record(exit, next),
+        (false, true) => last_words(exit, next, Screen::columns()),
+        (false, false) => last_line(exit, next),
+    });
 }
 
 /// What comes after an error that left nothing to go on from: mostly the same command once more, when its cause is
@@ -192,6 +207,7 @@ fn note(records: bool, text: &str) {
 
 fn tell(records: bool, level: &str, event: &str, text: &str) {
     if records {
+        let text = anstream::adapter::strip_str(text).to_string();
         let record = json!({"timestamp": timestamp_now(), "level": level, "event": event, "message": text});
         complain(&record.to_string());
     } else {

@@ -8,7 +8,9 @@ use std::path::{Path, PathBuf};
 use super::args::{Format, RunArgs};
 use super::place::{self, Place};
 use super::planning::{self, shown};
+use super::run::journal_of;
 use super::session::Session;
+use super::shrunk;
 use super::signals::Signals;
 use super::{Closing, Failure, note, say, width};
 use crate::error::Error;
@@ -34,9 +36,12 @@ async fn make(args: &RunArgs) -> Result<Closing, Failure> {
     let records = session.records;
     let failed = |error: Error| Failure::new(error, None, records);
     let signals = Signals::watch().map_err(failed)?;
-    let input = planning::read(args, &session.settings).map_err(failed)?;
+    let mut input = planning::read(args, &session).map_err(failed)?;
     planning::accept(&input, &session.settings).map_err(failed)?;
     let shaping = args.plan_shaping(&session.settings, None);
+    if let Some(results) = args.results_path() {
+        shrunk::note(&mut input, &shaping, &journal_of(&results));
+    }
     let place = if args.options.api.simulate {
         Place::simulated(place::seats(&input))
     } else if session.settings.preflight {
@@ -52,7 +57,7 @@ async fn make(args: &RunArgs) -> Result<Closing, Failure> {
     let policy = planning::policy(&args.options, &session.settings);
     let looked = planning::look(&input, &policy, &session, &place, &gates, &signals.stop);
     let (snapshot, reads) = looked.await.map_err(failed)?;
-    let made = plan(&input, snapshot.as_ref(), &policy);
+    let made = session.screen.while_busy("planning", || plan(&input, snapshot.as_ref(), &policy));
     planning::accept_plan(&made, &session.settings).map_err(failed)?;
     let covered = planning::covered(&place, &shaping);
     let (hash, to_stdout) = match &args.options.output.requests {

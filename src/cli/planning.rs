@@ -14,17 +14,24 @@ use crate::api::Reader;
 use crate::config::{OnInvalid, Settings};
 use crate::error::Error;
 use crate::input::{self, Field, Input, ReadOptions};
+use crate::model::tame;
+use crate::outcome::text::counted;
 use crate::pace::Gates;
 use crate::plan::{Bounds, HashFacts, Plan, Policy, Snapshot, plan, questions};
 use crate::reconcile::preflight::Preflight;
 
 /// Faulty rows that are listed; the rest is counted.
 const SHOWN_FAULTS: usize = 1_000;
+/// Characters of the input's name on the line that says that it is read.
+const SHOWN_NAME: usize = 60;
+/// How often a person sees how far the look is.
+const TICK: std::time::Duration = std::time::Duration::from_millis(500);
 /// Inputs of more rows get no hints that cost requests.
 const HINTED_ROWS: usize = 100_000;
 
 /// Reads the input that the command line names.
-pub(super) fn read(args: &RunArgs, settings: &Settings) -> Result<Input, Error> {
+pub(super) fn read(args: &RunArgs, session: &Session) -> Result<Input, Error> {
+    let settings = &session.settings;
     let options = ReadOptions {
         encoding: settings.encoding.map(|encoding| encoding.as_str().to_owned()),
         delimiter: settings.delimiter,
@@ -43,7 +50,11 @@ pub(super) fn read(args: &RunArgs, settings: &Settings) -> Result<Input, Error> 
         }
         Source::File(path) | Source::Journal(path) => input::Source::Path(path.to_owned()),
     };
-    let input = input::read(source, &options)?;
+    let name = match args.source() {
+        Source::Stdin => "standard input".to_owned(),
+        Source::File(path) | Source::Journal(path) => tame(&shown(path), SHOWN_NAME),
+    };
+    let input = session.screen.while_busy(&format!("reading {name}"), || input::read(source, &options))?;
     for note in &input.notes {
         tracing::debug!("{note}");
     }
@@ -101,7 +112,21 @@ pub(super) async fn look(
         return Ok((None, 0));
     }
     let preflight = preflight(session, place, gates, stop);
-    let mut snapshot = preflight.look(&questions(input, policy)).await?;
+    let busy = session.screen.busy("looking at the live bindings");
+    let mut snapshot = {
+        let questions = questions(input, policy);
+        let mut look = std::pin::pin!(preflight.look(&questions));
+        let mut tick = tokio::time::interval(TICK);
+        loop {
+            tokio::select! {
+                snapshot = &mut look => break snapshot?,
+                _ = tick.tick() => busy.say(&format!(
+                    "looking at the live bindings: {} made",
+                    counted(preflight.reads(), "read", "reads")
+                )),
+            }
+        }
+    };
     // Who the service knows is worth a request only where somebody is not bound as the sheet has it. A longer list is
     // no hand's work: nobody would read hints on it.
     if snapshot.known_users.is_none()

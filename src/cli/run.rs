@@ -12,6 +12,7 @@ use super::place::{self, Place, SIMULATOR};
 use super::plan::{Shown, check_approved, differences, show_plan};
 use super::planning::{self, shown};
 use super::session::Session;
+use super::shrunk;
 use super::signals::Signals;
 use super::{Closing, Failure, note, say};
 use crate::api::Class;
@@ -64,9 +65,9 @@ async fn run(args: &RunArgs) -> Result<Closing, Failure> {
     let records = session.records;
     let failed = |error: Error| Failure::new(error, None, records);
     let signals = Signals::watch().map_err(failed)?;
-    let input = match of_journal {
+    let mut input = match of_journal {
         Some(_) => None,
-        None => Some(planning::read(args, &session.settings).map_err(failed)?),
+        None => Some(planning::read(args, &session).map_err(failed)?),
     };
     if let Some(input) = &input {
         planning::accept(input, &session.settings).map_err(failed)?;
@@ -90,8 +91,15 @@ async fn run(args: &RunArgs) -> Result<Closing, Failure> {
         input: input.as_ref().map(|input| (input.name.as_str(), input.sha256.as_str())),
         shaping: &shaping,
     };
-    let standing = stand(&asked, &journal, &results);
-    match standing.map_err(failed)? {
+    let standing = stand(&asked, &journal, &results).map_err(failed)?;
+    if let (Standing::New { aside: Some(_) }, Some(input)) = (&standing, &mut input) {
+        let shorter = shrunk::note(input, &shaping, &journal);
+        // Where the plan is not shown to a person, the log has it.
+        if let Some(shorter) = shorter.filter(|_| args.options.output.format == Format::Json) {
+            tracing::warn!("{shorter}");
+        }
+    }
+    match standing {
         Standing::Finished => {
             finish_up(&results, &journal).await.map_err(failed)?;
             let view = View::open(&journal).map_err(failed)?;
@@ -265,7 +273,7 @@ impl Start<'_> {
             // Nothing was read yet, and after the writes it must be possible: else every row would end `unknown`.
             planning::preflight(session, &place, &gates, &self.signals.stop).probe().await.map_err(failed)?;
         }
-        let made = plan(self.input, snapshot.as_ref(), &policy);
+        let made = session.screen.while_busy("planning", || plan(self.input, snapshot.as_ref(), &policy));
         planning::accept_plan(&made, &session.settings).map_err(failed)?;
         let hash = planning::hash(&made, &place, &self.shaping);
         let facts = Shown { session, place: &place, hash: &hash, reads, shaping: &self.shaping };
@@ -544,6 +552,10 @@ pub(super) async fn ask(question: &str, signals: &Signals) -> Result<(), Error> 
         }
         answer = answer => match answer {
             Ok(Ok(line)) if line.trim().eq_ignore_ascii_case("yes") => Ok(()),
+            Ok(Ok(line)) if line.trim().eq_ignore_ascii_case("y") => {
+                let why = "not confirmed: it takes the whole word \"yes\"; nothing was sent";
+                Err(Error::Refused(why.to_owned()))
+            }
             _ => Err(Error::Refused("not confirmed; nothing was sent".to_owned())),
         }
     }

@@ -6,12 +6,12 @@ use serde_json::json;
 
 use super::args::{Format, StatusArgs};
 use super::place::SIMULATOR;
-use super::{Closing, say};
+use super::{Closing, say, width};
 use crate::error::{Error, Exit};
 use crate::journal::{Identity, Progress, RunLock, View};
 use crate::model::{Outcome, tame};
 use crate::outcome::next::{Next, Situation, next};
-use crate::outcome::text::{counted, grouped};
+use crate::outcome::text::{counted, grouped, wrap};
 use crate::outcome::{Counts, exit_of};
 
 /// `status JOURNAL`.
@@ -118,7 +118,8 @@ fn human(identity: &Identity, progress: &Progress, counts: &Counts, running: boo
         };
         lines.push(format!("  {:<17} {:>9}{open}", outcome.as_str(), grouped(rows)));
     }
-    lines.push(format!("  {counts}"));
+    let sum = wrap(&counts.to_string(), width().saturating_sub(2));
+    lines.extend(sum.into_iter().map(|line| format!("  {line}")));
     lines.push(String::new());
     lines.push(match next.line() {
         Some(command) => format!("{}\n  {command}", next.words),

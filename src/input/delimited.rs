@@ -40,6 +40,12 @@ impl Records {
         }
     }
 
+    /// The first byte stands on another line than the first.
+    pub(super) const fn starting_on(mut self, line: u64) -> Self {
+        self.line = line;
+        self
+    }
+
     /// Takes the next block of text, valid UTF-8.
     ///
     /// # Errors
@@ -185,6 +191,22 @@ fn line_ends(text: &[u8]) -> u64 {
     count
 }
 
+/// The line by which Excel is told the delimiter, before the header: `sep=;`, in quotes or not. The delimiter, and the
+/// bytes of the line with its end.
+pub(super) fn announced(text: &[u8]) -> Option<(u8, usize)> {
+    let length = text.iter().position(|b| matches!(b, b'\r' | b'\n')).unwrap_or(text.len());
+    let line = &text[..length];
+    let bare = line.strip_prefix(b"\"").and_then(|line| line.strip_suffix(b"\"")).unwrap_or(line);
+    let [word @ .., delimiter] = bare else { return None };
+    // `sep=a` is a header like any other.
+    let is_one = *delimiter == b'\t' || (delimiter.is_ascii_punctuation() && *delimiter != b'"');
+    if !is_one || !word.eq_ignore_ascii_case(b"sep=") {
+        return None;
+    }
+    let end = if text[length..].starts_with(b"\r\n") { 2 } else { usize::from(length < text.len()) };
+    Some((*delimiter, length + end))
+}
+
 /// Which delimiter the header line speaks for: the one that makes most known headers of it, then the most columns.
 /// The comma where there is none; the flag says whether another one fits as well.
 pub(super) fn detect(text: &[u8]) -> (u8, bool) {
@@ -241,6 +263,25 @@ mod tests {
             ("user,x;desktop", b',', false),
         ] {
             assert_eq!(detect(header.as_bytes()), (delimiter, is_sure), "{header:?}");
+        }
+    }
+
+    #[test]
+    fn the_line_that_tells_excel_the_delimiter_is_known_by_its_form_alone() {
+        for (text, found) in [
+            ("sep=;\ndesktop;user\n", Some((b';', 6))),
+            ("SEP=,\r\ndesktop,user\r\n", Some((b',', 7))),
+            ("\"sep=|\"\rdesktop|user\r", Some((b'|', 8))),
+            ("sep=\t\ndesktop\tuser\n", Some((b'\t', 6))),
+            ("sep=;", Some((b';', 5))),
+            ("sep=\nuser\n", None),
+            ("sep=a\nuser\n", None),
+            ("sep=;;\nuser\n", None),
+            ("sep=\"\nuser\n", None),
+            ("sep;user\n", None),
+            ("", None),
+        ] {
+            assert_eq!(announced(text.as_bytes()), found, "{text:?}");
         }
     }
 

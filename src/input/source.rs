@@ -247,8 +247,13 @@ fn split(
     loop {
         match blocks.next()? {
             Block::Text(text) => {
+                let mut text = text;
                 let records = records.get_or_insert_with(|| {
-                    let (found, is_sure) = delimited::detect(text);
+                    let announced = delimited::announced(text);
+                    // What the user says goes above what the file says, and that above what it looks like.
+                    let (found, is_sure) =
+                        announced.map_or_else(|| delimited::detect(text), |(found, _)| (found, true));
+                    text = &text[announced.map_or(0, |(_, length)| length)..];
                     let found = *delimiter.get_or_insert_with(|| {
                         if !is_sure {
                             notes.push(format!(
@@ -259,7 +264,7 @@ fn split(
                         }
                         found
                     });
-                    delimited::Records::new(found)
+                    delimited::Records::new(found).starting_on(1 + u64::from(announced.is_some()))
                 });
                 records.feed(text, sending).or_else(|problem| flushed(sending, problem))?;
             }

@@ -98,6 +98,28 @@ fn guesses_are_told_and_settings_are_obeyed() {
 }
 
 #[test]
+fn the_line_that_tells_excel_the_delimiter_is_no_header_and_is_counted() {
+    let plain = "桌面ID;用户名;a,b\nd-1;张伟;x\n";
+    let expected = (3, "d-1", "张伟", "", vec!["x"]);
+    let lines = ["sep=;\n", "sep=;\r\n", "\"sep=;\"\n"];
+    for text in lines.map(|line| format!("{line}{plain}")) {
+        let gb18030 = GB18030.encode(&text).0.into_owned();
+        for bytes in [text.as_bytes().to_vec(), format!("\u{feff}{text}").into_bytes(), gb18030] {
+            let input = good(bytes);
+            assert_eq!(rows(&input), std::slice::from_ref(&expected));
+        }
+        assert!(good(&text).notes.is_empty());
+    }
+    // What the command line says goes above the file's own word.
+    let options = ReadOptions { delimiter: Some(b';'), ..ReadOptions::default() };
+    let input = read_as("l.csv", format!("sep=,\n{plain}").as_bytes(), &options).unwrap();
+    assert_eq!(rows(&input), [expected]);
+    let faults = good("sep=;\ndesktop;user\nd-1;\n").faults;
+    assert_eq!(faults.first().map(|fault| fault.line), Some(3));
+    assert!(refused("sep=;\n").contains("header line"));
+}
+
+#[test]
 fn fifteen_faults_are_found_at_once_with_line_and_column() {
     let mut text = "Desktop,User,Type,User ID,Domain,Desktop Name\n".to_owned();
     for line in [

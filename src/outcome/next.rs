@@ -3,7 +3,7 @@
 use crate::error::Exit;
 use crate::model::{Outcome, timestamp_now};
 use crate::outcome::counts::Counts;
-use crate::outcome::text::shell_line;
+use crate::outcome::text::{columns, shell_line, wrap};
 
 /// The end of a run, and what it has to offer for going on.
 #[derive(Debug, Clone, Copy)]
@@ -60,6 +60,18 @@ pub fn last_line(exit: Exit, next: Option<&Next>) -> String {
     match next.and_then(Next::line) {
         Some(command) => format!("{line}; next: {command}"),
         None => line,
+    }
+}
+
+/// [`last_line`] for a terminal: where that is too narrow, the command stands on a line of its own.
+pub fn last_words(exit: Exit, next: Option<&Next>, width: usize) -> String {
+    let line = last_line(exit, next);
+    match next.and_then(Next::line) {
+        Some(command) if columns(&line) > width => {
+            let words = format!("exit code {}: {}; next:", exit.code(), meaning(exit));
+            format!("{}\n  {command}", wrap(&words, width).join("\n"))
+        }
+        _ => line,
     }
 }
 
@@ -248,6 +260,10 @@ mod tests {
             @"exit code 5: stopped before its end; it can go on; next: batch-detach run 'Q3 leavers.results.csv.journal'"
         );
         assert_eq!(last_line(Exit::Done, None), "exit code 0: all is as wanted");
+        // On a terminal that is too narrow the command is not broken within a word.
+        let told = last_line(Exit::Stopped, Some(&next));
+        assert_eq!(last_words(Exit::Stopped, Some(&next), told.len()), told);
+        assert_eq!(last_words(Exit::Stopped, Some(&next), told.len() - 1), told.replace("next: ", "next:\n  "));
     }
     #[test]
     fn the_last_record_says_the_same_to_a_program() {

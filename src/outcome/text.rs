@@ -3,23 +3,7 @@
 use std::borrow::Cow;
 use std::time::Duration;
 
-/// `1234567` as `1,234,567`.
-pub fn grouped(number: u64) -> String {
-    let digits = number.to_string();
-    let mut text = String::with_capacity(digits.len() * 4 / 3);
-    for (place, digit) in digits.chars().enumerate() {
-        if place > 0 && (digits.len() - place).is_multiple_of(3) {
-            text.push(',');
-        }
-        text.push(digit);
-    }
-    text
-}
-
-/// `1 row`, `2,000 rows`.
-pub fn counted(number: u64, one: &str, many: &str) -> String {
-    format!("{} {}", grouped(number), if number == 1 { one } else { many })
-}
+pub use crate::text::{counted, grouped};
 
 /// A time span in the two units that matter: `1.2 s`, `45 s`, `12 min 30 s`, `2 h 5 min`.
 pub fn spell_duration(span: Duration) -> String {
@@ -82,6 +66,20 @@ pub fn wrap(text: &str, width: usize) -> Vec<String> {
     lines
 }
 
+/// The text, or as much of it as fits `width` columns with a `…` after it.
+pub fn one_line(text: &str, width: usize) -> Cow<'_, str> {
+    if columns(text) <= width {
+        return Cow::Borrowed(text);
+    }
+    let mut left = width.saturating_sub(1);
+    let fits = |c: &char| left.checked_sub(char_columns(*c)).map(|rest| left = rest).is_some();
+    let mut cut: String = text.chars().take_while(fits).collect();
+    if width > 0 {
+        cut.push('…');
+    }
+    Cow::Owned(cut)
+}
+
 /// How much of the word (bytes) fits into `width` and may be followed by a line break: only next to a wide character.
 fn wide_cut(word: &str, width: usize) -> usize {
     let (mut used, mut cut, mut before) = (0, 0, None);
@@ -123,13 +121,6 @@ mod tests {
     use super::*;
 
     #[test]
-    fn numbers_are_grouped_by_thousands() {
-        for (number, text) in [(0, "0"), (999, "999"), (1000, "1,000"), (1_234_567, "1,234,567")] {
-            assert_eq!(grouped(number), text);
-        }
-    }
-
-    #[test]
     fn times_are_told_in_the_units_that_matter() {
         for (millis, text) in [
             (0, "0 s"),
@@ -160,6 +151,13 @@ mod tests {
     fn east_asian_text_breaks_between_characters() {
         assert_eq!(wrap("用户不存在请检查", 8), ["用户不存", "在请检查"]);
         assert_eq!(wrap("用户 zhang.san 不存在", 10), ["用户", "zhang.san", "不存在"]);
+    }
+
+    #[test]
+    fn a_line_that_does_not_fit_ends_in_an_ellipsis() {
+        for (width, text) in [(5, "用户 x"), (4, "用…"), (3, "用…"), (2, "…"), (0, "")] {
+            assert_eq!(one_line("用户 x", width + usize::from(width == 5)), text);
+        }
     }
 
     proptest! {

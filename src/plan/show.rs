@@ -3,12 +3,14 @@
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
 
+use anstyle::{AnsiColor, Style};
 use serde::{Serialize, Serializer};
 
 use super::fingerprint::{Digests, HashFacts};
 use super::stats::PlanStats;
 use super::value::Plan;
 use crate::model::{Outcome, tame};
+use crate::text::{counted as some, grouped};
 
 /// What is shown beside the plan itself.
 #[derive(Debug, Clone, Copy)]
@@ -32,7 +34,8 @@ const MESSAGES_SHOWN: usize = 3;
 const LINES_SHOWN: usize = 5;
 const HINTS_SHOWN: usize = 5;
 
-/// The plan in plain words, at most `width` columns wide where words allow it.
+/// The plan in plain words, at most `width` columns wide where words allow it; with colours, for a stream that takes
+/// them off where they are not wanted.
 pub fn human(plan: &Plan<'_>, facts: &Facts<'_>, width: usize) -> String {
     let stats = plan.stats();
     let mut page = Page::new(width);
@@ -56,7 +59,7 @@ fn heading(page: &mut Page, plan: &Plan<'_>, facts: &Facts<'_>, stats: &PlanStat
     if stats.entries > stats.rows {
         _ = write!(line, ", {} with every desktop of the users named alone", stats.entries);
     }
-    page.line(0, &line);
+    page.painted(BOLD, &line);
     let own = [("endpoint", facts.covered.endpoint.to_owned()), ("project", facts.covered.project.to_owned())];
     for (label, value) in own.iter().chain(facts.context).filter(|(_, value)| !value.is_empty()) {
         page.line(2, &format!("{label:<12} {}", tame(value, 300)));
@@ -67,14 +70,16 @@ fn heading(page: &mut Page, plan: &Plan<'_>, facts: &Facts<'_>, stats: &PlanStat
 }
 
 fn counts(page: &mut Page, facts: &Facts<'_>, stats: &PlanStats<'_>) {
-    let mut parts = vec![format!("{} to detach", stats.to_send()), format!("{} already gone", stats.already_detached)];
+    let mut parts = vec![
+        format!("{} to detach", grouped(stats.to_send())),
+        format!("{} already gone", grouped(stats.already_detached)),
+    ];
     let mut add = |count: u64, text: String| parts.extend((count > 0).then_some(text));
     add(stats.unknown_desktops, some(stats.unknown_desktops, "desktop unknown", "desktops unknown"));
-    add(stats.in_use, format!("{} in use now", stats.in_use));
+    add(stats.in_use, format!("{} in use now", grouped(stats.in_use)));
     add(stats.invalid_total(), some(stats.invalid_total(), "invalid row", "invalid rows"));
-    add(stats.left_out, format!("{} left out", stats.left_out));
-    page.text.push('\n');
-    page.line(0, &parts.join(", "));
+    add(stats.left_out, format!("{} left out", grouped(stats.left_out)));
+    page.title(&parts.join(", "));
     if stats.to_send() > 0 {
         let mut kinds = Vec::new();
         let mut add = |count: u64, one: &str, many: &str| kinds.extend((count > 0).then(|| some(count, one, many)));
@@ -112,7 +117,7 @@ fn named(page: &mut Page, what: &str, count: u64, names: &[&str]) {
     line.push_str(&names.iter().map(|name| tame(name, 60)).collect::<Vec<_>>().join(", "));
     let rest = count.saturating_sub(u64::try_from(names.len()).unwrap_or(u64::MAX));
     if rest > 0 {
-        _ = write!(line, " and {rest} more");
+        _ = write!(line, " and {} more", grouped(rest));
     }
     page.line(2, &line);
 }
@@ -166,7 +171,7 @@ fn invalid(page: &mut Page, plan: &Plan<'_>, facts: &Facts<'_>, stats: &PlanStat
     if stats.invalid.is_empty() {
         return;
     }
-    page.title(if facts.skip_invalid {
+    page.caution(if facts.skip_invalid {
         "Invalid rows, which are left out and reported"
     } else {
         "Invalid rows: nothing is sent before they are corrected (or --on-invalid skip)"
@@ -209,7 +214,7 @@ fn hints(page: &mut Page, stats: &PlanStats<'_>) {
     if stats.hints.is_empty() {
         return;
     }
-    page.title("Taken as already gone, but perhaps a slip of the pen");
+    page.caution("Taken as already gone, but perhaps a slip of the pen");
     for hint in stats.hints.iter().take(HINTS_SHOWN) {
         let user = tame(hint.user, 64);
         let mut line = match hint.desktop {
@@ -227,7 +232,7 @@ fn hints(page: &mut Page, stats: &PlanStats<'_>) {
         page.item(&line);
     }
     if let Some(rest) = stats.hints.len().checked_sub(HINTS_SHOWN).filter(|&rest| rest > 0) {
-        page.item(&format!("… and more like these ({rest} at least)"));
+        page.item(&format!("… and more like these ({} at least)", grouped(u64::try_from(rest).unwrap_or(u64::MAX))));
     }
 }
 
@@ -245,7 +250,22 @@ impl Page {
 
     pub(crate) fn title(&mut self, title: &str) {
         self.text.push('\n');
-        self.line(0, title);
+        self.painted(BOLD, title);
+    }
+
+    /// A title of what somebody should look at before he says yes.
+    pub(crate) fn caution(&mut self, title: &str) {
+        self.text.push('\n');
+        self.painted(CAUTION, title);
+    }
+
+    /// A line in a style, which the stream takes off again where it has no colours.
+    pub(crate) fn painted(&mut self, style: Style, line: &str) {
+        _ = write!(self.text, "{style}");
+        self.line(0, line);
+        // Before the end of the line: a style that goes on would colour what others write.
+        self.text.truncate(self.text.trim_end_matches('\n').len());
+        _ = writeln!(self.text, "{style:#}");
     }
 
     pub(crate) fn item(&mut self, text: &str) {
@@ -280,9 +300,8 @@ fn columns(word: &str) -> usize {
     word.chars().map(|c| if c.is_ascii() { 1 } else { 2 }).sum()
 }
 
-pub(crate) fn some(count: u64, one: &str, many: &str) -> String {
-    format!("{count} {}", if count == 1 { one } else { many })
-}
+pub(crate) const BOLD: Style = Style::new().bold();
+const CAUTION: Style = AnsiColor::Yellow.on_default().bold();
 
 pub(crate) fn size(bytes: u64) -> String {
     let unit = |unit: u64, name| format!("{}.{} {name}", bytes / unit, bytes % unit * 10 / unit);
@@ -295,7 +314,9 @@ pub(crate) fn size(bytes: u64) -> String {
 
 /// A rate in the unit in which it reads best.
 pub(crate) fn rate(per_s: f64) -> String {
-    if per_s < 5.0 { format!("{:.0} a minute", per_s * 60.0) } else { format!("{per_s:.0} a second") }
+    let (count, unit) = if per_s < 5.0 { (per_s * 60.0, "minute") } else { (per_s, "second") };
+    let count = format!("{count:.0}");
+    format!("{} a {unit}", count.parse().map_or(count, grouped))
 }
 
 pub(crate) fn duration(seconds: f64) -> String {
@@ -485,6 +506,10 @@ mod tests {
     use super::super::fixture::{desktop, input, snapshot};
     use super::super::{Policy, Snapshot, plan};
     use super::*;
+
+    fn plain(plan: &Plan<'_>, facts: &Facts<'_>, width: usize) -> String {
+        anstream::adapter::strip_str(&human(plan, facts, width)).to_string()
+    }
     use crate::model::LiveDesktop;
 
     fn shown<T>(csv: &str, seen: Option<&Snapshot>, f: impl FnOnce(&Plan<'_>, &Facts<'_>) -> T) -> T {
@@ -507,7 +532,7 @@ mod tests {
 
     #[test]
     fn people_read_what_will_happen_in_plain_words() {
-        let text = shown(CSV, Some(&world()), |plan, facts| human(plan, facts, 80));
+        let text = shown(CSV, Some(&world()), |plan, facts| plain(plan, facts, 80));
         assert_eq!(
             text,
             "leavers.csv: 9 rows
@@ -544,7 +569,7 @@ Plan 0f
 
     #[test]
     fn without_a_look_the_plan_says_what_it_does_not_know() {
-        let text = shown("desktop_id,user_name\nd1,ann\n", None, |plan, facts| human(plan, facts, 80));
+        let text = shown("desktop_id,user_name\nd1,ann\n", None, |plan, facts| plain(plan, facts, 80));
         assert!(text.contains("--preflight off"), "{text}");
         assert!(!text.contains("Of the desktops touched"), "{text}");
     }
@@ -552,7 +577,7 @@ Plan 0f
     #[test]
     fn p21_text_from_outside_is_tamed_and_lines_are_broken() {
         let csv = "desktop_id,user_name\nd1\u{202e},ann\nd1,ann\n";
-        let text = shown(csv, Some(&world()), |plan, facts| human(plan, facts, 60));
+        let text = shown(csv, Some(&world()), |plan, facts| plain(plan, facts, 60));
         assert!(!text.contains('\u{202e}'), "{text}");
         assert!(text.lines().all(|line| columns(line) <= 60 || !line.trim().contains(' ')), "{text}");
     }
@@ -582,6 +607,6 @@ Plan 0f
             ["less than 1 s", "about 3 s", "about 10 min", "about 2.5 h"]
         );
         assert_eq!([999, 3_250, 12_000_000].map(size), ["999 bytes", "3.2 kB", "12.0 MB"]);
-        assert_eq!([100.0 / 60.0, 20.0].map(rate), ["100 a minute", "20 a second"]);
+        assert_eq!([100.0 / 60.0, 20.0, 5_000.0].map(rate), ["100 a minute", "20 a second", "5,000 a second"]);
     }
 }

@@ -9,6 +9,7 @@ use super::reason::Tag;
 use super::snapshot::fold;
 use super::value::Plan;
 use crate::model::{Kind, LiveDesktop, Outcome};
+use crate::text::counted;
 
 /// Counts of a plan. The `…_named` lists hold the first few of what is counted.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -78,7 +79,7 @@ impl PlanStats<'_> {
     /// What the summary of a run on this plan must say though no row does: the leaver may still get in.
     pub fn warnings(&self) -> Vec<String> {
         let mut warnings = Vec::new();
-        let desktops = |count: u64| if count == 1 { "1 desktop".to_owned() } else { format!("{count} desktops") };
+        let desktops = |count: u64| counted(count, "desktop", "desktops");
         if self.group_stays > 0 {
             warnings.push(format!(
                 "a group stays bound to {}; a leaver who is a member of it can still get in",

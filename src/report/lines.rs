@@ -174,8 +174,8 @@ mod tests {
         sleep(Duration::from_secs(100)).await;
         insta::assert_snapshot!(kept.text(), @r"
         batch-detach: starting: 2,000 rows, 0 settled; 20 requests to send, at most 100/min
-        batch-detach: 1,000 of 2,000 rows (50%) settled; sent 0, answered 0, failed 0 rows; 0/min of 100/min; sending; about 30 s left
-        batch-detach: 1,000 of 2,000 rows (50%) settled; sent 0, answered 0, failed 0 rows; 0/min of 100/min; sending; about 1 min 0 s left
+        batch-detach: 1,000 of 2,000 rows (50%) settled; 0 requests sent, 0 answered; 0 rows failed; 0/min of 100/min; sending; about 30 s left
+        batch-detach: 1,000 of 2,000 rows (50%) settled; 0 requests sent, 0 answered; 0 rows failed; 0/min of 100/min; sending; about 1 min 0 s left
         batch-detach: stopping: interrupted
         ");
     }

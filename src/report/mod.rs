@@ -18,6 +18,6 @@ pub use lines::Lines;
 pub use logs::{LogFormat, start_logging};
 pub use observers::{Look, ProgressKind, Shape, Tee, observer};
 pub use progress::Bars;
-pub use screen::{LogWriter, Screen};
+pub use screen::{Busy, LogWriter, Screen};
 pub use tally::Tally;
 pub use waits::Waits;

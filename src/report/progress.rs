@@ -10,11 +10,15 @@ use tokio::time::Instant;
 use super::screen::Screen;
 use super::tally::Tally;
 use crate::event::{Event, Observer};
+use crate::outcome::text::one_line;
 
 /// How often the clock moves on the screen where nothing else happens.
 const TICK: Duration = Duration::from_millis(250);
-/// Within 80 columns for runs of up to ten million rows.
-const TEMPLATE: &str = "[{bar:16.green}] {rows}{left}\n  {figures}\n  {state}";
+/// Within 80 columns for runs of up to ten million rows, within 60 for usual ones.
+const TEMPLATE: &str = "[{bar:12.green}] {rows}\n  {figures}\n  {state}";
+/// Columns of the first line before the rows, and of the others before their words.
+const BAR: usize = 15;
+const INDENT: usize = 2;
 
 /// Draws a run on the screen until it is dropped; then the screen is as before.
 pub struct Bars {
@@ -33,23 +37,26 @@ impl Bars {
 }
 
 fn style(tally: &Arc<Mutex<Tally>>) -> ProgressStyle {
-    let key = |words: fn(&Tally) -> String| {
+    let key = |before: usize, words: fn(&Tally) -> String| {
         let tally = Arc::clone(tally);
         // Drawing never holds the lock while something else is locked: see `on_event`.
         move |_: &ProgressState, out: &mut dyn fmt::Write| {
             let words = words(&tally.lock().unwrap_or_else(PoisonError::into_inner));
-            _ = out.write_str(&words);
+            // A line that the terminal breaks would be drawn anew below itself, again and again.
+            _ = out.write_str(&one_line(&words, Screen::columns().saturating_sub(before)));
         }
     };
     ProgressStyle::with_template(TEMPLATE)
         .expect("the template is a constant, and a test draws it")
-        .with_key("rows", key(Tally::rows_words))
         .with_key(
-            "left",
-            key(|tally| tally.left_words(Instant::now()).map_or_else(String::new, |left| format!(", {left}"))),
+            "rows",
+            key(BAR, |tally| {
+                let left = tally.left_words(Instant::now()).map_or_else(String::new, |left| format!(", {left}"));
+                tally.rows_words() + &left
+            }),
         )
-        .with_key("figures", key(|tally| tally.figures(Instant::now())))
-        .with_key("state", key(|tally| tally.state(Instant::now())))
+        .with_key("figures", key(INDENT, |tally| tally.figures(Instant::now())))
+        .with_key("state", key(INDENT, |tally| tally.state(Instant::now())))
         .progress_chars("=> ")
 }
 
@@ -175,8 +182,8 @@ mod tests {
         bars.bar.disable_steady_tick();
         bars.bar.force_draw();
         insta::assert_snapshot!(term.contents(), @r"
-        [====>           ] 600 of 2,000 rows (30%), about 9 s left
-          sent 0, answered 0, failed 100 rows; 0/min of 100/min
+        [===>        ] 600 of 2,000 rows (30%)
+          0 requests sent, 0 answered; 100 rows failed; 0/min of 100/min
           sending
         ");
         bars.on_event(&Event::Stopping { why: "interrupted" });

@@ -9,7 +9,7 @@ use tokio::time::Instant;
 use crate::event::Event;
 use crate::model::{Outcome, tame};
 use crate::outcome::Counts;
-use crate::outcome::text::{grouped, spell_duration};
+use crate::outcome::text::{counted, grouped, spell_duration};
 
 /// The pace is judged by this much of the past.
 const WINDOW: Duration = Duration::from_secs(60);
@@ -22,10 +22,8 @@ const SHOWN_REASON: usize = 50;
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Phase {
     Sending,
-    /// All is written; this many desktops are open.
-    Verifying {
-        open: u64,
-    },
+    /// All is written, and what became of it is read.
+    Verifying,
     Stopping {
         why: String,
     },
@@ -48,6 +46,8 @@ pub struct Tally {
     pub sent: u64,
     pub answered: u64,
     pub throttled: u64,
+    /// Writes that were answered with a 429.
+    put_off: u64,
     /// Rows settled since this process began.
     pub counts: Counts,
     pub phase: Phase,
@@ -73,6 +73,7 @@ impl Tally {
             sent: 0,
             answered: 0,
             throttled: 0,
+            put_off: 0,
             counts: Counts::default(),
             phase: Phase::Sending,
             waiting: None,
@@ -104,8 +105,9 @@ impl Tally {
             Event::Amended { from, to, rows } => self.counts.amend(*from, *to, *rows),
             Event::Throttled { class, wait } => {
                 self.throttled += 1;
+                self.put_off += u64::from(class.is_write());
                 // A slow read holds nothing up until reads are all that is left.
-                if class.is_write() || matches!(self.phase, Phase::Verifying { .. }) {
+                if class.is_write() || matches!(self.phase, Phase::Verifying) {
                     self.wait("the service asked to slow down (429)", now + *wait);
                 }
             }
@@ -116,9 +118,9 @@ impl Tally {
             }
             Event::Waiting { why, wait } => self.wait(why, now + *wait),
             Event::Stopping { why } => self.phase = Phase::Stopping { why: tame(why, SHOWN_REASON) },
-            Event::Verifying { open } => {
+            Event::Verifying { .. } => {
                 if !matches!(self.phase, Phase::Stopping { .. }) {
-                    self.phase = Phase::Verifying { open: *open };
+                    self.phase = Phase::Verifying;
                 }
             }
         }
@@ -171,14 +173,19 @@ impl Tally {
             return None;
         }
         let per_s = self.allowed_per_s.unwrap_or(self.ceiling_per_s);
-        let requests_left = float(self.chunks_open) * left / float(self.open_at_start);
+        // Rows come to their end some time after their request, and a request may need another one.
+        let by_rows = float(self.chunks_open) * left / float(self.open_at_start);
+        let done = self.answered.saturating_sub(self.put_off);
+        let requests_left = by_rows.min(float(self.chunks_open.saturating_sub(done)));
         let sending = matches!(self.phase, Phase::Sending);
         let by_ceiling = (sending && per_s > 0.0).then(|| requests_left / per_s);
         let pace = self.paces(now).1;
-        let settled_in = now.duration_since(self.begun) >= SETTLING_IN && pace > 0.0;
-        let by_pace = settled_in.then(|| left / pace);
+        let settled_in = now.duration_since(self.begun) >= SETTLING_IN;
+        let by_pace = (settled_in && pace > 0.0).then(|| left / pace);
         let seconds = by_ceiling.into_iter().chain(by_pace).reduce(f64::max)?;
-        Duration::try_from_secs_f64(seconds).ok()
+        let left = Duration::try_from_secs_f64(seconds).ok()?;
+        // The checks after the last request alone take longer than that.
+        (settled_in || left >= SETTLING_IN).then_some(left)
     }
 
     /// `1,234 of 2,000 rows (61%)`
@@ -186,17 +193,22 @@ impl Tally {
         format!("{} of {} rows ({}%)", grouped(self.settled), grouped(self.rows), self.percent())
     }
 
-    /// `sent 40, answered 38, failed 12 rows; 96/min of 100/min`
+    /// `40 requests sent, 38 answered; 12 rows failed; 96/min of 100/min`
     pub fn figures(&self, now: Instant) -> String {
-        format!(
-            "sent {}, answered {}, failed {} rows; {} of {}",
-            grouped(self.sent),
+        let mut figures = format!(
+            "{} sent, {} answered; {} failed",
+            counted(self.sent, "request", "requests"),
             grouped(self.answered),
-            grouped(self.failed()),
+            counted(self.failed(), "row", "rows"),
+        );
+        // When all is sent, how fast it went is the past.
+        if self.phase != Phase::Verifying {
             // A window's first request costs no time, so that a full pace would read as more than the ceiling.
-            spell_rate(self.paces(now).0.min(self.ceiling_per_s)),
-            spell_rate(self.ceiling_per_s),
-        )
+            let pace = self.paces(now).0.min(self.ceiling_per_s);
+            let unit = Unit::of(self.ceiling_per_s);
+            _ = write!(figures, "; {} of {}", unit.spell(pace), unit.spell(self.ceiling_per_s));
+        }
+        figures
     }
 
     /// What holds the run up, or what it does.
@@ -206,9 +218,10 @@ impl Tally {
             (_, Some((why, until))) if *until > now => {
                 format!("waiting {}: {why}", spell_duration(whole_seconds(until.duration_since(now))))
             }
-            (Phase::Verifying { open }, _) => {
-                format!("all is sent; {} desktops are still being checked", grouped(*open))
-            }
+            (Phase::Verifying, _) => match self.left() {
+                0 => "all is sent and read; ending".to_owned(),
+                left => format!("all is sent; {} still being checked", counted(left, "row is", "rows are")),
+            },
             (Phase::Sending, _) => match self.allowed_per_s {
                 Some(allowed) => format!("sending, slowed down to {}", spell_rate(allowed)),
                 None => "sending".to_owned(),
@@ -238,7 +251,29 @@ fn whole_seconds(span: Duration) -> Duration {
 
 /// `96/min`, or `25/s` from ten a second on.
 pub fn spell_rate(per_s: f64) -> String {
-    if per_s >= 10.0 { format!("{per_s:.0}/s") } else { format!("{:.0}/min", per_s * 60.0) }
+    Unit::of(per_s).spell(per_s)
+}
+
+/// Two rates that are compared stand in one unit.
+#[derive(Clone, Copy)]
+enum Unit {
+    Second,
+    Minute,
+}
+
+impl Unit {
+    fn of(per_s: f64) -> Self {
+        if per_s >= 10.0 { Self::Second } else { Self::Minute }
+    }
+
+    fn spell(self, per_s: f64) -> String {
+        let (count, unit) = match self {
+            Self::Second => (per_s, "s"),
+            Self::Minute => (per_s * 60.0, "min"),
+        };
+        let spelled = format!("{count:.0}");
+        format!("{}/{unit}", spelled.parse().map_or(spelled, grouped))
+    }
 }
 
 /// For rates and forecasts alone: above 2^53 rows the last digits would not matter.
@@ -280,8 +315,32 @@ mod tests {
         assert_eq!(tally.time_left(start).map(|left| left.as_secs()), Some(12));
         assert_eq!(
             tally.line(start),
-            "0 of 2,000 rows (0%) settled; sent 0, answered 0, failed 0 rows; 0/min of 100/min; sending; about 12 s left"
+            "0 of 2,000 rows (0%) settled; 0 requests sent, 0 answered; 0 rows failed; 0/min of 100/min; sending; about 12 s left"
         );
+    }
+
+    #[test]
+    fn a_forecast_goes_down_with_every_answer_and_not_with_a_429() {
+        let start = Instant::now();
+        let mut tally = Tally::new(start);
+        let begun =
+            Event::Begun { rows: 2000, settled: 0, chunks: 40, chunks_open: 40, ceiling_per_s: 1.0, resumed: false };
+        tally.absorb(&begun, start);
+        for _ in 0..6 {
+            tally.absorb(&ANSWERED, start);
+        }
+        tally.absorb(&Event::Throttled { class: Class::BatchDetach, wait: Duration::from_secs(1) }, start);
+        assert_eq!(tally.time_left(start).map(|left| left.as_secs()), Some(35));
+    }
+
+    #[test]
+    fn a_short_run_is_not_promised_to_end_before_its_checks_can() {
+        let start = Instant::now();
+        let mut tally = Tally::new(start);
+        tally.absorb(&BEGUN, start);
+        tally.absorb(&Event::Settled { outcome: Outcome::Detached, rows: 1_000 }, start);
+        assert_eq!(tally.time_left(start), None);
+        assert_eq!(tally.time_left(after(start, 10)).map(|left| left.as_secs()), Some(10));
     }
 
     #[test]
@@ -295,7 +354,7 @@ mod tests {
             tally.absorb(&Event::Settled { outcome: Outcome::Detached, rows: 10 }, after(start, second));
         }
         assert_eq!(tally.time_left(after(start, 20)).map(|left| left.as_secs()), Some(180));
-        assert_eq!(tally.figures(after(start, 20)), "sent 20, answered 20, failed 0 rows; 60/min of 100/min");
+        assert_eq!(tally.figures(after(start, 20)), "20 requests sent, 20 answered; 0 rows failed; 60/min of 100/min");
     }
 
     #[test]
@@ -318,6 +377,29 @@ mod tests {
         assert_eq!(tally.state(start), "sending, slowed down to 30/min");
         tally.absorb(&Event::Paced { class: Class::BatchDetach, per_s: 100.0 / 60.0 }, start);
         assert_eq!(tally.state(start), "sending");
+    }
+
+    #[test]
+    fn two_rates_stand_in_one_unit_and_the_pace_goes_when_all_is_sent() {
+        let start = Instant::now();
+        let mut tally = Tally::new(start);
+        let begun = Event::Begun {
+            rows: 9_000,
+            settled: 0,
+            chunks: 20,
+            chunks_open: 20,
+            ceiling_per_s: 5_000.0,
+            resumed: false,
+        };
+        tally.absorb(&begun, start);
+        tally.absorb(&SENT, start);
+        assert_eq!(tally.figures(start), "1 request sent, 0 answered; 0 rows failed; 1/s of 5,000/s");
+        tally.absorb(&Event::Verifying { open: 3 }, start);
+        tally.absorb(&Event::Settled { outcome: Outcome::Failed, rows: 1 }, start);
+        assert_eq!(tally.figures(start), "1 request sent, 0 answered; 1 row failed");
+        assert_eq!(tally.state(start), "all is sent; 8,999 rows are still being checked");
+        tally.absorb(&Event::Settled { outcome: Outcome::Detached, rows: 8_999 }, start);
+        assert_eq!(tally.state(start), "all is sent and read; ending");
     }
 
     #[test]

@@ -93,6 +93,36 @@ fn a_finished_run_is_no_obstacle_to_another_input_of_that_name() {
 }
 
 #[test]
+fn a_list_half_as_long_as_the_last_is_told_in_plan_summary_and_log_and_no_obstacle() {
+    const NOTE: &str = "this list has 6 rows, and the last one (run ";
+    let seats = (0..12).map(|n| seat(&format!("d-{n}"), &format!("leaver-{n}")));
+    let stage = Stage::new(seats, Scenario::default());
+    let list = |rows: usize| stage.leavers((0..rows).map(|n| (format!("d-{n}"), format!("leaver-{n}"))));
+    list(12);
+    stage.run(&RUN).expect(0);
+    // A row more than half of it is a list like any other.
+    list(7);
+    assert!(!stage.run(&["plan", "leavers.csv"]).expect(0).stdout.contains("the last one"));
+    list(6);
+    let words = |text: String| text.split_whitespace().collect::<Vec<_>>().join(" ");
+    let plan = words(stage.run(&["plan", "leavers.csv"]).expect(0).stdout);
+    assert!(plan.contains(NOTE) && plan.contains(") had 12 rows: see that it is whole"), "{plan}");
+    // A choice of rows is no shorter list.
+    stage.write("some.csv", &stage.read("leavers.results.csv"));
+    let some = ["plan", "some.csv", "--only=failed,detached", "--results=leavers.results.csv"];
+    assert!(!words(stage.run(&some).expect(0).stdout).contains("the last one"));
+
+    let words_of_night = ["run", "leavers.csv", "--yes", "--fresh", "--format=json", "--log-format=json"];
+    let night = stage.run(&words_of_night).expect(0);
+    let summary: serde_json::Value = serde_json::from_str(&night.stdout).unwrap();
+    assert!(summary["warnings"].to_string().contains(NOTE), "{summary}");
+    assert!(night.stderr.lines().any(|line| line.contains("WARN") && line.contains(NOTE)), "{}", night.stderr);
+    // Now this is the last one.
+    let again = stage.run(&["run", "leavers.csv", "--yes", "--fresh"]).expect(0);
+    assert!(!again.stdout.contains("the last one"), "{}", again.stdout);
+}
+
+#[test]
 fn just_the_rows_that_failed_are_run_again_from_the_results() {
     let stage = stage();
     let first = stage.run(&RUN).expect(1);

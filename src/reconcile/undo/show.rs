@@ -11,7 +11,8 @@ use crate::api::Class;
 use crate::journal::Fate;
 use crate::model::{Outcome, tame};
 use crate::plan::HashFacts;
-use crate::plan::show::{FORMAT, Page, duration, rate, size, some};
+use crate::plan::show::{BOLD, FORMAT, Page, duration, rate, size};
+use crate::text::{counted as some, grouped};
 
 /// What is shown beside the plan itself.
 #[derive(Debug, Clone, Copy)]
@@ -39,8 +40,8 @@ pub fn human(plan: &UndoPlan<'_>, facts: &Facts<'_>, width: usize) -> String {
     let (stats, run) = (plan.stats(), &plan.changed.run);
     let attaches = plan.changed.class == Class::BatchAttach;
     let mut page = Page::new(width);
-    page.line(
-        0,
+    page.painted(
+        BOLD,
         &format!(
             "Undo of run {} ({}): {} that it {}",
             run.run_id,
@@ -70,12 +71,11 @@ pub fn human(plan: &UndoPlan<'_>, facts: &Facts<'_>, width: usize) -> String {
 
 fn counts(page: &mut Page, facts: &Facts<'_>, stats: &Stats, attaches: bool) {
     let (verb, done) = if attaches { ("attach", "attached already") } else { ("detach", "already gone") };
-    let mut parts = vec![format!("{} to {verb}", stats.to_send), format!("{} {done}", stats.done)];
+    let mut parts = vec![format!("{} to {verb}", grouped(stats.to_send)), format!("{} {done}", grouped(stats.done))];
     let mut add = |count: u64, text: String| parts.extend((count > 0).then_some(text));
     add(stats.invalid_total(), some(stats.invalid_total(), "invalid row", "invalid rows"));
-    add(stats.left_out, format!("{} left out", stats.left_out));
-    page.text.push('\n');
-    page.line(0, &parts.join(", "));
+    add(stats.left_out, format!("{} left out", grouped(stats.left_out)));
+    page.title(&parts.join(", "));
     if stats.to_send == 0 {
         return;
     }
@@ -133,7 +133,7 @@ fn invalid(page: &mut Page, plan: &UndoPlan<'_>, facts: &Facts<'_>) {
     if faults.is_empty() {
         return;
     }
-    page.title(if facts.skip_invalid {
+    page.caution(if facts.skip_invalid {
         "Invalid rows, which are left out and reported"
     } else {
         "Invalid rows: nothing is sent before they are left out (--only-user, --only-desktop, or --on-invalid skip)"

@@ -17,6 +17,8 @@ const LEFT: f64 = 44.0;
 const RIGHT: f64 = 752.0;
 const TOP: f64 = 14.0;
 const BOTTOM: f64 = 168.0;
+/// What a time of day takes of a picture's width, in the style sheet's size.
+const CLOCK: f64 = 56.0;
 
 /// What became of a write, in words, and the class that colours it.
 pub(super) const fn end_words(end: Option<AnswerKind>) -> (&'static str, &'static str) {
@@ -134,7 +136,8 @@ pub(super) fn timeline(strip: &Strip, number: usize) -> Markup {
                                 y=(at(height(below + writes, top))) height=(at(height(below, top) - height(below + writes, top))) {}
                         }
                     }
-                    @if usize::try_from(n).is_ok_and(|n| n.is_multiple_of(every)) {
+                    // One that would run out of the picture is left out.
+                    @if usize::try_from(n).is_ok_and(|n| n.is_multiple_of(every)) && x + CLOCK < WIDTH {
                         text.tick x=(at(x)) y=(at(BOTTOM + 16.0)) { (clock(strip.start(usize::try_from(n).unwrap_or_default()))) }
                     }
                 }

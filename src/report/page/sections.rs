@@ -215,7 +215,7 @@ fn figures(facts: &Facts, strips: &[Strip]) -> Markup {
     html! {
         dl.figures {
             div { dt { "Writes" } dd { (grouped(work.count())) } }
-            @if let Some(ceiling) = ceiling { div { dt { "Ceiling" } dd { (trim(ceiling)) " / min" } } }
+            @if let Some(ceiling) = ceiling { div { dt { "Ceiling" } dd { (rate(ceiling)) } } }
             div { dt { "Bodies" } dd { (bytes(work.bytes)) } }
             div { dt { "Answered 429" } dd { (grouped(throttled)) } }
             @if throttled > 0 {
@@ -234,6 +234,11 @@ fn figures(facts: &Facts, strips: &[Strip]) -> Markup {
 
 fn milliseconds(ms: u64) -> String {
     if ms < 1_000 { format!("{ms} ms") } else { spell_duration(std::time::Duration::from_millis(ms)) }
+}
+
+/// In the unit that the ceiling was most likely written in: `100 / min`, `20 / s`.
+fn rate(per_minute: f64) -> String {
+    if per_minute < 600.0 { trim(per_minute) + " / min" } else { trim(per_minute / 60.0) + " / s" }
 }
 
 /// `100`, `0.5`: at most one digit after the point.
@@ -377,6 +382,11 @@ pub(super) fn time(at: &str) -> Markup {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_ceiling_stands_in_the_unit_that_it_was_written_in() {
+        assert_eq!([100.0, 0.5, 599.0, 1_200.0].map(rate), ["100 / min", "0.5 / min", "599 / min", "20 / s"]);
+    }
 
     #[test]
     fn shares_never_claim_all_or_nothing_falsely() {
