@@ -91,21 +91,25 @@ pub(super) struct Numbers<'t> {
     found: HashMap<&'t str, u32>,
 }
 
+impl Numbers<'_> {
+    /// The number of the desktop that a row gives the id of, if it was seen before.
+    ///
+    /// * `id`: its number in the input's table.
+    pub(super) fn known(&self, id: u32) -> Option<u32> {
+        self.given.get(to_usize(id)).copied().filter(|&desk| desk != NONE)
+    }
+}
+
 impl<'t> Ground<'t> {
     pub(super) fn new(input: &'t Input, look: Option<&'t Snapshot>, protect: &Protected) -> Self {
         Self { input, look, protect: protect.clone(), desks: Vec::new(), found: Vec::new(), live: Vec::new() }
-    }
-
-    /// The number of the desktop that a row gives the id of, if it was seen before.
-    pub(super) fn known(&self, numbers: &Numbers<'t>, id: u32) -> Option<u32> {
-        numbers.given.get(to_usize(id)).copied().filter(|&desk| desk != NONE)
     }
 
     /// The number of the desktop that a row gives the id of; a new one if it was not seen before.
     ///
     /// * `id`: its number in the input's table.
     pub(super) fn number(&mut self, numbers: &mut Numbers<'t>, id: u32) -> u32 {
-        if let Some(known) = self.known(numbers, id) {
+        if let Some(known) = numbers.known(id) {
             return known;
         }
         if numbers.given.is_empty() {

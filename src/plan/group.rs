@@ -81,7 +81,7 @@ fn one_row<'t>(ground: &mut Ground<'t>, policy: &Policy, numbers: &mut Numbers<'
         if !has_id || kind == Kind::All {
             return entries.settled(row, Tag::NeedsPreflight);
         }
-        let desk = match ground.known(numbers, id) {
+        let desk = match numbers.known(id) {
             Some(desk) => desk,
             None if is_id(cells.get(Field::DesktopId)) => ground.number(numbers, id),
             None => return entries.settled(row, Tag::DesktopId),
