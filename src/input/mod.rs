@@ -15,6 +15,7 @@ mod encoding;
 mod fault;
 pub mod guard;
 mod header;
+mod ids;
 mod row;
 mod sheet;
 mod source;

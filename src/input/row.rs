@@ -6,7 +6,7 @@ use super::fault::RowFault;
 use super::guard::unguard;
 use super::header::{Field, Layout};
 use super::source::ReadOptions;
-use super::table::Table;
+use super::table::{Full, Table};
 use crate::model::{Kind, Outcome, is_invisible, tame};
 
 /// Bytes that one record may hold, its quotes and delimiters not counted.
@@ -17,6 +17,9 @@ pub(super) const MAX_CELL: usize = 4 * 1024;
 pub(super) const MAX_COLUMNS: usize = 256;
 /// Faults of one input: they are kept, and with more the file as a whole is the wrong one.
 const MAX_FAULTS: usize = 1_000_000;
+
+/// What a table that is [`Full`] means to the user.
+const FULL: &str = "the cells of the file take more than 2 GiB; split the file";
 
 /// Characters of a user or group name; of any other name or id. Source: `api/workspace-api.md`, 2.1.
 const MAX_USER_NAME: usize = 64;
@@ -148,14 +151,10 @@ impl<'o> Rows<'o> {
                         of an earlier run"
                 .to_owned());
         }
-        let mut places = [None; Field::ALL.len()];
-        for (place, column) in layout.fields.iter().enumerate().filter_map(|(place, column)| Some((place, (*column)?)))
-        {
-            places[place] = Some(self.kept.len());
-            self.kept.push(column);
-        }
-        self.kept.extend(&layout.extras);
-        self.table = Table::new(places, layout.extras.iter().map(|&column| layout.headers[column].clone()).collect());
+        self.kept.extend(layout.fields.iter().flatten().chain(&layout.extras));
+        let fields = Field::ALL.into_iter().zip(&layout.fields).filter_map(|(field, column)| column.and(Some(field)));
+        let fields: Vec<_> = fields.collect();
+        self.table = Table::new(&fields, layout.extras.iter().map(|&column| layout.headers[column].clone()).collect());
         self.layout = Some(Rc::new(layout));
         Ok(())
     }
@@ -184,7 +183,7 @@ impl<'o> Rows<'o> {
             let cell = record.cell(column);
             if layout.is_results { unguard(cell) } else { cell }
         });
-        let too_much = |_| format!("line {}: the cells of the file take more than 2 GiB; split the file", record.line);
+        let too_much = |Full| format!("line {}: {FULL}", record.line);
         self.table.push(record.line, fields.chain(extras)).map_err(too_much)?;
         self.check(layout, record, &cells);
         if self.faults.len() > MAX_FAULTS {
@@ -324,7 +323,7 @@ impl<'o> Rows<'o> {
             ));
         }
         self.table.count(self.trimmed, self.blank);
-        self.table.shrink();
+        self.table.finish().map_err(|Full| FULL.to_owned())?;
         Ok(Collected { table: self.table, faults: self.faults, notes })
     }
 

@@ -1,24 +1,30 @@
 //! All rows in one flat text: a million rows are a million short slices, not three million strings.
 
 use super::header::Field;
+use super::ids::{Ids, Texts};
 use crate::model::Kind;
 
 /// The rows of an input, in its order.
 ///
-/// One text holds every kept cell; a row costs 4 bytes and a cell 2 beside its text. Line numbers are kept as the
-/// places where they jump.
+/// Each desktop's id is kept once, and rows hold its number. One text holds every other cell; a row costs 8 bytes and
+/// a cell 2 beside its text. Line numbers are kept as the places where they jump.
 #[derive(Debug, Clone, Default)]
 pub struct Table {
     text: String,
-    /// What each row is found by, `2 + stride` numbers a row: where its cells start in `text` (the lower half, the
-    /// upper half), then the length of each cell. Side by side, because rows are looked up in the order of desktops,
-    /// where each list would be one more wait for the memory.
+    /// What each row is found by, `HEAD + stride` numbers a row: where its cells start in `text` and the number of its
+    /// desktop's id (of each the lower half, then the upper half), then the length of each cell. Side by side, because
+    /// rows are looked up in the order of desktops, where each list would be one more wait for the memory.
     index: Vec<u16>,
     rows: usize,
-    /// How many cells a row has here: the input's fields first, in the order of [`Field::ALL`], then its extras.
+    /// How many cells a row has in `text`: the input's fields first, in the order of [`Field::ALL`], then its extras.
     stride: usize,
-    /// Which cell of a row a field is.
+    /// Which cell of a row a field is; the desktop's id is none.
     places: [Option<usize>; Field::ALL.len()],
+    /// The desktops' ids; the last rows' are still to be numbered.
+    ids: Ids,
+    unnumbered: Texts,
+    /// Whether rows come with a desktop's id, as their first cell.
+    has_ids: bool,
     extras: Vec<String>,
     /// From row `.0` on, a row's line is its index plus `.1`.
     jumps: Vec<(u32, u32)>,
@@ -36,13 +42,26 @@ pub(super) struct Full;
 /// Bytes that the cells of one table may take, their index included: twice what ten million usual rows need.
 const MAX_TABLE_BYTES: usize = 2 << 30;
 
-/// A little less than what comes from the memory together: a usual row reaches into two such lines.
-const CACHE_LINE: usize = 48;
+/// Numbers of a row before the lengths of its cells.
+const HEAD: usize = 4;
+
+/// Rows whose desktops are numbered together.
+const TOGETHER: usize = 512;
 
 impl Table {
-    pub(super) fn new(places: [Option<usize>; Field::ALL.len()], extras: Vec<String>) -> Self {
-        let stride = places.iter().flatten().count() + extras.len();
-        Self { stride, places, extras, ..Self::default() }
+    /// * `fields`: those that the input has a column for.
+    pub(super) fn new(fields: &[Field], extras: Vec<String>) -> Self {
+        let mut table = Self { extras, ..Self::default() };
+        for field in Field::ALL.into_iter().filter(|field| fields.contains(field)) {
+            if field == Field::DesktopId {
+                table.has_ids = true;
+            } else {
+                table.places[field.index()] = Some(table.stride);
+                table.stride += 1;
+            }
+        }
+        table.stride += table.extras.len();
+        table
     }
 
     pub(super) fn describe(&mut self, encoding: String, delimiter: Option<u8>, sheet: Option<String>) {
@@ -53,13 +72,17 @@ impl Table {
         (self.trimmed, self.blank_lines) = (trimmed, blank_lines);
     }
 
-    /// Appends a row; `cells` are as many as the table has columns, each of at most 64 KiB.
-    pub(super) fn push<'c>(&mut self, line: u64, cells: impl Iterator<Item = &'c str>) -> Result<(), Full> {
+    /// Appends a row; `cells` are those of the input's fields, in the order of [`Field::ALL`], then its extras, each of
+    /// at most 64 KiB. It can be read once the table is finished.
+    pub(super) fn push<'c>(&mut self, line: u64, mut cells: impl Iterator<Item = &'c str>) -> Result<(), Full> {
         let start = u32::try_from(self.text.len()).map_err(|_| Full)?;
         let row = u32::try_from(self.rows).map_err(|_| Full)?;
         let offset = u32::try_from(line).ok().and_then(|line| line.checked_sub(row)).ok_or(Full)?;
-        let [a, b, c, d] = start.to_le_bytes();
-        self.index.extend([u16::from_le_bytes([a, b]), u16::from_le_bytes([c, d])]);
+        let [low, high] = halves(start);
+        self.index.extend([low, high, 0, 0]);
+        if self.has_ids {
+            self.unnumbered.push(cells.next().unwrap_or_default());
+        }
         for cell in cells {
             self.index.push(u16::try_from(cell.len()).map_err(|_| Full)?);
             self.text.push_str(cell);
@@ -68,14 +91,34 @@ impl Table {
         if self.jumps.last().is_none_or(|&(_, last)| last != offset) {
             self.jumps.push((row, offset));
         }
-        if self.text.len() + 2 * self.index.len() > MAX_TABLE_BYTES { Err(Full) } else { Ok(()) }
+        if self.unnumbered.len() >= TOGETHER {
+            self.number()?;
+        }
+        if self.text.len() + 2 * self.index.len() + self.ids.bytes() > MAX_TABLE_BYTES { Err(Full) } else { Ok(()) }
     }
 
-    /// Gives back what the buffers grew to but do not use.
-    pub(super) fn shrink(&mut self) {
+    /// Numbers the desktops of the last rows.
+    fn number(&mut self) -> Result<(), Full> {
+        let mut numbers = Vec::with_capacity(self.unnumbered.len());
+        self.ids.number(&self.unnumbered, &mut numbers).ok_or(Full)?;
+        let width = HEAD + self.stride;
+        let first = self.rows - numbers.len();
+        for (row, number) in self.index[first * width..].chunks_exact_mut(width).zip(numbers) {
+            row[2..HEAD].copy_from_slice(&halves(number));
+        }
+        self.unnumbered.clear();
+        Ok(())
+    }
+
+    /// Makes all rows readable, and gives back what the buffers grew to but do not use.
+    pub(super) fn finish(&mut self) -> Result<(), Full> {
+        self.number()?;
+        self.unnumbered = Texts::default();
+        self.ids.finish();
         self.text.shrink_to_fit();
         self.index.shrink_to_fit();
         self.jumps.shrink_to_fit();
+        Ok(())
     }
 
     pub fn len(&self) -> usize {
@@ -97,12 +140,22 @@ impl Table {
     pub fn warm(&self, rows: impl Iterator<Item = usize>) {
         let (text, mut seen) = (self.text.as_bytes(), 0);
         for row in rows {
-            let start = self.row(row).place().0;
-            for at in [start, start + CACHE_LINE] {
-                seen ^= text.get(at).copied().unwrap_or_default();
-            }
+            seen ^= text.get(self.row(row).place().0).copied().unwrap_or_default();
         }
         std::hint::black_box(seen);
+    }
+
+    /// How many numbers [`RowRef::desktop`] gives out: each different id has one, and 0 is that of no id.
+    pub fn desktops(&self) -> usize {
+        self.ids.len()
+    }
+
+    /// The desktop's id of this number.
+    ///
+    /// # Panics
+    /// Where `number` is not less than [`Table::desktops`].
+    pub fn desktop(&self, number: u32) -> &str {
+        self.ids.get(number)
     }
 
     pub fn rows(&self) -> impl ExactSizeIterator<Item = RowRef<'_>> {
@@ -116,7 +169,7 @@ impl Table {
 
     /// Whether the input has a column for this field.
     pub fn has(&self, field: Field) -> bool {
-        self.places[field.index()].is_some()
+        self.places[field.index()].is_some() || (field == Field::DesktopId && self.has_ids)
     }
 
     /// How many cells lost outer blanks, no-break or zero-width characters.
@@ -169,10 +222,22 @@ impl<'t> RowRef<'t> {
     /// The field's cell, trimmed; empty where it is, or where the file has no such column.
     #[inline]
     pub fn get(self, field: Field) -> &'t str {
+        if field == Field::DesktopId {
+            return self.table.desktop(self.desktop());
+        }
         let Some(place) = self.table.places[field.index()] else { return "" };
         let (first, lens) = self.place();
         let start = first + lens[..place].iter().map(|&len| usize::from(len)).sum::<usize>();
         self.table.text.get(start..start + usize::from(lens[place])).unwrap_or_default()
+    }
+
+    /// The number of its desktop's id, by first sight; 0 where the row has none.
+    #[inline]
+    pub fn desktop(self) -> u32 {
+        match self.numbers() {
+            [_, _, low, high, ..] => whole(*low, *high),
+            _ => 0,
+        }
     }
 
     /// What the row asks to detach; `None` where its type is no known word.
@@ -195,12 +260,26 @@ impl<'t> RowRef<'t> {
     /// Where its cells start, and the length of each.
     #[inline]
     fn place(self) -> (usize, &'t [u16]) {
-        let width = 2 + self.table.stride;
-        match &self.table.index[self.index * width..][..width] {
-            [low, high, lens @ ..] => (usize::from(*high) << 16 | usize::from(*low), lens),
+        match self.numbers() {
+            [low, high, _, _, lens @ ..] => (usize::try_from(whole(*low, *high)).unwrap_or(usize::MAX), lens),
             _ => (0, &[]),
         }
     }
+
+    #[inline]
+    fn numbers(self) -> &'t [u16] {
+        let width = HEAD + self.table.stride;
+        &self.table.index[self.index * width..][..width]
+    }
+}
+
+fn halves(number: u32) -> [u16; 2] {
+    let [a, b, c, d] = number.to_le_bytes();
+    [u16::from_le_bytes([a, b]), u16::from_le_bytes([c, d])]
+}
+
+fn whole(low: u16, high: u16) -> u32 {
+    u32::from(high) << 16 | u32::from(low)
 }
 
 #[cfg(test)]
@@ -209,16 +288,18 @@ mod tests {
 
     #[test]
     fn cells_and_lines_come_back_as_they_went_in() {
-        let mut places = [None; 7];
-        places[Field::UserName.index()] = Some(0);
-        places[Field::Type.index()] = Some(1);
-        let mut table = Table::new(places, vec!["note".to_owned()]);
-        for (line, cells) in [(2, ["alice", "", "x"]), (3, ["鲍勃", "GROUP", ""]), (7, ["c", "robot", "y"])] {
+        let mut table = Table::new(&[Field::Type, Field::DesktopId, Field::UserName], vec!["note".to_owned()]);
+        for (line, cells) in
+            [(2, ["d1", "alice", "", "x"]), (3, ["d2", "鲍勃", "GROUP", ""]), (7, ["d1", "c", "robot", "y"])]
+        {
             table.push(line, cells.into_iter()).unwrap();
         }
+        table.finish().unwrap();
         assert_eq!(table.len(), 3);
         assert_eq!(table.rows().map(RowRef::line).collect::<Vec<_>>(), [2, 3, 7]);
         assert_eq!(table.row(1).get(Field::UserName), "鲍勃");
+        assert_eq!(table.rows().map(|row| row.get(Field::DesktopId)).collect::<Vec<_>>(), ["d1", "d2", "d1"]);
+        assert_eq!(table.rows().map(RowRef::desktop).collect::<Vec<_>>(), [1, 2, 1]);
         assert_eq!(table.row(0).get(Field::Domain), "");
         assert_eq!(table.rows().map(RowRef::kind).collect::<Vec<_>>(), [Some(Kind::User), Some(Kind::Group), None]);
         assert_eq!(table.rows().flat_map(RowRef::extras).collect::<Vec<_>>(), ["x", "", "y"]);
@@ -226,7 +307,7 @@ mod tests {
 
     #[test]
     fn a_table_without_rows_is_empty() {
-        assert!(Table::new([None; 7], Vec::new()).is_empty());
+        assert!(Table::new(&[], Vec::new()).is_empty());
         assert_eq!(Table::default().rows().len(), 0);
     }
 }

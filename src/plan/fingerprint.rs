@@ -22,11 +22,11 @@ pub struct HashFacts<'a> {
 }
 
 /// Bytes that begin every hash: a change of what is covered changes them.
-const VERSION: &[u8] = b"batch-detach plan 1\n";
+const VERSION: &[u8] = b"batch-detach plan 2\n";
 
 /// Bytes of bodies that are handed over together, and how many such blocks may wait.
 const BLOCK: usize = 256 * 1024;
-const BLOCKS_AHEAD: usize = 4;
+const BLOCKS_AHEAD: usize = 16;
 
 /// A hasher in which no two lists of texts can look alike.
 pub(crate) struct Fields(Sha256);
@@ -62,6 +62,33 @@ impl Fields {
     }
 }
 
+/// Some bodies, one after the other, and where each ends.
+#[derive(Default)]
+struct Block {
+    text: Vec<u8>,
+    ends: Vec<usize>,
+}
+
+/// The bodies that another thread makes.
+struct Bodies {
+    blocks: mpsc::Receiver<Block>,
+    back: mpsc::Sender<Block>,
+}
+
+impl Bodies {
+    fn each(self, mut take: impl FnMut(&[u8]) -> io::Result<()>) -> io::Result<()> {
+        for block in self.blocks {
+            let mut from = 0;
+            for &end in &block.ends {
+                take(&block.text[from..end])?;
+                from = end;
+            }
+            _ = self.back.send(block);
+        }
+        Ok(())
+    }
+}
+
 impl Plan<'_> {
     /// SHA-256 in hex over input, endpoint, project, settings, every row's fate, the bodies, and who is bound to each
     /// desktop that they touch; not time, power state or pace.
@@ -74,9 +101,11 @@ impl Plan<'_> {
 
     /// Writes every body to `out`, one a line, in the order of chunks.
     pub fn requests(&self, mut out: impl Write) -> io::Result<()> {
-        self.each_body(|body| {
-            out.write_all(body)?;
-            out.write_all(b"\n")
+        self.each_body(|bodies| {
+            bodies.each(|body| {
+                out.write_all(body)?;
+                out.write_all(b"\n")
+            })
         })?;
         out.flush()
     }
@@ -96,45 +125,47 @@ impl Plan<'_> {
             hash.text(value);
         }
         hash.0.update([u8::from(self.looked())]);
+        // The bodies are begun meanwhile.
+        self.each_body(|bodies| {
+            self.hash_fates(&mut hash);
+            hash.number(self.chunks().len());
+            bodies.each(|body| {
+                hash.bytes(body);
+                out.write_all(body)?;
+                out.write_all(b"\n")
+            })
+        })?;
+        out.flush()?;
+        Ok(hex::encode(hash.0.finalize()))
+    }
+
+    /// Which binding of which desktop each entry becomes, and who is bound there.
+    fn hash_fates(&self, hash: &mut Fields) {
         hash.number(self.entries().len());
         for entry in self.entries() {
             // The input's digest covers the cells, and the bodies what is sent: here is which of it a row becomes.
-            if let Some((item, slot)) = entry.sent() {
-                let mut place = [0; 6];
-                place[..4].copy_from_slice(&item.to_le_bytes());
-                place[4..].copy_from_slice(&slot.to_le_bytes());
-                hash.0.update(place);
+            if let Some(slot) = entry.place() {
+                hash.0.update((slot + 1).to_le_bytes());
             } else {
-                // No item has the number 0. The words of a message may change with the program.
-                hash.0.update([0; 6]);
+                // No slot has the number 0. The words of a message may change with the program.
+                hash.0.update([0; 4]);
                 hash.text(entry.outcome().as_str());
                 hash.text(entry.code());
                 hash.text(entry.desktop());
             }
         }
         let mut digests = Digests::new(self);
+        hash.number(self.items.len());
         for item in &self.items {
+            hash.0.update(item.first.to_le_bytes());
+            hash.0.update(item.len.to_le_bytes());
             hash.0.update([u8::from(self.ground.live(item.desk).is_some())]);
             hash.0.update(digests.bound_to(item.desk));
         }
-        hash.number(self.chunks().len());
-        self.each_body(|body| {
-            hash.bytes(body);
-            out.write_all(body)?;
-            out.write_all(b"\n")
-        })?;
-        out.flush()?;
-        Ok(hex::encode(hash.0.finalize()))
     }
 
-    /// Hands every body to `take`, in the order of chunks. A second thread makes the next ones meanwhile.
-    fn each_body(&self, mut take: impl FnMut(&[u8]) -> io::Result<()>) -> io::Result<()> {
-        /// Some bodies, one after the other, and where each ends.
-        #[derive(Default)]
-        struct Block {
-            text: Vec<u8>,
-            ends: Vec<usize>,
-        }
+    /// Hands all bodies to `take`, in the order of chunks. A second thread makes them meanwhile.
+    fn each_body(&self, take: impl FnOnce(Bodies) -> io::Result<()>) -> io::Result<()> {
         std::thread::scope(|scope| {
             let (full, blocks) = mpsc::sync_channel::<Block>(BLOCKS_AHEAD);
             let (back, used) = mpsc::channel::<Block>();
@@ -156,15 +187,7 @@ impl Plan<'_> {
                     }
                 }
             });
-            for block in blocks {
-                let mut from = 0;
-                for &end in &block.ends {
-                    take(&block.text[from..end])?;
-                    from = end;
-                }
-                _ = back.send(block);
-            }
-            Ok(())
+            take(Bodies { blocks, back })
         })
     }
 

@@ -1,7 +1,6 @@
 //! What a plan stands on: the rows, what the preflight saw, and the desktops that they name.
 
-use hashbrown::{DefaultHashBuilder, HashTable};
-use std::hash::BuildHasher;
+use std::collections::HashMap;
 
 use super::bodies::Binding;
 use super::matching::{Wanted, to_usize};
@@ -71,9 +70,9 @@ pub(super) struct Ground<'t> {
     pub(super) input: &'t Input,
     pub(super) look: Option<&'t Snapshot>,
     pub(super) protect: Protected,
-    /// For each desktop, the first row that gives its id; or, with [`FOUND`] set, its place in `found`.
+    /// For each desktop, what its id is: its number in the input's table, or, with [`FOUND`] set, its place in `found`.
     desks: Vec<u32>,
-    /// Ids that no row gives: found by name or by user.
+    /// Ids that the input does not hold: found by name or by user.
     found: Vec<&'t str>,
     /// As seen; empty without a look.
     live: Vec<Option<&'t LiveDesktop>>,
@@ -81,26 +80,23 @@ pub(super) struct Ground<'t> {
 
 const FOUND: u32 = 1 << 31;
 
-/// Finds a desktop's number by its id, keeping no second copy of the ids.
-pub(super) struct Numbers {
-    /// Half of the id's hash, and the desktop: growing the table then looks at no row again.
-    table: HashTable<(u32, u32)>,
-    hasher: DefaultHashBuilder,
+/// Finds a desktop's number: by the number of its id in the input's table, or by the id.
+#[derive(Default)]
+pub(super) struct Numbers<'t> {
+    /// By the id's number; [`NONE`] where the desktop was not seen yet.
+    given: Vec<u32>,
+    /// The numbers of the input's ids; made for the first one that was found by name or by user.
+    ids: HashMap<&'t str, u32>,
+    /// Desktops of [`Ground::found`].
+    found: HashMap<&'t str, u32>,
 }
 
-impl Numbers {
-    /// `desktops`: how many are expected; more are taken, too.
-    pub(super) fn new(desktops: usize) -> Self {
-        Self { table: HashTable::with_capacity(desktops), hasher: DefaultHashBuilder::default() }
-    }
-
-    fn half(&self, id: &str) -> u32 {
-        u32::try_from(self.hasher.hash_one(id) >> 32).unwrap_or_default()
-    }
-
-    /// The table needs good bits at both ends of a hash.
-    fn whole(half: u32) -> u64 {
-        u64::from(half).wrapping_mul(0x9E37_79B9_7F4A_7C15)
+impl Numbers<'_> {
+    /// The number of the desktop that a row gives the id of, if it was seen before.
+    ///
+    /// * `id`: its number in the input's table.
+    pub(super) fn known(&self, id: u32) -> Option<u32> {
+        self.given.get(to_usize(id)).copied().filter(|&desk| desk != NONE)
     }
 }
 
@@ -109,36 +105,45 @@ impl<'t> Ground<'t> {
         Self { input, look, protect: protect.clone(), desks: Vec::new(), found: Vec::new(), live: Vec::new() }
     }
 
-    /// The desktop's number; a new one if it was not seen before. `row`: the row that gives the id, if one does.
-    pub(super) fn number(&mut self, numbers: &mut Numbers, id: &'t str, row: Option<u32>) -> u32 {
-        let half = numbers.half(id);
-        let same = |&(theirs, desk): &(u32, u32)| theirs == half && self.id(desk) == id;
-        if let Some(&(_, known)) = numbers.table.find(Numbers::whole(half), same) {
+    /// The number of the desktop that a row gives the id of; a new one if it was not seen before.
+    ///
+    /// * `id`: its number in the input's table.
+    pub(super) fn number(&mut self, numbers: &mut Numbers<'t>, id: u32) -> u32 {
+        if let Some(known) = numbers.known(id) {
             return known;
         }
-        let desk = place(self.desks.len());
-        if let Some(row) = row {
-            self.desks.push(row);
-        } else {
-            self.desks.push(place(self.found.len()) | FOUND);
-            self.found.push(id);
+        if numbers.given.is_empty() {
+            numbers.given = vec![NONE; self.input.table.desktops()];
         }
-        if let Some(look) = self.look {
-            self.live.push(look.desktops.get(id).and_then(Option::as_ref));
-        }
-        numbers.table.insert_unique(Numbers::whole(half), (half, desk), |&(half, _)| Numbers::whole(half));
+        let desk = self.add(id, self.input.table.desktop(id));
+        numbers.given[to_usize(id)] = desk;
         desk
     }
 
-    /// Brings near what the ids of these rows are compared with: by half a hash, most are told already. See
-    /// [`crate::input::Table::warm`].
-    pub(super) fn warm(&self, numbers: &Numbers, rows: std::ops::Range<u32>) {
-        let known = rows.filter_map(|row| {
-            let half = numbers.half(self.row(row).get(Field::DesktopId));
-            let (_, desk) = numbers.table.find(Numbers::whole(half), |&(theirs, _)| theirs == half)?;
-            self.desks.get(to_usize(*desk)).filter(|&&row| row & FOUND == 0).map(|&row| to_usize(row))
-        });
-        self.input.table.warm(known);
+    /// The number of a desktop that the service found; a new one if it was not seen before.
+    pub(super) fn number_found(&mut self, numbers: &mut Numbers<'t>, id: &'t str) -> u32 {
+        let table = &self.input.table;
+        if numbers.ids.is_empty() {
+            numbers.ids = (0..place(table.desktops())).map(|number| (table.desktop(number), number)).collect();
+        }
+        if let Some(&given) = numbers.ids.get(id) {
+            return self.number(numbers, given);
+        }
+        if let Some(&known) = numbers.found.get(id) {
+            return known;
+        }
+        self.found.push(id);
+        let desk = self.add(place(self.found.len() - 1) | FOUND, id);
+        numbers.found.insert(id, desk);
+        desk
+    }
+
+    fn add(&mut self, what: u32, id: &str) -> u32 {
+        self.desks.push(what);
+        if let Some(look) = self.look {
+            self.live.push(look.desktops.get(id).and_then(Option::as_ref));
+        }
+        place(self.desks.len() - 1)
     }
 
     pub(super) fn desks(&self) -> usize {
@@ -151,7 +156,7 @@ impl<'t> Ground<'t> {
 
     pub(super) fn id(&self, desk: u32) -> &'t str {
         match self.desks.get(to_usize(desk)) {
-            Some(&row) if row & FOUND == 0 => self.row(row).get(Field::DesktopId),
+            Some(&given) if given & FOUND == 0 => self.input.table.desktop(given),
             Some(&found) => self.found.get(to_usize(found & !FOUND)).copied().unwrap_or_default(),
             None => "",
         }

@@ -31,19 +31,13 @@ impl Entries {
     }
 }
 
-/// Rows whose desktops' ids are brought into the cache together.
-const WARMED: u32 = 256;
-
 /// One entry a row; for a row without a desktop one for each desktop found, by id, at least one.
 pub(super) fn entries(ground: &mut Ground<'_>, policy: &Policy) -> Entries {
     let rows = ground.input.table.len();
     let mut entries = Entries { records: Vec::with_capacity(rows), tags: Vec::with_capacity(rows) };
-    let mut numbers = Numbers::new(rows / 4);
+    let mut numbers = Numbers::default();
     let mut faults = ground.input.faults.iter().enumerate().peekable();
     for row in 0..place(rows) {
-        if row % WARMED == 0 {
-            ground.warm(&numbers, row..place(rows).min(row + WARMED));
-        }
         let mut fault = None;
         while let Some((at, of)) = faults.next_if(|(_, fault)| fault.row <= to_usize(row)) {
             fault = fault.or((of.row == to_usize(row)).then_some(at));
@@ -57,9 +51,11 @@ pub(super) fn entries(ground: &mut Ground<'_>, policy: &Policy) -> Entries {
     entries
 }
 
-fn one_row(ground: &mut Ground<'_>, policy: &Policy, numbers: &mut Numbers, row: u32, entries: &mut Entries) {
+fn one_row<'t>(ground: &mut Ground<'t>, policy: &Policy, numbers: &mut Numbers<'t>, row: u32, entries: &mut Entries) {
     let cells = ground.row(row);
-    let (id, name, user) = (cells.get(Field::DesktopId), cells.get(Field::DesktopName), cells.get(Field::UserName));
+    // The id's text stays untouched: for a million rows it lies all over the memory.
+    let (id, name, user) = (cells.desktop(), cells.get(Field::DesktopName), cells.get(Field::UserName));
+    let has_id = id != 0;
     let Some(kind) = cells.kind() else { return entries.settled(row, Tag::Type) };
     // Faults of the input say so already; here it must hold whatever the reader lets through (P5).
     if kind != Kind::All && user.is_empty() {
@@ -69,12 +65,12 @@ fn one_row(ground: &mut Ground<'_>, policy: &Policy, numbers: &mut Numbers, row:
         if policy.protect.covers(user) || policy.protect.covers(cells.get(Field::UserId)) {
             return entries.settled(row, Tag::ProtectedUser);
         }
-        if policy.protect.covers(id) || policy.protect.covers(name) {
+        if policy.protect.covers(cells.get(Field::DesktopId)) || policy.protect.covers(name) {
             return entries.settled(row, Tag::ProtectedDesktop);
         }
     }
     if kind == Kind::All {
-        if id.is_empty() && name.is_empty() {
+        if !has_id && name.is_empty() {
             return entries.settled(row, Tag::DesktopMissing);
         }
         if !policy.allow_detach_all {
@@ -82,17 +78,18 @@ fn one_row(ground: &mut Ground<'_>, policy: &Policy, numbers: &mut Numbers, row:
         }
     }
     let Some(look) = ground.look else {
-        if id.is_empty() || kind == Kind::All {
+        if !has_id || kind == Kind::All {
             return entries.settled(row, Tag::NeedsPreflight);
         }
-        if !is_id(id) {
-            return entries.settled(row, Tag::DesktopId);
-        }
-        let desk = ground.number(numbers, id, Some(row));
+        let desk = match numbers.known(id) {
+            Some(desk) => desk,
+            None if is_id(cells.get(Field::DesktopId)) => ground.number(numbers, id),
+            None => return entries.settled(row, Tag::DesktopId),
+        };
         return entries.open(row, desk);
     };
-    if !id.is_empty() {
-        let desk = ground.number(numbers, id, Some(row));
+    if has_id {
+        let desk = ground.number(numbers, id);
         match ground.live(desk) {
             None => entries.push(row, desk, Tag::DesktopNotFound),
             Some(live) if !name.is_empty() && !live.name.is_empty() && !same_name(name, &live.name) => {
@@ -104,7 +101,7 @@ fn one_row(ground: &mut Ground<'_>, policy: &Policy, numbers: &mut Numbers, row:
         match ground.named(name) {
             [] => entries.settled(row, Tag::NameNotFound),
             [only] => {
-                let desk = ground.number(numbers, only.as_str(), None);
+                let desk = ground.number_found(numbers, only.as_str());
                 if ground.live(desk).is_some() {
                     entries.open(row, desk);
                 } else {
@@ -125,7 +122,13 @@ fn is_id(id: &str) -> bool {
 }
 
 /// The entries of a row that names a user alone.
-fn by_user<'t>(ground: &mut Ground<'t>, look: &'t Snapshot, numbers: &mut Numbers, row: u32, entries: &mut Entries) {
+fn by_user<'t>(
+    ground: &mut Ground<'t>,
+    look: &'t Snapshot,
+    numbers: &mut Numbers<'t>,
+    row: u32,
+    entries: &mut Entries,
+) {
     let wanted = ground.wanted(row);
     let held = ground.held(row);
     // Over all desktops together: a name in two domains is two people, even where no single desktop shows both.
@@ -166,7 +169,7 @@ fn by_user<'t>(ground: &mut Ground<'t>, look: &'t Snapshot, numbers: &mut Number
     };
     let before = entries.records.len();
     for id in held.iter().filter(mine) {
-        let desk = ground.number(numbers, id.as_str(), None);
+        let desk = ground.number_found(numbers, id.as_str());
         entries.push(row, desk, tag);
     }
     if entries.records.len() == before {
@@ -178,6 +181,20 @@ fn by_user<'t>(ground: &mut Ground<'t>, look: &'t Snapshot, numbers: &mut Number
 pub(super) struct ByDesk {
     pub(super) starts: Vec<u32>,
     pub(super) order: Vec<u32>,
+}
+
+impl ByDesk {
+    /// Cuts the desktops into as many runs at most, at least one, of about as many entries each.
+    pub(super) fn parts(&self, parts: usize) -> impl Iterator<Item = std::ops::Range<usize>> + use<> {
+        let desks = self.starts.len() - 1;
+        let parts = parts.clamp(1, desks.max(1));
+        let border = |part: usize| {
+            let entries = place(self.order.len() * part / parts);
+            if part == parts { desks } else { self.starts.partition_point(|&start| start < entries).min(desks) }
+        };
+        let borders: Vec<_> = (0..=parts).map(border).collect();
+        (0..parts).map(move |part| borders[part]..borders[part + 1])
+    }
 }
 
 /// A counting sort: two passes, no list of lists.

@@ -3,10 +3,12 @@
 use std::collections::HashSet;
 
 use super::ground::Ground;
+use super::group::Entries;
 use super::matching::distance;
+use super::reason::Tag;
 use super::snapshot::{fold, same_name};
 use crate::input::Field;
-use crate::model::{Kind, LiveDesktop};
+use crate::model::Kind;
 
 /// A row that is taken as already detached, and what it may have meant.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -28,18 +30,32 @@ pub(super) const KEPT: usize = 20;
 /// How many names are compared for hints in one plan: enough for every usual one, and no plan takes long by it.
 const COMPARISONS: usize = 200_000;
 
+/// What the first rows may have meant that are taken as already detached.
+pub(super) fn hints<'t>(ground: &Ground<'t>, entries: &Entries) -> Vec<Hint<'t>> {
+    let mut hints = Hints::default();
+    for (record, tag) in entries.records.iter().zip(&entries.tags) {
+        if hints.kept.len() >= KEPT || hints.compared >= COMPARISONS {
+            break;
+        }
+        match tag {
+            Tag::Gone => hints.note(ground, record.row, record.to),
+            Tag::GoneEverywhere => hints.note_nowhere(ground, record.row),
+            _ => {}
+        }
+    }
+    hints.kept
+}
+
 #[derive(Debug, Default)]
-pub(super) struct Hints<'t> {
-    pub(super) kept: Vec<Hint<'t>>,
+struct Hints<'t> {
+    kept: Vec<Hint<'t>>,
     compared: usize,
 }
 
 impl<'t> Hints<'t> {
     /// Looks for what a row may have meant, whose user is not bound to this desktop.
-    pub(super) fn note(&mut self, ground: &Ground<'t>, row: u32, live: &'t LiveDesktop) {
-        if self.kept.len() >= KEPT || self.compared >= COMPARISONS {
-            return;
-        }
+    fn note(&mut self, ground: &Ground<'t>, row: u32, desk: u32) {
+        let Some(live) = ground.live(desk) else { return };
         let wanted = ground.wanted(row);
         let bound = live.bound.as_deref().unwrap_or_default();
         self.compared += bound.len();
@@ -61,18 +77,13 @@ impl<'t> Hints<'t> {
             self.kept.push(Hint { line: cells.line(), user, desktop, nearest, unknown_user, other_domain });
         }
     }
-}
 
-impl<'t> Hints<'t> {
     /// Looks for what a row may have meant that names a user alone, who holds no desktop: worth a word only where the
     /// service knows no such user.
-    pub(super) fn note_nowhere(&mut self, ground: &Ground<'t>, row: u32) {
+    fn note_nowhere(&mut self, ground: &Ground<'t>, row: u32) {
         let wanted = ground.wanted(row);
         let known = ground.look.and_then(|look| look.known_users.as_ref()).filter(|_| wanted.kind == Kind::User);
         let Some(known) = known.filter(|known| !known.contains(&*fold(wanted.name))) else { return };
-        if self.kept.len() >= KEPT || self.compared >= COMPARISONS {
-            return;
-        }
         self.compared += known.len();
         let cells = ground.row(row);
         self.kept.push(Hint {

@@ -6,8 +6,7 @@ use hashbrown::{DefaultHashBuilder, HashTable};
 
 use super::bodies::{EMPTY_BODY, desktop_len, user_len};
 use super::ground::{Ground, ItemRec, NONE, SlotRec, place};
-use super::group::Entries;
-use super::hints::{Hint, Hints};
+use super::group::{ByDesk, Entries, by_desk};
 use super::matching::{Found, Matcher, places, to_usize};
 use super::policy::Policy;
 use super::reason::{Tag, is_protected, protected};
@@ -27,14 +26,15 @@ enum Verdict {
 }
 
 /// Judges desktops one after another; what is to be sent collects in `slots` and `items`.
-pub(super) struct Judge<'p, 't> {
+struct Judge<'p, 't> {
     ground: &'p Ground<'t>,
     policy: &'p Policy,
-    entries: &'p mut Entries,
-    pub(super) slots: Vec<SlotRec>,
+    entries: &'p Entries,
+    /// What becomes of the entries that were given, in the order in which they were: a slot, or the reason for none.
+    fates: Vec<Result<u32, Tag>>,
+    slots: Vec<SlotRec>,
     /// In the order of desktops; a desktop's slices stand together.
-    pub(super) items: Vec<ItemRec>,
-    hints: Hints<'t>,
+    items: Vec<ItemRec>,
     // Scratch space of one desktop.
     verdicts: Vec<Verdict>,
     candidates: Vec<(u32, &'t Bound)>,
@@ -44,14 +44,15 @@ pub(super) struct Judge<'p, 't> {
 }
 
 impl<'p, 't> Judge<'p, 't> {
-    pub(super) fn new(ground: &'p Ground<'t>, policy: &'p Policy, entries: &'p mut Entries) -> Self {
+    /// * `rows`, `desks`: how many are expected.
+    fn new(ground: &'p Ground<'t>, policy: &'p Policy, entries: &'p Entries, rows: usize, desks: usize) -> Self {
         Self {
             ground,
             policy,
-            slots: Vec::with_capacity(entries.records.len()),
-            items: Vec::with_capacity(ground.desks()),
             entries,
-            hints: Hints::default(),
+            fates: Vec::with_capacity(rows),
+            slots: Vec::with_capacity(rows),
+            items: Vec::with_capacity(desks),
             verdicts: Vec::new(),
             candidates: Vec::new(),
             slot_of: Vec::new(),
@@ -60,18 +61,32 @@ impl<'p, 't> Judge<'p, 't> {
         }
     }
 
-    pub(super) fn finish(mut self) -> (Vec<SlotRec>, Vec<ItemRec>, Vec<Hint<'t>>) {
-        for (record, tag) in self.entries.records.iter().zip(&self.entries.tags) {
-            if *tag == Tag::GoneEverywhere {
-                self.hints.note_nowhere(self.ground, record.row);
+    /// Judges these desktops, in turn.
+    fn desktops(&mut self, by_desk: &ByDesk, desks: std::ops::Range<usize>) {
+        let mut warm = to_usize(by_desk.starts[desks.start]);
+        let end = to_usize(by_desk.starts[desks.end]);
+        for desk in desks {
+            let [from, to] = [desk, desk + 1].map(|at| to_usize(by_desk.starts[at]));
+            if to > warm {
+                let next = warm..(to + WARMED).min(end);
+                warm = next.end;
+                let rows = by_desk.order[next].iter().map(|&entry| self.entries.records[to_usize(entry)].row);
+                self.ground.input.table.warm(rows.map(to_usize));
             }
+            self.desktop(place(desk), &by_desk.order[from..to]);
         }
-        self.hints.kept.sort_by_key(|hint| hint.line);
-        (self.slots, self.items, self.hints.kept)
+    }
+
+    /// Takes in what another one found for the desktops that follow.
+    fn append(&mut self, next: Self) {
+        let first = place(self.slots.len());
+        self.fates.extend(next.fates.into_iter().map(|fate| fate.map(|slot| slot + first)));
+        self.slots.extend(next.slots);
+        self.items.extend(next.items.into_iter().map(|item| ItemRec { first: item.first + first, ..item }));
     }
 
     /// `order`: the desktop's open entries, in input order.
-    pub(super) fn desktop(&mut self, desk: u32, order: &[u32]) {
+    fn desktop(&mut self, desk: u32, order: &[u32]) {
         if order.is_empty() {
             return;
         }
@@ -82,8 +97,9 @@ impl<'p, 't> Judge<'p, 't> {
             (Some(_), None) => self.verdicts.resize(order.len(), Verdict::Fixed(Tag::DesktopNotFound)),
         }
         let first = self.slots.len();
+        let fates = self.fates.len();
         let all = self.bind(desk, order);
-        self.fit(desk, order, first, all);
+        self.fit(desk, first, fates, all);
         self.slice(desk, first, all);
     }
 
@@ -118,10 +134,7 @@ impl<'p, 't> Judge<'p, 't> {
                     Found::One(place) => Verdict::Bound(place),
                     Found::WrongId(_) => Verdict::Fixed(Tag::WrongId),
                     Found::Several => Verdict::Fixed(Tag::Ambiguous),
-                    Found::Nobody if live.good().is_some() => {
-                        self.hints.note(self.ground, row, live);
-                        Verdict::Fixed(Tag::Gone)
-                    }
+                    Found::Nobody if live.good().is_some() => Verdict::Fixed(Tag::Gone),
                     Found::Nobody => Verdict::AsGiven,
                 }
             };
@@ -133,7 +146,7 @@ impl<'p, 't> Judge<'p, 't> {
         }
     }
 
-    /// Makes the desktop's slots and points its entries at them. Whether it is an `ALL`.
+    /// Makes the desktop's slots, and says which one each entry becomes. Whether it is an `ALL`.
     fn bind(&mut self, desk: u32, order: &[u32]) -> bool {
         let first = self.slots.len();
         let bound = self.ground.bound(desk);
@@ -150,10 +163,10 @@ impl<'p, 't> Judge<'p, 't> {
             }
         }
         for (&entry, &verdict) in order.iter().zip(&self.verdicts) {
-            let record = &mut self.entries.records[to_usize(entry)];
+            let record = self.entries.records[to_usize(entry)];
             let slot = match verdict {
                 Verdict::Fixed(tag) => {
-                    self.entries.tags[to_usize(entry)] = tag;
+                    self.fates.push(Err(tag));
                     continue;
                 }
                 Verdict::All => place(first),
@@ -172,7 +185,7 @@ impl<'p, 't> Judge<'p, 't> {
                     slot
                 }),
             };
-            record.to = slot;
+            self.fates.push(Ok(slot));
             let slot = &mut self.slots[to_usize(slot)];
             slot.rows += 1;
             if slot.row == NONE || (lacks_group(self.ground, slot.row) && !lacks_group(self.ground, record.row)) {
@@ -183,27 +196,29 @@ impl<'p, 't> Judge<'p, 't> {
     }
 
     /// Measures the desktop's users, and takes out those that fit no request even alone.
-    fn fit(&mut self, desk: u32, order: &[u32], first: usize, all: bool) {
+    ///
+    /// * `first`, `fates`: where the desktop's slots, and the fates of its entries, begin.
+    fn fit(&mut self, desk: u32, first: usize, fates: usize, all: bool) {
         let ground = self.ground;
         let bounds = &self.policy.bounds;
         let room = bounds.max_bytes.saturating_sub(EMPTY_BODY + desktop_len(ground.id(desk), all));
         self.lens.clear();
         if all {
             if EMPTY_BODY + desktop_len(ground.id(desk), all) > bounds.max_bytes {
-                self.drop_slots(desk, order, first, |_| true);
+                self.drop_slots(first, fates, |_| true);
             }
             return;
         }
         self.lens.extend(self.slots[first..].iter().map(|slot| user_len(&ground.binding(desk, slot))));
         if self.lens.iter().any(|&len| len > room) {
             let lens = std::mem::take(&mut self.lens);
-            self.drop_slots(desk, order, first, |at| lens[at] > room);
+            self.drop_slots(first, fates, |at| lens[at] > room);
             self.lens = lens.into_iter().filter(|&len| len <= room).collect();
         }
     }
 
     /// Takes slots from `first` on out again; `out` is asked by their place from there.
-    fn drop_slots(&mut self, desk: u32, order: &[u32], first: usize, out: impl Fn(usize) -> bool) {
+    fn drop_slots(&mut self, first: usize, fates: usize, out: impl Fn(usize) -> bool) {
         let mut moved = Vec::new();
         let mut kept = first;
         for at in 0..self.slots.len() - first {
@@ -214,13 +229,8 @@ impl<'p, 't> Judge<'p, 't> {
             }
         }
         self.slots.truncate(kept);
-        for &entry in order {
-            let entry = to_usize(entry);
-            if self.entries.tags[entry] == Tag::Send {
-                let record = &mut self.entries.records[entry];
-                (self.entries.tags[entry], record.to) =
-                    moved[to_usize(record.to) - first].map_or((Tag::TooLarge, desk), |slot| (Tag::Send, slot));
-            }
+        for fate in &mut self.fates[fates..] {
+            *fate = fate.and_then(|slot| moved[to_usize(slot) - first].ok_or(Tag::TooLarge));
         }
     }
 
@@ -317,51 +327,85 @@ fn key<'t>(ground: &Ground<'t>, row: u32) -> (Kind, &'t str, &'t str, &'t str) {
     (wanted.kind, wanted.name, wanted.id, wanted.domain)
 }
 
-/// Judges every desktop in turn.
-pub(super) fn judge<'t>(
-    ground: &Ground<'t>,
-    policy: &Policy,
-    entries: &mut Entries,
-) -> (Vec<SlotRec>, Vec<ItemRec>, Vec<Hint<'t>>) {
-    if are_grouped(entries) {
-        // A sheet in the order of its desktops, or with one row for each: nothing to sort, and no memory for it.
-        let rows = entries.records.len();
-        let mut judge = Judge::new(ground, policy, entries);
-        let (mut order, mut last) = (Vec::new(), NONE);
-        for at in 0..rows {
-            // Only entries of desktops before this one have been judged so far.
-            if judge.entries.tags[at] == Tag::Send {
-                let desk = judge.entries.records[at].to;
-                if desk != last {
-                    judge.desktop(last, &order);
-                    order.clear();
-                    last = desk;
-                }
-                order.push(place(at));
-            }
-        }
-        judge.desktop(last, &order);
-        return judge.finish();
-    }
-    let by_desk = super::group::by_desk(ground.desks(), entries);
-    let mut judge = Judge::new(ground, policy, entries);
-    let mut warm = 0;
-    for (desk, range) in (0u32..).zip(by_desk.starts.windows(2)) {
-        if let [from, to] = *range {
-            if to_usize(to) > warm {
-                let next = warm..(to_usize(to) + WARMED).min(by_desk.order.len());
-                warm = next.end;
-                let rows = by_desk.order[next].iter().map(|&entry| judge.entries.records[to_usize(entry)].row);
-                ground.input.table.warm(rows.map(to_usize));
-            }
-            judge.desktop(desk, &by_desk.order[to_usize(from)..to_usize(to)]);
-        }
-    }
-    judge.finish()
+/// Entries that a thread of their own pays for.
+const PARTED: usize = 50_000;
+
+/// Judges every desktop: what is to be sent, the open entries pointing at it.
+///
+/// No desktop's judgement depends on another's, so that several threads take an equal share of the entries each.
+pub(super) fn judge(ground: &Ground<'_>, policy: &Policy, entries: &mut Entries) -> (Vec<SlotRec>, Vec<ItemRec>) {
+    let threads = std::thread::available_parallelism().map_or(1, usize::from);
+    judge_in_parts(ground, policy, entries, threads.min(entries.records.len() / PARTED))
 }
 
-/// Whether the open entries of each desktop stand together, desktops in their order.
-fn are_grouped(entries: &Entries) -> bool {
-    let open = entries.records.iter().zip(&entries.tags).filter(|(_, tag)| **tag == Tag::Send);
-    open.map(|(entry, _)| entry.to).is_sorted()
+fn judge_in_parts(
+    ground: &Ground<'_>,
+    policy: &Policy,
+    entries: &mut Entries,
+    parts: usize,
+) -> (Vec<SlotRec>, Vec<ItemRec>) {
+    let by_desk = by_desk(ground.desks(), entries);
+    let mut parts = by_desk.parts(parts);
+    let first = parts.next().unwrap_or(0..0);
+    // The first part takes in the others, so that it has room for them.
+    let mut whole = Judge::new(ground, policy, entries, by_desk.order.len(), ground.desks());
+    std::thread::scope(|scope| {
+        let others = parts.map(|desks| {
+            let (by_desk, entries) = (&by_desk, &*entries);
+            scope.spawn(move || {
+                let rows = to_usize(by_desk.starts[desks.end] - by_desk.starts[desks.start]);
+                let mut judge = Judge::new(ground, policy, entries, rows, desks.len());
+                judge.desktops(by_desk, desks);
+                judge
+            })
+        });
+        let others: Vec<_> = others.collect();
+        whole.desktops(&by_desk, first);
+        for other in others {
+            whole.append(other.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic)));
+        }
+    });
+    let Judge { fates, slots, items, .. } = whole;
+    for (&entry, fate) in by_desk.order.iter().zip(fates) {
+        match fate {
+            Ok(slot) => entries.records[to_usize(entry)].to = slot,
+            Err(tag) => entries.tags[to_usize(entry)] = tag,
+        }
+    }
+    (slots, items)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fmt::Write as _;
+
+    use proptest::prelude::*;
+
+    use super::super::fixture::{desktop, input, snapshot};
+    use super::super::group::entries;
+    use super::super::policy::Bounds;
+    use super::*;
+
+    proptest! {
+        #[test]
+        fn p17_desktops_that_threads_divide_are_judged_as_by_one(
+            rows in prop::collection::vec((0..9_u8, 0..6_u8), 1..60), looked: bool, parts in 2..7_usize, large: bool,
+        ) {
+            let mut csv = "desktop_id,user_name\n".to_owned();
+            for (desk, user) in rows {
+                writeln!(csv, "d{desk},user{}", "x".repeat(usize::from(user))).unwrap();
+            }
+            let input = input(&csv);
+            let seen = snapshot((0..7).map(|desk| desktop(&format!("d{desk}"), &["user", "userxx", "userxxxxx"])));
+            let bounds = Bounds { max_users_per_desktop: 2, max_bytes: if large { 140 } else { 1 << 20 }, ..Bounds::default() };
+            let policy = Policy { bounds, ..Policy::default() };
+            let judged = |parts: usize| {
+                let mut ground = Ground::new(&input, looked.then_some(&seen), &policy.protect);
+                let mut entries = entries(&mut ground, &policy);
+                let judged = judge_in_parts(&ground, &policy, &mut entries, parts);
+                format!("{judged:?} {entries:?}")
+            };
+            prop_assert_eq!(judged(parts), judged(1));
+        }
+    }
 }

@@ -2,6 +2,7 @@
 
 use std::collections::HashSet;
 
+use super::matching::to_usize;
 use super::policy::Policy;
 use super::snapshot::{UserKey, fold};
 use crate::input::{Field, Input};
@@ -23,7 +24,7 @@ pub struct Questions {
 /// What has to be looked up for these rows. Rows that are wrong in themselves ask for nothing.
 pub fn questions(input: &Input, policy: &Policy) -> Questions {
     let mut asked = Questions { needs_assigned_total: policy.max_percent.is_some(), ..Questions::default() };
-    let (mut ids, mut names, mut users) = (HashSet::new(), HashSet::new(), HashSet::new());
+    let (mut ids, mut names, mut users) = (vec![false; input.table.desktops()], HashSet::new(), HashSet::new());
     let mut faults = input.faults.iter().peekable();
     for row in 0..input.table.len() {
         let mut wrong = false;
@@ -38,10 +39,10 @@ pub fn questions(input: &Input, policy: &Policy) -> Questions {
         if kind == Kind::All && !policy.allow_detach_all {
             continue;
         }
-        let (id, name, user) = (cells.get(Field::DesktopId), cells.get(Field::DesktopName), cells.get(Field::UserName));
-        if !id.is_empty() {
-            if ids.insert(id) {
-                asked.ids.extend(DesktopId::parse(id));
+        let (id, name, user) = (cells.desktop(), cells.get(Field::DesktopName), cells.get(Field::UserName));
+        if id != 0 {
+            if !std::mem::replace(&mut ids[to_usize(id)], true) {
+                asked.ids.extend(DesktopId::parse(input.table.desktop(id)));
             }
         } else if !name.is_empty() {
             if names.insert(fold(name)) {

@@ -3,7 +3,7 @@
 use super::bodies::DetachBody;
 use super::ground::{EntryRec, Ground, ItemRec, NONE, SlotRec};
 use super::group::{Entries, entries};
-use super::hints::Hint;
+use super::hints::{Hint, hints};
 use super::judge::judge;
 use super::matching::to_usize;
 use super::policy::Policy;
@@ -32,7 +32,8 @@ pub struct Plan<'t> {
 pub fn plan<'t>(input: &'t Input, look: Option<&'t Snapshot>, policy: &Policy) -> Plan<'t> {
     let mut ground = Ground::new(input, look, &policy.protect);
     let mut entries = entries(&mut ground, policy);
-    let (mut slots, mut items, hints) = judge(&ground, policy, &mut entries);
+    let (mut slots, mut items) = judge(&ground, policy, &mut entries);
+    let hints = hints(&ground, &entries);
     let is_pooled = |desk| ground.live(desk).is_some_and(LiveDesktop::is_pooled);
     let chunks = pack(&mut items, &policy.bounds, policy.canary, is_pooled);
     for (at, item) in (0u32..).zip(&items) {
@@ -143,6 +144,11 @@ impl<'t> PlanEntry<'_, 't> {
             Some((item, slot)) => EntryFate::Send { item, slot },
             None => EntryFate::Fixed(self.fixed()),
         }
+    }
+
+    /// The place of the slot that it is sent as.
+    pub(super) fn place(&self) -> Option<u32> {
+        (self.tag() == Tag::Send).then(|| self.record().to)
     }
 
     /// The item and slot that it is sent as.
