@@ -128,13 +128,11 @@ pub(super) fn read_rows(id: ItemId, text: &str) -> Result<Box<[u32]>, Malformed>
 }
 
 #[derive(Serialize, Deserialize)]
-struct SettlementBody<T>(T, Outcome, T, T, T, u32, T, T, T, T, u8);
+struct SettlementBody<T>(Outcome, T, T, T, u32, T, T, T, T, u8);
 
+/// Without item and slots: several have the same word.
 pub(super) fn write_settlement(settlement: &Settlement) -> Result<String, Malformed> {
-    let mut slots = String::new();
-    write_slots(&settlement.slots, &mut slots);
     let body = SettlementBody(
-        slots.as_str(),
         settlement.outcome,
         &settlement.code,
         &settlement.message,
@@ -149,10 +147,9 @@ pub(super) fn write_settlement(settlement: &Settlement) -> Result<String, Malfor
     serde_json::to_string(&body).map_err(|error| format!("outcome of item {}: {error}", settlement.item))
 }
 
-pub(super) fn read_settlement(item: ItemId, text: &str) -> Result<Settlement, Malformed> {
+pub(super) fn read_settlement(item: ItemId, slots: Vec<SlotNo>, text: &str) -> Result<Settlement, Malformed> {
     let body = serde_json::from_str(text).map_err(|error| format!("outcome of item {item}: {error}"))?;
     let SettlementBody::<String>(
-        slots,
         outcome,
         code,
         message,
@@ -164,7 +161,6 @@ pub(super) fn read_settlement(item: ItemId, text: &str) -> Result<Settlement, Ma
         evidence,
         recheck,
     ) = body;
-    let slots = read_slots(&slots)?;
     let recheck = recheck != 0;
     Ok(Settlement {
         item,
@@ -365,7 +361,7 @@ mod tests {
         fn garbage_is_refused_without_a_panic(bytes in prop::collection::vec(any::<u8>(), 0..200), text in ".{0,60}") {
             let (mut entries, mut extras) = (Entries::new(&bytes, 1), Vec::new());
             while let Ok(Some(_)) = entries.next(&mut extras) {}
-            _ = (read_slots(&text), read_carries(&text), read_item(1, &text), read_settlement(1, &text));
+            _ = (read_slots(&text), read_carries(&text), read_item(1, &text), read_settlement(1, vec![], &text));
         }
     }
 
