@@ -84,7 +84,7 @@ impl Inserter {
 fn insert(connection: &Connection, queue: &Receiver<Lot>) -> Result<(), Fault> {
     let number = |number: u64| i64::try_from(number).map_err(|error| Fault::Bad(error.to_string()));
     let mut entries = connection.prepare("INSERT INTO entries VALUES (?1, ?2)")?;
-    let mut item = connection.prepare("INSERT INTO item VALUES (?1, ?2)")?;
+    let mut item = connection.prepare("INSERT INTO item(id, rows, body) VALUES (?1, ?2, ?3)")?;
     let mut chunk =
         connection.prepare("INSERT INTO chunk(number, first_item, last_item, open) VALUES (?1, ?2, ?3, ?4)")?;
     for lot in queue {
@@ -92,7 +92,7 @@ fn insert(connection: &Connection, queue: &Receiver<Lot>) -> Result<(), Fault> {
             Lot::Entries(first, block) => _ = entries.execute(params![number(first)?, block])?,
             Lot::Chunk(Chunk { number: chunk_no, items }) => {
                 for one in &items {
-                    item.execute(params![one.id, codec::write_item(one)?])?;
+                    item.execute(params![one.id, codec::write_rows(one), codec::write_item(one)?])?;
                 }
                 let ends = items.first().zip(items.last()).map(|(first, last)| (first.id, last.id));
                 let (first, last) = ends.ok_or_else(|| Fault::Bad(format!("chunk {chunk_no} is empty")))?;

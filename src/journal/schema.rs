@@ -23,7 +23,8 @@ pub(super) const TABLES: &str = "
     -- open: slots without a final word; touched: 1 where a write may have been executed, 2 where one ended unknown
     CREATE TABLE chunk(number INTEGER PRIMARY KEY, first_item INTEGER NOT NULL, last_item INTEGER NOT NULL,
                        open INTEGER NOT NULL, touched INTEGER NOT NULL DEFAULT 0);
-    CREATE TABLE item(id INTEGER PRIMARY KEY, body TEXT NOT NULL);
+    -- rows: how many entries each of its slots stands for, which is all that counting needs of an item
+    CREATE TABLE item(id INTEGER PRIMARY KEY, rows TEXT NOT NULL, body TEXT NOT NULL);
     CREATE TABLE attempt(id INTEGER PRIMARY KEY, chunk INTEGER NOT NULL, part INTEGER NOT NULL, at TEXT NOT NULL,
                          body_sha256 TEXT NOT NULL, body_bytes INTEGER NOT NULL, carries TEXT NOT NULL,
                          kind TEXT, answer TEXT);

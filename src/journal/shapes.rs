@@ -59,7 +59,7 @@ impl Shapes {
         }
         let range = load::range_of_item(connection, item)?.ok_or_else(|| no_item(item))?;
         let bounds = params![range.first, range.last];
-        let mut found = connection.prepare_cached("SELECT id, body FROM item WHERE id BETWEEN ?1 AND ?2")?;
+        let mut found = connection.prepare_cached("SELECT id, rows FROM item WHERE id BETWEEN ?1 AND ?2")?;
         let mut rows = found.query(bounds)?;
         while let Some(row) = rows.next()? {
             let id = row.get(0)?;

@@ -114,8 +114,7 @@ impl View {
     pub fn chunk(&self, number: u32) -> Result<Vec<OpenItem>, Error> {
         self.read(|connection| {
             let Some(range) = load::range_of_chunk(connection, number)? else { return Ok(Vec::new()) };
-            let history = load::chunk(connection, range)?;
-            Ok(history.items.keys().filter_map(|id| history.open_item(*id)).collect())
+            Ok(load::chunk(connection, range)?.into_open())
         })
     }
 
