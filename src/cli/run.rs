@@ -110,6 +110,7 @@ async fn run(args: &RunArgs) -> Result<Closing, Failure> {
         Standing::CanaryFailed(identity) => Err(canary_failed(&session, &identity)),
         Standing::Resume(found) => {
             let place = simulated_again(&found.0, &journal, input.as_ref()).map_err(failed)?;
+            drop(input); // all of it is in the journal
             let resume = Resume {
                 options: &args.options,
                 session: &session,
@@ -127,18 +128,8 @@ async fn run(args: &RunArgs) -> Result<Closing, Failure> {
             let Some(input) = input else {
                 return Err(failed(Error::Internal("a journal without its run".to_owned())));
             };
-            let start = Start {
-                args,
-                session: &session,
-                input: &input,
-                shaping,
-                results,
-                journal,
-                aside,
-                lock,
-                signals,
-                began,
-            };
+            let start =
+                Start { args, session: &session, input, shaping, results, journal, aside, lock, signals, began };
             start.go().await
         }
     }
@@ -244,7 +235,7 @@ impl Resume<'_> {
 struct Start<'a> {
     args: &'a RunArgs,
     session: &'a Session,
-    input: &'a Input,
+    input: Input,
     shaping: BTreeMap<String, String>,
     results: PathBuf,
     journal: PathBuf,
@@ -261,19 +252,19 @@ impl Start<'_> {
         let records = session.records;
         let failed = |error: Error| Failure::new(error, None, records);
         let place = if args.options.api.simulate {
-            Place::simulated(place::seats(self.input))
+            Place::simulated(place::seats(&self.input))
         } else {
             find_place(session, &self.signals).await.map_err(failed)?
         };
         let gates = place::gates(session, self.aside.is_some());
         let policy = planning::policy(&args.options, &session.settings);
-        let looked = planning::look(self.input, &policy, session, &place, &gates, &self.signals.stop);
+        let looked = planning::look(&self.input, &policy, session, &place, &gates, &self.signals.stop);
         let (snapshot, reads) = looked.await.map_err(failed)?;
         if !session.settings.preflight && session.settings.verify {
             // Nothing was read yet, and after the writes it must be possible: else every row would end `unknown`.
             planning::preflight(session, &place, &gates, &self.signals.stop).probe().await.map_err(failed)?;
         }
-        let made = session.screen.while_busy("planning", || plan(self.input, snapshot.as_ref(), &policy));
+        let made = session.screen.while_busy("planning", || plan(&self.input, snapshot.as_ref(), &policy));
         planning::accept_plan(&made, &session.settings).map_err(failed)?;
         let hash = planning::hash(&made, &place, &self.shaping);
         let facts = Shown { session, place: &place, hash: &hash, reads, shaping: &self.shaping };
@@ -305,6 +296,9 @@ impl Start<'_> {
             tracing::info!(journal = %moved.journal.display(), "the older run was moved aside");
         }
         build(&made, &identity, &self.journal).map_err(failed)?;
+        // From here on the journal is all there is to know, and a run may take hours.
+        drop(made);
+        drop((snapshot, self.input));
         let store = Store::open(&self.journal).map_err(failed)?;
         let job = Job {
             session,
@@ -362,7 +356,7 @@ fn build(made: &Plan<'_>, identity: &Identity, path: &Path) -> Result<(), Error>
         builder.entry(EntryRef { line: entry.line(), cells: entry.cells(), extras: &extras, fate: &fate })?;
     }
     for item in made.items() {
-        builder.item(&item)?;
+        builder.item(item)?;
     }
     builder.finish()
 }

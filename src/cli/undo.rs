@@ -405,7 +405,7 @@ fn build(made: &UndoPlan<'_>, identity: &Identity, path: &Path) -> Result<(), Er
     let mut builder = Builder::create(path, identity)?;
     made.for_each_entry(|entry| builder.entry(entry))?;
     for item in &made.items {
-        builder.item(item)?;
+        builder.item(item.clone())?;
     }
     builder.finish()
 }

@@ -1,12 +1,13 @@
 //! Turns records into rows, within the transaction of the one writer.
 
 use std::collections::BTreeMap;
+use std::iter::Peekable;
 
 use rusqlite::{Connection, params};
 
 use super::codec;
 use super::load::{self, signed};
-use super::record::{AnswerRecord, Attempt, Record, Settlement, Stopped};
+use super::record::{AnswerRecord, Attempt, ItemId, Record, Settlement, SlotNo, Stopped};
 use super::replay::{is_final, latest, no_intent, wants_recheck};
 use super::schema::Fault;
 use super::shapes::Shapes;
@@ -60,13 +61,71 @@ pub(super) fn apply(
     records: impl IntoIterator<Item = Record>,
 ) -> Result<(), Fault> {
     let mut sums = Sums::default();
-    for record in records {
-        one(connection, shapes, &mut sums, record)?;
+    let mut records = records.into_iter().peekable();
+    while let Some(record) = records.next() {
+        one(connection, shapes, &mut sums, record, &mut records)?;
     }
     sums.write(connection)
 }
 
-fn one(connection: &Connection, shapes: &mut Shapes, sums: &mut Sums, record: Record) -> Result<(), Fault> {
+/// Takes from `rest` the settlements that say the same as `word` of further items of its chunk: that is one row for
+/// them all. The items of a request mostly get their word together.
+fn same_words(
+    shapes: &Shapes,
+    word: &Settlement,
+    chunk: u32,
+    rest: &mut Peekable<impl Iterator<Item = Record>>,
+) -> Vec<(ItemId, Vec<SlotNo>)> {
+    let mut carries = vec![(word.item, word.slots.clone())];
+    let mut last = word.item;
+    let is_next = |next: &Record, last| match next {
+        // Upwards, so that none comes twice.
+        Record::Settled(next) => next.item > last && shapes.is_of(next.item, chunk) && is_same_word(word, next),
+        _ => false,
+    };
+    while let Some(Record::Settled(next)) = rest.next_if(|next| is_next(next, last)) {
+        last = next.item;
+        carries.push((next.item, next.slots));
+    }
+    carries
+}
+
+/// Whether two settlements differ in whom they speak of alone.
+fn is_same_word(one: &Settlement, other: &Settlement) -> bool {
+    let Settlement {
+        item: _,
+        slots: _,
+        outcome,
+        code,
+        message,
+        job_id,
+        attempts,
+        request_id,
+        part,
+        finished_at,
+        evidence,
+        recheck,
+    } = one;
+    (outcome, attempts, recheck) == (&other.outcome, &other.attempts, &other.recheck)
+        && [code, message, job_id, request_id, part, finished_at, evidence]
+            == [
+                &other.code,
+                &other.message,
+                &other.job_id,
+                &other.request_id,
+                &other.part,
+                &other.finished_at,
+                &other.evidence,
+            ]
+}
+
+fn one(
+    connection: &Connection,
+    shapes: &mut Shapes,
+    sums: &mut Sums,
+    record: Record,
+    rest: &mut Peekable<impl Iterator<Item = Record>>,
+) -> Result<(), Fault> {
     match record {
         Record::Started { at, version, write_period } => {
             let period = write_period.and_then(|period| i64::try_from(period.as_micros()).ok());
@@ -93,7 +152,11 @@ fn one(connection: &Connection, shapes: &mut Shapes, sums: &mut Sums, record: Re
                 insert.execute(params![item, slot])?;
             }
         }
-        Record::Settled(settlement) => settled(connection, shapes, sums, settlement)?,
+        Record::Settled(word) => {
+            let chunk = shapes.get(connection, word.item, &word.slots)?.chunk;
+            let carries = same_words(shapes, &word, chunk, rest);
+            settled(connection, shapes, sums, chunk, &word, &carries)?;
+        }
         Record::Rechecked { item } => {
             shapes.get(connection, item, &[])?;
             connection.prepare_cached("DELETE FROM recheck WHERE item = ?1")?.execute([item])?;
@@ -175,47 +238,57 @@ fn answer(connection: &Connection, sums: &mut Sums, answer: AnswerRecord) -> Res
     Ok(())
 }
 
-/// Writes the settlement, and moves the counts from the word that stood to the new one.
-fn settled(connection: &Connection, shapes: &mut Shapes, sums: &mut Sums, settlement: Settlement) -> Result<(), Fault> {
-    let id = settlement.item;
-    let shape = shapes.get(connection, id, &settlement.slots)?;
-    let n = shape.settlements;
-    shape.settlements += 1;
-    // Most items are settled once.
-    let mut all = if n == 0 { Vec::new() } else { load::settlements(connection, id)? };
-    let body = codec::write_settlement(&settlement)?;
-    connection.prepare_cached("INSERT INTO settled VALUES (?1, ?2, ?3)")?.execute(params![id, n, body])?;
-
-    let (now, mut slots) = (settlement.outcome, settlement.slots.clone());
-    slots.sort_unstable();
-    slots.dedup();
+/// Writes a word, and moves the counts from the word that stood on each slot to the new one.
+///
+/// * `carries`: items of one chunk, each once, with the slots that it speaks of.
+fn settled(
+    connection: &Connection,
+    shapes: &mut Shapes,
+    sums: &mut Sums,
+    chunk: u32,
+    word: &Settlement,
+    carries: &[(ItemId, Vec<SlotNo>)],
+) -> Result<(), Fault> {
+    let now = word.outcome;
     let (mut open, mut added) = (0, 0);
-    for slot in slots {
-        let rows = shape.rows.get(usize::from(slot)).map_or(0, |rows| i64::from(*rows));
-        match latest(&all, slot).map(|before| before.outcome).filter(|before| is_final(*before)) {
-            Some(before) => sums.add(&format!("rows.{before}"), -rows),
-            None => open -= 1,
+    for (id, slots) in carries {
+        let shape = shapes.get(connection, *id, slots)?;
+        // Most items are settled once.
+        let mut all =
+            if std::mem::replace(&mut shape.settled, true) { load::settlements(connection, *id)? } else { Vec::new() };
+        let mut slots = slots.clone();
+        slots.sort_unstable();
+        slots.dedup();
+        for slot in &slots {
+            let rows = shape.rows.get(usize::from(*slot)).map_or(0, |rows| i64::from(*rows));
+            match latest(&all, *slot).map(|before| before.outcome).filter(|before| is_final(*before)) {
+                Some(before) => sums.add(&format!("rows.{before}"), -rows),
+                None => open -= 1,
+            }
+            added += rows;
+            open += i64::from(!is_final(now));
         }
-        added += rows;
-        open += i64::from(!is_final(now));
+        if word.recheck {
+            connection.prepare_cached("INSERT OR IGNORE INTO recheck VALUES (?1)")?.execute([id])?;
+        } else if !all.is_empty() {
+            all.push(Settlement { item: *id, slots, ..word.clone() });
+            if !wants_recheck(&all) {
+                connection.prepare_cached("DELETE FROM recheck WHERE item = ?1")?.execute([id])?;
+            }
+        }
     }
+    connection
+        .prepare_cached(
+            "INSERT INTO settled(chunk, n, carries, body)
+             VALUES (?1, (SELECT coalesce(max(n), 0) + 1 FROM settled WHERE chunk = ?1), ?2, ?3)",
+        )?
+        .execute(params![chunk, codec::write_carries(carries), codec::write_settlement(word)?])?;
     if is_final(now) {
         sums.add(&format!("rows.{now}"), added);
+    } else {
+        connection.prepare_cached("UPDATE chunk SET touched = 2 WHERE number = ?1")?.execute([chunk])?;
     }
-    *sums.open.entry(shape.chunk).or_default() += open;
-    if !is_final(now) {
-        connection.prepare_cached("UPDATE chunk SET touched = 2 WHERE number = ?1")?.execute([shape.chunk])?;
-    }
-
-    let recheck = settlement.recheck;
-    if recheck {
-        connection.prepare_cached("INSERT OR IGNORE INTO recheck VALUES (?1)")?.execute([id])?;
-    } else if !all.is_empty() {
-        all.push(settlement);
-        if !wants_recheck(&all) {
-            connection.prepare_cached("DELETE FROM recheck WHERE item = ?1")?.execute([id])?;
-        }
-    }
+    *sums.open.entry(chunk).or_default() += open;
     Ok(())
 }
 
@@ -230,4 +303,77 @@ fn stopped(connection: &Connection, stopped: &Stopped) -> Result<(), Fault> {
             .execute([&text])?;
     }
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use crate::journal::sample::{build, line, settled};
+    use crate::journal::store::Store;
+    use crate::journal::view::View;
+    use crate::model::Outcome;
+
+    use super::*;
+
+    /// All that a journal of two chunks tells after these commits, and how many rows its settlements take.
+    fn told(commits: impl Iterator<Item = Vec<Record>>) -> (Vec<String>, u32) {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("a.journal");
+        build(&path, 2);
+        let store = Store::open(&path).unwrap();
+        let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
+        for records in commits {
+            runtime.block_on(store.handle().commit(records)).unwrap();
+        }
+        store.close().unwrap();
+        let view = View::open(&path).unwrap();
+        let mut told = vec![format!("{:?}", view.progress().unwrap()), format!("{:?}", view.rechecks().unwrap())];
+        view.for_each_settlement(|word| {
+            told.push(format!("{word:?}"));
+            Ok(())
+        })
+        .unwrap();
+        view.for_each_result(|row| {
+            told.push(line(&row));
+            Ok(())
+        })
+        .unwrap();
+        let rows = view.connection().query_row("SELECT count(*) FROM settled", [], |row| row.get(0)).unwrap();
+        (told, rows)
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(48))]
+        #[test]
+        fn p02_words_that_came_together_are_those_that_came_one_by_one(
+            seeds in prop::collection::vec(
+                (1..=4_u32, prop::sample::subsequence(vec![0_u16, 1], 1..=2), 0..3_usize, any::<bool>()),
+                0..20,
+            ),
+        ) {
+            let outcomes = [Outcome::Detached, Outcome::Failed, Outcome::Unknown];
+            let records: Vec<_> = seeds
+                .iter()
+                .map(|(item, slots, n, recheck)| {
+                    Record::Settled(Settlement { recheck: *recheck, ..settled(*item, slots, outcomes[*n]) })
+                })
+                .collect();
+            let together = told(std::iter::once(records.clone()));
+            let one_by_one = told(records.into_iter().map(|record| vec![record]));
+            prop_assert_eq!(together.0, one_by_one.0);
+            prop_assert!(together.1 <= one_by_one.1);
+        }
+    }
+
+    #[test]
+    fn the_same_word_of_the_items_of_a_chunk_is_one_row() {
+        let rows = |items: &[u32]| {
+            let words = items.iter().map(|item| Record::Settled(settled(*item, &[0], Outcome::Detached)));
+            told(std::iter::once(words.collect())).1
+        };
+        assert_eq!(rows(&[1, 2]), 1);
+        assert_eq!(rows(&[1, 2, 3, 4]), 2, "two chunks");
+        assert_eq!(rows(&[2, 1, 1]), 3, "none comes twice in a row");
+    }
 }

@@ -2,8 +2,10 @@
 
 use std::fs::File;
 use std::path::{Path, PathBuf};
+use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
+use std::thread::JoinHandle;
 
-use rusqlite::{CachedStatement, Connection, OpenFlags, params};
+use rusqlite::{Connection, OpenFlags, params};
 
 use crate::error::Error;
 
@@ -14,15 +16,19 @@ use super::schema::{self, Fault, beside};
 
 /// Entries in one block.
 const BLOCK: u64 = 1_000;
+/// Blocks and chunks that may wait to be inserted.
+const QUEUED: usize = 16;
 const VERB: &str = "write the journal";
 
 /// Writes the whole plan beside its place (`FILE.journal.new`), and puts it there when it is complete.
+///
+/// While the caller makes entries and items, a second thread gives them to `SQLite`, in their order.
 ///
 /// Dropped before [`Builder::finish`], it leaves nothing.
 #[derive(Debug)]
 pub struct Builder {
     /// `None` once it is closed.
-    connection: Option<Connection>,
+    inserter: Option<Inserter>,
     path: PathBuf,
     aside: PathBuf,
     /// Cells that follow each entry.
@@ -39,11 +45,63 @@ pub struct Builder {
     chunks: u64,
 }
 
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug)]
 struct Chunk {
     number: u32,
-    first_item: u32,
-    slots: usize,
+    items: Vec<Item>,
+}
+
+/// What is inserted in one go.
+#[derive(Debug)]
+enum Lot {
+    /// A block of entries and the number of its first one.
+    Entries(u64, Vec<u8>),
+    Chunk(Chunk),
+}
+
+/// The thread that has the connection.
+#[derive(Debug)]
+struct Inserter {
+    lots: SyncSender<Lot>,
+    thread: JoinHandle<Result<Connection, Fault>>,
+}
+
+impl Inserter {
+    fn start(connection: Connection) -> Result<Self, Fault> {
+        let (lots, queue) = sync_channel(QUEUED);
+        let thread = std::thread::Builder::new().name("build".to_owned());
+        let thread = thread.spawn(move || insert(&connection, &queue).map(|()| connection))?;
+        Ok(Self { lots, thread })
+    }
+
+    /// The connection, once all is inserted.
+    fn end(self) -> Result<Connection, Fault> {
+        drop(self.lots);
+        self.thread.join().map_err(|_| Fault::Bad("its thread panicked".to_owned()))?
+    }
+}
+
+fn insert(connection: &Connection, queue: &Receiver<Lot>) -> Result<(), Fault> {
+    let number = |number: u64| i64::try_from(number).map_err(|error| Fault::Bad(error.to_string()));
+    let mut entries = connection.prepare("INSERT INTO entries VALUES (?1, ?2)")?;
+    let mut item = connection.prepare("INSERT INTO item(id, rows, body) VALUES (?1, ?2, ?3)")?;
+    let mut chunk =
+        connection.prepare("INSERT INTO chunk(number, first_item, last_item, open) VALUES (?1, ?2, ?3, ?4)")?;
+    for lot in queue {
+        match lot {
+            Lot::Entries(first, block) => _ = entries.execute(params![number(first)?, block])?,
+            Lot::Chunk(Chunk { number: chunk_no, items }) => {
+                for one in &items {
+                    item.execute(params![one.id, codec::write_rows(one), codec::write_item(one)?])?;
+                }
+                let ends = items.first().zip(items.last()).map(|(first, last)| (first.id, last.id));
+                let (first, last) = ends.ok_or_else(|| Fault::Bad(format!("chunk {chunk_no} is empty")))?;
+                let slots: usize = items.iter().map(|item| item.slots.len()).sum();
+                chunk.execute(params![chunk_no, first, last, number(slots as u64)?])?;
+            }
+        }
+    }
+    Ok(())
 }
 
 impl Builder {
@@ -63,7 +121,7 @@ impl Builder {
         }
         drop(fs::create_private(&aside).map_err(trouble)?);
         let made = Self {
-            connection: None,
+            inserter: None,
             path: path.to_owned(),
             aside,
             extras: identity.extra_columns.len(),
@@ -82,13 +140,14 @@ impl Builder {
     fn begin(mut self, identity: &Identity) -> Result<Self, Fault> {
         let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
         let connection = Connection::open_with_flags(&self.aside, flags)?;
-        // Half a file is thrown away, so it needs no protection while it grows.
+        // Half a file is thrown away, so it needs no protection while it grows; and it grows at its end alone, so that
+        // pages once written are not wanted again.
         connection.execute_batch(&format!(
             "PRAGMA page_size = 4096;
              PRAGMA journal_mode = OFF;
              PRAGMA synchronous = OFF;
              PRAGMA locking_mode = EXCLUSIVE;
-             PRAGMA cache_size = -65536;
+             PRAGMA cache_size = -2048;
              PRAGMA application_id = {};
              PRAGMA user_version = {};
              BEGIN;
@@ -99,13 +158,22 @@ impl Builder {
         ))?;
         let identity = serde_json::to_string(identity).map_err(|error| Fault::Bad(format!("identity: {error}")))?;
         connection.execute("INSERT INTO meta VALUES ('identity', ?1)", [identity])?;
-        self.connection = Some(connection);
+        self.inserter = Some(Inserter::start(connection)?);
         Ok(self)
     }
 
-    fn prepare(&self, sql: &str) -> Result<CachedStatement<'_>, Fault> {
-        let connection = self.connection.as_ref().ok_or_else(|| Fault::Bad("it is closed".to_owned()))?;
-        Ok(connection.prepare_cached(sql)?)
+    fn insert(&mut self, lot: Lot) -> Result<(), Fault> {
+        let sent = self.inserter.as_ref().map(|inserter| inserter.lots.send(lot));
+        if matches!(sent, Some(Ok(()))) {
+            return Ok(());
+        }
+        // It ended before its time, and knows why.
+        self.end_inserting().map(drop)?;
+        Err(closed())
+    }
+
+    fn end_inserting(&mut self) -> Result<Connection, Fault> {
+        self.inserter.take().ok_or_else(closed)?.end()
     }
 
     /// Adds one record of the results to be; in input order.
@@ -134,43 +202,34 @@ impl Builder {
         if self.block.is_empty() {
             return Ok(());
         }
-        let first = i64::try_from((self.entries - 1) / BLOCK * BLOCK).map_err(|error| Fault::Bad(error.to_string()))?;
-        self.prepare("INSERT INTO entries VALUES (?1, ?2)")?.execute(params![first, self.block])?;
-        self.block.clear();
-        Ok(())
+        let next = Vec::with_capacity(self.block.len() * 9 / 8);
+        let block = std::mem::replace(&mut self.block, next);
+        self.insert(Lot::Entries((self.entries - 1) / BLOCK * BLOCK, block))
     }
 
     /// Adds one desktop's share of a chunk. Items are numbered from 1 without a gap, and come chunk by chunk.
-    pub fn item(&mut self, item: &Item) -> Result<(), Error> {
-        let in_order = self.chunk.is_none_or(|chunk| chunk.number <= item.chunk);
+    pub fn item(&mut self, item: Item) -> Result<(), Error> {
+        let in_order = self.chunk.as_ref().is_none_or(|chunk| chunk.number <= item.chunk);
         if self.last_item.checked_add(1) != Some(item.id) || !in_order || item.chunk == 0 {
             return Err(Error::Internal(format!("item {} of chunk {} comes out of order", item.id, item.chunk)));
         }
         self.add_item(item).map_err(|fault| self.fail(fault))
     }
 
-    fn add_item(&mut self, item: &Item) -> Result<(), Fault> {
-        if self.chunk.is_none_or(|chunk| chunk.number != item.chunk) {
+    fn add_item(&mut self, item: Item) -> Result<(), Fault> {
+        if self.chunk.as_ref().is_some_and(|chunk| chunk.number != item.chunk) {
             self.end_chunk()?;
-            self.chunk = Some(Chunk { number: item.chunk, first_item: item.id, slots: 0 });
         }
         self.last_item = item.id;
-        if let Some(chunk) = &mut self.chunk {
-            chunk.slots += item.slots.len();
-        }
         self.promised += item.slots.iter().map(|slot| u64::from(slot.rows)).sum::<u64>();
-        let body = codec::write_item(item)?;
-        self.prepare("INSERT INTO item VALUES (?1, ?2)")?.execute(params![item.id, body])?;
+        self.chunk.get_or_insert_with(|| Chunk { number: item.chunk, items: Vec::new() }).items.push(item);
         Ok(())
     }
 
     fn end_chunk(&mut self) -> Result<(), Fault> {
-        let Some(Chunk { number, first_item, slots }) = self.chunk.take() else { return Ok(()) };
-        let slots = i64::try_from(slots).map_err(|error| Fault::Bad(error.to_string()))?;
-        self.prepare("INSERT INTO chunk(number, first_item, last_item, open) VALUES (?1, ?2, ?3, ?4)")?
-            .execute(params![number, first_item, self.last_item, slots])?;
+        let Some(chunk) = self.chunk.take() else { return Ok(()) };
         self.chunks += 1;
-        Ok(())
+        self.insert(Lot::Chunk(chunk))
     }
 
     /// Puts the journal in its place, durably.
@@ -189,8 +248,9 @@ impl Builder {
     fn complete(&mut self) -> Result<(), Fault> {
         self.end_block()?;
         self.end_chunk()?;
+        let connection = self.end_inserting()?;
         {
-            let mut tally = self.prepare("INSERT INTO tally VALUES (?1, ?2)")?;
+            let mut tally = connection.prepare("INSERT INTO tally VALUES (?1, ?2)")?;
             let mut add = |key: &str, n: u64| {
                 let n = i64::try_from(n).map_err(|error| Fault::Bad(error.to_string()))?;
                 tally.execute(params![key, n]).map_err(Fault::from)
@@ -201,7 +261,6 @@ impl Builder {
                 add(&format!("rows.{outcome}"), *rows)?;
             }
         }
-        let Some(connection) = self.connection.take() else { return Err(Fault::Bad("it is closed".to_owned())) };
         connection.execute_batch(schema::INDEXES)?;
         connection.execute_batch(
             "INSERT INTO tally SELECT 'chunks.open', count(*) FROM chunk WHERE open > 0;
@@ -227,9 +286,13 @@ impl Builder {
     }
 }
 
+fn closed() -> Fault {
+    Fault::Bad("it is closed".to_owned())
+}
+
 impl Drop for Builder {
     fn drop(&mut self) {
-        drop(self.connection.take());
+        drop(self.end_inserting());
         // Nothing to tell anybody: the next one clears it away, too.
         _ = fs::remove_if_there(&self.aside);
     }
@@ -257,7 +320,7 @@ mod tests {
 
         let mut builder = Builder::create(&path, &identity()).unwrap();
         for item in &items {
-            builder.item(item).unwrap();
+            builder.item(item.clone()).unwrap();
         }
         assert!(matches!(builder.finish(), Err(Error::Internal(_))), "no entry for what the items hold");
         assert!(names(directory.path()).is_empty());
@@ -320,8 +383,8 @@ mod tests {
         let directory = tempfile::tempdir().unwrap();
         let mut builder = Builder::create(&directory.path().join("j"), &identity()).unwrap();
         let (_, items) = plan(2);
-        assert!(builder.item(&items[1]).is_err());
-        builder.item(&items[0]).unwrap();
-        assert!(builder.item(&Item { chunk: 0, ..items[1].clone() }).is_err());
+        assert!(builder.item(items[1].clone()).is_err());
+        builder.item(items[0].clone()).unwrap();
+        assert!(builder.item(Item { chunk: 0, ..items[1].clone() }).is_err());
     }
 }

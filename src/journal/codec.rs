@@ -116,25 +116,27 @@ pub(super) fn read_item(id: ItemId, text: &str) -> Result<Item, Malformed> {
     })
 }
 
-/// How many rows each slot of an item stands for: of [`read_item`] all that counting needs.
+/// `1,1,2`: how many rows each slot of an item stands for. Its body says so, too, but is longer to read.
+pub(super) fn write_rows(item: &Item) -> String {
+    use std::fmt::Write as _;
+    let mut out = String::with_capacity(item.slots.len() * 2);
+    for (n, slot) in item.slots.iter().enumerate() {
+        _ = write!(out, "{}{}", if n == 0 { "" } else { "," }, slot.rows);
+    }
+    out
+}
+
 pub(super) fn read_rows(id: ItemId, text: &str) -> Result<Box<[u32]>, Malformed> {
-    use serde::de::IgnoredAny as Any;
-    #[derive(Deserialize)]
-    struct Body(Any, Any, Any, Any, Vec<Rows>);
-    #[derive(Deserialize)]
-    struct Rows(Any, Any, Any, Any, Any, u32, Any, Any);
-    let Body(.., slots) = serde_json::from_str(text).map_err(|error| format!("item {id}: {error}"))?;
-    Ok(slots.into_iter().map(|Rows(_, _, _, _, _, rows, _, _)| rows).collect())
+    let numbers = text.split(',').filter(|number| !number.is_empty()).map(str::parse);
+    numbers.collect::<Result<_, _>>().map_err(|_| format!("rows of item {id}: {text:?}"))
 }
 
 #[derive(Serialize, Deserialize)]
-struct SettlementBody<T>(T, Outcome, T, T, T, u32, T, T, T, T, u8);
+struct SettlementBody<T>(Outcome, T, T, T, u32, T, T, T, T, u8);
 
+/// Without item and slots: several have the same word.
 pub(super) fn write_settlement(settlement: &Settlement) -> Result<String, Malformed> {
-    let mut slots = String::new();
-    write_slots(&settlement.slots, &mut slots);
     let body = SettlementBody(
-        slots.as_str(),
         settlement.outcome,
         &settlement.code,
         &settlement.message,
@@ -149,10 +151,9 @@ pub(super) fn write_settlement(settlement: &Settlement) -> Result<String, Malfor
     serde_json::to_string(&body).map_err(|error| format!("outcome of item {}: {error}", settlement.item))
 }
 
-pub(super) fn read_settlement(item: ItemId, text: &str) -> Result<Settlement, Malformed> {
+pub(super) fn read_settlement(item: ItemId, slots: Vec<SlotNo>, text: &str) -> Result<Settlement, Malformed> {
     let body = serde_json::from_str(text).map_err(|error| format!("outcome of item {item}: {error}"))?;
     let SettlementBody::<String>(
-        slots,
         outcome,
         code,
         message,
@@ -164,7 +165,6 @@ pub(super) fn read_settlement(item: ItemId, text: &str) -> Result<Settlement, Ma
         evidence,
         recheck,
     ) = body;
-    let slots = read_slots(&slots)?;
     let recheck = recheck != 0;
     Ok(Settlement {
         item,
@@ -365,7 +365,7 @@ mod tests {
         fn garbage_is_refused_without_a_panic(bytes in prop::collection::vec(any::<u8>(), 0..200), text in ".{0,60}") {
             let (mut entries, mut extras) = (Entries::new(&bytes, 1), Vec::new());
             while let Ok(Some(_)) = entries.next(&mut extras) {}
-            _ = (read_slots(&text), read_carries(&text), read_item(1, &text), read_settlement(1, &text));
+            _ = (read_slots(&text), read_carries(&text), read_item(1, &text), read_rows(1, &text), read_settlement(1, vec![], &text));
         }
     }
 

@@ -87,13 +87,46 @@ pub(super) fn item(connection: &Connection, id: ItemId) -> Result<Option<Item>, 
 
 /// The settlements of one item, in their order.
 pub(super) fn settlements(connection: &Connection, item: ItemId) -> Result<Vec<Settlement>, Fault> {
-    let mut found = connection.prepare_cached("SELECT body FROM settled WHERE item = ?1 ORDER BY n")?;
-    let mut rows = found.query([item])?;
+    let Some(range) = range_of_item(connection, item)? else { return Ok(Vec::new()) };
     let mut all = Vec::new();
-    while let Some(row) = rows.next()? {
-        all.push(codec::read_settlement(item, row.get_ref(0)?.as_str().map_err(rusqlite::Error::from)?)?);
-    }
+    each_word(connection, range.chunk, |carries, body| {
+        for (_, slots) in carries.into_iter().filter(|(carried, _)| *carried == item) {
+            all.push(codec::read_settlement(item, slots, body)?);
+        }
+        Ok(())
+    })?;
     Ok(all)
+}
+
+/// All settlements of a chunk, in their order.
+pub(super) fn settlements_of_chunk(connection: &Connection, chunk: u32) -> Result<Vec<Settlement>, Fault> {
+    let mut all = Vec::new();
+    each_word(connection, chunk, |carries, body| {
+        let mut carries = carries.into_iter();
+        let Some((item, slots)) = carries.next() else { return Ok(()) };
+        let first = codec::read_settlement(item, slots, body)?;
+        let others = carries.map(|(item, slots)| Settlement { item, slots, ..first.clone() });
+        let others: Vec<_> = others.collect();
+        all.push(first);
+        all.extend(others);
+        Ok(())
+    })?;
+    Ok(all)
+}
+
+/// The rows of a chunk's settlements, in their order: of whom each speaks, and what it says.
+pub(super) fn each_word(
+    connection: &Connection,
+    chunk: u32,
+    mut f: impl FnMut(Vec<(ItemId, Vec<SlotNo>)>, &str) -> Result<(), Fault>,
+) -> Result<(), Fault> {
+    let mut found = connection.prepare_cached("SELECT carries, body FROM settled WHERE chunk = ?1 ORDER BY n")?;
+    let mut rows = found.query([chunk])?;
+    while let Some(row) = rows.next()? {
+        let carries = codec::read_carries(row.get_ref(0)?.as_str().map_err(rusqlite::Error::from)?)?;
+        f(carries, row.get_ref(1)?.as_str().map_err(rusqlite::Error::from)?)?;
+    }
+    Ok(())
 }
 
 /// All that is on record for one chunk's items.
@@ -109,13 +142,8 @@ pub(super) fn chunk(connection: &Connection, range: Range) -> Result<History, Fa
         history.items.insert(id, codec::read_item(id, body)?);
     }
 
-    let mut found =
-        connection.prepare_cached("SELECT item, body FROM settled WHERE item BETWEEN ?1 AND ?2 ORDER BY item, n")?;
-    let mut rows = found.query(bounds)?;
-    while let Some(row) = rows.next()? {
-        let item = row.get(0)?;
-        let body = row.get_ref(1)?.as_str().map_err(rusqlite::Error::from)?;
-        history.settlements.entry(item).or_default().push(codec::read_settlement(item, body)?);
+    for settlement in settlements_of_chunk(connection, range.chunk)? {
+        history.settlements.entry(settlement.item).or_default().push(settlement);
     }
 
     let mut found = connection.prepare_cached("SELECT item, job_id, refusal FROM job WHERE item BETWEEN ?1 AND ?2")?;

@@ -161,8 +161,18 @@ impl History {
 
     /// What a resume needs to know of an item; `None` once all its slots have their final word.
     pub(super) fn open_item(&self, id: ItemId) -> Option<OpenItem> {
-        let item = self.items.get(&id)?;
-        let finals = self.finals(item);
+        self.opened(self.items.get(&id)?.clone())
+    }
+
+    /// [`History::open_item`] of all, without a copy of them.
+    pub(super) fn into_open(mut self) -> Vec<OpenItem> {
+        let items = std::mem::take(&mut self.items);
+        items.into_values().filter_map(|item| self.opened(item)).collect()
+    }
+
+    fn opened(&self, item: Item) -> Option<OpenItem> {
+        let id = item.id;
+        let finals = self.finals(&item);
         if finals.iter().all(|is| *is) {
             return None;
         }
@@ -175,7 +185,6 @@ impl History {
         let last = carrying.iter().rev().find(|(sent, _)| !sent.is_not_executed());
         let more = self.seen.get(&id);
         Some(OpenItem {
-            item: item.clone(),
             settled,
             attempts: u32::try_from(count).unwrap_or(u32::MAX),
             executed: u32::try_from(executed).unwrap_or(u32::MAX),
@@ -185,6 +194,7 @@ impl History {
                 .filter(|(number, slot)| slot.seen || more.is_some_and(|more| more.contains(number)))
                 .map(|(number, _)| number)
                 .collect(),
+            item,
         })
     }
 

@@ -101,7 +101,7 @@ pub(super) fn build(path: &Path, chunks: u32) -> MemoryJournal {
         builder.owned_entry(entry).unwrap();
     }
     for item in &items {
-        builder.item(item).unwrap();
+        builder.item(item.clone()).unwrap();
     }
     builder.finish().unwrap();
     MemoryJournal::new(identity(), entries, items)

@@ -14,7 +14,7 @@ use super::record::Identity;
 /// `bDet`, at byte 68 of the file.
 pub(super) const APPLICATION_ID: u32 = 0x6244_6574;
 /// Rises when an older program could not go on with the journal.
-pub(super) const VERSION: u32 = 1;
+pub(super) const VERSION: u32 = 2;
 
 pub(super) const TABLES: &str = "
     CREATE TABLE meta(key TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID;
@@ -23,14 +23,16 @@ pub(super) const TABLES: &str = "
     -- open: slots without a final word; touched: 1 where a write may have been executed, 2 where one ended unknown
     CREATE TABLE chunk(number INTEGER PRIMARY KEY, first_item INTEGER NOT NULL, last_item INTEGER NOT NULL,
                        open INTEGER NOT NULL, touched INTEGER NOT NULL DEFAULT 0);
-    CREATE TABLE item(id INTEGER PRIMARY KEY, body TEXT NOT NULL);
+    -- rows: how many entries each of its slots stands for, which is all that counting needs of an item
+    CREATE TABLE item(id INTEGER PRIMARY KEY, rows TEXT NOT NULL, body TEXT NOT NULL);
     CREATE TABLE attempt(id INTEGER PRIMARY KEY, chunk INTEGER NOT NULL, part INTEGER NOT NULL, at TEXT NOT NULL,
                          body_sha256 TEXT NOT NULL, body_bytes INTEGER NOT NULL, carries TEXT NOT NULL,
                          kind TEXT, answer TEXT);
     CREATE TABLE attempt_chunk(chunk INTEGER NOT NULL, attempt INTEGER NOT NULL,
                                PRIMARY KEY (chunk, attempt)) WITHOUT ROWID;
-    CREATE TABLE settled(item INTEGER NOT NULL, n INTEGER NOT NULL, body TEXT NOT NULL,
-                         PRIMARY KEY (item, n)) WITHOUT ROWID;
+    -- a word and the items and slots of a chunk that it is said of; a later one (n) on the same slot replaces it
+    CREATE TABLE settled(chunk INTEGER NOT NULL, n INTEGER NOT NULL, carries TEXT NOT NULL, body TEXT NOT NULL,
+                         PRIMARY KEY (chunk, n)) WITHOUT ROWID;
     CREATE TABLE job(item INTEGER NOT NULL, job_id TEXT NOT NULL, refusal TEXT,
                      PRIMARY KEY (item, job_id)) WITHOUT ROWID;
     CREATE TABLE seen(item INTEGER NOT NULL, slot INTEGER NOT NULL, PRIMARY KEY (item, slot)) WITHOUT ROWID;

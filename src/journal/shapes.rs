@@ -20,8 +20,8 @@ pub(super) struct Shape {
     pub(super) chunk: u32,
     /// Rows of each slot.
     pub(super) rows: Box<[u32]>,
-    /// How many settlements of it there are.
-    pub(super) settlements: u32,
+    /// Whether any settlement of it is on record.
+    pub(super) settled: bool,
 }
 
 /// The shapes of the items lately in work.
@@ -47,6 +47,11 @@ impl Shapes {
         }
     }
 
+    /// Whether the item is known to be of that chunk: so are all of a chunk of which [`Shapes::get`] gave one.
+    pub(super) fn is_of(&self, item: ItemId, chunk: u32) -> bool {
+        self.items.get(&item).is_some_and(|shape| shape.chunk == chunk)
+    }
+
     /// Reads the whole chunk of an item: its neighbours are named next, nearly always.
     fn fetch(&mut self, connection: &Connection, item: ItemId) -> Result<(), Fault> {
         if self.slots >= KEPT {
@@ -54,22 +59,21 @@ impl Shapes {
         }
         let range = load::range_of_item(connection, item)?.ok_or_else(|| no_item(item))?;
         let bounds = params![range.first, range.last];
-        let mut found = connection.prepare_cached("SELECT id, body FROM item WHERE id BETWEEN ?1 AND ?2")?;
+        let mut found = connection.prepare_cached("SELECT id, rows FROM item WHERE id BETWEEN ?1 AND ?2")?;
         let mut rows = found.query(bounds)?;
         while let Some(row) = rows.next()? {
             let id = row.get(0)?;
             let rows = codec::read_rows(id, row.get_ref(1)?.as_str().map_err(rusqlite::Error::from)?)?;
             self.slots += rows.len();
-            self.items.insert(id, Shape { chunk: range.chunk, rows, settlements: 0 });
+            self.items.insert(id, Shape { chunk: range.chunk, rows, settled: false });
         }
-        let sql = "SELECT item, count(*) FROM settled WHERE item BETWEEN ?1 AND ?2 GROUP BY item";
-        let mut found = connection.prepare_cached(sql)?;
-        let mut rows = found.query(bounds)?;
-        while let Some(row) = rows.next()? {
-            if let Some(shape) = self.items.get_mut(&row.get(0)?) {
-                shape.settlements = row.get(1)?;
+        load::each_word(connection, range.chunk, |carries, _| {
+            for (item, _) in carries {
+                if let Some(shape) = self.items.get_mut(&item) {
+                    shape.settled = true;
+                }
             }
-        }
-        Ok(())
+            Ok(())
+        })
     }
 }

@@ -496,7 +496,7 @@ mod tests {
         let files = [
             vec![],
             b"line,desktop_id\n".repeat(100),
-            with(63, 2),    // user_version
+            with(63, 9),    // user_version
             with(68, b'x'), // application_id
             good[..100].to_vec(),
             good[..5_000].to_vec(),
@@ -510,8 +510,8 @@ mod tests {
             assert_eq!(&std::fs::read(&path).unwrap(), bytes, "file {n}");
             assert_eq!(names(directory.path()), ["a.journal"], "file {n}");
         }
-        std::fs::write(&path, with(63, 2)).unwrap();
-        assert!(Store::open(&path).unwrap_err().to_string().contains("format 2"));
+        std::fs::write(&path, with(63, 9)).unwrap();
+        assert!(Store::open(&path).unwrap_err().to_string().contains("format 9"));
         assert!(matches!(Store::open(&directory.path().join("none")), Err(Error::File { .. })));
     }
 }

@@ -114,8 +114,7 @@ impl View {
     pub fn chunk(&self, number: u32) -> Result<Vec<OpenItem>, Error> {
         self.read(|connection| {
             let Some(range) = load::range_of_chunk(connection, number)? else { return Ok(Vec::new()) };
-            let history = load::chunk(connection, range)?;
-            Ok(history.items.keys().filter_map(|id| history.open_item(*id)).collect())
+            Ok(load::chunk(connection, range)?.into_open())
         })
     }
 
@@ -219,11 +218,12 @@ impl View {
     /// Hands every settlement, also those that a later one replaced, to `f`: by item, then in their order.
     pub fn for_each_settlement(&self, mut f: impl FnMut(&Settlement) -> Result<(), Error>) -> Result<(), Error> {
         self.read(|connection| {
-            let mut found = connection.prepare("SELECT item, body FROM settled ORDER BY item, n")?;
-            let mut rows = found.query([])?;
-            while let Some(row) = rows.next()? {
-                let body = row.get_ref(1)?.as_str().map_err(rusqlite::Error::from)?;
-                f(&super::codec::read_settlement(row.get(0)?, body)?).map_err(Fault::Caller)?;
+            let mut found = connection.prepare("SELECT number FROM chunk ORDER BY number")?;
+            let mut chunks = found.query([])?;
+            while let Some(chunk) = chunks.next()? {
+                let mut all = load::settlements_of_chunk(connection, chunk.get(0)?)?;
+                all.sort_by_key(|settlement| settlement.item); // stable
+                all.iter().try_for_each(|settlement| f(settlement).map_err(Fault::Caller))?;
             }
             Ok(())
         })

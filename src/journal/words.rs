@@ -72,8 +72,8 @@ const OPEN: u32 = u32::MAX;
 /// Settled more than once: see `again`.
 const AGAIN: u32 = u32::MAX - 1;
 
-/// All settlements, read in one walk. Those of a request's items are mostly the same but for the item, so they are
-/// kept once: an item costs four bytes.
+/// All settlements, read in one walk. Those of many items are the same but for the item, so they are kept once: an item
+/// costs four bytes.
 struct Settled<'c> {
     connection: &'c Connection,
     /// By item: its place in `kinds`, or [`OPEN`], or [`AGAIN`].
@@ -106,34 +106,37 @@ impl<'c> Settled<'c> {
     /// `false`: it is too much.
     fn read(&mut self, most: usize) -> Result<bool, Fault> {
         let connection = self.connection;
-        let mut found = connection.prepare("SELECT item, body FROM settled ORDER BY item, n")?;
+        let mut found = connection.prepare("SELECT carries, body FROM settled ORDER BY chunk, n")?;
         let mut rows = found.query([])?;
-        let mut known: HashMap<Box<str>, u32> = HashMap::new();
         let mut bytes = 0;
         while let Some(row) = rows.next()? {
-            let item: ItemId = row.get(0)?;
+            let carries = codec::read_carries(row.get_ref(0)?.as_str().map_err(rusqlite::Error::from)?)?;
             let body = row.get_ref(1)?.as_str().map_err(rusqlite::Error::from)?;
-            let kind = if let Some(kind) = known.get(body) {
-                *kind
-            } else {
-                // Its text, the settlement made of it, and what keeps them.
-                bytes += 2 * body.len() + 400;
-                let kind = u32::try_from(self.kinds.len()).unwrap_or(AGAIN);
-                if bytes > most || kind >= AGAIN {
-                    return Ok(false);
-                }
-                self.kinds.push(codec::read_settlement(item, body)?);
-                known.insert(body.into(), kind);
-                kind
-            };
-            let place = usize::try_from(item).ok().and_then(|item| self.places.get_mut(item));
-            match place.ok_or_else(|| no_item(item))? {
-                place if *place == OPEN => *place = kind,
-                place => {
-                    let first = std::mem::replace(place, AGAIN);
-                    let list = self.again.entry(item).or_insert_with(|| vec![first]);
-                    list.push(kind);
-                    bytes += 64;
+            // What one row says is one word, of these slots or those.
+            let mut known: HashMap<Vec<SlotNo>, u32> = HashMap::new();
+            for (item, slots) in carries {
+                let kind = if let Some(kind) = known.get(&slots) {
+                    *kind
+                } else {
+                    // The settlement made of it, and what keeps it.
+                    bytes += body.len() + 400;
+                    let kind = u32::try_from(self.kinds.len()).unwrap_or(AGAIN);
+                    if bytes > most || kind >= AGAIN {
+                        return Ok(false);
+                    }
+                    self.kinds.push(codec::read_settlement(item, slots.clone(), body)?);
+                    known.insert(slots, kind);
+                    kind
+                };
+                let place = usize::try_from(item).ok().and_then(|item| self.places.get_mut(item));
+                match place.ok_or_else(|| no_item(item))? {
+                    place if *place == OPEN => *place = kind,
+                    place => {
+                        let first = std::mem::replace(place, AGAIN);
+                        let list = self.again.entry(item).or_insert_with(|| vec![first]);
+                        list.push(kind);
+                        bytes += 64;
+                    }
                 }
             }
         }

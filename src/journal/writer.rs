@@ -116,8 +116,8 @@ pub(super) fn connect(path: &Path, medium: Medium) -> Result<(Connection, Identi
     // The log is copied by `Writer::checkpoint`, which looks at what that says: SQLite's own would not tell of a
     // failed fsync, and trust the next one.
     pragma(&connection, "wal_autocheckpoint = 0")?;
-    // 32 MiB: chunks are settled in about the order of the plan, so that their pages come again.
-    connection.pragma_update(None, "cache_size", -32_768)?;
+    // 4 MiB: chunks are settled in about the order of the plan, so that their pages come again soon, or not at all.
+    connection.pragma_update(None, "cache_size", -4_096)?;
     connection.set_prepared_statement_cache_capacity(64);
     Ok((connection, identity, medium))
 }

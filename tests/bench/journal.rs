@@ -76,7 +76,7 @@ fn build(path: &Path) {
             slots: (0..u32::from(USERS)).map(slot).collect(),
             seen: false,
         };
-        builder.item(&item).expect("the disk takes it");
+        builder.item(item).expect("the disk takes it");
     }
     builder.finish().expect("the disk takes it");
 }

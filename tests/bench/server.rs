@@ -1,5 +1,6 @@
 //! A server that takes every batch request at once, so that nothing but the client is measured:
-//! `cargo bench --bench server -- --port 8099 --latency-ms 200`.
+//! `cargo bench --bench server -- --port 8099 --latency-ms 200`. With `--estate in.csv`, each of whose lines has a desktop,
+//! a user and a type, it also shows these desktops, page by page, each with its user bound; filters are ignored.
 //!
 //! `GET /stats` tells how many writes began, when, over how long, and how close together at the closest; `GET /reset` counts
 //! from zero again.
@@ -18,16 +19,41 @@ fn main() -> std::io::Result<()> {
     // Run among all benches, it has nothing to measure.
     let Some(port) = after("--port") else { return Ok(()) };
     let latency = Duration::from_millis(after("--latency-ms").unwrap_or(0).into());
+    let estate = arguments.iter().position(|word| word == "--estate").and_then(|at| arguments.get(at + 1));
+    let estate: Arc<Vec<String>> = match estate {
+        Some(path) => std::fs::read_to_string(path)?.lines().skip(1).filter_map(desktop).collect::<Vec<_>>().into(),
+        None => Arc::default(),
+    };
     let begun: Arc<Mutex<Vec<Instant>>> = Arc::default();
     for connection in TcpListener::bind((Ipv4Addr::LOCALHOST, port))?.incoming() {
-        let (connection, begun) = (connection?, Arc::clone(&begun));
-        std::thread::spawn(move || serve(&connection, latency, &begun));
+        let (connection, begun, estate) = (connection?, Arc::clone(&begun), Arc::clone(&estate));
+        std::thread::spawn(move || serve(&connection, latency, &begun, &estate));
     }
     Ok(())
 }
 
+/// A line of the input as a desktop of the list.
+fn desktop(line: &str) -> Option<String> {
+    let mut cells = line.split(',');
+    let (id, user, kind) = (cells.next()?, cells.next()?, cells.next()?);
+    Some(format!(
+        r#"{{"desktop_id":"{id}","computer_name":"PC","status":"ACTIVE","attach_state":"ATTACHED","desktop_type":"DEDICATED",
+        "attach_user_infos":[{{"user_id":"","user_name":"{user}","user_group":"users","type":"{kind}"}}]}}"#
+    ))
+}
+
+fn page(request: &str, estate: &[String]) -> String {
+    let number = |name: &str| {
+        let value = request.split_once(&format!("{name}="))?.1;
+        value.split(|c: char| !c.is_ascii_digit()).next()?.parse::<usize>().ok()
+    };
+    let from = number("offset").unwrap_or(0).min(estate.len());
+    let to = from.saturating_add(number("limit").unwrap_or(100)).min(estate.len());
+    format!(r#"{{"total_count":{},"desktops":[{}]}}"#, estate.len(), estate[from..to].join(","))
+}
+
 /// One connection, request after request; `None` once it has ended.
-fn serve(connection: &TcpStream, latency: Duration, begun: &Mutex<Vec<Instant>>) -> Option<()> {
+fn serve(connection: &TcpStream, latency: Duration, begun: &Mutex<Vec<Instant>>, estate: &[String]) -> Option<()> {
     connection.set_nodelay(true).ok()?;
     let mut reader = BufReader::with_capacity(64 * 1024, connection);
     let (mut line, mut body) = (String::new(), Vec::new());
@@ -60,6 +86,10 @@ fn serve(connection: &TcpStream, latency: Duration, begun: &Mutex<Vec<Instant>>)
         } else if request.contains(" /reset ") {
             all.clear();
             "{}".to_owned()
+        } else if request.starts_with("GET ") {
+            drop(all);
+            std::thread::sleep(latency.saturating_sub(arrived.elapsed()));
+            page(&request, estate)
         } else {
             all.push(arrived);
             drop(all);

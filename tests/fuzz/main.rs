@@ -264,7 +264,7 @@ fn journal(path: &std::path::Path) {
             slots: vec![slot],
             seen: true,
         };
-        builder.item(&item).unwrap();
+        builder.item(item).unwrap();
     }
     builder.finish().unwrap();
 }

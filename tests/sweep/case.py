@@ -133,11 +133,11 @@ class Case:
                 need(word == "ok", f"integrity_check says {word}")
                 intents = {sha for (sha,) in journal.execute("SELECT body_sha256 FROM attempt")}
                 items = {id: json.loads(body) for id, body in journal.execute("SELECT id, body FROM item")}
-                for item, body in journal.execute("SELECT item, body FROM settled"):
-                    slots, outcome = json.loads(body)[:2]
-                    if outcome not in ("unknown", "not_sent"):
-                        users = items[item][4]
-                        self.settled |= {(items[item][1], users[slot][1]) for slot in numbers(slots)}
+                for carries, body in journal.execute("SELECT carries, body FROM settled"):
+                    if json.loads(body)[0] not in ("unknown", "not_sent"):
+                        for item, slots in (carried.split(":") for carried in carries.split(";")):
+                            _, desktop, _, _, users, *_ = items[int(item)]
+                            self.settled |= {(desktop, users[slot][1]) for slot in numbers(slots)}
                 journal.close()
             need(stat.S_IMODE(self.journal.stat().st_mode) == 0o600, "p19: others may read the journal")
         for write in self.writes():

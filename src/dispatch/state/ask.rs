@@ -2,7 +2,7 @@
 
 use super::{
     Access, Attempt, Canary, DesktopId, Instant, Item, ItemId, LOOK_LASTS, Later, MAX_ASIDE, MAX_IDS_PER_READ,
-    MAX_LOADED_AT_ONCE, Op, Output, Part, Phase, Reverse, SlotNo, State, StopReason, Told,
+    MAX_LOADED_AT_ONCE, MAX_READY, Op, Output, Part, Phase, Reverse, SlotNo, State, StopReason, Told,
 };
 
 impl State {
@@ -128,7 +128,8 @@ impl State {
 
     /// Loads the next chunks, as many as there is room for.
     fn next_load(&mut self) -> Option<Op> {
-        let room = (2 * self.rules.concurrency).saturating_sub(self.ready.len()).min(MAX_LOADED_AT_ONCE);
+        let wanted = (2 * self.rules.concurrency).min(MAX_READY);
+        let room = wanted.saturating_sub(self.ready.len()).min(MAX_LOADED_AT_ONCE);
         if self.loading || self.aside.len() >= MAX_ASIDE {
             return None;
         }

@@ -41,6 +41,8 @@ pub const LOOK_LASTS: Duration = Duration::from_secs(10);
 const MAX_ASIDE: usize = 1_000;
 /// Chunks that are loaded in one go: each wait for the journal is one for its sync, too.
 const MAX_LOADED_AT_ONCE: usize = 16;
+/// Parts that are kept ready at most, however many may be under way: each holds its items.
+const MAX_READY: usize = 2 * MAX_LOADED_AT_ONCE;
 
 /// What one request will carry: the open slots of these items.
 #[derive(Debug, Clone)]

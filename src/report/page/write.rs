@@ -306,7 +306,7 @@ mod tests {
             slots: vec![slot],
             seen: true,
         };
-        builder.item(&item).unwrap();
+        builder.item(item).unwrap();
         builder.finish().unwrap();
     }
 
