@@ -31,13 +31,6 @@ const CLOSE: f64 = 1.1;
 /// and stays for so many steps before a higher one is tried, but at least for so many times the wait that it may cost.
 const HOLD_STEPS: u32 = 3;
 const HOLD_WAITS: u32 = 4;
-/// Each try in a row that was refused doubles those waits, so many times at most: the limit is where it was.
-const HOLD_DOUBLINGS: u32 = 2;
-/// What a cap keeps below the successes that were had up to a 429: they may be those of two windows of the server,
-const BELOW: f64 = 0.95;
-/// and where the 429 asks for a wait like this, a second one would cost more than being slow for some minutes.
-const FAR_BELOW: f64 = 0.85;
-const DEAR: Duration = Duration::from_secs(30);
 
 /// The pace of one class.
 ///
@@ -64,8 +57,6 @@ pub(super) struct Adaptive {
     good: Option<f64>,
     /// A cap that was too high.
     refused: Option<f64>,
-    /// Tries of a higher cap that were refused, one after the other.
-    tries: u32,
     successes: Successes,
 }
 
@@ -84,7 +75,6 @@ impl Adaptive {
             steps: 0,
             good: None,
             refused: None,
-            tries: 0,
             successes: Successes::default(),
         }
     }
@@ -108,9 +98,6 @@ impl Adaptive {
         self.successes.first_request(now);
         let before = self.rate;
         while let Some((after, cap)) = self.next_cap().filter(|(after, _)| self.cap_since + *after <= now) {
-            if self.refused.is_none() {
-                self.tries = 0; // a higher cap than the one that was refused has held
-            }
             self.good = Some(self.cap);
             self.refused = self.refused.filter(|_| after == self.step);
             self.cap = cap;
@@ -153,10 +140,10 @@ impl Adaptive {
             return retry_after;
         }
         let limit = hint.limit.filter(|(n, window)| *n > 0 && !window.is_zero() && *window <= LONGEST_TOLD);
-        let told = retry_after.or(limit.map(|(_, window)| window / 6));
-        self.lower_cap(now, limit, told.unwrap_or_default());
+        self.lower_cap(now, limit);
         self.cut(now);
         let by_streak = |streak: i32| FIRST_WAIT.mul_f64(2_f64.powi(streak.clamp(0, 8))).min(LONGEST_WAIT);
+        let told = retry_after.or(limit.map(|(_, window)| window / 6));
         // A time that was told and turned out too short is not believed again.
         let wait = match (told, self.refused_in_row) {
             (Some(told), 0) => told,
@@ -164,7 +151,7 @@ impl Adaptive {
             (None, streak) => by_streak(streak),
         };
         self.refused_in_row = self.refused_in_row.saturating_add(1);
-        self.hold = (self.step * HOLD_STEPS).max(wait * HOLD_WAITS * 2_u32.pow(self.tries.min(HOLD_DOUBLINGS)));
+        self.hold = (self.step * HOLD_STEPS).max(wait * HOLD_WAITS);
         // While the class is closed nothing shows that the cap is good.
         self.cap_since = now + wait;
         self.rate_since = now + wait;
@@ -181,13 +168,11 @@ impl Adaptive {
     }
 
     /// The server's own word is best. Else the cap that was good before it grew, once; else what there was.
-    ///
-    /// * `wait`: what the 429 asks for, zero where it asks for nothing.
-    fn lower_cap(&mut self, now: Instant, limit: Option<(u32, Duration)>, wait: Duration) {
-        let successes = self.successes.per_s(now);
-        let is_dear = wait >= DEAR && successes > 0.0;
-        let share = if is_dear { FAR_BELOW } else { BELOW };
-        let measured = if successes > 0.0 { self.cap.min(share * successes) } else { self.cap / 2.0 };
+    fn lower_cap(&mut self, now: Instant, limit: Option<(u32, Duration)>) {
+        let measured = match self.successes.per_s(now) {
+            some if some > 0.0 => self.cap.min(0.95 * some),
+            _ => self.cap / 2.0,
+        };
         let cap = match (limit, self.good.take()) {
             (Some((n, window)), _) => {
                 let limit = f64::from(n) / window.as_secs_f64();
@@ -197,16 +182,11 @@ impl Adaptive {
             }
             (None, Some(good)) => {
                 self.refused = Some(self.cap);
-                self.tries = self.tries.saturating_add(1);
                 good
             }
             (None, None) => {
                 // Within one spell of refusals the same cap is still the one that was refused.
                 self.refused = self.refused.filter(|_| self.refused_in_row > 0);
-                if is_dear {
-                    // Back up to what was had, and no further before the hold is over.
-                    self.refused = self.refused.or(Some(successes / BELOW));
-                }
                 measured
             }
         };
