@@ -17,8 +17,8 @@ pub(super) fn place(at: usize) -> u32 {
     u32::try_from(at).expect("an input has at most some ten million rows, and memory ends before 2^32 entries")
 }
 
-/// One record of the results to be: a row, or a row on one of the desktops that its user holds. Its
-/// [`Tag`](super::reason::Tag) is kept beside it, to save the padding.
+/// One record of the results to be: a row, or a row on one of the desktops that its user holds. See
+/// [`Entries`](super::group::Entries).
 #[derive(Debug, Clone, Copy)]
 pub(super) struct EntryRec {
     pub(super) row: u32,

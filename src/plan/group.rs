@@ -12,13 +12,48 @@ use crate::model::{Bound, DesktopId, Kind};
 /// and points at its desktop.
 #[derive(Debug)]
 pub(super) struct Entries {
-    pub(super) records: Vec<EntryRec>,
+    pub(super) rows: EntryRows,
+    /// See [`EntryRec::to`].
+    pub(super) to: Vec<u32>,
     pub(super) tags: Vec<Tag>,
 }
 
+/// The row of each entry. Nothing is kept while each row has one entry, as nearly always.
+#[derive(Debug, Default)]
+pub(super) struct EntryRows(Vec<u32>);
+
+impl EntryRows {
+    #[inline]
+    pub(super) fn of(&self, entry: usize) -> u32 {
+        if self.0.is_empty() { place(entry) } else { self.0[entry] }
+    }
+
+    fn push(&mut self, entry: usize, row: u32) {
+        if self.0.is_empty() && row != place(entry) {
+            self.0.extend(0..place(entry));
+        }
+        if row != place(entry) || !self.0.is_empty() {
+            self.0.push(row);
+        }
+    }
+}
+
 impl Entries {
+    pub(super) fn len(&self) -> usize {
+        self.to.len()
+    }
+
+    pub(super) fn get(&self, entry: usize) -> (EntryRec, Tag) {
+        (EntryRec { row: self.rows.of(entry), to: self.to[entry] }, self.tags[entry])
+    }
+
+    pub(super) fn iter(&self) -> impl ExactSizeIterator<Item = (EntryRec, Tag)> {
+        (0..self.len()).map(|entry| self.get(entry))
+    }
+
     fn push(&mut self, row: u32, to: u32, tag: Tag) {
-        self.records.push(EntryRec { row, to });
+        self.rows.push(self.to.len(), row);
+        self.to.push(to);
         self.tags.push(tag);
     }
 
@@ -34,7 +69,8 @@ impl Entries {
 /// One entry a row; for a row without a desktop one for each desktop found, by id, at least one.
 pub(super) fn entries(ground: &mut Ground<'_>, policy: &Policy) -> Entries {
     let rows = ground.input.table.len();
-    let mut entries = Entries { records: Vec::with_capacity(rows), tags: Vec::with_capacity(rows) };
+    let (to, tags) = (Vec::with_capacity(rows), Vec::with_capacity(rows));
+    let mut entries = Entries { rows: EntryRows::default(), to, tags };
     let mut numbers = Numbers::default();
     let mut faults = ground.input.faults.iter().enumerate().peekable();
     for row in 0..place(rows) {
@@ -167,50 +203,74 @@ fn by_user<'t>(
             || people.iter().any(|(theirs, _)| theirs == id)
             || renamed(id)
     };
-    let before = entries.records.len();
+    let before = entries.len();
     for id in held.iter().filter(mine) {
         let desk = ground.number_found(numbers, id.as_str());
         entries.push(row, desk, tag);
     }
-    if entries.records.len() == before {
+    if entries.len() == before {
         entries.settled(row, Tag::GoneEverywhere);
     }
 }
 
-/// The open entries by desktop: `order[starts[d]..starts[d + 1]]` are those of desktop `d`, in input order.
+/// The open entries by desktop, each desktop's in input order.
 pub(super) struct ByDesk {
-    pub(super) starts: Vec<u32>,
-    pub(super) order: Vec<u32>,
+    /// Those of desktop `d` are from `starts[d]` to `starts[d + 1]`.
+    starts: Vec<u32>,
+    /// `None`: as they come. A sheet in the order of its desktops, or with one row for each, needs no memory for it.
+    order: Option<Vec<u32>>,
 }
 
 impl ByDesk {
-    /// Cuts the desktops into as many runs at most, at least one, of about as many entries each.
-    pub(super) fn parts(&self, parts: usize) -> impl Iterator<Item = std::ops::Range<usize>> + use<> {
+    /// Where the desktop's entries begin; for the number after the last desktop's, where all end.
+    pub(super) fn start(&self, desk: usize) -> usize {
+        to_usize(self.starts[desk])
+    }
+
+    pub(super) fn len(&self) -> usize {
+        self.starts.last().map_or(0, |&end| to_usize(end))
+    }
+
+    #[inline]
+    pub(super) fn entry(&self, at: usize) -> usize {
+        self.order.as_ref().map_or(at, |order| to_usize(order[at]))
+    }
+
+    /// Cuts the desktops into runs of at least so many entries each; the last may have fewer.
+    pub(super) fn runs(&self, entries: usize) -> Vec<std::ops::Range<usize>> {
         let desks = self.starts.len() - 1;
-        let parts = parts.clamp(1, desks.max(1));
-        let border = |part: usize| {
-            let entries = place(self.order.len() * part / parts);
-            if part == parts { desks } else { self.starts.partition_point(|&start| start < entries).min(desks) }
-        };
-        let borders: Vec<_> = (0..=parts).map(border).collect();
-        (0..parts).map(move |part| borders[part]..borders[part + 1])
+        let mut runs = Vec::new();
+        let mut from = 0;
+        while from < desks {
+            let wanted = place(self.start(from) + entries);
+            let to = (from + 1 + self.starts[from + 1..].partition_point(|&start| start < wanted)).min(desks);
+            runs.push(from..to);
+            from = to;
+        }
+        runs
     }
 }
 
 /// A counting sort: two passes, no list of lists.
 pub(super) fn by_desk(desks: usize, entries: &Entries) -> ByDesk {
     let open = || {
-        let tagged = entries.records.iter().zip(&entries.tags).zip(0u32..);
-        tagged.filter(|((_, tag), _)| **tag == Tag::Send).map(|((entry, _), at)| (to_usize(entry.to), at))
+        let tagged = entries.to.iter().zip(&entries.tags).zip(0u32..);
+        tagged.filter(|((_, tag), _)| **tag == Tag::Send).map(|((&to, _), at)| (to_usize(to), at))
     };
     let mut starts = vec![0u32; desks + 1];
-    for (desk, _) in open() {
+    let (mut last, mut as_they_come) = (0, true);
+    for ((desk, at), before) in open().zip(0u32..) {
         starts[desk + 1] += 1;
+        as_they_come &= desk >= last && at == before;
+        last = desk;
     }
     let mut sum = 0;
     for start in &mut starts {
         sum += *start;
         *start = sum;
+    }
+    if as_they_come {
+        return ByDesk { starts, order: None };
     }
     let mut order = vec![0u32; to_usize(sum)];
     // Each start moves to its desktop's end, which is the next one's start: moved back below.
@@ -220,5 +280,51 @@ pub(super) fn by_desk(desks: usize, entries: &Entries) -> ByDesk {
     }
     starts.rotate_right(1);
     starts[0] = 0;
-    ByDesk { starts, order }
+    ByDesk { starts, order: Some(order) }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    proptest! {
+        #[test]
+        fn runs_cover_every_desktop_once_and_entries_keep_their_order(
+            of in prop::collection::vec((0..9_u32, any::<bool>()), 0..60), sorted: bool, least in 1..9_usize,
+        ) {
+            let mut of = of;
+            if sorted {
+                of.sort_unstable();
+            }
+            let tags = of.iter().map(|&(_, open)| if open { Tag::Send } else { Tag::Gone }).collect();
+            let to = of.iter().map(|&(desk, _)| desk).collect();
+            let entries = Entries { rows: EntryRows::default(), to, tags };
+            let by_desk = by_desk(9, &entries);
+            let mut seen = Vec::new();
+            for desk in by_desk.runs(least).into_iter().flatten() {
+                seen.extend((by_desk.start(desk)..by_desk.start(desk + 1)).map(|at| (desk, by_desk.entry(at))));
+            }
+            let mut plain: Vec<_> = of.iter().enumerate().filter(|(_, (_, open))| *open).collect();
+            plain.sort_by_key(|(_, (desk, _))| *desk);
+            let plain: Vec<_> = plain.into_iter().map(|(at, &(desk, _))| (to_usize(desk), at)).collect();
+            prop_assert_eq!(seen, plain);
+        }
+
+        #[test]
+        fn the_row_of_an_entry_is_the_one_that_it_was_pushed_with(steps in prop::collection::vec(0..3_u32, 0..40)) {
+            let mut entries = Entries { rows: EntryRows::default(), to: Vec::new(), tags: Vec::new() };
+            let mut rows = Vec::new();
+            for (row, many) in (0..).zip(steps) {
+                // None for a row is not what happens, and must not matter.
+                for _ in 0..many {
+                    entries.push(row, 0, Tag::Send);
+                    rows.push(row);
+                }
+            }
+            let kept: Vec<_> = (0..entries.len()).map(|entry| entries.rows.of(entry)).collect();
+            prop_assert_eq!(kept, rows);
+        }
+    }
 }

@@ -33,7 +33,7 @@ const COMPARISONS: usize = 200_000;
 /// What the first rows may have meant that are taken as already detached.
 pub(super) fn hints<'t>(ground: &Ground<'t>, entries: &Entries) -> Vec<Hint<'t>> {
     let mut hints = Hints::default();
-    for (record, tag) in entries.records.iter().zip(&entries.tags) {
+    for (record, tag) in entries.iter() {
         if hints.kept.len() >= KEPT || hints.compared >= COMPARISONS {
             break;
         }

@@ -1,12 +1,13 @@
 //! One desktop at a time: each row against the live bindings, the same binding once, cut into slices for requests.
 
 use std::hash::BuildHasher;
+use std::sync::mpsc::{Receiver, sync_channel};
 
 use hashbrown::{DefaultHashBuilder, HashTable};
 
 use super::bodies::{EMPTY_BODY, desktop_len, user_len};
 use super::ground::{Ground, ItemRec, NONE, SlotRec, place};
-use super::group::{ByDesk, Entries, by_desk};
+use super::group::{ByDesk, Entries, EntryRows, by_desk};
 use super::matching::{Found, Matcher, places, to_usize};
 use super::policy::Policy;
 use super::reason::{Tag, is_protected, protected};
@@ -25,17 +26,25 @@ enum Verdict {
     All,
 }
 
-/// Judges desktops one after another; what is to be sent collects in `slots` and `items`.
-struct Judge<'p, 't> {
-    ground: &'p Ground<'t>,
-    policy: &'p Policy,
-    entries: &'p Entries,
-    /// What becomes of the entries that were given, in the order in which they were: a slot, or the reason for none.
+/// What became of a run of desktops.
+#[derive(Default)]
+struct Judged {
+    /// Of each open entry, in the order of [`ByDesk`]: a slot, or the reason for none.
     fates: Vec<Result<u32, Tag>>,
     slots: Vec<SlotRec>,
     /// In the order of desktops; a desktop's slices stand together.
     items: Vec<ItemRec>,
+}
+
+/// Judges desktops one after another.
+struct Judge<'p, 't> {
+    ground: &'p Ground<'t>,
+    policy: &'p Policy,
+    fates: Vec<Result<u32, Tag>>,
+    slots: Vec<SlotRec>,
+    items: Vec<ItemRec>,
     // Scratch space of one desktop.
+    rows: Vec<u32>,
     verdicts: Vec<Verdict>,
     candidates: Vec<(u32, &'t Bound)>,
     slot_of: Vec<u32>,
@@ -44,15 +53,14 @@ struct Judge<'p, 't> {
 }
 
 impl<'p, 't> Judge<'p, 't> {
-    /// * `rows`, `desks`: how many are expected.
-    fn new(ground: &'p Ground<'t>, policy: &'p Policy, entries: &'p Entries, rows: usize, desks: usize) -> Self {
+    fn new(ground: &'p Ground<'t>, policy: &'p Policy) -> Self {
         Self {
             ground,
             policy,
-            entries,
-            fates: Vec::with_capacity(rows),
-            slots: Vec::with_capacity(rows),
-            items: Vec::with_capacity(desks),
+            fates: Vec::new(),
+            slots: Vec::new(),
+            items: Vec::new(),
+            rows: Vec::new(),
             verdicts: Vec::new(),
             candidates: Vec::new(),
             slot_of: Vec::new(),
@@ -62,30 +70,33 @@ impl<'p, 't> Judge<'p, 't> {
     }
 
     /// Judges these desktops, in turn.
-    fn desktops(&mut self, by_desk: &ByDesk, desks: std::ops::Range<usize>) {
-        let mut warm = to_usize(by_desk.starts[desks.start]);
-        let end = to_usize(by_desk.starts[desks.end]);
+    fn run(&mut self, by_desk: &ByDesk, rows: &EntryRows, desks: std::ops::Range<usize>) -> Judged {
+        let (mut warm, end) = (by_desk.start(desks.start), by_desk.start(desks.end));
+        self.fates.reserve(end - warm);
+        self.slots.reserve(end - warm);
+        self.items.reserve(desks.len());
+        let row = |at: usize| rows.of(by_desk.entry(at));
         for desk in desks {
-            let [from, to] = [desk, desk + 1].map(|at| to_usize(by_desk.starts[at]));
+            let [from, to] = [desk, desk + 1].map(|at| by_desk.start(at));
             if to > warm {
                 let next = warm..(to + WARMED).min(end);
                 warm = next.end;
-                let rows = by_desk.order[next].iter().map(|&entry| self.entries.records[to_usize(entry)].row);
-                self.ground.input.table.warm(rows.map(to_usize));
+                self.ground.input.table.warm(next.map(|at| to_usize(row(at))));
             }
-            self.desktop(place(desk), &by_desk.order[from..to]);
+            let mut rows = std::mem::take(&mut self.rows);
+            rows.clear();
+            rows.extend((from..to).map(row));
+            self.desktop(place(desk), &rows);
+            self.rows = rows;
+        }
+        Judged {
+            fates: std::mem::take(&mut self.fates),
+            slots: std::mem::take(&mut self.slots),
+            items: std::mem::take(&mut self.items),
         }
     }
 
-    /// Takes in what another one found for the desktops that follow.
-    fn append(&mut self, next: Self) {
-        let first = place(self.slots.len());
-        self.fates.extend(next.fates.into_iter().map(|fate| fate.map(|slot| slot + first)));
-        self.slots.extend(next.slots);
-        self.items.extend(next.items.into_iter().map(|item| ItemRec { first: item.first + first, ..item }));
-    }
-
-    /// `order`: the desktop's open entries, in input order.
+    /// `order`: the rows of the desktop's open entries, in input order.
     fn desktop(&mut self, desk: u32, order: &[u32]) {
         if order.is_empty() {
             return;
@@ -114,8 +125,7 @@ impl<'p, 't> Judge<'p, 't> {
         let nobody = live.good().is_some_and(<[Bound]>::is_empty);
         let matcher = Matcher::new(bound, order.len());
         let left = self.policy.in_use_skip && live.login_status == "CONNECTED";
-        for &entry in order {
-            let row = self.entries.records[to_usize(entry)].row;
+        for &row in order {
             let wanted = self.ground.wanted(row);
             let verdict = if wanted.kind == Kind::All {
                 match protected(self.ground, desk) {
@@ -162,8 +172,7 @@ impl<'p, 't> Judge<'p, 't> {
                 self.slots.push(SlotRec { row: NONE, bound: at, rows: 0, item: 0 });
             }
         }
-        for (&entry, &verdict) in order.iter().zip(&self.verdicts) {
-            let record = self.entries.records[to_usize(entry)];
+        for (&row, &verdict) in order.iter().zip(&self.verdicts) {
             let slot = match verdict {
                 Verdict::Fixed(tag) => {
                     self.fates.push(Err(tag));
@@ -178,9 +187,9 @@ impl<'p, 't> Judge<'p, 't> {
                     }
                     *slot_of
                 }
-                Verdict::AsGiven => self.given.find(self.ground, &self.slots, record.row).unwrap_or_else(|| {
+                Verdict::AsGiven => self.given.find(self.ground, &self.slots, row).unwrap_or_else(|| {
                     let slot = place(self.slots.len());
-                    self.slots.push(SlotRec { row: record.row, bound: NONE, rows: 0, item: 0 });
+                    self.slots.push(SlotRec { row, bound: NONE, rows: 0, item: 0 });
                     self.given.add(self.ground, &self.slots, slot);
                     slot
                 }),
@@ -188,8 +197,8 @@ impl<'p, 't> Judge<'p, 't> {
             self.fates.push(Ok(slot));
             let slot = &mut self.slots[to_usize(slot)];
             slot.rows += 1;
-            if slot.row == NONE || (lacks_group(self.ground, slot.row) && !lacks_group(self.ground, record.row)) {
-                slot.row = record.row;
+            if slot.row == NONE || (lacks_group(self.ground, slot.row) && !lacks_group(self.ground, row)) {
+                slot.row = row;
             }
         }
         all
@@ -327,51 +336,66 @@ fn key<'t>(ground: &Ground<'t>, row: u32) -> (Kind, &'t str, &'t str, &'t str) {
     (wanted.kind, wanted.name, wanted.id, wanted.domain)
 }
 
-/// Entries that a thread of their own pays for.
-const PARTED: usize = 50_000;
+/// Entries of a run of desktops: enough to pay for its way between threads.
+const RUN: usize = 16_384;
+/// Threads that judge, and how many runs of each may wait.
+const THREADS: usize = 4;
+const AHEAD: usize = 2;
 
 /// Judges every desktop: what is to be sent, the open entries pointing at it.
 ///
-/// No desktop's judgement depends on another's, so that several threads take an equal share of the entries each.
+/// No desktop's judgement depends on another's: threads take the runs in turn, and what they find is put together in the
+/// order of desktops.
 pub(super) fn judge(ground: &Ground<'_>, policy: &Policy, entries: &mut Entries) -> (Vec<SlotRec>, Vec<ItemRec>) {
-    let threads = std::thread::available_parallelism().map_or(1, usize::from);
-    judge_in_parts(ground, policy, entries, threads.min(entries.records.len() / PARTED))
+    let threads = std::thread::available_parallelism().map_or(1, usize::from).min(THREADS);
+    judge_by(ground, policy, entries, threads, RUN)
 }
 
-fn judge_in_parts(
+fn judge_by(
     ground: &Ground<'_>,
     policy: &Policy,
     entries: &mut Entries,
-    parts: usize,
+    threads: usize,
+    run: usize,
 ) -> (Vec<SlotRec>, Vec<ItemRec>) {
     let by_desk = by_desk(ground.desks(), entries);
-    let mut parts = by_desk.parts(parts);
-    let first = parts.next().unwrap_or(0..0);
-    // The first part takes in the others, so that it has room for them.
-    let mut whole = Judge::new(ground, policy, entries, by_desk.order.len(), ground.desks());
+    let (by_desk, runs) = (&by_desk, &*by_desk.runs(run));
+    let Entries { rows, to, tags } = entries;
+    let rows = &*rows;
+    let threads = threads.min(runs.len()).max(1);
+    let mut slots: Vec<SlotRec> = Vec::with_capacity(by_desk.len());
+    let mut items: Vec<ItemRec> = Vec::with_capacity(ground.desks());
     std::thread::scope(|scope| {
-        let others = parts.map(|desks| {
-            let (by_desk, entries) = (&by_desk, &*entries);
-            scope.spawn(move || {
-                let rows = to_usize(by_desk.starts[desks.end] - by_desk.starts[desks.start]);
-                let mut judge = Judge::new(ground, policy, entries, rows, desks.len());
-                judge.desktops(by_desk, desks);
-                judge
-            })
+        let share = |nth: usize| runs.iter().skip(nth).step_by(threads).cloned();
+        // Where the system has no thread left, its share is judged here.
+        let others = (1..threads).map(|nth| {
+            let (found, others) = sync_channel(AHEAD);
+            let work = move || {
+                let mut judge = Judge::new(ground, policy);
+                // An error: nobody wants the rest.
+                _ = share(nth).try_for_each(|desks| found.send(judge.run(by_desk, rows, desks)));
+            };
+            std::thread::Builder::new().spawn_scoped(scope, work).ok().map(|_| others)
         });
-        let others: Vec<_> = others.collect();
-        whole.desktops(&by_desk, first);
-        for other in others {
-            whole.append(other.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic)));
+        let others: Vec<Option<Receiver<Judged>>> = std::iter::once(None).chain(others).collect();
+        let mut judge = Judge::new(ground, policy);
+        for (desks, nth) in runs.iter().zip((0..threads).cycle()) {
+            let judged = match &others[nth] {
+                Some(others) => others.recv().expect("a thread ends early only by a panic, which the scope passes on"),
+                None => judge.run(by_desk, rows, desks.clone()),
+            };
+            let (first, from) = (place(slots.len()), by_desk.start(desks.start));
+            for (at, fate) in (from..).zip(judged.fates) {
+                let entry = by_desk.entry(at);
+                match fate {
+                    Ok(slot) => to[entry] = slot + first,
+                    Err(tag) => tags[entry] = tag,
+                }
+            }
+            slots.extend(judged.slots);
+            items.extend(judged.items.into_iter().map(|item| ItemRec { first: item.first + first, ..item }));
         }
     });
-    let Judge { fates, slots, items, .. } = whole;
-    for (&entry, fate) in by_desk.order.iter().zip(fates) {
-        match fate {
-            Ok(slot) => entries.records[to_usize(entry)].to = slot,
-            Err(tag) => entries.tags[to_usize(entry)] = tag,
-        }
-    }
     (slots, items)
 }
 
@@ -389,7 +413,8 @@ mod tests {
     proptest! {
         #[test]
         fn p17_desktops_that_threads_divide_are_judged_as_by_one(
-            rows in prop::collection::vec((0..9_u8, 0..6_u8), 1..60), looked: bool, parts in 2..7_usize, large: bool,
+            rows in prop::collection::vec((0..9_u8, 0..6_u8), 1..60), looked: bool, threads in 2..7_usize, run in 1..9_usize,
+            large: bool,
         ) {
             let mut csv = "desktop_id,user_name\n".to_owned();
             for (desk, user) in rows {
@@ -399,13 +424,13 @@ mod tests {
             let seen = snapshot((0..7).map(|desk| desktop(&format!("d{desk}"), &["user", "userxx", "userxxxxx"])));
             let bounds = Bounds { max_users_per_desktop: 2, max_bytes: if large { 140 } else { 1 << 20 }, ..Bounds::default() };
             let policy = Policy { bounds, ..Policy::default() };
-            let judged = |parts: usize| {
+            let judged = |threads: usize, run: usize| {
                 let mut ground = Ground::new(&input, looked.then_some(&seen), &policy.protect);
                 let mut entries = entries(&mut ground, &policy);
-                let judged = judge_in_parts(&ground, &policy, &mut entries, parts);
+                let judged = judge_by(&ground, &policy, &mut entries, threads, run);
                 format!("{judged:?} {entries:?}")
             };
-            prop_assert_eq!(judged(parts), judged(1));
+            prop_assert_eq!(judged(threads, run), judged(1, 1_000));
         }
     }
 }

@@ -62,7 +62,7 @@ pub struct PlanEntry<'p, 't> {
 
 impl<'t> PlanEntry<'_, 't> {
     fn record(&self) -> EntryRec {
-        self.plan.entries.records[self.at]
+        self.plan.entries.get(self.at).0
     }
 
     pub(super) fn tag(&self) -> Tag {
@@ -213,7 +213,7 @@ impl<'t> Plan<'t> {
     /// One record of the results to be for each row, in input order; for a row without a desktop one for each desktop
     /// found, by id, at least one (P1).
     pub fn entries(&self) -> impl ExactSizeIterator<Item = PlanEntry<'_, 't>> {
-        (0..self.entries.records.len()).map(|at| PlanEntry { plan: self, at })
+        (0..self.entries.len()).map(|at| PlanEntry { plan: self, at })
     }
 
     /// How many chunks the canary takes: those with the lowest numbers.
