@@ -17,11 +17,16 @@ impl DesktopId {
     /// Longest id that the API's definition allows, in characters.
     pub const MAX_CHARS: usize = 255;
 
-    /// `None` where `text` is empty, too long, `.`, `..` or holds a control character.
+    /// `None` where [`DesktopId::is_one`] says no.
     pub fn parse(text: &str) -> Option<Self> {
+        Self::is_one(text).then(|| Self(text.into()))
+    }
+
+    /// Not where `text` is empty, too long, `.`, `..` (which would be another path) or holds a control character.
+    pub fn is_one(text: &str) -> bool {
         let fits = !matches!(text, "" | "." | "..")
             && (text.len() <= Self::MAX_CHARS || text.chars().count() <= Self::MAX_CHARS);
-        (fits && !text.chars().any(char::is_control)).then(|| Self(text.into()))
+        fits && !text.chars().any(char::is_control)
     }
 
     pub fn as_str(&self) -> &str {

@@ -288,6 +288,11 @@ impl<'o> Rows<'o> {
                 };
                 fault(Some(field), "INVALID_CONTROL_CHARACTER", message);
             }
+            if field == Field::DesktopId && matches!(text, "." | "..") {
+                let message = "this can't be the id of a desktop; write the id, or leave the cell empty and give the \
+                               desktop's name";
+                fault(Some(field), "INVALID_DESKTOP_ID", message.to_owned());
+            }
             let is_marked = !record.damaged.is_empty()
                 && layout.column_of(field).is_some_and(|column| record.damaged.contains(&column));
             if is_marked || is_damaged(text) {

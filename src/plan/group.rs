@@ -117,15 +117,11 @@ fn one_row<'t>(ground: &mut Ground<'t>, policy: &Policy, numbers: &mut Numbers<'
         if !has_id || kind == Kind::All {
             return entries.settled(row, Tag::NeedsPreflight);
         }
-        let desk = match numbers.known(id) {
-            Some(desk) => desk,
-            None if is_id(cells.get(Field::DesktopId)) => ground.number(numbers, id),
-            None => return entries.settled(row, Tag::DesktopId),
-        };
+        let Some(desk) = given(ground, numbers, id) else { return entries.settled(row, Tag::DesktopId) };
         return entries.open(row, desk);
     };
     if has_id {
-        let desk = ground.number(numbers, id);
+        let Some(desk) = given(ground, numbers, id) else { return entries.settled(row, Tag::DesktopId) };
         match ground.live(desk) {
             None => entries.push(row, desk, Tag::DesktopNotFound),
             Some(live) if !name.is_empty() && !live.name.is_empty() && !same_name(name, &live.name) => {
@@ -151,10 +147,11 @@ fn one_row<'t>(ground: &mut Ground<'t>, policy: &Policy, numbers: &mut Numbers<'
     }
 }
 
-/// Whether [`DesktopId::parse`] takes it; nearly always told without making one.
-fn is_id(id: &str) -> bool {
-    let plain = !id.is_empty() && id.len() <= DesktopId::MAX_CHARS && id.bytes().all(|byte| byte.is_ascii_graphic());
-    plain || DesktopId::parse(id).is_some()
+/// The number of the desktop that a row gives the id of; `None` where it can't be one.
+fn given<'t>(ground: &mut Ground<'t>, numbers: &mut Numbers<'t>, id: u32) -> Option<u32> {
+    let known = numbers.known(id);
+    let may_be = known.is_some() || DesktopId::is_one(ground.input.table.desktop(id));
+    may_be.then(|| ground.number(numbers, id))
 }
 
 /// The entries of a row that names a user alone.

@@ -111,6 +111,21 @@ fn without_a_look_rows_that_need_one_are_invalid() {
     }
 }
 
+/// Found by fuzzing: the quick check of ids took what the slow one refuses, and such a plan broke as it was kept.
+#[test]
+fn an_id_of_dots_is_invalid_even_where_the_reader_lets_it_through() {
+    let mut input = input("desktop_id,user_name\n.,alice\n..,bob\nd1,carol\n");
+    assert_eq!(input.faults.iter().map(|fault| fault.code).collect::<Vec<_>>(), ["INVALID_DESKTOP_ID"; 2]);
+    input.faults.clear();
+    let seen = snapshot([desktop("d1", &["carol"])]);
+    for look in [None, Some(&seen)] {
+        let plan = plan(&input, look, &Policy::default());
+        let codes: Vec<_> = plan.entries().map(|entry| entry.code()).collect();
+        assert_eq!(codes, ["INVALID_DESKTOP_ID", "INVALID_DESKTOP_ID", ""]);
+        assert_eq!(plan.items().count(), 1);
+    }
+}
+
 #[test]
 fn a_match_is_sent_as_the_service_spells_it_and_keeps_what_undo_needs() {
     let seen = snapshot([desktop("d1", &["Alice#7@Corp", "bob#8"])]);
