@@ -78,12 +78,7 @@ impl Go {
     /// Reads, looks (if `rules.preflight`), plans, and drives the plan to its end. `meanwhile` runs once the plan is
     /// made, before anything is sent.
     pub(crate) async fn run(&self, app: &Arc<App>, csv: &str, meanwhile: impl FnOnce(&Arc<App>)) -> Ran {
-        let target = Target {
-            transport: Arc::new(app.transport()),
-            auth: Arc::new(Nobody),
-            endpoint: "http://simulator.invalid".to_owned(),
-            project_id: "p".to_owned(),
-        };
+        let target = target(app);
         let ceiling =
             |class: Class| Ceiling { period: if class.is_write() { self.write_period } else { self.read_period } };
         let gates = Gates::new(ceiling, self.rules.concurrency, 1, false);
@@ -132,6 +127,15 @@ impl Go {
         });
         kept.unwrap();
         Ran { ended, rows, progress: journal.progress(), took: began.elapsed(), drove: drove.elapsed() }
+    }
+}
+
+pub(crate) fn target(app: &Arc<App>) -> Target {
+    Target {
+        transport: Arc::new(app.transport()),
+        auth: Arc::new(Nobody),
+        endpoint: "http://simulator.invalid".to_owned(),
+        project_id: "p".to_owned(),
     }
 }
 
