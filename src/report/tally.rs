@@ -24,6 +24,10 @@ pub enum Phase {
     Sending,
     /// All is written, and what became of it is read.
     Verifying,
+    /// So many desktops were in doubt, and are looked at once more.
+    Rechecking {
+        open: u64,
+    },
     Stopping {
         why: String,
     },
@@ -107,7 +111,7 @@ impl Tally {
                 self.throttled += 1;
                 self.put_off += u64::from(class.is_write());
                 // A slow read holds nothing up until reads are all that is left.
-                if class.is_write() || matches!(self.phase, Phase::Verifying) {
+                if class.is_write() || self.is_all_sent() {
                     self.wait("the service asked to slow down (429)", now + *wait);
                 }
             }
@@ -123,8 +127,17 @@ impl Tally {
                     self.phase = Phase::Verifying;
                 }
             }
+            Event::Rechecking { open } => {
+                if !matches!(self.phase, Phase::Stopping { .. }) {
+                    self.phase = Phase::Rechecking { open: *open };
+                }
+            }
         }
         self.remember(now);
+    }
+
+    fn is_all_sent(&self) -> bool {
+        matches!(self.phase, Phase::Verifying | Phase::Rechecking { .. })
     }
 
     fn wait(&mut self, why: &str, until: Instant) {
@@ -202,7 +215,7 @@ impl Tally {
             counted(self.failed(), "row", "rows"),
         );
         // When all is sent, how fast it went is the past.
-        if self.phase != Phase::Verifying {
+        if !self.is_all_sent() {
             // A window's first request costs no time, so that a full pace would read as more than the ceiling.
             let pace = self.paces(now).0.min(self.ceiling_per_s);
             let unit = Unit::of(self.ceiling_per_s);
@@ -219,9 +232,13 @@ impl Tally {
                 format!("waiting {}: {why}", spell_duration(whole_seconds(until.duration_since(now))))
             }
             (Phase::Verifying, _) => match self.left() {
-                0 => "all is sent and read; ending".to_owned(),
+                // Those that were in doubt may be looked at once more, and corrected.
+                0 => "all rows have their outcome".to_owned(),
                 left => format!("all is sent; {} still being checked", counted(left, "row is", "rows are")),
             },
+            (Phase::Rechecking { open }, _) => {
+                format!("all is sent; a last look at {} once in doubt", counted(*open, "desktop", "desktops"))
+            }
             (Phase::Sending, _) => match self.allowed_per_s {
                 Some(allowed) => format!("sending, slowed down to {}", spell_rate(allowed)),
                 None => "sending".to_owned(),
@@ -399,7 +416,28 @@ mod tests {
         assert_eq!(tally.figures(start), "1 request sent, 0 answered; 1 row failed");
         assert_eq!(tally.state(start), "all is sent; 8,999 rows are still being checked");
         tally.absorb(&Event::Settled { outcome: Outcome::Detached, rows: 8_999 }, start);
-        assert_eq!(tally.state(start), "all is sent and read; ending");
+        assert_eq!(tally.state(start), "all rows have their outcome");
+    }
+
+    #[test]
+    fn no_end_is_announced_while_doubts_are_looked_at_a_last_time() {
+        let start = Instant::now();
+        let mut tally = Tally::new(start);
+        tally.absorb(&BEGUN, start);
+        tally.absorb(&Event::Verifying { open: 20 }, start);
+        tally.absorb(&Event::Settled { outcome: Outcome::Detached, rows: 2_000 }, start);
+        tally.absorb(&Event::Rechecking { open: 3 }, start);
+        assert_eq!(
+            tally.line(start),
+            "2,000 of 2,000 rows (100%) settled; 0 requests sent, 0 answered; 0 rows failed; \
+             all is sent; a last look at 3 desktops once in doubt"
+        );
+        // A 429 holds up what is left, the reads.
+        tally.absorb(&Event::Throttled { class: Class::ListDesktops, wait: Duration::from_secs(20) }, start);
+        assert_eq!(tally.state(start), "waiting 20 s: the service asked to slow down (429)");
+        tally.absorb(&Event::Stopping { why: "interrupted" }, start);
+        tally.absorb(&Event::Rechecking { open: 3 }, start);
+        assert_eq!(tally.state(start), "stopping: interrupted");
     }
 
     #[test]

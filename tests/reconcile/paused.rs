@@ -54,6 +54,8 @@ pub(crate) struct Ran {
     pub(crate) ended: Ended,
     pub(crate) rows: Vec<Row>,
     pub(crate) progress: Progress,
+    /// What observers were told, in words.
+    pub(crate) told: Vec<String>,
     /// From the preflight's first read to the end.
     pub(crate) took: Duration,
     /// Of that, the driving alone.
@@ -112,7 +114,8 @@ impl Go {
             stop,
             abandon: CancellationToken::new(),
         };
-        let ended = drive(run, &mut ()).await.unwrap();
+        let mut told = Vec::new();
+        let ended = drive(run, &mut told).await.unwrap();
         let mut rows = Vec::new();
         let kept = journal.for_each_result(|row| {
             rows.push(Row {
@@ -126,7 +129,7 @@ impl Go {
             Ok(())
         });
         kept.unwrap();
-        Ran { ended, rows, progress: journal.progress(), took: began.elapsed(), drove: drove.elapsed() }
+        Ran { ended, rows, progress: journal.progress(), told, took: began.elapsed(), drove: drove.elapsed() }
     }
 }
 
