@@ -189,7 +189,9 @@ impl Tally {
         // Rows come to their end some time after their request, and a request may need another one.
         let by_rows = float(self.chunks_open) * left / float(self.open_at_start);
         let done = self.answered.saturating_sub(self.put_off);
-        let requests_left = by_rows.min(float(self.chunks_open.saturating_sub(done)));
+        // Divisions and repeats are answered, too: with as many answers as chunks the count of them says nothing more.
+        let by_answers = self.chunks_open.checked_sub(done).filter(|left| *left > 0);
+        let requests_left = by_answers.map_or(by_rows, |left| by_rows.min(float(left)));
         let sending = matches!(self.phase, Phase::Sending);
         let by_ceiling = (sending && per_s > 0.0).then(|| requests_left / per_s);
         let pace = self.paces(now).1;
@@ -348,6 +350,24 @@ mod tests {
         }
         tally.absorb(&Event::Throttled { class: Class::BatchDetach, wait: Duration::from_secs(1) }, start);
         assert_eq!(tally.time_left(start).map(|left| left.as_secs()), Some(35));
+    }
+
+    #[test]
+    fn a_run_whose_requests_are_divided_and_repeated_is_not_forecast_to_end_at_once() {
+        let start = Instant::now();
+        let mut tally = Tally::new(start);
+        tally.absorb(&BEGUN, start);
+        for second in 1..=25 {
+            tally.absorb(&SENT, after(start, second));
+            tally.absorb(&ANSWERED, after(start, second));
+        }
+        assert_eq!(tally.time_left(after(start, 25)).map(|left| left.as_secs()), Some(12));
+        tally.absorb(&Event::Settled { outcome: Outcome::Detached, rows: 500 }, after(start, 26));
+        // Two minutes later nothing more is settled, so that no pace is known.
+        tally.absorb(&ANSWERED, after(start, 120));
+        tally.absorb(&ANSWERED, after(start, 200));
+        assert_eq!(tally.paces(after(start, 200)).1.to_bits(), 0.0_f64.to_bits());
+        assert_eq!(tally.time_left(after(start, 200)).map(|left| left.as_secs()), Some(9));
     }
 
     #[test]
