@@ -28,6 +28,8 @@ pub enum Event<'a> {
     Stopping { why: &'a str },
     /// All is written; what is left is waiting for the reads (`open` desktops).
     Verifying { open: u64 },
+    /// Nothing is left but the last look at what was ever in doubt (`open` desktops); it may correct outcomes.
+    Rechecking { open: u64 },
 }
 
 /// Is told of every event.

@@ -114,13 +114,15 @@ pub(super) fn settlements_of_chunk(connection: &Connection, chunk: u32) -> Resul
     Ok(all)
 }
 
+pub(super) const WORDS_OF_CHUNK: &str = "SELECT carries, body FROM settled WHERE chunk = ?1 ORDER BY n";
+
 /// The rows of a chunk's settlements, in their order: of whom each speaks, and what it says.
 pub(super) fn each_word(
     connection: &Connection,
     chunk: u32,
     mut f: impl FnMut(Vec<(ItemId, Vec<SlotNo>)>, &str) -> Result<(), Fault>,
 ) -> Result<(), Fault> {
-    let mut found = connection.prepare_cached("SELECT carries, body FROM settled WHERE chunk = ?1 ORDER BY n")?;
+    let mut found = connection.prepare_cached(WORDS_OF_CHUNK)?;
     let mut rows = found.query([chunk])?;
     while let Some(row) = rows.next()? {
         let carries = codec::read_carries(row.get_ref(0)?.as_str().map_err(rusqlite::Error::from)?)?;

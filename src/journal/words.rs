@@ -15,6 +15,8 @@ use super::view::ranges;
 const KEPT: usize = 1_024;
 /// Bytes of settlements that are kept at most; 100,000 chunks need a quarter of it.
 const MAX_BYTES: usize = 256 << 20;
+/// Bytes of a settlement besides its longest texts, with what keeps it.
+const WORD_BYTES: usize = 400;
 
 /// The words on slots, while the results are walked through.
 pub(super) struct Words<'c> {
@@ -40,14 +42,12 @@ impl<'c> Words<'c> {
 
     /// The word on a slot that has one.
     pub(super) fn settled(&mut self, item: ItemId, slot: SlotNo) -> Result<Option<&Settlement>, Fault> {
-        self.settled.word(item, slot)
+        self.settled.word(item, slot, &self.ranges)
     }
 
     /// What there is to say of a slot without one.
     pub(super) fn open(&mut self, item: ItemId, slot: SlotNo) -> Result<Word, Fault> {
-        let after = self.ranges.partition_point(|range| range.first <= item);
-        let range = after.checked_sub(1).and_then(|at| self.ranges.get(at)).filter(|range| range.holds(item));
-        let chunk = range.ok_or_else(|| no_item(item))?.chunk;
+        let chunk = chunk_of(&self.ranges, item).ok_or_else(|| no_item(item))?;
         if !self.tried.contains(&chunk) {
             // Most chunks of a run that was stopped; rows go through them in no order.
             return Ok(self.untried.open_word(chunk, item, slot));
@@ -67,6 +67,12 @@ impl<'c> Words<'c> {
     }
 }
 
+/// * `ranges`: of all chunks, in the order of their items.
+fn chunk_of(ranges: &[Range], item: ItemId) -> Option<u32> {
+    let after = ranges.partition_point(|range| range.first <= item);
+    ranges.get(after.checked_sub(1)?).filter(|range| range.holds(item)).map(|range| range.chunk)
+}
+
 /// Nothing is settled.
 const OPEN: u32 = u32::MAX;
 /// Settled more than once: see `again`.
@@ -80,9 +86,14 @@ struct Settled<'c> {
     places: Vec<u32>,
     kinds: Vec<Settlement>,
     again: HashMap<ItemId, Vec<u32>>,
-    /// Where too much would have to be kept: each item is looked up by itself, the latest one stays.
-    latest: Option<(ItemId, Vec<Settlement>)>,
+    /// `false`: too much would have to be kept, and the words of a chunk are read when a row comes to it.
     whole: bool,
+    /// Then those of the chunks that were met lately, by number: no item's words can be found without reading all of
+    /// its chunk's, and rows next to each other are mostly of one chunk or of few.
+    lately: HashMap<u32, HashMap<ItemId, Vec<Settlement>>>,
+    /// Of those.
+    bytes: usize,
+    most: usize,
 }
 
 impl<'c> Settled<'c> {
@@ -94,17 +105,19 @@ impl<'c> Settled<'c> {
             places: vec![OPEN; usize::try_from(last).unwrap_or(0) + 1],
             kinds: Vec::new(),
             again: HashMap::new(),
-            latest: None,
             whole: true,
+            lately: HashMap::new(),
+            bytes: 0,
+            most,
         };
-        if !all.read(most)? {
+        if !all.read()? {
             (all.places, all.kinds, all.again, all.whole) = (Vec::new(), Vec::new(), HashMap::new(), false);
         }
         Ok(all)
     }
 
     /// `false`: it is too much.
-    fn read(&mut self, most: usize) -> Result<bool, Fault> {
+    fn read(&mut self) -> Result<bool, Fault> {
         let connection = self.connection;
         let mut found = connection.prepare("SELECT carries, body FROM settled ORDER BY chunk, n")?;
         let mut rows = found.query([])?;
@@ -118,10 +131,9 @@ impl<'c> Settled<'c> {
                 let kind = if let Some(kind) = known.get(&slots) {
                     *kind
                 } else {
-                    // The settlement made of it, and what keeps it.
-                    bytes += body.len() + 400;
+                    bytes += body.len() + WORD_BYTES;
                     let kind = u32::try_from(self.kinds.len()).unwrap_or(AGAIN);
-                    if bytes > most || kind >= AGAIN {
+                    if bytes > self.most || kind >= AGAIN {
                         return Ok(false);
                     }
                     self.kinds.push(codec::read_settlement(item, slots.clone(), body)?);
@@ -143,12 +155,14 @@ impl<'c> Settled<'c> {
         Ok(true)
     }
 
-    fn word(&mut self, item: ItemId, slot: SlotNo) -> Result<Option<&Settlement>, Fault> {
+    fn word(&mut self, item: ItemId, slot: SlotNo, ranges: &[Range]) -> Result<Option<&Settlement>, Fault> {
         if !self.whole {
-            if self.latest.as_ref().is_none_or(|(known, _)| *known != item) {
-                self.latest = Some((item, load::settlements(self.connection, item)?));
+            let Some(chunk) = chunk_of(ranges, item) else { return Ok(None) };
+            if !self.lately.contains_key(&chunk) {
+                self.look_up(chunk)?;
             }
-            return Ok(self.latest.as_ref().and_then(|(_, all)| latest(all, slot)));
+            let words = self.lately.get(&chunk).and_then(|words| words.get(&item));
+            return Ok(words.and_then(|words| latest(words, slot)));
         }
         let place = usize::try_from(item).ok().and_then(|item| self.places.get(item));
         Ok(match place.copied().unwrap_or(OPEN) {
@@ -161,6 +175,21 @@ impl<'c> Settled<'c> {
         })
     }
 
+    fn look_up(&mut self, chunk: u32) -> Result<(), Fault> {
+        let all = load::settlements_of_chunk(self.connection, chunk)?;
+        let bytes: usize = all.iter().map(|word| word.message.len() + word.evidence.len() + WORD_BYTES).sum();
+        if self.bytes + bytes > self.most {
+            self.lately.clear();
+            self.bytes = 0;
+        }
+        let words = self.lately.entry(chunk).or_default();
+        for word in all {
+            words.entry(word.item).or_default().push(word);
+        }
+        self.bytes += bytes;
+        Ok(())
+    }
+
     fn one(&self, kind: u32, slot: SlotNo) -> Option<&Settlement> {
         let kind = self.kinds.get(usize::try_from(kind).ok()?)?;
         kind.slots.contains(&slot).then_some(kind)
@@ -170,6 +199,7 @@ impl<'c> Settled<'c> {
 #[cfg(test)]
 mod tests {
     use proptest::prelude::*;
+    use rusqlite::StatementStatus;
 
     use crate::journal::View;
     use crate::journal::record::Record;
@@ -178,6 +208,43 @@ mod tests {
     use crate::model::Outcome;
 
     use super::*;
+
+    fn all_ranges(connection: &Connection) -> Vec<Range> {
+        ranges(connection, "SELECT number, first_item, last_item FROM chunk ORDER BY first_item").unwrap()
+    }
+
+    #[test]
+    fn words_that_are_too_many_to_be_kept_are_read_once_for_each_chunk_and_not_for_each_item() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("a.journal");
+        build(&path, 3);
+        let store = Store::open(&path).unwrap();
+        // Each says something else, so that none are kept as one.
+        let word = |item| Settlement { message: format!("word {item}"), ..settled(item, &[0, 1], Outcome::Failed) };
+        let records = (1..=6).map(|item| Record::Settled(word(item))).collect();
+        let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
+        runtime.block_on(store.handle().commit(records)).unwrap();
+        store.close().unwrap();
+
+        let view = View::open(&path).unwrap();
+        let ranges = all_ranges(view.connection());
+        let items = [1, 2, 1, 3, 4, 1, 3, 6, 5, 1];
+        // Room for no chunk but the latest; for two of them.
+        for (most, reads) in [(0, [1, 1, 1, 2, 2, 3, 4, 5, 5, 6]), (2_000, [1, 1, 1, 2, 2, 2, 2, 3, 3, 4])] {
+            let mut kept = Settled::new(view.connection(), 6, most).unwrap();
+            assert!(!kept.whole);
+            let read = || {
+                let found = view.connection().prepare_cached(load::WORDS_OF_CHUNK).unwrap();
+                found.get_status(StatementStatus::Run)
+            };
+            let before = read();
+            for (item, reads) in items.into_iter().zip(reads) {
+                assert_eq!(kept.word(item, 1, &ranges).unwrap().map(|word| word.item), Some(item));
+                assert_eq!(read() - before, reads, "up to item {item}, of {most} bytes");
+            }
+            assert!(kept.word(7, 0, &ranges).unwrap().is_none());
+        }
+    }
 
     proptest! {
         #![proptest_config(ProptestConfig::with_cases(16))]
@@ -198,6 +265,7 @@ mod tests {
             store.close().unwrap();
 
             let view = View::open(&path).unwrap();
+            let ranges = all_ranges(view.connection());
             let mut kept = Settled::new(view.connection(), 6, most).unwrap();
             if most == usize::MAX {
                 prop_assert!(kept.whole);
@@ -207,7 +275,7 @@ mod tests {
                 for slot in 0..2 {
                     // What is kept once for many items has the number of one of them.
                     let wanted = latest(&all, slot).map(|one| Settlement { item: 0, ..one.clone() });
-                    let is = kept.word(item, slot).unwrap().map(|one| Settlement { item: 0, ..one.clone() });
+                    let is = kept.word(item, slot, &ranges).unwrap().map(|one| Settlement { item: 0, ..one.clone() });
                     prop_assert_eq!(is, wanted, "item {}, slot {}", item, slot);
                 }
             }

@@ -269,7 +269,9 @@ impl Preflight {
             Ok(_) => Heard::Success,
             Err(ReadFault::Throttled { hint, .. }) => return self.gates.throttled(pass, *hint),
             Err(ReadFault::NotSent { .. }) => Heard::NoConnection,
-            Err(ReadFault::Lost { .. } | ReadFault::Trouble { .. }) => Heard::Failed,
+            // No answer, and no word on whether there is a server: it must not end a pause that others wait in.
+            Err(ReadFault::Lost { .. }) => Heard::Lost,
+            Err(ReadFault::Trouble { .. }) => Heard::Failed,
             Err(_) => Heard::Refused,
         };
         self.gates.heard(pass, heard);

@@ -46,6 +46,9 @@ impl Observer for Records {
             Event::Verifying { open } => {
                 info!(event = "verifying", open, "all is sent; the bindings are read back");
             }
+            Event::Rechecking { open } => {
+                info!(event = "rechecking", open, "a last look at what was in doubt");
+            }
         }
     }
 }

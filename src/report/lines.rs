@@ -122,7 +122,8 @@ impl Observer for Lines {
             | Event::Throttled { .. }
             | Event::Paced { .. }
             | Event::Waiting { .. }
-            | Event::Verifying { .. } => {} // the next line has it
+            | Event::Verifying { .. }
+            | Event::Rechecking { .. } => {} // the next line has it
         }
     }
 }

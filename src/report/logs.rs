@@ -181,15 +181,17 @@ mod tests {
                 Event::Begun { rows: 2, settled: 0, chunks: 1, chunks_open: 1, ceiling_per_s: 1.5, resumed: false },
                 Event::Stopping { why: "in\x1bterrupted" },
                 Event::Verifying { open: 1 },
+                Event::Rechecking { open: 2 },
             ] {
                 Records.on_event(&event);
             }
         });
         let records: Vec<serde_json::Value> = text.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
-        assert_eq!(records.len(), 3);
+        assert_eq!(records.len(), 4);
         assert_eq!((&records[0]["event"], &records[0]["rows"]), (&"begun".into(), &2.into()));
         assert_eq!((&records[1]["level"], &records[1]["why"]), (&"WARN".into(), &"in\\u{1b}terrupted".into()));
         assert!(records[2]["timestamp"].is_string());
+        assert_eq!((&records[3]["event"], &records[3]["open"]), (&"rechecking".into(), &2.into()));
     }
 
     #[test]

@@ -82,7 +82,8 @@ impl Observer for Bars {
             | Event::Throttled { .. }
             | Event::Paced { .. }
             | Event::Waiting { .. }
-            | Event::Verifying { .. } => {} // the next tick shows it
+            | Event::Verifying { .. }
+            | Event::Rechecking { .. } => {} // the next tick shows it
         }
     }
 }

@@ -24,6 +24,10 @@ pub enum Phase {
     Sending,
     /// All is written, and what became of it is read.
     Verifying,
+    /// So many desktops were in doubt, and are looked at once more.
+    Rechecking {
+        open: u64,
+    },
     Stopping {
         why: String,
     },
@@ -107,7 +111,7 @@ impl Tally {
                 self.throttled += 1;
                 self.put_off += u64::from(class.is_write());
                 // A slow read holds nothing up until reads are all that is left.
-                if class.is_write() || matches!(self.phase, Phase::Verifying) {
+                if class.is_write() || self.is_all_sent() {
                     self.wait("the service asked to slow down (429)", now + *wait);
                 }
             }
@@ -123,8 +127,17 @@ impl Tally {
                     self.phase = Phase::Verifying;
                 }
             }
+            Event::Rechecking { open } => {
+                if !matches!(self.phase, Phase::Stopping { .. }) {
+                    self.phase = Phase::Rechecking { open: *open };
+                }
+            }
         }
         self.remember(now);
+    }
+
+    fn is_all_sent(&self) -> bool {
+        matches!(self.phase, Phase::Verifying | Phase::Rechecking { .. })
     }
 
     fn wait(&mut self, why: &str, until: Instant) {
@@ -176,7 +189,9 @@ impl Tally {
         // Rows come to their end some time after their request, and a request may need another one.
         let by_rows = float(self.chunks_open) * left / float(self.open_at_start);
         let done = self.answered.saturating_sub(self.put_off);
-        let requests_left = by_rows.min(float(self.chunks_open.saturating_sub(done)));
+        // Divisions and repeats are answered, too: with as many answers as chunks the count of them says nothing more.
+        let by_answers = self.chunks_open.checked_sub(done).filter(|left| *left > 0);
+        let requests_left = by_answers.map_or(by_rows, |left| by_rows.min(float(left)));
         let sending = matches!(self.phase, Phase::Sending);
         let by_ceiling = (sending && per_s > 0.0).then(|| requests_left / per_s);
         let pace = self.paces(now).1;
@@ -202,7 +217,7 @@ impl Tally {
             counted(self.failed(), "row", "rows"),
         );
         // When all is sent, how fast it went is the past.
-        if self.phase != Phase::Verifying {
+        if !self.is_all_sent() {
             // A window's first request costs no time, so that a full pace would read as more than the ceiling.
             let pace = self.paces(now).0.min(self.ceiling_per_s);
             let unit = Unit::of(self.ceiling_per_s);
@@ -219,9 +234,13 @@ impl Tally {
                 format!("waiting {}: {why}", spell_duration(whole_seconds(until.duration_since(now))))
             }
             (Phase::Verifying, _) => match self.left() {
-                0 => "all is sent and read; ending".to_owned(),
+                // Those that were in doubt may be looked at once more, and corrected.
+                0 => "all rows have their outcome".to_owned(),
                 left => format!("all is sent; {} still being checked", counted(left, "row is", "rows are")),
             },
+            (Phase::Rechecking { open }, _) => {
+                format!("all is sent; a last look at {} once in doubt", counted(*open, "desktop", "desktops"))
+            }
             (Phase::Sending, _) => match self.allowed_per_s {
                 Some(allowed) => format!("sending, slowed down to {}", spell_rate(allowed)),
                 None => "sending".to_owned(),
@@ -334,6 +353,24 @@ mod tests {
     }
 
     #[test]
+    fn a_run_whose_requests_are_divided_and_repeated_is_not_forecast_to_end_at_once() {
+        let start = Instant::now();
+        let mut tally = Tally::new(start);
+        tally.absorb(&BEGUN, start);
+        for second in 1..=25 {
+            tally.absorb(&SENT, after(start, second));
+            tally.absorb(&ANSWERED, after(start, second));
+        }
+        assert_eq!(tally.time_left(after(start, 25)).map(|left| left.as_secs()), Some(12));
+        tally.absorb(&Event::Settled { outcome: Outcome::Detached, rows: 500 }, after(start, 26));
+        // Two minutes later nothing more is settled, so that no pace is known.
+        tally.absorb(&ANSWERED, after(start, 120));
+        tally.absorb(&ANSWERED, after(start, 200));
+        assert_eq!(tally.paces(after(start, 200)).1.to_bits(), 0.0_f64.to_bits());
+        assert_eq!(tally.time_left(after(start, 200)).map(|left| left.as_secs()), Some(9));
+    }
+
+    #[test]
     fn a_short_run_is_not_promised_to_end_before_its_checks_can() {
         let start = Instant::now();
         let mut tally = Tally::new(start);
@@ -399,7 +436,28 @@ mod tests {
         assert_eq!(tally.figures(start), "1 request sent, 0 answered; 1 row failed");
         assert_eq!(tally.state(start), "all is sent; 8,999 rows are still being checked");
         tally.absorb(&Event::Settled { outcome: Outcome::Detached, rows: 8_999 }, start);
-        assert_eq!(tally.state(start), "all is sent and read; ending");
+        assert_eq!(tally.state(start), "all rows have their outcome");
+    }
+
+    #[test]
+    fn no_end_is_announced_while_doubts_are_looked_at_a_last_time() {
+        let start = Instant::now();
+        let mut tally = Tally::new(start);
+        tally.absorb(&BEGUN, start);
+        tally.absorb(&Event::Verifying { open: 20 }, start);
+        tally.absorb(&Event::Settled { outcome: Outcome::Detached, rows: 2_000 }, start);
+        tally.absorb(&Event::Rechecking { open: 3 }, start);
+        assert_eq!(
+            tally.line(start),
+            "2,000 of 2,000 rows (100%) settled; 0 requests sent, 0 answered; 0 rows failed; \
+             all is sent; a last look at 3 desktops once in doubt"
+        );
+        // A 429 holds up what is left, the reads.
+        tally.absorb(&Event::Throttled { class: Class::ListDesktops, wait: Duration::from_secs(20) }, start);
+        assert_eq!(tally.state(start), "waiting 20 s: the service asked to slow down (429)");
+        tally.absorb(&Event::Stopping { why: "interrupted" }, start);
+        tally.absorb(&Event::Rechecking { open: 3 }, start);
+        assert_eq!(tally.state(start), "stopping: interrupted");
     }
 
     #[test]

@@ -35,7 +35,8 @@ impl Observer for Waits {
             | Event::Amended { .. }
             | Event::Paced { .. }
             | Event::Stopping { .. }
-            | Event::Verifying { .. } => return,
+            | Event::Verifying { .. }
+            | Event::Rechecking { .. } => return,
         };
         let mut sums = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         let sum = sums.entry(reason).or_default();

@@ -3,6 +3,7 @@
 
 mod binary;
 mod guards;
+mod looks;
 mod never_somebody_else;
 mod outcomes;
 mod overlap;

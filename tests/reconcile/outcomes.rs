@@ -118,6 +118,21 @@ async fn p02_whoever_is_bound_again_by_somebody_is_not_called_gone() {
     every_word_is_true(&ran, &app, 2);
 }
 
+#[tokio::test(start_paused = true)]
+async fn the_last_look_at_what_was_in_doubt_is_told_when_all_rows_have_their_word() {
+    for (faults, doubts) in [(vec![Fault::new(Op::BatchDetach, Effect::ExecuteThenDrop).count(1)], 1), (vec![], 0)] {
+        let (world, csv) = of(&people(3));
+        let app = App::new(world, Scenario { faults, ..Scenario::default() });
+        let bounds = Bounds { max_desktops: 1, ..Bounds::default() };
+        let go = Go { policy: Policy { bounds, ..Policy::default() }, ..Go::default() };
+        let ran = go.run(&app, &csv, |_| ()).await;
+        assert_eq!(ran.outcomes(), [("detached", 3)].into());
+        let looks: Vec<_> = ran.told.iter().skip_while(|told| !told.starts_with("Rechecking")).collect();
+        let wanted = vec!["Rechecking { open: 1 }"; doubts];
+        assert_eq!(looks, wanted, "nothing is settled after it: {:?}", ran.told);
+    }
+}
+
 /// All that a service may do to a request or a desktop, in one run: seeds decide which it is.
 #[tokio::test(start_paused = true)]
 async fn p02_whatever_goes_wrong_every_word_is_true() {

@@ -54,6 +54,8 @@ pub(crate) struct Ran {
     pub(crate) ended: Ended,
     pub(crate) rows: Vec<Row>,
     pub(crate) progress: Progress,
+    /// What observers were told, in words.
+    pub(crate) told: Vec<String>,
     /// From the preflight's first read to the end.
     pub(crate) took: Duration,
     /// Of that, the driving alone.
@@ -78,12 +80,7 @@ impl Go {
     /// Reads, looks (if `rules.preflight`), plans, and drives the plan to its end. `meanwhile` runs once the plan is
     /// made, before anything is sent.
     pub(crate) async fn run(&self, app: &Arc<App>, csv: &str, meanwhile: impl FnOnce(&Arc<App>)) -> Ran {
-        let target = Target {
-            transport: Arc::new(app.transport()),
-            auth: Arc::new(Nobody),
-            endpoint: "http://simulator.invalid".to_owned(),
-            project_id: "p".to_owned(),
-        };
+        let target = target(app);
         let ceiling =
             |class: Class| Ceiling { period: if class.is_write() { self.write_period } else { self.read_period } };
         let gates = Gates::new(ceiling, self.rules.concurrency, 1, false);
@@ -117,7 +114,8 @@ impl Go {
             stop,
             abandon: CancellationToken::new(),
         };
-        let ended = drive(run, &mut ()).await.unwrap();
+        let mut told = Vec::new();
+        let ended = drive(run, &mut told).await.unwrap();
         let mut rows = Vec::new();
         let kept = journal.for_each_result(|row| {
             rows.push(Row {
@@ -131,7 +129,16 @@ impl Go {
             Ok(())
         });
         kept.unwrap();
-        Ran { ended, rows, progress: journal.progress(), took: began.elapsed(), drove: drove.elapsed() }
+        Ran { ended, rows, progress: journal.progress(), told, took: began.elapsed(), drove: drove.elapsed() }
+    }
+}
+
+pub(crate) fn target(app: &Arc<App>) -> Target {
+    Target {
+        transport: Arc::new(app.transport()),
+        auth: Arc::new(Nobody),
+        endpoint: "http://simulator.invalid".to_owned(),
+        project_id: "p".to_owned(),
     }
 }
 

@@ -85,7 +85,7 @@ impl State {
                 self.job_told(&job_id, result, generation, now, out);
             }
             Done::Renewed(result) => self.renewed(result, out),
-            Done::Rechecks(list) => self.begin_rechecks(list, now),
+            Done::Rechecks(list) => self.begin_rechecks(list, now, out),
             Done::Probed { lost: true, .. } => {}
             Done::Probed { result, generation, lost: false } => match result {
                 Err(fault) if fault.is_silence() => self.hear(false, now, out),

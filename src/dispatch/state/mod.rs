@@ -185,6 +185,7 @@ pub enum Told {
     Waiting { why: String, wait: Duration },
     Stopping { why: String },
     Verifying { open: u64 },
+    Rechecking { open: u64 },
 }
 
 impl Told {
@@ -198,6 +199,7 @@ impl Told {
             Self::Waiting { why, wait } => Event::Waiting { why, wait: *wait },
             Self::Stopping { why } => Event::Stopping { why },
             Self::Verifying { open } => Event::Verifying { open: *open },
+            Self::Rechecking { open } => Event::Rechecking { open: *open },
         }
     }
 }

@@ -95,8 +95,11 @@ impl State {
         }
     }
 
-    pub(super) fn begin_rechecks(&mut self, list: Vec<(Item, Vec<Settlement>)>, now: Instant) {
+    pub(super) fn begin_rechecks(&mut self, list: Vec<(Item, Vec<Settlement>)>, now: Instant, out: &mut Output) {
         self.rechecks_loaded = Some(true);
+        if !list.is_empty() {
+            out.told.push(Told::Rechecking { open: list.len() as u64 });
+        }
         let deadline = now + self.rules.read_back_deadline;
         for (item, settled) in list {
             let id = item.id;
