@@ -14,7 +14,7 @@ use super::shrunk;
 use super::signals::Signals;
 use super::{Closing, Failure, note, say, width};
 use crate::error::Error;
-use crate::journal::{ResultRow, View, fs};
+use crate::journal::{Label, ResultRow, fs};
 use crate::model::Outcome;
 use crate::outcome::next::{Situation, next};
 use crate::outcome::{Counts, ResultsWriter, exit_of};
@@ -277,9 +277,9 @@ fn done_by(hash: &str, journal: &Path) -> Option<String> {
     let journals = std::fs::read_dir(directory).ok()?.filter_map(|entry| Some(entry.ok()?.path()));
     journals
         .filter(|path| path.extension().is_some_and(|ending| ending == "journal"))
-        .filter_map(|path| Some(View::open(&path).ok()?.identity().clone()))
-        .find(|identity| identity.plan_hash == hash)
-        .map(|identity| identity.run_id)
+        .filter_map(|path| Label::read(&path).ok())
+        .find(|label| label.plan_hash == hash)
+        .map(|label| label.run_id)
 }
 
 #[cfg(test)]

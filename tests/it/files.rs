@@ -222,6 +222,70 @@ fn p14_a_folder_that_can_not_be_written_to_refuses_the_run() {
     assert_eq!(stage.service.received(), 0);
 }
 
+/// As if a version with another format of journals had made it.
+fn set_format(stage: &Stage, journal: &str, format: u8) {
+    let mut bytes = std::fs::read(stage.path(journal)).unwrap();
+    bytes[60..64].copy_from_slice(&[0, 0, 0, format]); // user_version of the database header
+    std::fs::write(stage.path(journal), bytes).unwrap();
+}
+
+#[test]
+fn p14_a_run_of_another_version_is_no_obstacle_to_a_fresh_start_and_is_moved_aside_whole() {
+    for format in [1, 9] {
+        let stage = stage();
+        stage.run(&RUN).expect(1);
+        let older = stage.read("leavers.results.csv");
+        set_format(&stage, "leavers.results.csv.journal", format);
+        let journal = std::fs::read(stage.path("leavers.results.csv.journal")).unwrap();
+        stage.run(&["plan", "leavers.csv"]).expect(0);
+
+        let refused = stage.run(&RUN).expect(2);
+        let words = format!("another version of batch-detach (format {format};");
+        assert!(refused.stderr.contains(&words), "{}", refused.stderr);
+        assert_eq!(refused.next(), ["run", "leavers.csv", "--yes", "--fresh"]);
+        // What the last line says works.
+        stage.run(&refused.next().iter().map(String::as_str).collect::<Vec<_>>()).expect(1);
+        assert_eq!(stage.files().len(), 1 + 2 * 2, "{:?}", stage.files());
+        let aside = stage.files().into_iter().find(|name| name.ends_with(".csv.journal") && name.len() > 30).unwrap();
+        assert_eq!(std::fs::read(stage.path(&aside)).unwrap(), journal);
+        assert_eq!(stage.read(aside.trim_end_matches(".journal")), older);
+        stage.run(&["status", "leavers.results.csv.journal"]).expect(0);
+        // And it goes on so every night.
+        stage.run(&["run", "leavers.csv", "--yes", "--fresh"]).expect(1);
+    }
+}
+
+#[test]
+fn a_command_on_a_journal_of_another_version_names_that_version_and_no_command_that_would_fail() {
+    let stage = stage();
+    stage.run(&RUN).expect(1);
+    let journal = "leavers.results.csv.journal";
+    set_format(&stage, journal, 1);
+    for words in [["status", journal], ["report", journal], ["undo", journal], ["run", journal]] {
+        let refused = stage.run(&words).expect(2);
+        assert!(refused.stderr.contains("finish, undo or report that run with that version"), "{}", refused.stderr);
+        assert!(!refused.stderr.contains("--fresh") && !refused.stderr.contains("next:"), "{}", refused.stderr);
+    }
+}
+
+#[test]
+fn a_damaged_journal_is_moved_aside_by_a_fresh_start_alone() {
+    let stage = stage();
+    stage.run(&RUN).expect(1);
+    let journal = "leavers.results.csv.journal";
+    let mut bytes = std::fs::read(stage.path(journal)).unwrap();
+    bytes[100..].fill(0x5a);
+    std::fs::write(stage.path(journal), &bytes).unwrap();
+    let told = stage.run(&["status", journal]).expect(2);
+    assert!(told.stderr.contains("damaged") && !told.stderr.contains("--fresh"), "{}", told.stderr);
+    let refused = stage.run(&RUN).expect(2);
+    assert!(refused.stderr.contains("damaged"), "{}", refused.stderr);
+    assert_eq!(std::fs::read(stage.path(journal)).unwrap(), bytes);
+    stage.run(&refused.next().iter().map(String::as_str).collect::<Vec<_>>()).expect(1);
+    assert_eq!(std::fs::read(stage.path("leavers.results.older.csv.journal")).unwrap(), bytes);
+    assert!(stage.has("leavers.results.older.csv"));
+}
+
 #[test]
 fn a_foreign_file_in_the_journal_s_place_is_refused_and_left_as_it_is() {
     let stage = stage();
