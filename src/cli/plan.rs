@@ -14,7 +14,7 @@ use super::shrunk;
 use super::signals::Signals;
 use super::{Closing, Failure, note, say, width};
 use crate::error::Error;
-use crate::journal::{Label, ResultRow, fs};
+use crate::journal::{Label, ResultRow, RunLock, fs};
 use crate::model::Outcome;
 use crate::outcome::next::{Situation, next};
 use crate::outcome::{Counts, ResultsWriter, exit_of};
@@ -39,8 +39,10 @@ async fn make(args: &RunArgs) -> Result<Closing, Failure> {
     let mut input = planning::read(args, &session).map_err(failed)?;
     planning::accept(&input, &session.settings).map_err(failed)?;
     let shaping = args.plan_shaping(&session.settings, None);
-    if let Some(results) = args.results_path() {
-        shrunk::note(&mut input, &shaping, &journal_of(&results));
+    let last = args.results_path().map(|results| journal_of(&results));
+    // A run that is going on is not to be held up by a reader of its journal, as on a network file system it would be.
+    if let Some(journal) = last.filter(|journal| !RunLock::is_held(journal)) {
+        shrunk::note(&mut input, &shaping, &journal);
     }
     let place = if args.options.api.simulate {
         Place::simulated(place::seats(&input))

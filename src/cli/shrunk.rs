@@ -5,7 +5,7 @@ use std::path::Path;
 
 use crate::error::Error;
 use crate::input::Input;
-use crate::journal::{Progress, View};
+use crate::journal::View;
 use crate::outcome::text::counted;
 
 /// Lists of fewer rows come and go.
@@ -37,17 +37,11 @@ const ONLY: &str = "only";
 fn told(journal: &Path, rows: u64) -> Result<Option<String>, Error> {
     let view = View::open(journal)?;
     let identity = view.identity();
-    let Progress { rows: records, .. } = view.progress()?;
-    // A row without a desktop makes several records, never less than one.
-    if identity.undo_of.is_some() || identity.plan_settings.contains_key(ONLY) || !is_half(rows, records) {
+    if identity.undo_of.is_some() || identity.plan_settings.contains_key(ONLY) {
         return Ok(None);
     }
-    let (mut last, mut line) = (0, None);
-    view.for_each_result(|row| {
-        last += u64::from(line.replace(row.line) != Some(row.line));
-        Ok(())
-    })?;
-    Ok(is_half(rows, last).then(|| {
+    let last = view.input_rows()?;
+    Ok(last.filter(|last| is_half(rows, *last)).map(|last| {
         format!(
             "this list has {}, and the last one (run {}, {}) had {}: see that it is whole",
             counted(rows, "row", "rows"),

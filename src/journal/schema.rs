@@ -16,6 +16,9 @@ pub(super) const APPLICATION_ID: u32 = 0x6244_6574;
 /// Rises when an older program could not go on with the journal.
 pub(super) const VERSION: u32 = 2;
 
+/// The key in `meta` of how many rows the input had; absent in the journals of older programs.
+pub(super) const INPUT_ROWS: &str = "input_rows";
+
 pub(super) const TABLES: &str = "
     CREATE TABLE meta(key TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID;
     -- blocks of entries in input order, by the number of the first one

@@ -84,6 +84,15 @@ impl View {
         self.read(progress)
     }
 
+    /// How many rows of its input this run was planned from; `None` where an older program made the journal. Takes no
+    /// time, however long the list was.
+    pub fn input_rows(&self) -> Result<Option<u64>, Error> {
+        self.read(|connection| {
+            let rows = schema::meta(connection, schema::INPUT_ROWS)?.map(|text| text.parse());
+            rows.transpose().map_err(|error| Fault::Bad(format!("rows of the input: {error}")))
+        })
+    }
+
     /// The chunks with slots that have no final word, by number.
     pub fn open_chunks(&self) -> Result<Vec<u32>, Error> {
         self.read(|connection| {
@@ -349,11 +358,11 @@ fn each_in_block(
 mod tests {
     use std::process::Command;
 
-    use crate::journal::Store;
     use crate::journal::open::{Access, connect};
     use crate::journal::record::{AnswerRecord, Record};
-    use crate::journal::sample::{AT, answer, build, intent, line, names, refusal, settled};
+    use crate::journal::sample::{AT, answer, build, identity, intent, line, names, refusal, settled};
     use crate::journal::schema::beside;
+    use crate::journal::{Builder, EntryRef, Fate, Store};
 
     use super::*;
 
@@ -437,6 +446,24 @@ mod tests {
         build(&path, 1);
         let connection = connect(&path, Access::Immutable).unwrap();
         assert_eq!(schema::read_identity(&connection).unwrap().run_id, "0badcafe");
+    }
+
+    #[test]
+    fn the_rows_of_the_input_are_known_without_a_walk_through_the_entries() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("a.journal");
+        let identity = Identity { extra_columns: Vec::new(), ..identity() };
+        let mut builder = Builder::create(&path, &identity).unwrap();
+        let fate = Fate::Fixed { outcome: Outcome::Invalid, code: String::new(), message: String::new() };
+        for line in [2, 2, 3, 7, 7, 7] {
+            builder.entry(EntryRef { line, cells: [""; 7], extras: &[], fate: &fate }).unwrap();
+        }
+        builder.finish().unwrap();
+        let connection = Connection::open(&path).unwrap();
+        connection.execute("DELETE FROM entries", []).unwrap();
+        assert_eq!(View::open(&path).unwrap().input_rows().unwrap(), Some(3));
+        connection.execute("DELETE FROM meta WHERE key = ?1", [schema::INPUT_ROWS]).unwrap();
+        assert_eq!(View::open(&path).unwrap().input_rows().unwrap(), None);
     }
 
     #[tokio::test]
