@@ -42,7 +42,9 @@ async fn make(args: &RunArgs) -> Result<Closing, Failure> {
     let last = args.results_path().map(|results| journal_of(&results));
     // A run that is going on is not to be held up by a reader of its journal, as on a network file system it would be.
     if let Some(journal) = last.filter(|journal| !RunLock::is_held(journal)) {
-        shrunk::note(&mut input, &shaping, &journal);
+        let path = shown(&args.input);
+        let list = shrunk::List { path: &path, simulated: args.options.api.simulate, shaping: &shaping };
+        shrunk::note(&mut input, &list, &journal);
     }
     let place = if args.options.api.simulate {
         Place::simulated(place::seats(&input))

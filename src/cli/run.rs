@@ -93,7 +93,9 @@ async fn run(args: &RunArgs) -> Result<Closing, Failure> {
     };
     let standing = stand(&asked, &journal, &results).map_err(failed)?;
     if let (Standing::New { aside: Some(_) }, Some(input)) = (&standing, &mut input) {
-        let shorter = shrunk::note(input, &shaping, &journal);
+        let path = shown(&args.input);
+        let list = shrunk::List { path: &path, simulated: args.options.api.simulate, shaping: &shaping };
+        let shorter = shrunk::note(input, &list, &journal);
         // Where the plan is not shown to a person, the log has it.
         if let Some(shorter) = shorter.filter(|_| args.options.output.format == Format::Json) {
             tracing::warn!("{shorter}");

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::path::Path;
 
+use super::place::SIMULATOR;
 use crate::error::Error;
 use crate::input::Input;
 use crate::journal::View;
@@ -11,16 +12,25 @@ use crate::outcome::text::counted;
 /// Lists of fewer rows come and go.
 const WORTH: u64 = 10;
 
+/// What tells which earlier list this one can be compared with.
+pub(super) struct List<'a> {
+    /// As the command line names it.
+    pub(super) path: &'a str,
+    /// Whether it is for the simulator.
+    pub(super) simulated: bool,
+    /// The settings of this plan; a choice of rows (`--only`) makes lists that can't be compared.
+    pub(super) shaping: &'a BTreeMap<String, String>,
+}
+
 /// Adds a note to the input where it has at most half the rows that the journal at its place was planned from, and
 /// returns it. A guard this is not: people do leave in waves.
 ///
-/// * `shaping`: the settings of this plan; a choice of rows (`--only`) makes lists that can't be compared.
-pub(super) fn note<'i>(input: &'i mut Input, shaping: &BTreeMap<String, String>, journal: &Path) -> Option<&'i str> {
-    if !journal.exists() || shaping.contains_key(ONLY) {
+pub(super) fn note<'i>(input: &'i mut Input, list: &List<'_>, journal: &Path) -> Option<&'i str> {
+    if !journal.exists() || list.shaping.contains_key(ONLY) {
         return None;
     }
     let rows = u64::try_from(input.table.len()).unwrap_or(u64::MAX);
-    let note = match told(journal, rows) {
+    let note = match told(journal, list, rows) {
         Ok(note) => note?,
         Err(error) => {
             // What stands there is no obstacle to a plan, and a run judges it by itself.
@@ -34,10 +44,12 @@ pub(super) fn note<'i>(input: &'i mut Input, shaping: &BTreeMap<String, String>,
 
 const ONLY: &str = "only";
 
-fn told(journal: &Path, rows: u64) -> Result<Option<String>, Error> {
+fn told(journal: &Path, list: &List<'_>, rows: u64) -> Result<Option<String>, Error> {
     let view = View::open(journal)?;
     let identity = view.identity();
-    if identity.undo_of.is_some() || identity.plan_settings.contains_key(ONLY) {
+    // The results may be named for several lists, and a rehearsal may have had a part of one.
+    let is_other = identity.input_path != list.path || (identity.endpoint == SIMULATOR) != list.simulated;
+    if is_other || identity.undo_of.is_some() || identity.plan_settings.contains_key(ONLY) {
         return Ok(None);
     }
     let last = view.input_rows()?;

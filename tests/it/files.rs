@@ -132,6 +132,19 @@ fn a_list_half_as_long_as_the_last_is_told_in_plan_summary_and_log_and_no_obstac
 }
 
 #[test]
+fn a_list_is_compared_with_no_other_list_and_with_no_rehearsal() {
+    let (stage, list) = twelve_and_a_list();
+    list(&stage, 12);
+    stage.run(&["run", "leavers.csv", "--yes", "--simulate"]).expect(1);
+    list(&stage, 6);
+    let plan = |words: &[&str]| stage.run(&[&["plan"], words].concat()).expect(0).stdout;
+    assert!(!plan(&["leavers.csv"]).contains("the last one"));
+    assert!(plan(&["leavers.csv", "--simulate"]).contains("the last one"));
+    stage.write("others.csv", &stage.read("leavers.csv"));
+    assert!(!plan(&["others.csv", "--simulate", "--results=leavers.results.csv"]).contains("the last one"));
+}
+
+#[test]
 fn a_plan_does_not_look_into_the_journal_of_a_run_that_is_going_on() {
     let (stage, list) = twelve_and_a_list();
     list(&stage, 12);
