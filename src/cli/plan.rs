@@ -244,8 +244,9 @@ pub(super) fn check_approved(
     if is_hash {
         if !approved.eq_ignore_ascii_case(hash) {
             return Err(Error::Refused(format!(
-                "the plan made now is another one ({hash}) than the approved one ({approved}); nothing was sent. A bare \
-                 hash can't name the differing rows: give the file that `plan --format json` wrote"
+                "the plan made now is another one ({hash}) than the approved one ({approved}); nothing was sent. The list, \
+                 the settings or the bindings have changed, or another version of this program made the approved plan. A \
+                 bare hash can't tell which: give the file that `plan --format json` wrote"
             )));
         }
     } else {
