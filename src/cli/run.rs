@@ -96,8 +96,8 @@ async fn run(args: &RunArgs) -> Result<Closing, Failure> {
         let path = shown(&args.input);
         let list = shrunk::List { path: &path, simulated: args.options.api.simulate, shaping: &shaping };
         let shorter = shrunk::note(input, &list, &journal);
-        // Where the plan is not shown to a person, the log has it.
-        if let Some(shorter) = shorter.filter(|_| args.options.output.format == Format::Json) {
+        // A person who is shown the plan has it there, and a log that is kept has it, too.
+        if let Some(shorter) = shorter.filter(|_| session.logged || args.options.output.format == Format::Json) {
             tracing::warn!("{shorter}");
         }
     }

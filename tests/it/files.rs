@@ -129,6 +129,16 @@ fn a_list_half_as_long_as_the_last_is_told_in_plan_summary_and_log_and_no_obstac
     // Now this is the last one.
     let again = stage.run(&["run", "leavers.csv", "--yes", "--fresh"]).expect(0);
     assert!(!again.stdout.contains("the last one"), "{}", again.stdout);
+
+    // A log that is kept says it as well as the plan that a person is shown.
+    list(12);
+    stage.run(&["run", "leavers.csv", "--yes", "--fresh"]).expect(0);
+    list(6);
+    let night = stage.run(&["run", "leavers.csv", "--yes", "--log-file=run.log"]).expect(0);
+    assert!(words(night.stdout.clone()).contains(NOTE), "{}", night.stdout);
+    assert!(!night.stderr.contains(NOTE), "{}", night.stderr);
+    let log = stage.read("run.log");
+    assert!(log.lines().any(|line| line.contains("WARN") && line.contains(NOTE)), "{log}");
 }
 
 #[test]
