@@ -39,9 +39,9 @@ async fn make(args: &RunArgs) -> Result<Closing, Failure> {
     let mut input = planning::read(args, &session).map_err(failed)?;
     planning::accept(&input, &session.settings).map_err(failed)?;
     let shaping = args.plan_shaping(&session.settings, None);
-    let last = args.results_path().map(|results| journal_of(&results));
+    let earlier = args.results_path().map(|results| journal_of(&results));
     // A run that is going on is not to be held up by a reader of its journal, as on a network file system it would be.
-    if let Some(journal) = last.filter(|journal| !RunLock::is_held(journal)) {
+    if let Some(journal) = earlier.filter(|journal| !RunLock::is_held(journal)) {
         let path = shown(&args.input);
         let list = shrunk::List { path: &path, simulated: args.options.api.simulate, shaping: &shaping };
         shrunk::note(&mut input, &list, &journal);

@@ -52,14 +52,14 @@ fn told(journal: &Path, list: &List<'_>, rows: u64) -> Result<Option<String>, Er
     if is_other || identity.undo_of.is_some() || identity.plan_settings.contains_key(ONLY) {
         return Ok(None);
     }
-    let last = view.input_rows()?;
-    Ok(last.filter(|last| is_half(rows, *last)).map(|last| {
+    let before = view.input_rows()?;
+    Ok(before.filter(|before| is_half(rows, *before)).map(|before| {
         format!(
             "this list has {}, and the last one (run {}, {}) had {}: see that it is whole",
             counted(rows, "row", "rows"),
             identity.run_id,
             identity.created_at.get(..10).unwrap_or(&identity.created_at),
-            counted(last, "row", "rows"),
+            counted(before, "row", "rows"),
         )
     }))
 }
