@@ -21,6 +21,7 @@ mod undo;
 use std::error::Error as _;
 use std::ffi::OsString;
 use std::io::{IsTerminal as _, Write as _};
+use std::path::Path;
 use std::process::ExitCode;
 
 use args::{Cli, Command};
@@ -28,6 +29,7 @@ use clap::CommandFactory as _;
 use serde_json::json;
 
 use crate::error::{Error, Exit};
+use crate::journal::{Label, View};
 use crate::model::{tame, timestamp_now};
 use crate::outcome::next::{Next, last_line, last_record, last_words};
 use crate::report::Screen;
@@ -173,8 +175,21 @@ fn after(error: &Error, words: &[OsString]) -> Option<Next> {
             journal = lock.with_extension("");
             vec!["status", journal.to_str()?]
         }
-        // It belongs to somebody: how that run stands, and how it goes on, is what decides.
-        Error::Foreign { path, .. } => vec!["status", path],
+        Error::Foreign { path, .. } => {
+            let at = Path::new(path);
+            let stands = View::open(at).and_then(|view| view.progress());
+            match (stands, Label::read(at)) {
+                // It belongs to somebody: how that run stands, and how it goes on, is what decides.
+                (Ok(_), _) => vec!["status", path],
+                (Err(_), Ok(label)) => match given.first() {
+                    // The command does not name it, but finds it where its own shall stand.
+                    Some(&("run" | "undo")) if !given.contains(&path.as_str()) => with("--fresh"),
+                    _ if label.known => given, // once it is restored
+                    _ => return None,          // no command of this version helps
+                },
+                (Err(_), Err(_)) => given,
+            }
+        }
         Error::Unconfirmed => with("--yes"),
         // What would be done, and why it is refused, is seen best in the plan.
         Error::Refused(_) if given.first() != Some(&"plan") => with("--dry-run"),

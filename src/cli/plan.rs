@@ -14,7 +14,7 @@ use super::shrunk;
 use super::signals::Signals;
 use super::{Closing, Failure, note, say, width};
 use crate::error::Error;
-use crate::journal::{ResultRow, View, fs};
+use crate::journal::{Label, ResultRow, RunLock, fs};
 use crate::model::Outcome;
 use crate::outcome::next::{Situation, next};
 use crate::outcome::{Counts, ResultsWriter, exit_of};
@@ -39,8 +39,12 @@ async fn make(args: &RunArgs) -> Result<Closing, Failure> {
     let mut input = planning::read(args, &session).map_err(failed)?;
     planning::accept(&input, &session.settings).map_err(failed)?;
     let shaping = args.plan_shaping(&session.settings, None);
-    if let Some(results) = args.results_path() {
-        shrunk::note(&mut input, &shaping, &journal_of(&results));
+    let earlier = args.results_path().map(|results| journal_of(&results));
+    // A run that is going on is not to be held up by a reader of its journal, as on a network file system it would be.
+    if let Some(journal) = earlier.filter(|journal| !RunLock::is_held(journal)) {
+        let path = shown(&args.input);
+        let list = shrunk::List { path: &path, simulated: args.options.api.simulate, shaping: &shaping };
+        shrunk::note(&mut input, &list, &journal);
     }
     let place = if args.options.api.simulate {
         Place::simulated(place::seats(&input))
@@ -240,8 +244,9 @@ pub(super) fn check_approved(
     if is_hash {
         if !approved.eq_ignore_ascii_case(hash) {
             return Err(Error::Refused(format!(
-                "the plan made now is another one ({hash}) than the approved one ({approved}); nothing was sent. A bare \
-                 hash can't name the differing rows: give the file that `plan --format json` wrote"
+                "the plan made now is another one ({hash}) than the approved one ({approved}); nothing was sent. The list, \
+                 the settings or the bindings have changed, or another version of this program made the approved plan. A \
+                 bare hash can't tell which: give the file that `plan --format json` wrote"
             )));
         }
     } else {
@@ -277,9 +282,9 @@ fn done_by(hash: &str, journal: &Path) -> Option<String> {
     let journals = std::fs::read_dir(directory).ok()?.filter_map(|entry| Some(entry.ok()?.path()));
     journals
         .filter(|path| path.extension().is_some_and(|ending| ending == "journal"))
-        .filter_map(|path| Some(View::open(&path).ok()?.identity().clone()))
-        .find(|identity| identity.plan_hash == hash)
-        .map(|identity| identity.run_id)
+        .filter_map(|path| Label::read(&path).ok())
+        .find(|label| label.plan_hash == hash)
+        .map(|label| label.run_id)
 }
 
 #[cfg(test)]

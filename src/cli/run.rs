@@ -18,7 +18,7 @@ use super::{Closing, Failure, note, say};
 use crate::api::Class;
 use crate::error::{Error, Exit};
 use crate::input::Input;
-use crate::journal::{Builder, EntryRef, Identity, Progress, RunLock, Store, View, move_aside};
+use crate::journal::{Builder, EntryRef, Identity, Label, Progress, RunLock, Store, View, move_aside};
 use crate::model::{tame, timestamp_now};
 use crate::outcome::Counts;
 use crate::outcome::next::{Next, Situation, next};
@@ -93,9 +93,11 @@ async fn run(args: &RunArgs) -> Result<Closing, Failure> {
     };
     let standing = stand(&asked, &journal, &results).map_err(failed)?;
     if let (Standing::New { aside: Some(_) }, Some(input)) = (&standing, &mut input) {
-        let shorter = shrunk::note(input, &shaping, &journal);
-        // Where the plan is not shown to a person, the log has it.
-        if let Some(shorter) = shorter.filter(|_| args.options.output.format == Format::Json) {
+        let path = shown(&args.input);
+        let list = shrunk::List { path: &path, simulated: args.options.api.simulate, shaping: &shaping };
+        let shorter = shrunk::note(input, &list, &journal);
+        // A person who is shown the plan has it there, and a log that is kept has it, too.
+        if let Some(shorter) = shorter.filter(|_| session.logged || args.options.output.format == Format::Json) {
             tracing::warn!("{shorter}");
         }
     }
@@ -381,12 +383,18 @@ pub(super) fn stand(asked: &Asked<'_>, journal: &Path, results: &Path) -> Result
             None => Err(Error::Foreign { path: shown(journal), problem: "there is no such journal".to_owned() }),
         };
     }
-    let view = View::open(journal)?;
-    let (identity, progress) = (view.identity().clone(), view.progress()?);
-    let older = || Some(identity.run_id.clone());
     if options.safety.fresh {
-        return Ok(Standing::New { aside: older() });
+        // Whatever it says of its run, and though another version made it.
+        return Ok(Standing::New { aside: Some(Label::read(journal)?.run_id) });
     }
+    let opened = View::open(journal).and_then(|view| Ok((view.identity().clone(), view.progress()?)));
+    let (identity, progress) = opened.map_err(|error| match error {
+        Error::Foreign { path, problem } if input.is_some() && Label::read(journal).is_ok() => {
+            Error::Foreign { path, problem: format!("{problem}, or start over with --fresh, which moves it aside") }
+        }
+        error => error,
+    })?;
+    let older = || Some(identity.run_id.clone());
     let mut differences = Vec::new();
     if let Some((name, digest)) = input
         && digest != identity.input_sha256

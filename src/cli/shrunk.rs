@@ -3,24 +3,34 @@
 use std::collections::BTreeMap;
 use std::path::Path;
 
+use super::place::SIMULATOR;
 use crate::error::Error;
 use crate::input::Input;
-use crate::journal::{Progress, View};
+use crate::journal::View;
 use crate::outcome::text::counted;
 
 /// Lists of fewer rows come and go.
 const WORTH: u64 = 10;
 
+/// What tells which earlier list this one can be compared with.
+pub(super) struct List<'a> {
+    /// As the command line names it.
+    pub(super) path: &'a str,
+    /// Whether it is for the simulator.
+    pub(super) simulated: bool,
+    /// The settings of this plan; a choice of rows (`--only`) makes lists that can't be compared.
+    pub(super) shaping: &'a BTreeMap<String, String>,
+}
+
 /// Adds a note to the input where it has at most half the rows that the journal at its place was planned from, and
 /// returns it. A guard this is not: people do leave in waves.
 ///
-/// * `shaping`: the settings of this plan; a choice of rows (`--only`) makes lists that can't be compared.
-pub(super) fn note<'i>(input: &'i mut Input, shaping: &BTreeMap<String, String>, journal: &Path) -> Option<&'i str> {
-    if !journal.exists() || shaping.contains_key(ONLY) {
+pub(super) fn note<'i>(input: &'i mut Input, list: &List<'_>, journal: &Path) -> Option<&'i str> {
+    if !journal.exists() || list.shaping.contains_key(ONLY) {
         return None;
     }
     let rows = u64::try_from(input.table.len()).unwrap_or(u64::MAX);
-    let note = match told(journal, rows) {
+    let note = match told(journal, list, rows) {
         Ok(note) => note?,
         Err(error) => {
             // What stands there is no obstacle to a plan, and a run judges it by itself.
@@ -34,26 +44,22 @@ pub(super) fn note<'i>(input: &'i mut Input, shaping: &BTreeMap<String, String>,
 
 const ONLY: &str = "only";
 
-fn told(journal: &Path, rows: u64) -> Result<Option<String>, Error> {
+fn told(journal: &Path, list: &List<'_>, rows: u64) -> Result<Option<String>, Error> {
     let view = View::open(journal)?;
     let identity = view.identity();
-    let Progress { rows: records, .. } = view.progress()?;
-    // A row without a desktop makes several records, never less than one.
-    if identity.undo_of.is_some() || identity.plan_settings.contains_key(ONLY) || !is_half(rows, records) {
+    // The results may be named for several lists, and a rehearsal may have had a part of one.
+    let is_other = identity.input_path != list.path || (identity.endpoint == SIMULATOR) != list.simulated;
+    if is_other || identity.undo_of.is_some() || identity.plan_settings.contains_key(ONLY) {
         return Ok(None);
     }
-    let (mut last, mut line) = (0, None);
-    view.for_each_result(|row| {
-        last += u64::from(line.replace(row.line) != Some(row.line));
-        Ok(())
-    })?;
-    Ok(is_half(rows, last).then(|| {
+    let before = view.input_rows()?;
+    Ok(before.filter(|before| is_half(rows, *before)).map(|before| {
         format!(
             "this list has {}, and the last one (run {}, {}) had {}: see that it is whole",
             counted(rows, "row", "rows"),
             identity.run_id,
             identity.created_at.get(..10).unwrap_or(&identity.created_at),
-            counted(last, "row", "rows"),
+            counted(before, "row", "rows"),
         )
     }))
 }

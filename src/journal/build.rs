@@ -35,6 +35,10 @@ pub struct Builder {
     extras: usize,
     block: Vec<u8>,
     entries: u64,
+    /// Rows of the input that the entries so far come from, and the line of the last one: a row without a desktop
+    /// makes several.
+    input_rows: u64,
+    last_line: Option<u64>,
     /// Entries that are to be sent.
     sendable: u64,
     /// Entries that the slots say they stand for.
@@ -127,6 +131,8 @@ impl Builder {
             extras: identity.extra_columns.len(),
             block: Vec::new(),
             entries: 0,
+            input_rows: 0,
+            last_line: None,
             sendable: 0,
             promised: 0,
             fixed: std::collections::BTreeMap::new(),
@@ -184,6 +190,7 @@ impl Builder {
         }
         codec::write_entry(&entry, &mut self.block);
         self.entries += 1;
+        self.input_rows += u64::from(self.last_line.replace(entry.line) != Some(entry.line));
         match entry.fate {
             Fate::Send { .. } => self.sendable += 1,
             Fate::Fixed { outcome, .. } => *self.fixed.entry(*outcome).or_default() += 1,
@@ -261,6 +268,7 @@ impl Builder {
                 add(&format!("rows.{outcome}"), *rows)?;
             }
         }
+        connection.execute("INSERT INTO meta VALUES (?1, ?2)", [schema::INPUT_ROWS, &self.input_rows.to_string()])?;
         connection.execute_batch(schema::INDEXES)?;
         connection.execute_batch(
             "INSERT INTO tally SELECT 'chunks.open', count(*) FROM chunk WHERE open > 0;

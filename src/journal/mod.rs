@@ -9,9 +9,11 @@ mod aside;
 mod build;
 mod codec;
 pub mod fs;
+mod label;
 mod load;
 mod lock;
 mod memory;
+mod open;
 pub mod record;
 mod replay;
 #[cfg(test)]
@@ -26,6 +28,7 @@ mod writer;
 
 pub use aside::{MovedAside, move_aside};
 pub use build::Builder;
+pub use label::Label;
 pub use lock::RunLock;
 pub use memory::MemoryJournal;
 pub use record::{

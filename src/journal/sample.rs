@@ -158,3 +158,9 @@ pub(super) fn settled(item: ItemId, slots: &[SlotNo], outcome: Outcome) -> Settl
 pub(super) fn line(row: &ResultRow<'_>) -> String {
     format!("{row:?}")
 }
+
+/// As if another version of the program had made it.
+pub(super) fn set_format(path: &Path, format: u32) {
+    let connection = rusqlite::Connection::open(path).unwrap();
+    connection.pragma_update(None, "user_version", format).unwrap();
+}

@@ -16,6 +16,9 @@ pub(super) const APPLICATION_ID: u32 = 0x6244_6574;
 /// Rises when an older program could not go on with the journal.
 pub(super) const VERSION: u32 = 2;
 
+/// The key in `meta` of how many rows the input had; absent in the journals of older programs.
+pub(super) const INPUT_ROWS: &str = "input_rows";
+
 pub(super) const TABLES: &str = "
     CREATE TABLE meta(key TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID;
     -- blocks of entries in input order, by the number of the first one
@@ -125,14 +128,15 @@ fn foreign(path: &Path, problem: String) -> Error {
 }
 
 fn damaged(path: &Path, what: &str) -> Error {
-    foreign(path, format!("this journal is damaged ({what}); restore a copy of it, or start over with --fresh"))
+    foreign(path, format!("this journal is damaged ({what}); restore a copy of it"))
 }
 
-/// Looks at the first bytes of a file, before `SQLite` does: a file that is not ours stays untouched.
+/// The format of a journal, whichever version made it. Looks at the first bytes of the file, before `SQLite` does: a
+/// file that is not ours stays untouched.
 ///
 /// # Errors
-/// [`Error::File`] where it can't be read, [`Error::Foreign`] where it is no journal of this version.
-pub(super) fn check_header(path: &Path) -> Result<(), Error> {
+/// [`Error::File`] where it can't be read, [`Error::Foreign`] where it is no journal.
+pub(super) fn format_of(path: &Path) -> Result<u32, Error> {
     let mut header = [0; 100];
     let read = File::open(path).and_then(|mut file| match file.read_exact(&mut header) {
         Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => Ok(false),
@@ -143,13 +147,19 @@ pub(super) fn check_header(path: &Path) -> Result<(), Error> {
     if !whole || !header.starts_with(b"SQLite format 3\0") || number(68) != APPLICATION_ID {
         return Err(foreign(path, "this is not a journal of batch-detach; name another file".to_owned()));
     }
-    match number(60) {
+    Ok(number(60))
+}
+
+/// # Errors
+/// As [`format_of`], and [`Error::Foreign`] where it is no journal of this version.
+pub(super) fn check_header(path: &Path) -> Result<(), Error> {
+    match format_of(path)? {
         VERSION => Ok(()),
         version => Err(foreign(
             path,
             format!(
-                "this journal has format {version}, and this program knows format {VERSION}; use the version of \
-                 batch-detach that made it, or start over with --fresh"
+                "this journal was written by another version of batch-detach (format {version}; this one writes \
+                 {VERSION}); finish, undo or report that run with that version"
             ),
         )),
     }

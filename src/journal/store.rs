@@ -506,7 +506,8 @@ mod tests {
             std::fs::write(&path, bytes).unwrap();
             assert!(matches!(Store::open(&path), Err(Error::Foreign { .. })), "file {n}");
             assert!(matches!(View::open(&path), Err(Error::Foreign { .. })), "file {n}");
-            assert!(stand_alone(&path).is_err());
+            // What another version made can be moved aside.
+            assert_eq!(stand_alone(&path).is_ok(), n == 2, "file {n}");
             assert_eq!(&std::fs::read(&path).unwrap(), bytes, "file {n}");
             assert_eq!(names(directory.path()), ["a.journal"], "file {n}");
         }

@@ -3,26 +3,23 @@
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use rusqlite::config::DbConfig;
-use rusqlite::{Connection, OpenFlags};
+use rusqlite::Connection;
 
 use crate::api::Class;
-use crate::api::client::encode;
 use crate::error::Error;
 use crate::model::Outcome;
 
 use super::codec::{Entries, FateRef};
 use super::load::{self, Range, attempt_columns, unsigned};
+use super::open::open_to_read;
 use super::record::{
     AnswerKind, Identity, Item, ItemId, OpenItem, Process, Progress, Recheck, ResultRow, Sent, Settlement, SlotNo,
 };
 use super::replay::History;
-use super::schema::{self, Fault, beside};
+use super::schema::{self, Fault};
 use super::words::Words;
 
-const VERB: &str = "read the journal";
-/// How long a read waits for a writer that has the file for itself.
-const PATIENCE: Duration = Duration::from_secs(30);
+pub(super) const VERB: &str = "read the journal";
 
 /// A journal to read from.
 ///
@@ -40,21 +37,7 @@ impl View {
     /// [`Error::File`] where it can't be read, [`Error::Foreign`] where it is no whole journal of this version.
     pub fn open(path: &Path) -> Result<Self, Error> {
         schema::check_header(path)?;
-        let opened = connect(path, Access::Read).or_else(|fault| {
-            let unwritable = matches!(&fault, Fault::Sql(error) if matches!(
-                error.sqlite_error_code(),
-                Some(rusqlite::ErrorCode::CannotOpen | rusqlite::ErrorCode::ReadOnly)
-            ));
-            let holds = |ending| std::fs::metadata(beside(path, ending)).is_ok_and(|file| file.len() > 0);
-            match (unwritable, holds("-journal"), holds("-wal")) {
-                // A killed writer's half transaction: SQLite takes it back before anybody reads.
-                (true, true, _) => connect(path, Access::Recover),
-                // A directory that can't be written to (a copy on read-only media): nobody else writes there either,
-                // so the file alone tells all.
-                (true, false, false) => connect(path, Access::Immutable),
-                _ => Err(fault),
-            }
-        });
+        let opened = open_to_read(path, schema::read_identity);
         let (connection, identity) = opened.map_err(|fault| fault.before(VERB, path))?;
         Ok(Self { connection, path: path.to_owned(), identity })
     }
@@ -99,6 +82,15 @@ impl View {
     /// Where the run stands. Takes as long for a million rows as for ten, but for those in flight.
     pub fn progress(&self) -> Result<Progress, Error> {
         self.read(progress)
+    }
+
+    /// How many rows of its input this run was planned from; `None` where an older program made the journal. Takes no
+    /// time, however long the list was.
+    pub fn input_rows(&self) -> Result<Option<u64>, Error> {
+        self.read(|connection| {
+            let rows = schema::meta(connection, schema::INPUT_ROWS)?.map(|text| text.parse());
+            rows.transpose().map_err(|error| Fault::Bad(format!("rows of the input: {error}")))
+        })
     }
 
     /// The chunks with slots that have no final word, by number.
@@ -251,37 +243,6 @@ macro_rules! process_columns {
 }
 use process_columns;
 
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Access {
-    Read,
-    /// May roll back what a killed writer left; changes nothing else.
-    Recover,
-    /// As if nobody ever wrote to it.
-    Immutable,
-}
-
-fn connect(path: &Path, access: Access) -> Result<(Connection, Identity), Fault> {
-    let read = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX;
-    let connection = match access {
-        Access::Read => Connection::open_with_flags(path, read)?,
-        Access::Recover => {
-            let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
-            let connection = Connection::open_with_flags(path, flags)?;
-            connection.set_db_config(DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, true)?;
-            connection.pragma_update(None, "query_only", true)?;
-            connection
-        }
-        Access::Immutable => {
-            let path: Vec<String> = path.to_string_lossy().split('/').map(encode).collect();
-            let uri = format!("file:{}?immutable=1", path.join("/"));
-            Connection::open_with_flags(uri, read | OpenFlags::SQLITE_OPEN_URI)?
-        }
-    };
-    connection.busy_timeout(PATIENCE)?;
-    let identity = schema::read_identity(&connection)?;
-    Ok((connection, identity))
-}
-
 pub(super) fn ranges(connection: &Connection, sql: &str) -> Result<Vec<Range>, Fault> {
     Ok(connection.prepare_cached(sql)?.query_map([], load::range)?.collect::<Result<_, _>>()?)
 }
@@ -397,9 +358,11 @@ fn each_in_block(
 mod tests {
     use std::process::Command;
 
-    use crate::journal::Store;
+    use crate::journal::open::{Access, connect};
     use crate::journal::record::{AnswerRecord, Record};
-    use crate::journal::sample::{AT, answer, build, intent, line, names, refusal, settled};
+    use crate::journal::sample::{AT, answer, build, identity, intent, line, names, refusal, settled};
+    use crate::journal::schema::beside;
+    use crate::journal::{Builder, EntryRef, Fate, Store};
 
     use super::*;
 
@@ -481,8 +444,26 @@ mod tests {
         let directory = tempfile::tempdir().unwrap();
         let path = directory.path().join("50% of #1?.journal");
         build(&path, 1);
-        let (_, identity) = connect(&path, Access::Immutable).unwrap();
-        assert_eq!(identity.run_id, "0badcafe");
+        let connection = connect(&path, Access::Immutable).unwrap();
+        assert_eq!(schema::read_identity(&connection).unwrap().run_id, "0badcafe");
+    }
+
+    #[test]
+    fn the_rows_of_the_input_are_known_without_a_walk_through_the_entries() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("a.journal");
+        let identity = Identity { extra_columns: Vec::new(), ..identity() };
+        let mut builder = Builder::create(&path, &identity).unwrap();
+        let fate = Fate::Fixed { outcome: Outcome::Invalid, code: String::new(), message: String::new() };
+        for line in [2, 2, 3, 7, 7, 7] {
+            builder.entry(EntryRef { line, cells: [""; 7], extras: &[], fate: &fate }).unwrap();
+        }
+        builder.finish().unwrap();
+        let connection = Connection::open(&path).unwrap();
+        connection.execute("DELETE FROM entries", []).unwrap();
+        assert_eq!(View::open(&path).unwrap().input_rows().unwrap(), Some(3));
+        connection.execute("DELETE FROM meta WHERE key = ?1", [schema::INPUT_ROWS]).unwrap();
+        assert_eq!(View::open(&path).unwrap().input_rows().unwrap(), None);
     }
 
     #[tokio::test]

@@ -76,21 +76,26 @@ impl Shared {
     }
 }
 
-/// Opens for writing, and reads the identity; nothing is changed by that, nor by closing it.
-fn open_untouched(path: &Path) -> Result<(Connection, Identity), Fault> {
+/// Opens for writing; nothing is changed by that, nor by closing it.
+fn open_untouched(path: &Path) -> Result<Connection, Fault> {
     let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
     let connection = Connection::open_with_flags(path, flags)?;
     // The log goes into the file where that is asked for alone: a failed fsync must not be followed by another (P13).
     connection.set_db_config(DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, true)?;
     connection.busy_timeout(PATIENCE)?;
-    let identity = schema::read_identity(&connection)?;
-    // What else opening reads, before anything is changed: a damaged journal stays as it is.
-    load::next_attempt(&connection)?;
-    Ok((connection, identity))
+    Ok(connection)
+}
+
+/// All that opening reads, before anything is changed: a damaged journal stays as it is.
+fn look_first(connection: &Connection) -> Result<Identity, Fault> {
+    let identity = schema::read_identity(connection)?;
+    load::next_attempt(connection)?;
+    Ok(identity)
 }
 
 pub(super) fn connect(path: &Path, medium: Medium) -> Result<(Connection, Identity, Medium), Fault> {
-    let (connection, identity) = open_untouched(path)?;
+    let connection = open_untouched(path)?;
+    let identity = look_first(&connection)?;
     let mut medium = medium;
     if medium == Medium::Local && pragma(&connection, "journal_mode = WAL")? != "wal" {
         // A file system without shared memory, though not known as one.
@@ -156,14 +161,19 @@ fn fold(connection: &Connection) -> Result<(), Fault> {
     Ok(())
 }
 
-/// Checkpoints a journal that nobody drives, so that it can be renamed.
+/// Checkpoints a journal that nobody drives, whichever version made it, so that it can be renamed.
 ///
 /// # Errors
-/// As [`Store::open`], or that a reader holds on to it.
+/// [`Error::Foreign`] where it is no journal or a damaged one: the file is then untouched. [`Error::File`] where the
+/// disk says no, or a reader holds on to it.
 pub(super) fn stand_alone(path: &Path) -> Result<(), Error> {
-    schema::check_header(path)?;
+    let known = schema::format_of(path)? == schema::VERSION;
     let fold_up = || {
-        let (connection, _) = open_untouched(path)?;
+        let connection = open_untouched(path)?;
+        // Of another version's tables nothing is known, and to the log they do not matter.
+        if known {
+            look_first(&connection)?;
+        }
         fold(&connection)?;
         let mode = pragma(&connection, "journal_mode")?;
         connection.close().map_err(|(_, error)| error)?;

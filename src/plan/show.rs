@@ -26,8 +26,8 @@ pub struct Facts<'a> {
     pub skip_invalid: bool,
 }
 
-/// The version of [`json`]; rises when a key changes.
-pub const FORMAT: u32 = 1;
+/// The version of [`json`]; rises when a key changes, or what the hash and the rows' digests cover.
+pub const FORMAT: u32 = 2;
 
 /// How many messages are shown of each code, how many lines of each message, and how many hints.
 const MESSAGES_SHOWN: usize = 3;
@@ -585,7 +585,7 @@ Plan 0f
     #[test]
     fn json_holds_hash_counts_chunks_and_every_row() {
         let value = shown(CSV, Some(&world()), |plan, facts| serde_json::to_value(json(plan, facts)).unwrap());
-        assert_eq!((value["format"].as_u64(), value["hash"].as_str()), (Some(1), Some("0f")));
+        assert_eq!((value["format"].as_u64(), value["hash"].as_str()), (Some(2), Some("0f")));
         assert_eq!(value["counts"]["to_detach"], 4);
         assert_eq!(value["counts"]["invalid_by_code"]["INVALID_DESKTOP_NOT_FOUND"], 4);
         assert_eq!(value["chunks"][0]["desktops"], 2);

@@ -52,6 +52,22 @@ fn an_approved_plan_that_somebody_changed_by_one_more_binding_is_refused_with_it
 }
 
 #[test]
+fn an_approval_of_another_versions_plan_is_refused_with_just_that_reason() {
+    let (stage, hash) = approved();
+    let mut plan: Value = serde_json::from_str(&stage.read("plan.json")).unwrap();
+    // The first version's plan of the same rows: another hash, as it covered other things.
+    plan["format"] = 1.into();
+    plan["hash"] = "0".repeat(hash.len()).into();
+    stage.write("plan.json", &plan.to_string());
+    let ended = stage.run(&["run", "leavers.csv", "--approved", "plan.json"]).expect(3);
+    assert!(ended.stderr.contains("make it again with `plan --format json` of this version"), "{}", ended.stderr);
+    assert!(!ended.stderr.contains("divided otherwise") && !ended.stderr.contains("line "), "{}", ended.stderr);
+    let ended = stage.run(&["run", "leavers.csv", "--approved", &"0".repeat(hash.len())]).expect(3);
+    assert!(ended.stderr.contains("another version of this program"), "{}", ended.stderr);
+    assert_eq!(stage.service.writes().len(), 0);
+}
+
+#[test]
 fn an_approved_plan_is_refused_for_another_input_or_other_settings() {
     let (stage, _) = approved();
     let ended = stage.run(&["run", "leavers.csv", "--approved", "plan.json", "--protect", "ceo"]).expect(3);

@@ -3,6 +3,7 @@
 use std::os::unix::fs::PermissionsExt as _;
 use std::time::Duration;
 
+use batch_detach::journal::RunLock;
 use batch_detach::sim::{Effect, Fate, FateOf, Fault, Op, Scenario};
 
 use super::service::{id, seat};
@@ -92,12 +93,18 @@ fn a_finished_run_is_no_obstacle_to_another_input_of_that_name() {
     assert_eq!(stage.files().len(), 5, "{:?}", stage.files());
 }
 
+/// Twelve desktops, and what writes a list of the first of them.
+fn twelve_and_a_list() -> (Stage, fn(&Stage, usize)) {
+    let seats = (0..12).map(|n| seat(&format!("d-{n}"), &format!("leaver-{n}")));
+    let stage = Stage::new(seats, Scenario::default());
+    (stage, |stage, rows| stage.leavers((0..rows).map(|n| (format!("d-{n}"), format!("leaver-{n}")))))
+}
+
 #[test]
 fn a_list_half_as_long_as_the_last_is_told_in_plan_summary_and_log_and_no_obstacle() {
     const NOTE: &str = "this list has 6 rows, and the last one (run ";
-    let seats = (0..12).map(|n| seat(&format!("d-{n}"), &format!("leaver-{n}")));
-    let stage = Stage::new(seats, Scenario::default());
-    let list = |rows: usize| stage.leavers((0..rows).map(|n| (format!("d-{n}"), format!("leaver-{n}"))));
+    let (stage, list) = twelve_and_a_list();
+    let list = |rows: usize| list(&stage, rows);
     list(12);
     stage.run(&RUN).expect(0);
     // A row more than half of it is a list like any other.
@@ -108,9 +115,11 @@ fn a_list_half_as_long_as_the_last_is_told_in_plan_summary_and_log_and_no_obstac
     let plan = words(stage.run(&["plan", "leavers.csv"]).expect(0).stdout);
     assert!(plan.contains(NOTE) && plan.contains(") had 12 rows: see that it is whole"), "{plan}");
     // A choice of rows is no shorter list.
-    stage.write("some.csv", &stage.read("leavers.results.csv"));
-    let some = ["plan", "some.csv", "--only=failed,detached", "--results=leavers.results.csv"];
-    assert!(!words(stage.run(&some).expect(0).stdout).contains("the last one"));
+    let some: Vec<String> = stage.read("leavers.results.csv").lines().take(4).map(str::to_owned).collect();
+    stage.write("leavers.csv", &(some.join("\n") + "\n"));
+    let plan = stage.run(&["plan", "leavers.csv", "--only=failed,detached"]).expect(0).stdout;
+    assert!(plan.contains("3 rows") && !words(plan.clone()).contains("the last one"), "{plan}");
+    list(6);
 
     let words_of_night = ["run", "leavers.csv", "--yes", "--fresh", "--format=json", "--log-format=json"];
     let night = stage.run(&words_of_night).expect(0);
@@ -120,6 +129,42 @@ fn a_list_half_as_long_as_the_last_is_told_in_plan_summary_and_log_and_no_obstac
     // Now this is the last one.
     let again = stage.run(&["run", "leavers.csv", "--yes", "--fresh"]).expect(0);
     assert!(!again.stdout.contains("the last one"), "{}", again.stdout);
+
+    // A log that is kept says it as well as the plan that a person is shown.
+    list(12);
+    stage.run(&["run", "leavers.csv", "--yes", "--fresh"]).expect(0);
+    list(6);
+    let night = stage.run(&["run", "leavers.csv", "--yes", "--log-file=run.log"]).expect(0);
+    assert!(words(night.stdout.clone()).contains(NOTE), "{}", night.stdout);
+    assert!(!night.stderr.contains(NOTE), "{}", night.stderr);
+    let log = stage.read("run.log");
+    assert!(log.lines().any(|line| line.contains("WARN") && line.contains(NOTE)), "{log}");
+}
+
+#[test]
+fn a_list_is_compared_with_no_other_list_and_with_no_rehearsal() {
+    let (stage, list) = twelve_and_a_list();
+    list(&stage, 12);
+    stage.run(&["run", "leavers.csv", "--yes", "--simulate"]).expect(1);
+    list(&stage, 6);
+    let plan = |words: &[&str]| stage.run(&[&["plan"], words].concat()).expect(0).stdout;
+    assert!(!plan(&["leavers.csv"]).contains("the last one"));
+    assert!(plan(&["leavers.csv", "--simulate"]).contains("the last one"));
+    stage.write("others.csv", &stage.read("leavers.csv"));
+    assert!(!plan(&["others.csv", "--simulate", "--results=leavers.results.csv"]).contains("the last one"));
+}
+
+#[test]
+fn a_plan_does_not_look_into_the_journal_of_a_run_that_is_going_on() {
+    let (stage, list) = twelve_and_a_list();
+    list(&stage, 12);
+    stage.run(&RUN).expect(0);
+    list(&stage, 6);
+    let plan = || stage.run(&["plan", "leavers.csv"]).expect(0).stdout;
+    let lock = RunLock::acquire(&stage.path("leavers.results.csv.journal")).unwrap();
+    assert!(!plan().contains("the last one"));
+    drop(lock);
+    assert!(plan().contains("the last one"));
 }
 
 #[test]
@@ -220,6 +265,70 @@ fn p14_a_folder_that_can_not_be_written_to_refuses_the_run() {
     }
     stage.run(&["run", "leavers.csv", "--yes", "--results", "sealed/r.csv"]).expect(2);
     assert_eq!(stage.service.received(), 0);
+}
+
+/// As if a version with another format of journals had made it.
+fn set_format(stage: &Stage, journal: &str, format: u8) {
+    let mut bytes = std::fs::read(stage.path(journal)).unwrap();
+    bytes[60..64].copy_from_slice(&[0, 0, 0, format]); // user_version of the database header
+    std::fs::write(stage.path(journal), bytes).unwrap();
+}
+
+#[test]
+fn p14_a_run_of_another_version_is_no_obstacle_to_a_fresh_start_and_is_moved_aside_whole() {
+    for format in [1, 9] {
+        let stage = stage();
+        stage.run(&RUN).expect(1);
+        let older = stage.read("leavers.results.csv");
+        set_format(&stage, "leavers.results.csv.journal", format);
+        let journal = std::fs::read(stage.path("leavers.results.csv.journal")).unwrap();
+        stage.run(&["plan", "leavers.csv"]).expect(0);
+
+        let refused = stage.run(&RUN).expect(2);
+        let words = format!("another version of batch-detach (format {format};");
+        assert!(refused.stderr.contains(&words), "{}", refused.stderr);
+        assert_eq!(refused.next(), ["run", "leavers.csv", "--yes", "--fresh"]);
+        // What the last line says works.
+        stage.run(&refused.next().iter().map(String::as_str).collect::<Vec<_>>()).expect(1);
+        assert_eq!(stage.files().len(), 1 + 2 * 2, "{:?}", stage.files());
+        let aside = stage.files().into_iter().find(|name| name.ends_with(".csv.journal") && name.len() > 30).unwrap();
+        assert_eq!(std::fs::read(stage.path(&aside)).unwrap(), journal);
+        assert_eq!(stage.read(aside.trim_end_matches(".journal")), older);
+        stage.run(&["status", "leavers.results.csv.journal"]).expect(0);
+        // And it goes on so every night.
+        stage.run(&["run", "leavers.csv", "--yes", "--fresh"]).expect(1);
+    }
+}
+
+#[test]
+fn a_command_on_a_journal_of_another_version_names_that_version_and_no_command_that_would_fail() {
+    let stage = stage();
+    stage.run(&RUN).expect(1);
+    let journal = "leavers.results.csv.journal";
+    set_format(&stage, journal, 1);
+    for words in [["status", journal], ["report", journal], ["undo", journal], ["run", journal]] {
+        let refused = stage.run(&words).expect(2);
+        assert!(refused.stderr.contains("finish, undo or report that run with that version"), "{}", refused.stderr);
+        assert!(!refused.stderr.contains("--fresh") && !refused.stderr.contains("next:"), "{}", refused.stderr);
+    }
+}
+
+#[test]
+fn a_damaged_journal_is_moved_aside_by_a_fresh_start_alone() {
+    let stage = stage();
+    stage.run(&RUN).expect(1);
+    let journal = "leavers.results.csv.journal";
+    let mut bytes = std::fs::read(stage.path(journal)).unwrap();
+    bytes[100..].fill(0x5a);
+    std::fs::write(stage.path(journal), &bytes).unwrap();
+    let told = stage.run(&["status", journal]).expect(2);
+    assert!(told.stderr.contains("damaged") && !told.stderr.contains("--fresh"), "{}", told.stderr);
+    let refused = stage.run(&RUN).expect(2);
+    assert!(refused.stderr.contains("damaged"), "{}", refused.stderr);
+    assert_eq!(std::fs::read(stage.path(journal)).unwrap(), bytes);
+    stage.run(&refused.next().iter().map(String::as_str).collect::<Vec<_>>()).expect(1);
+    assert_eq!(std::fs::read(stage.path("leavers.results.older.csv.journal")).unwrap(), bytes);
+    assert!(stage.has("leavers.results.older.csv"));
 }
 
 #[test]

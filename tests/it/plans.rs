@@ -70,7 +70,7 @@ fn a_plan_in_json_has_a_hash_and_every_row() {
     let stage = stage();
     let ended = stage.run(&["plan", "leavers.csv", "--format=json"]).expect(0);
     let plan: serde_json::Value = serde_json::from_str(&ended.stdout).unwrap();
-    assert_eq!(plan["format"], 1);
+    assert_eq!(plan["format"], 2);
     assert!(plan["hash"].as_str().is_some_and(|hash| hash.len() == 64));
     assert_eq!(plan["rows"].as_array().unwrap().len(), 80);
     assert_eq!(plan["counts"]["requests"], 7);
