@@ -233,40 +233,17 @@ impl<'o> Rows<'o> {
             }
         }
 
-        match Kind::parse(cell(Field::Type)) {
-            None => {
-                let message = format!(
-                    "the type \"{}\" is none of USER, GROUP and ALL; write one of them, or leave it empty for USER",
-                    tame(cell(Field::Type), 40)
-                );
-                fault(Some(Field::Type), "INVALID_TYPE", message);
+        let kind = Kind::parse(cell(Field::Type));
+        check_type(kind, cells, has_desktop, &mut fault);
+        if let Some(kind @ (Kind::User | Kind::Group)) = kind
+            && !cell(Field::UserName).is_empty()
+            && !is_usual(cell(Field::UserName), kind)
+        {
+            if self.unusual.0 == 0 {
+                self.unusual.1 = record.line;
             }
-            Some(Kind::All) => {
-                if !cell(Field::UserName).is_empty() {
-                    let message = "a row of type ALL detaches everybody and names no user; empty this cell, or write \
-                                   USER or GROUP as the type";
-                    fault(Some(Field::UserName), "INVALID_ALL_WITH_USER", message.to_owned());
-                }
-                if !has_desktop {
-                    let message = "a row of type ALL needs a desktop; write its id or its name";
-                    fault(Some(Field::DesktopId), "INVALID_DESKTOP_MISSING", message.to_owned());
-                }
-            }
-            Some(Kind::User | Kind::Group) if cell(Field::UserName).is_empty() => {
-                let message = "the user is missing, and an empty user is never read as everybody; write the name, or \
-                               the type ALL for everybody on this desktop";
-                fault(Some(Field::UserName), "INVALID_USER_MISSING", message.to_owned());
-            }
-            Some(kind @ (Kind::User | Kind::Group)) => {
-                if !is_usual(cell(Field::UserName), kind) {
-                    if self.unusual.0 == 0 {
-                        self.unusual.1 = record.line;
-                    }
-                    self.unusual.0 += 1;
-                }
-            }
+            self.unusual.0 += 1;
         }
-
         // Without a branch it takes many bytes at once; nearly every record is plain.
         let is_odd = record.text.bytes().fold(false, |odd, b| odd | !matches!(b, b' '..=b'~'));
         for field in Field::ALL.into_iter().filter(|&field| field != Field::Type) {
@@ -335,6 +312,42 @@ impl<'o> Rows<'o> {
     /// Whether the header line was seen.
     pub(super) fn has_header(&self) -> bool {
         self.layout.is_some()
+    }
+}
+
+/// What the row's type asks of its other cells.
+fn check_type(
+    kind: Option<Kind>,
+    cells: &[&str; Field::ALL.len()],
+    has_desktop: bool,
+    fault: &mut impl FnMut(Option<Field>, &'static str, String),
+) {
+    let cell = |field: Field| cells[field.index()];
+    match kind {
+        None => {
+            let message = format!(
+                "the type \"{}\" is none of USER, GROUP and ALL; write one of them, or leave it empty for USER",
+                tame(cell(Field::Type), 40)
+            );
+            fault(Some(Field::Type), "INVALID_TYPE", message);
+        }
+        Some(Kind::All) => {
+            if !cell(Field::UserName).is_empty() {
+                let message = "a row of type ALL detaches everybody and names no user; empty this cell, or write \
+                               USER or GROUP as the type";
+                fault(Some(Field::UserName), "INVALID_ALL_WITH_USER", message.to_owned());
+            }
+            if !has_desktop {
+                let message = "a row of type ALL needs a desktop; write its id or its name";
+                fault(Some(Field::DesktopId), "INVALID_DESKTOP_MISSING", message.to_owned());
+            }
+        }
+        Some(Kind::User | Kind::Group) if cell(Field::UserName).is_empty() => {
+            let message = "the user is missing, and an empty user is never read as everybody; write the name, or \
+                           the type ALL for everybody on this desktop";
+            fault(Some(Field::UserName), "INVALID_USER_MISSING", message.to_owned());
+        }
+        Some(Kind::User | Kind::Group) => {}
     }
 }
 
