@@ -11,8 +11,9 @@ use super::record::{ItemId, SlotNo};
 use super::replay::no_item;
 use super::schema::Fault;
 
-/// Slots that are kept at most, some more for the chunk at hand: 16 MB and less.
-const KEPT: usize = 1 << 20;
+/// Slots that are kept at most, some more for the chunk at hand: 8 MB and less. Enough for all that is in work at a time;
+/// with more, the memory of a run would grow for hours.
+const KEPT: usize = 1 << 17;
 
 /// One item's part of the plan, as far as counting goes.
 #[derive(Debug)]
