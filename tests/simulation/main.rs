@@ -1,9 +1,9 @@
 //! Seeded simulation of the real core in paused time, and the history checker that judges it (RELIABILITY.md section 9).
 //!
 //! ```text
-//! cargo test --test simulation                          2,000 seeds
-//! SIM_SEED=4711 cargo test --test simulation seeds      that seed alone, with its trace
-//! SIM_SEEDS=1000000 cargo test --release --test simulation seeds
+//! cargo test --test simulation                               2,000 seeds
+//! SIM_SEED=4711 cargo test --test simulation every_seed      that seed alone, with its trace
+//! SIM_SEEDS=1000000 cargo test --release --test simulation every_seed
 //! ```
 //!
 //! A seed makes a world, an input, a script of faults, and the events at which processes die. `SIM_FROM` is the first
