@@ -24,7 +24,6 @@ pub(super) struct List<'a> {
 
 /// Adds a note to the input where it has at most half the rows that the journal at its place was planned from, and
 /// returns it. A guard this is not: people do leave in waves.
-///
 pub(super) fn note<'i>(input: &'i mut Input, list: &List<'_>, journal: &Path) -> Option<&'i str> {
     if !journal.exists() || list.shaping.contains_key(ONLY) {
         return None;
