@@ -26,7 +26,11 @@ impl DesktopId {
     pub fn is_one(text: &str) -> bool {
         let fits = !matches!(text, "" | "." | "..")
             && (text.len() <= Self::MAX_CHARS || text.chars().count() <= Self::MAX_CHARS);
-        fits && !text.chars().any(char::is_control)
+        // Nearly every one is ASCII, and told much faster by its bytes, without a branch for each.
+        let is_odd = |bytes: &[u8]| bytes.iter().fold(false, |odd, b| odd | !matches!(b, b' '..=b'~'));
+        let (blocks, rest) = text.as_bytes().as_chunks::<16>();
+        let may_hold_one = blocks.iter().fold(is_odd(rest), |odd, block| odd | is_odd(block));
+        fits && !(may_hold_one && text.chars().any(char::is_control))
     }
 
     pub fn as_str(&self) -> &str {
@@ -70,9 +74,11 @@ impl Kind {
 
     /// Reads a `type` cell, without case; an empty one is [`Kind::User`]. `None` for any other word.
     pub fn parse(cell: &str) -> Option<Self> {
-        [Self::User, Self::Group, Self::All]
-            .into_iter()
-            .find(|kind| cell.eq_ignore_ascii_case(kind.as_str()))
+        let known = [Self::User, Self::Group, Self::All];
+        // As it should be written, mostly; then without case.
+        let exactly = known.into_iter().find(|kind| cell == kind.as_str());
+        exactly
+            .or_else(|| known.into_iter().find(|kind| cell.eq_ignore_ascii_case(kind.as_str())))
             .or_else(|| cell.is_empty().then_some(Self::User))
     }
 }

@@ -190,7 +190,7 @@ pub(super) fn write_requests<T>(
         };
     }
     let file = fs::create_private(path).or_else(|_| File::create(path)).map_err(trouble)?;
-    let mut out = BufWriter::with_capacity(1 << 18, file);
+    let mut out = BufWriter::with_capacity(1 << 16, file);
     let value = write(&mut out).and_then(|value| out.flush().map(|()| value)).map_err(trouble)?;
     Ok((Some(value), false))
 }

@@ -1,183 +1,170 @@
-//! Records on their way from the thread that splits the text to the one that judges them.
+//! Rows on their way from the thread that reads and checks them to the one that numbers their desktops and keeps them.
 
 use std::sync::mpsc::{Receiver, Sender, SyncSender, channel, sync_channel};
 
-use super::row::{Record, Rows};
+use super::ids::Texts;
+use super::table::{Full, Head, Table};
+use crate::model::Kind;
 
 /// Bytes of cells that are handed over together, and how many such batches may wait.
 const BATCH: usize = 64 * 1024;
-const AHEAD: usize = 4;
+const AHEAD: usize = 8;
 
-/// What takes records, one after the other.
-pub(super) trait Sink {
-    /// * `inside`: line ends within the record's cells.
-    ///
-    /// # Errors
-    /// In words, with the place: what makes the input as a whole unreadable.
-    fn take(&mut self, record: Record<'_>, inside: u64) -> Result<(), String>;
+/// What a batch is told of a row beside its cells.
+pub(super) struct NewRow<'r> {
+    pub(super) line: u64,
+    /// What its type means.
+    pub(super) kind: Option<Kind>,
+    /// See [`Record::is_plain`](super::row::Record::is_plain).
+    pub(super) is_plain: bool,
+    /// Its desktop's, where the input has such a column.
+    pub(super) id: Option<&'r str>,
+    pub(super) user_name: &'r str,
 }
 
-impl Sink for Rows<'_> {
-    fn take(&mut self, record: Record<'_>, inside: u64) -> Result<(), String> {
-        Rows::take(self, record).map_err(|problem| {
-            // Told here, because only here it is known that the record spans lines.
-            if inside == 0 { problem } else { format!("{problem} (the record spans {} lines)", inside + 1) }
-        })
-    }
-}
-
-/// Some records, their cells in one text.
-#[derive(Default)]
+/// Some rows as a [`Table`] keeps them, but for what depends on the rows before: where their cells start, and the
+/// numbers of their desktops.
+#[derive(Debug, Clone)]
 pub(super) struct Batch {
-    text: String,
-    ends: Vec<usize>,
-    records: Vec<Place>,
-}
-
-/// One record: its line, the line ends within it, and where it ends in the batch's two lists.
-struct Place {
-    line: u64,
-    inside: u64,
-    text: usize,
-    ends: usize,
+    /// Every cell but the desktops' ids.
+    pub(super) text: String,
+    /// As the table's.
+    pub(super) index: Vec<u16>,
+    /// Of each row, where rows have ids.
+    pub(super) ids: Texts,
+    /// From row `.0` on, a row's line is its place in the batch plus `.1`.
+    pub(super) jumps: Vec<(usize, u64)>,
+    rows: usize,
 }
 
 impl Batch {
-    fn clear(&mut self) {
-        self.text.clear();
-        self.ends.clear();
-        self.records.clear();
+    /// * `ids`: no texts yet.
+    pub(super) fn new(ids: Texts) -> Self {
+        Self { text: String::new(), index: Vec::new(), ids, jumps: Vec::new(), rows: 0 }
     }
 
-    fn hand_to(&self, sink: &mut impl Sink) -> Result<(), String> {
-        let (mut text, mut ends) = (0, 0);
-        for place in &self.records {
-            let record = Record {
-                line: place.line,
-                text: &self.text[text..place.text],
-                ends: &self.ends[ends..place.ends],
-                damaged: &[],
-                covered: &[],
-            };
-            sink.take(record, place.inside)?;
-            (text, ends) = (place.text, place.ends);
+    /// An empty one for the same table.
+    fn another(&self) -> Self {
+        Self::new(self.ids.another())
+    }
+
+    pub(super) fn clear(&mut self) {
+        self.text.clear();
+        self.index.clear();
+        self.ids.clear();
+        self.jumps.clear();
+        self.rows = 0;
+    }
+
+    pub(super) fn len(&self) -> usize {
+        self.rows
+    }
+
+    pub(super) fn is_full(&self) -> bool {
+        self.text.len() + self.ids.bytes() >= BATCH
+    }
+
+    /// Appends a row.
+    ///
+    /// * `cells`: those of the input's fields but the desktop's id, in the order of
+    ///   [`Field::ALL`](super::Field::ALL), then its extras.
+    ///
+    /// # Errors
+    /// A cell of 64 KiB or more, or a place that takes more than 32 bits: neither can be after the checks of records.
+    pub(super) fn push<'c>(&mut self, row: &NewRow<'_>, cells: impl Iterator<Item = &'c str>) -> Result<(), Full> {
+        let start = u32::try_from(self.text.len()).map_err(|_| Full)?;
+        let mark = self.ids.half(row.user_name);
+        self.index.extend(Head { start, id: 0, kind: row.kind, is_plain: row.is_plain, mark }.numbers());
+        for cell in cells {
+            self.index.push(u16::try_from(cell.len()).map_err(|_| Full)?);
+            self.text.push_str(cell);
         }
+        if let Some(id) = row.id {
+            self.ids.push(id);
+        }
+        let before = u64::try_from(self.rows).map_err(|_| Full)?;
+        let offset = row.line.checked_sub(before).ok_or(Full)?;
+        if self.jumps.last().is_none_or(|&(_, last)| last != offset) {
+            self.jumps.push((self.rows, offset));
+        }
+        self.rows += 1;
         Ok(())
     }
 }
 
-/// The splitting thread's end.
+/// Where rows go.
+pub(super) trait Rest {
+    /// An empty batch.
+    fn batch(&mut self) -> Batch;
+
+    /// Takes the rows of a batch, which is empty afterwards.
+    ///
+    /// # Errors
+    /// In words: no more rows are wanted.
+    fn take(&mut self, batch: &mut Batch) -> Result<(), String>;
+}
+
+/// What a table that is [`Full`] means to the user.
+pub(super) fn too_much(line: u64) -> String {
+    format!("line {line}: the cells of the file take more than 2 GiB; split the file")
+}
+
+impl Rest for Table {
+    fn batch(&mut self) -> Batch {
+        Batch::new(self.texts())
+    }
+
+    fn take(&mut self, batch: &mut Batch) -> Result<(), String> {
+        let line = batch.jumps.first().map_or(0, |&(_, line)| line);
+        self.append(batch).map_err(|Full| too_much(line))?;
+        batch.clear();
+        Ok(())
+    }
+}
+
+/// The checking thread's end.
 pub(super) struct Sending {
-    batch: Batch,
+    empty: Batch,
     full: SyncSender<Batch>,
     used: Receiver<Batch>,
 }
 
-/// The judging thread's end.
+/// The keeping thread's end.
 pub(super) struct Receiving {
     full: Receiver<Batch>,
     back: Sender<Batch>,
 }
 
-/// Both ends of a line of batches.
-pub(super) fn line() -> (Sending, Receiving) {
+/// Both ends of a line of batches for this table.
+pub(super) fn line(table: &mut Table) -> (Sending, Receiving) {
     let (full, filled) = sync_channel(AHEAD);
     let (back, used) = channel();
-    (Sending { batch: Batch::default(), full, used }, Receiving { full: filled, back })
+    (Sending { empty: table.batch(), full, used }, Receiving { full: filled, back })
 }
 
-impl Sending {
-    /// Sends what is not sent yet.
-    ///
-    /// # Errors
-    /// Nobody wants any more; the other end knows why.
-    pub(super) fn flush(&mut self) -> Result<(), String> {
-        let mut next = self.used.try_recv().unwrap_or_default();
-        next.clear();
-        let batch = std::mem::replace(&mut self.batch, next);
+impl Rest for Sending {
+    fn batch(&mut self) -> Batch {
+        self.empty.another()
+    }
+
+    fn take(&mut self, batch: &mut Batch) -> Result<(), String> {
+        let next = self.used.try_recv().unwrap_or_else(|_| self.empty.another());
+        let batch = std::mem::replace(batch, next);
+        // The other end knows why.
         self.full.send(batch).map_err(|_| "the rest is not wanted".to_owned())
     }
 }
 
-impl Sink for Sending {
-    fn take(&mut self, record: Record<'_>, inside: u64) -> Result<(), String> {
-        let batch = &mut self.batch;
-        batch.text.push_str(record.text);
-        batch.ends.extend_from_slice(record.ends);
-        batch.records.push(Place { line: record.line, inside, text: batch.text.len(), ends: batch.ends.len() });
-        if batch.text.len() >= BATCH { self.flush() } else { Ok(()) }
-    }
-}
-
 impl Receiving {
-    /// Hands all records to `sink` until the other end is gone.
+    /// Hands all rows to the table until the other end is gone.
     ///
     /// # Errors
-    /// The first of `sink`, which ends the other end's work, too.
-    pub(super) fn hand_to(self, sink: &mut impl Sink) -> Result<(), String> {
-        for batch in self.full {
-            batch.hand_to(sink)?;
+    /// The table's first, which ends the other end's work, too.
+    pub(super) fn hand_to(self, table: &mut Table) -> Result<(), String> {
+        for mut batch in self.full {
+            table.take(&mut batch)?;
             _ = self.back.send(batch);
         }
         Ok(())
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use proptest::prelude::*;
-
-    use super::*;
-    use crate::input::delimited::Records;
-
-    /// Keeps all records in words, and refuses one.
-    #[derive(Default)]
-    struct Kept {
-        records: Vec<String>,
-        refuse: Option<usize>,
-    }
-
-    impl Sink for Kept {
-        fn take(&mut self, record: Record<'_>, inside: u64) -> Result<(), String> {
-            if self.refuse == Some(self.records.len()) {
-                return Err("enough".to_owned());
-            }
-            self.records.push(format!("{record:?} {inside}"));
-            Ok(())
-        }
-    }
-
-    fn split(text: &str, sink: &mut impl Sink) -> Result<(), String> {
-        let mut records = Records::new(b',');
-        records.feed(text.as_bytes(), sink)?;
-        records.finish(sink)
-    }
-
-    fn over_a_line(text: &str, sink: &mut Kept) -> Result<(), String> {
-        std::thread::scope(|scope| {
-            let (mut sending, receiving) = line();
-            let splitting = scope.spawn(move || {
-                let split = split(text, &mut sending);
-                split.and(sending.flush())
-            });
-            let taken = receiving.hand_to(sink);
-            let split = splitting.join().unwrap();
-            taken.and(split)
-        })
-    }
-
-    proptest! {
-        #![proptest_config(ProptestConfig::with_cases(64))]
-        #[test]
-        fn records_that_change_threads_are_those_that_stay(
-            text in "([a-c张\"\n\r]{0,3},){0,40}", times in 1..4_000_usize, refuse in prop::option::of(0..300_usize),
-        ) {
-            let text = text.repeat(times.min(300_000 / text.len().max(1)));
-            let (mut plain, mut moved) = (Kept::default(), Kept::default());
-            (plain.refuse, moved.refuse) = (refuse, refuse);
-            let (wanted, is) = (split(&text, &mut plain), over_a_line(&text, &mut moved));
-            prop_assert_eq!(is, wanted);
-            prop_assert_eq!(moved.records, plain.records);
-        }
     }
 }

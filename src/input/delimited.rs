@@ -1,16 +1,26 @@
 //! Delimited text: RFC 4180 records out of blocks of text, in buffers of fixed size.
 
 use csv_core::{ReadRecordResult, Reader, ReaderBuilder};
+use memchr::{memchr, memchr_iter, memchr2_iter};
 
-use super::batches::Sink;
 use super::header;
-use super::row::{MAX_CELL, MAX_COLUMNS, MAX_RECORD, Record};
+use super::row::{MAX_CELL, MAX_COLUMNS, MAX_RECORD, Record, is_plain};
 
 /// What a file may be delimited by.
 pub(super) const DELIMITERS: [u8; 4] = [b',', b';', b'\t', b'|'];
 
+/// What takes records, one after the other.
+pub(super) trait Sink {
+    /// * `inside`: line ends within the record's cells.
+    ///
+    /// # Errors
+    /// In words, with the place: what makes the input as a whole unreadable.
+    fn take(&mut self, record: Record<'_>, inside: u64) -> Result<(), String>;
+}
+
 /// Splits text into records, keeping count of lines.
 pub(super) struct Records {
+    delimiter: u8,
     reader: Reader,
     /// The current record's cells, and where each ends. Both one longer than allowed, so that "full" means "too much".
     cells: Box<[u8]>,
@@ -27,8 +37,12 @@ pub(super) struct Records {
 
 impl Records {
     pub(super) fn new(delimiter: u8) -> Self {
+        let mut reader = ReaderBuilder::new().delimiter(delimiter).build();
+        // It would take a byte order mark off the first record that it reads, which is seldom the file's first.
+        reader.read_record(b"\n", &mut [0], &mut [0]);
         Self {
-            reader: ReaderBuilder::new().delimiter(delimiter).build(),
+            delimiter,
+            reader,
             cells: vec![0; MAX_RECORD + 1].into(),
             used: 0,
             ends: vec![0; MAX_COLUMNS + 1].into(),
@@ -46,40 +60,45 @@ impl Records {
         self
     }
 
-    /// Takes the next block of text, valid UTF-8.
+    /// Takes the next block of text.
     ///
     /// # Errors
     /// In words, with the line: a NUL, a record over its cap, or what `rows` refuses.
-    pub(super) fn feed(&mut self, text: &[u8], rows: &mut impl Sink) -> Result<(), String> {
-        // `contains` is many times faster than `position`, and nearly always the answer.
-        let nul = if text.contains(&0) { text.iter().position(|&b| b == 0) } else { None };
-        self.split(&text[..nul.unwrap_or(text.len())], rows)?;
-        match nul {
-            Some(_) => Err(format!(
-                "line {}: a zero byte; this is no text, or text in an encoding to be named with --encoding",
-                self.here()
-            )),
-            None => Ok(()),
-        }
+    pub(super) fn feed(&mut self, text: &str, rows: &mut impl Sink) -> Result<(), String> {
+        let Some(nul) = memchr(0, text.as_bytes()) else { return self.split(text, rows) };
+        self.split(text.get(..nul).unwrap_or_default(), rows)?;
+        Err(format!(
+            "line {}: a zero byte; this is no text, or text in an encoding to be named with --encoding",
+            self.here()
+        ))
     }
 
-    fn split(&mut self, mut text: &[u8], rows: &mut impl Sink) -> Result<(), String> {
-        self.last_byte = text.last().copied().or(self.last_byte);
+    fn split(&mut self, text: &str, rows: &mut impl Sink) -> Result<(), String> {
+        let bytes = text.as_bytes();
+        self.last_byte = bytes.last().copied().or(self.last_byte);
+        let lines = Lines::of(bytes);
+        let (mut at, mut quote) = (0, 0);
         loop {
             if !self.in_record {
-                text = self.skip_line_ends(text);
+                at += self.skip_line_ends(&bytes[at..]);
+                if quote <= at {
+                    quote = memchr(b'"', &bytes[at..]).map_or(bytes.len(), |found| at + found);
+                }
+                at = self.plain(text, at, quote.min(lines.end), lines.are_plain, rows)?;
+                at += self.skip_line_ends(&bytes[at..]);
             }
-            if text.is_empty() {
+            if at == bytes.len() {
                 return Ok(());
             }
             self.in_record = true;
             let (result, read, wrote, found) =
-                self.reader.read_record(text, &mut self.cells[self.used..], &mut self.ends[self.found..]);
+                self.reader.read_record(&bytes[at..], &mut self.cells[self.used..], &mut self.ends[self.found..]);
             self.used += wrote;
             self.found += found;
+            at += read;
             match result {
                 ReadRecordResult::Record => {
-                    self.after_cr = text[read - 1] == b'\r';
+                    self.after_cr = bytes[at - 1] == b'\r';
                     self.emit(rows)?;
                     self.line += 1;
                 }
@@ -87,23 +106,64 @@ impl Records {
                 ReadRecordResult::OutputFull => return Err(self.too_long()),
                 ReadRecordResult::OutputEndsFull => return Err(self.too_many_columns()),
             }
-            text = &text[read..];
         }
     }
 
-    /// Between records only: an empty line is none.
-    fn skip_line_ends<'t>(&mut self, mut text: &'t [u8]) -> &'t [u8] {
-        while let [first @ (b'\r' | b'\n'), rest @ ..] = text {
+    /// Hands on, as they stand in the text, all records that are told by delimiters and line feeds alone. The place of
+    /// the first record that is not: csv-core reads it.
+    ///
+    /// * `at`: where a record starts.
+    /// * `end`: up to here there is no quote, and no line ends otherwise.
+    fn plain(
+        &mut self,
+        text: &str,
+        mut at: usize,
+        end: usize,
+        are_plain: bool,
+        rows: &mut impl Sink,
+    ) -> Result<usize, String> {
+        let bytes = text.as_bytes();
+        let (from, mut found) = (at, 0);
+        for next in memchr2_iter(self.delimiter, b'\n', bytes.get(from..end).unwrap_or_default()) {
+            let next = from + next;
+            let is_line_end = bytes[next] == b'\n';
+            let stop = if is_line_end && next > at && bytes[next - 1] == b'\r' { next - 1 } else { next };
+            let is_empty = is_line_end && stop == at;
+            if !is_empty {
+                if found >= MAX_COLUMNS || stop - at > MAX_CELL {
+                    break;
+                }
+                self.ends[found] = stop - at;
+                found += 1;
+            }
+            if is_line_end {
+                if !is_empty {
+                    let text = text.get(at..stop).unwrap_or_default();
+                    let is_plain = are_plain || is_plain(text);
+                    let ends = &self.ends[..found];
+                    rows.take(Record { line: self.line, text, ends, gap: 1, is_plain, damaged: &[], covered: &[] }, 0)?;
+                }
+                (at, found) = (next + 1, 0);
+                self.line += 1;
+            }
+        }
+        Ok(at)
+    }
+
+    /// Between records only: an empty line is none. How many bytes they take.
+    fn skip_line_ends(&mut self, text: &[u8]) -> usize {
+        let mut rest = text;
+        while let [first @ (b'\r' | b'\n'), after @ ..] = rest {
             if *first == b'\r' || !self.after_cr {
                 self.line += 1;
             }
             self.after_cr = *first == b'\r';
-            text = rest;
+            rest = after;
         }
-        if !text.is_empty() {
+        if !rest.is_empty() {
             self.after_cr = false;
         }
-        text
+        text.len() - rest.len()
     }
 
     fn emit(&mut self, rows: &mut impl Sink) -> Result<(), String> {
@@ -112,8 +172,8 @@ impl Records {
         let inside = line_ends(cells);
         let text = std::str::from_utf8(cells)
             .map_err(|_| format!("line {}: quotes divide a character; write the line anew", self.line))?;
-        let record = Record { line: self.line, text, ends: &self.ends[..self.found], damaged: &[], covered: &[] };
-        rows.take(record, inside)?;
+        let (line, ends, is_plain) = (self.line, &self.ends[..self.found], is_plain(text));
+        rows.take(Record { line, text, ends, gap: 0, is_plain, damaged: &[], covered: &[] }, inside)?;
         self.line += inside;
         (self.used, self.found, self.in_record) = (0, 0, false);
         Ok(())
@@ -173,6 +233,24 @@ impl Records {
                 self.open_cell_line()
             )),
         }
+    }
+}
+
+/// What the lines of a block of text are like.
+struct Lines {
+    /// Up to here every line ends with a line feed, perhaps after a carriage return.
+    end: usize,
+    /// Whether each line is plain; see [`Record::is_plain`].
+    are_plain: bool,
+}
+
+impl Lines {
+    fn of(text: &[u8]) -> Self {
+        let lone = memchr_iter(b'\r', text).find(|&at| text.get(at + 1) != Some(&b'\n'));
+        // Without a branch it takes many bytes at once.
+        let is_odd = |b: &u8| !matches!(b, b' '..=b'~' | b'\n' | b'\r') | matches!(b, b'"' | b'\\');
+        let are_plain = !text.iter().fold(false, |odd, b| odd | is_odd(b));
+        Self { end: lone.unwrap_or(text.len()), are_plain }
     }
 }
 
@@ -245,7 +323,52 @@ pub(super) fn detect(text: &[u8]) -> (u8, bool) {
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::*;
+
+    /// Keeps all records in words, and refuses one.
+    #[derive(Default)]
+    struct Kept {
+        records: Vec<(u64, Vec<String>, u64)>,
+        refuse: Option<usize>,
+    }
+
+    impl Sink for Kept {
+        fn take(&mut self, record: Record<'_>, inside: u64) -> Result<(), String> {
+            if self.refuse == Some(self.records.len()) {
+                return Err("enough".to_owned());
+            }
+            let cells = (0..record.ends.len()).map(|column| record.cell(column).to_owned()).collect::<Vec<_>>();
+            assert_eq!(record.is_plain, is_plain(&cells.concat()), "{record:?}");
+            self.records.push((record.line, cells, inside));
+            Ok(())
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn records_that_stand_in_the_text_are_those_that_csv_core_reads(
+            parts in prop::collection::vec("[a张\\\\]{0,2}|,|\"|\"\"|\n|\r\n|\r|x\n|,\n", 0..60),
+            cuts in prop::collection::vec(0..120_usize, 0..4), refuse in prop::option::of(0..20_usize),
+        ) {
+            let text = parts.concat();
+            let (mut plain, mut kept) = (Kept::default(), Kept::default());
+            (plain.refuse, kept.refuse) = (refuse, refuse);
+            // In blocks of one character no record is whole, so that csv-core reads them all.
+            let mut records = Records::new(b',');
+            let fed = text.chars().try_for_each(|c| records.feed(c.encode_utf8(&mut [0; 4]), &mut plain));
+            let wanted = fed.and_then(|()| records.finish(&mut plain));
+            let mut records = Records::new(b',');
+            let mut cuts: Vec<usize> = cuts.into_iter().filter(|&cut| text.is_char_boundary(cut)).collect();
+            cuts.extend([0, text.len()]);
+            cuts.sort_unstable();
+            let fed = cuts.windows(2).try_for_each(|cut| records.feed(&text[cut[0]..cut[1]], &mut kept));
+            let is = fed.and_then(|()| records.finish(&mut kept));
+            prop_assert_eq!(is, wanted);
+            prop_assert_eq!(kept.records, plain.records);
+        }
+    }
 
     #[test]
     fn the_delimiter_is_the_one_that_makes_known_headers() {

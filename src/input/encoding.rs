@@ -6,8 +6,10 @@ use chardetng::{EncodingDetector, Iso2022JpDetection, Utf8Detection};
 use encoding_rs::{BIG5, Decoder, DecoderResult, EUC_KR, Encoding, GB18030, GBK, SHIFT_JIS, UTF_8, UTF_16BE, UTF_16LE};
 use sha2::{Digest, Sha256};
 
-/// Bytes read at once. The header line must fit the first block, so this is more than a record may hold, in UTF-16.
-const BLOCK: usize = 256 * 1024;
+/// Bytes read at first. The header line must fit this block, so it is more than a record may hold, in UTF-16.
+const FIRST: usize = 256 * 1024;
+/// Bytes read at once from then on: what goes from thread to thread should fit a core's cache.
+const BLOCK: usize = 64 * 1024;
 
 /// How the input's bytes are to be read.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -97,8 +99,8 @@ pub(super) fn guess(bytes: impl Read) -> io::Result<Result<Reading, &'static str
 /// The first megabyte of the part that starts with a byte beyond ASCII, and whether it reaches the end.
 fn sample(mut bytes: impl Read) -> io::Result<(Vec<u8>, bool)> {
     let mut sample = Vec::new();
-    let mut block = vec![0; BLOCK];
-    while sample.len() < 4 * BLOCK {
+    let mut block = vec![0; FIRST];
+    while sample.len() < 4 * FIRST {
         let count = match bytes.read(&mut block) {
             Ok(0) => return Ok((sample, true)),
             Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
@@ -156,24 +158,21 @@ fn judge(sample: &[u8], is_all: bool) -> Option<&'static str> {
 
 /// What a block of input brought.
 #[derive(Debug)]
-pub(super) enum Block<'b> {
-    /// Valid UTF-8 that ends at a character's end.
-    Text(&'b [u8]),
+pub(super) enum Block {
+    Text(String),
     /// The next bytes mean nothing in this encoding.
     Undecodable,
     End,
 }
 
-/// The bytes of a reader as UTF-8, hashed on their way.
+/// The bytes of a reader as text, hashed on their way.
 pub(super) struct TextBlocks<R> {
     reader: R,
     hash: Sha256,
     /// `None` for UTF-8, which is checked and passed on as it is.
     decoder: Option<Decoder>,
-    raw: Vec<u8>,
-    /// What of `raw` is not passed on yet.
-    rest: std::ops::Range<usize>,
-    text: Vec<u8>,
+    /// What was read and is not passed on yet: of UTF-8 a character that a block's end cut in two.
+    rest: Vec<u8>,
     read: u64,
     ended: bool,
     bad: bool,
@@ -183,104 +182,85 @@ impl<R: Read> TextBlocks<R> {
     /// `reader` stands at the first byte of the input.
     pub(super) fn new(reader: R, reading: Reading) -> io::Result<Self> {
         let decoder = (reading.encoding != UTF_8).then(|| reading.encoding.new_decoder_without_bom_handling());
-        let text = vec![0; if decoder.is_some() { BLOCK } else { 0 }];
-        let mut blocks = Self {
-            reader,
-            hash: Sha256::new(),
-            decoder,
-            raw: vec![0; BLOCK],
-            rest: 0..0,
-            text,
-            read: 0,
-            ended: false,
-            bad: false,
-        };
-        blocks.fill()?;
-        blocks.rest.start = reading.bom.min(blocks.rest.end);
+        let (hash, rest) = (Sha256::new(), Vec::new());
+        let mut blocks = Self { reader, hash, decoder, rest, read: 0, ended: false, bad: false };
+        blocks.fill(&mut Vec::new(), reading.bom)?;
         Ok(blocks)
     }
 
     /// The next block, as long as may be: so the first one holds the whole header line.
-    pub(super) fn next(&mut self) -> io::Result<Block<'_>> {
-        if self.bad {
-            return Ok(Block::Undecodable);
-        }
-        if self.decoder.is_some() { self.next_decoded() } else { self.next_checked() }
-    }
-
-    fn next_checked(&mut self) -> io::Result<Block<'_>> {
-        if self.ended && self.rest.is_empty() {
-            return Ok(Block::End);
-        }
-        self.fill()?;
-        let block = &self.raw[self.rest.clone()];
-        let valid = match std::str::from_utf8(block) {
-            Ok(_) => block.len(),
-            Err(error) => {
-                // A character may be cut in two by the block's end, but not by the file's.
-                self.bad = error.error_len().is_some() || self.ended;
-                error.valid_up_to()
-            }
+    ///
+    /// * `used`: a block that is not needed any more; its memory is.
+    pub(super) fn next(&mut self, used: String) -> io::Result<Block> {
+        let text = match () {
+            () if self.bad => String::new(),
+            () if self.decoder.is_some() => self.decoded(used)?,
+            () => self.checked(used)?,
         };
-        let start = self.rest.start;
-        self.rest.start += valid;
-        if valid == 0 {
-            return Ok(if self.bad { Block::Undecodable } else { Block::End });
-        }
-        Ok(Block::Text(&self.raw[start..start + valid]))
+        Ok(match text.as_str() {
+            "" if self.bad => Block::Undecodable,
+            "" => Block::End,
+            _ => Block::Text(text),
+        })
     }
 
-    fn next_decoded(&mut self) -> io::Result<Block<'_>> {
-        let mut written = 0;
-        loop {
-            if self.rest.is_empty() && !self.ended {
-                self.fill()?;
+    fn checked(&mut self, used: String) -> io::Result<String> {
+        let mut bytes = used.into_bytes();
+        bytes.clear();
+        bytes.append(&mut self.rest);
+        self.fill(&mut bytes, self.block())?;
+        String::from_utf8(bytes).or_else(|error| {
+            // A character may be cut in two by the block's end, but not by the file's.
+            self.bad = error.utf8_error().error_len().is_some() || self.ended;
+            let valid = error.utf8_error().valid_up_to();
+            let mut bytes = error.into_bytes();
+            self.rest = bytes.split_off(valid);
+            String::from_utf8(bytes).map_err(|error| io::Error::new(io::ErrorKind::InvalidData, error))
+        })
+    }
+
+    fn decoded(&mut self, mut text: String) -> io::Result<String> {
+        text.clear();
+        text.reserve(self.block());
+        while let Some(mut decoder) = self.decoder.take() {
+            let mut raw = std::mem::take(&mut self.rest);
+            if raw.is_empty() {
+                self.fill(&mut raw, self.block())?;
             }
-            let last = self.ended;
-            let Some(decoder) = &mut self.decoder else { break };
-            let (result, read, wrote) = decoder.decode_to_utf8_without_replacement(
-                &self.raw[self.rest.clone()],
-                &mut self.text[written..],
-                last,
-            );
-            self.rest.start += read;
-            written += wrote;
+            let (result, read) = decoder.decode_to_string_without_replacement(&raw, &mut text, self.ended);
+            raw.drain(..read);
+            self.rest = raw;
             match result {
-                DecoderResult::InputEmpty if last => {
-                    self.decoder = None;
+                DecoderResult::InputEmpty if self.ended => break,
+                DecoderResult::InputEmpty => self.decoder = Some(decoder),
+                DecoderResult::OutputFull => {
+                    self.decoder = Some(decoder);
                     break;
                 }
-                DecoderResult::InputEmpty => {}
-                DecoderResult::OutputFull => break,
                 DecoderResult::Malformed(..) => {
                     self.bad = true;
                     break;
                 }
             }
         }
-        Ok(match written {
-            0 if self.bad => Block::Undecodable,
-            0 => Block::End,
-            _ => Block::Text(&self.text[..written]),
-        })
+        Ok(text)
     }
 
-    /// Moves the rest to the front and reads until the buffer is full or the input ends.
-    fn fill(&mut self) -> io::Result<()> {
-        self.raw.copy_within(self.rest.clone(), 0);
-        self.rest = 0..self.rest.len();
-        while !self.ended && self.rest.end < self.raw.len() {
-            match self.reader.read(&mut self.raw[self.rest.end..]) {
-                Ok(0) => self.ended = true,
-                Ok(count) => {
-                    self.hash.update(&self.raw[self.rest.end..self.rest.end + count]);
-                    self.rest.end += count;
-                    self.read += u64::try_from(count).unwrap_or(u64::MAX);
-                }
-                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-                Err(error) => return Err(error),
-            }
-        }
+    /// Bytes that the next block takes.
+    fn block(&self) -> usize {
+        if self.read < 4 { FIRST } else { BLOCK }
+    }
+
+    /// Reads until `bytes` has this length or the input ends.
+    fn fill(&mut self, bytes: &mut Vec<u8>, length: usize) -> io::Result<()> {
+        let before = bytes.len();
+        bytes.reserve_exact(length.saturating_sub(before));
+        let wanted = u64::try_from(length.saturating_sub(before)).unwrap_or(u64::MAX);
+        let count = (&mut self.reader).take(wanted).read_to_end(bytes)?;
+        self.hash.update(&bytes[before..]);
+        let count = u64::try_from(count).unwrap_or(u64::MAX);
+        self.ended |= count < wanted;
+        self.read += count;
         Ok(())
     }
 
@@ -299,12 +279,12 @@ impl<R: Read> TextBlocks<R> {
 #[cfg(test)]
 fn decode_all(bytes: &[u8], reading: Reading) -> Option<String> {
     let mut blocks = TextBlocks::new(bytes, reading).unwrap();
-    let mut text = Vec::new();
+    let mut text = String::new();
     loop {
-        match blocks.next().unwrap() {
-            Block::Text(block) => text.extend_from_slice(block),
+        match blocks.next(String::new()).unwrap() {
+            Block::Text(block) => text.push_str(&block),
             Block::Undecodable => return None,
-            Block::End => return Some(String::from_utf8(text).unwrap()),
+            Block::End => return Some(text),
         }
     }
 }
@@ -374,7 +354,7 @@ mod tests {
     fn the_hash_is_that_of_the_raw_bytes() {
         let reading = detect(b"\xef\xbb\xbfabc", None).unwrap();
         let mut blocks = TextBlocks::new(&b"\xef\xbb\xbfabc"[..], reading).unwrap();
-        while !matches!(blocks.next().unwrap(), Block::End) {}
+        while !matches!(blocks.next(String::new()).unwrap(), Block::End) {}
         assert_eq!(blocks.sha256(), hex::encode(Sha256::digest(b"\xef\xbb\xbfabc")));
     }
 

@@ -100,6 +100,8 @@ pub(super) struct Layout {
     pub(super) headers: Vec<String>,
     /// The file's column for each field.
     pub(super) fields: [Option<usize>; Field::ALL.len()],
+    /// The fields that have a column, in the order of [`Field::ALL`], each with its column.
+    pub(super) present: Vec<(Field, usize)>,
     /// The file's columns that travel through.
     pub(super) extras: Vec<usize>,
     /// The file's `outcome` column.
@@ -137,7 +139,9 @@ impl Layout {
             }
         }
 
-        let mut layout = Self { headers, fields, extras: Vec::new(), outcome: None, is_results, notes: Vec::new() };
+        let present = Field::ALL.into_iter().zip(fields).filter_map(|(field, column)| Some((field, column?))).collect();
+        let (extras, notes) = (Vec::new(), Vec::new());
+        let mut layout = Self { headers, fields, present, extras, outcome: None, is_results, notes };
         layout.require_user_name(&normal)?;
         layout.look_for_misspelt(&normal)?;
         layout.sort_out_the_rest(&normal, options.only.is_some())?;

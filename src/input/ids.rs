@@ -17,49 +17,55 @@ pub(super) struct Ids {
     /// Half of the id's hash, and its number: growing the table then looks at no text again.
     known: HashTable<(u32, u32)>,
     hasher: DefaultHashBuilder,
-    /// Scratch space: the hashes of what is being numbered.
-    halves: Vec<u32>,
+    /// Scratch space: the number of the first text with the same half of a hash, 0 for none.
+    likely: Vec<u32>,
 }
 
 impl Default for Ids {
     fn default() -> Self {
         let (known, hasher) = (HashTable::new(), DefaultHashBuilder::default());
-        Self { text: String::new(), starts: vec![0, 0], known, hasher, halves: Vec::new() }
+        Self { text: String::new(), starts: vec![0, 0], known, hasher, likely: Vec::new() }
     }
 }
 
 impl Ids {
+    /// No texts yet, to be numbered here.
+    pub(super) fn texts(&self) -> Texts {
+        Texts { hasher: self.hasher.clone(), text: String::new(), ends: Vec::new(), halves: Vec::new() }
+    }
+
     /// Numbers texts in turn, new ones too; `numbers` is emptied first. `None`: there would be more text, or more of
     /// them, than this program addresses.
+    ///
+    /// * `texts`: made by [`Ids::texts`].
     ///
     /// For each text by itself this would be four waits for the memory, one after the other. Loops as plain as these
     /// wait for many texts at once.
     pub(super) fn number(&mut self, texts: &Texts, numbers: &mut Vec<u32>) -> Option<()> {
         numbers.clear();
-        self.halves.clear();
-        let half = |text: &str| u32::try_from(self.hasher.hash_one(text) >> 32).unwrap_or_default();
-        self.halves.extend(texts.iter().map(half));
-        let mut seen = 0;
-        for &half in &self.halves {
-            if let Some(&(_, number)) = self.known.find(whole(half), |&(theirs, _)| theirs == half) {
-                let start = self.start(number);
-                for at in [start, start + CACHE_LINE] {
-                    seen ^= self.text.as_bytes().get(at).copied().unwrap_or_default();
-                }
+        self.likely.clear();
+        self.likely.extend(texts.halves.iter().map(|&half| {
+            let known = self.known.find(whole(half), |&(theirs, _)| theirs == half);
+            known.map_or(0, |&(_, number)| number)
+        }));
+        numbers.extend(self.likely.iter().map(|&number| self.starts[to_usize(number)]));
+        let (bytes, mut seen) = (self.text.as_bytes(), 0);
+        for &start in &*numbers {
+            let start = to_usize(start);
+            for at in [start, start + CACHE_LINE] {
+                seen ^= bytes.get(at).copied().unwrap_or_default();
             }
         }
         std::hint::black_box(seen);
-        for (at, text) in texts.iter().enumerate() {
-            let half = self.halves[at];
-            numbers.push(self.one(text, half)?);
+        for ((at, text), number) in texts.iter().enumerate().zip(numbers) {
+            let (likely, start) = (self.likely[at], to_usize(*number));
+            let same = self.text.as_bytes().get(start..self.start(likely + 1)) == Some(text.as_bytes());
+            *number = if same { likely } else { self.one(text, texts.halves[at])? };
         }
         Some(())
     }
 
     fn one(&mut self, text: &str, half: u32) -> Option<u32> {
-        if text.is_empty() {
-            return Some(0);
-        }
         let same = |&(theirs, number): &(u32, u32)| theirs == half && self.get(number) == text;
         if let Some(&(_, number)) = self.known.find(whole(half), same) {
             return Some(number);
@@ -73,7 +79,7 @@ impl Ids {
 
     /// Nothing is numbered any more: gives back what only that needs.
     pub(super) fn finish(&mut self) {
-        (self.known, self.halves) = (HashTable::new(), Vec::new());
+        (self.known, self.likely) = (HashTable::new(), Vec::new());
         self.text.shrink_to_fit();
         self.starts.shrink_to_fit();
     }
@@ -108,26 +114,42 @@ fn to_usize(number: u32) -> usize {
     usize::try_from(number).expect("a usize has at least 32 bits on every platform this runs on")
 }
 
-/// Texts, one behind the other.
-#[derive(Debug, Clone, Default)]
+/// Texts, one behind the other, and half of the hash of each: made by one thread, numbered by another.
+#[derive(Debug, Clone)]
 pub(super) struct Texts {
+    hasher: DefaultHashBuilder,
     text: String,
     ends: Vec<usize>,
+    halves: Vec<u32>,
 }
 
 impl Texts {
     pub(super) fn push(&mut self, text: &str) {
         self.text.push_str(text);
         self.ends.push(self.text.len());
+        self.halves.push(self.half(text));
     }
 
-    pub(super) fn len(&self) -> usize {
-        self.ends.len()
+    /// Half of the hash of any text.
+    #[inline]
+    pub(super) fn half(&self, text: &str) -> u32 {
+        u32::try_from(self.hasher.hash_one(text) >> 32).unwrap_or_default()
+    }
+
+    /// No texts, to be numbered where these are.
+    pub(super) fn another(&self) -> Self {
+        Self { hasher: self.hasher.clone(), text: String::new(), ends: Vec::new(), halves: Vec::new() }
+    }
+
+    /// Bytes of all of them.
+    pub(super) fn bytes(&self) -> usize {
+        self.text.len()
     }
 
     pub(super) fn clear(&mut self) {
         self.text.clear();
         self.ends.clear();
+        self.halves.clear();
     }
 
     fn iter(&self) -> impl Iterator<Item = &str> {
@@ -151,7 +173,7 @@ mod tests {
         ) {
             let (mut ids, mut plain) = (Ids::default(), HashMap::from([(String::new(), 0)]));
             for batch in batches {
-                let mut texts = Texts::default();
+                let mut texts = ids.texts();
                 for text in &batch {
                     texts.push(text);
                 }

@@ -1,7 +1,9 @@
 //! From records to rows: the header first, then every rule that a row can break without a look at the API.
 
-use std::rc::Rc;
+use memchr::memchr2;
 
+use super::batches::{Batch, NewRow, Rest, too_much};
+use super::delimited::Sink;
 use super::fault::RowFault;
 use super::guard::unguard;
 use super::header::{Field, Layout};
@@ -17,9 +19,6 @@ pub(super) const MAX_CELL: usize = 4 * 1024;
 pub(super) const MAX_COLUMNS: usize = 256;
 /// Faults of one input: they are kept, and with more the file as a whole is the wrong one.
 const MAX_FAULTS: usize = 1_000_000;
-
-/// What a table that is [`Full`] means to the user.
-const FULL: &str = "the cells of the file take more than 2 GiB; split the file";
 
 /// Characters of a user or group name; of any other name or id. Source: `api/workspace-api.md`, 2.1.
 const MAX_USER_NAME: usize = 64;
@@ -39,6 +38,12 @@ fn trim(cell: &str) -> &str {
     }
 }
 
+/// See [`Record::is_plain`].
+pub(super) fn is_plain(text: &str) -> bool {
+    // Without a branch it takes many bytes at once.
+    !text.bytes().fold(false, |odd, b| odd | !matches!(b, b' '..=b'~') | matches!(b, b'"' | b'\\'))
+}
+
 /// One record as it was read: its cells in one text.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Record<'r> {
@@ -47,6 +52,10 @@ pub(super) struct Record<'r> {
     pub(super) text: &'r str,
     /// Where each cell ends in `text`.
     pub(super) ends: &'r [usize],
+    /// Bytes between two cells: 1 where `text` still holds the delimiters.
+    pub(super) gap: usize,
+    /// Whether `text` holds printable ASCII alone, and none that JSON escapes.
+    pub(super) is_plain: bool,
     /// Columns whose cell cannot be what somebody typed: a date, or a number that lost digits.
     pub(super) damaged: &'r [usize],
     /// Columns whose cell is covered by a merged one, so that it is empty without having been left empty.
@@ -57,7 +66,7 @@ impl<'r> Record<'r> {
     /// Empty where the record has no such cell.
     pub(super) fn cell(&self, column: usize) -> &'r str {
         let Some(&end) = self.ends.get(column) else { return "" };
-        let start = column.checked_sub(1).map_or(0, |before| self.ends[before]);
+        let start = column.checked_sub(1).map_or(0, |before| self.ends[before] + self.gap);
         self.text.get(start..end).unwrap_or_default()
     }
 
@@ -69,15 +78,16 @@ impl<'r> Record<'r> {
 
 /// Takes the records of an input one after the other, the header first.
 #[derive(Debug)]
-pub(super) struct Rows<'o> {
+pub(super) struct Rows<'o, R> {
     options: &'o ReadOptions,
     /// Whether empty cells at a row's end may simply be missing.
     is_sheet: bool,
-    /// Shared, so that a row can be checked against it while faults are added.
-    layout: Option<Rc<Layout>>,
-    /// The file's columns in the table's order.
-    kept: Vec<usize>,
-    table: Table,
+    layout: Option<Box<Layout>>,
+    /// The last rows, and where all go.
+    batch: Batch,
+    rest: R,
+    /// How many there are.
+    rows: usize,
     faults: Vec<RowFault>,
     /// Records after the header that are not blank.
     records: usize,
@@ -85,6 +95,27 @@ pub(super) struct Rows<'o> {
     blank: u64,
     /// Names with characters that the service's own rules do not list: how many, and the first one's line.
     unusual: (u64, u64),
+}
+
+/// What is known of an input once all its rows are on their way.
+#[derive(Debug)]
+pub(super) struct Checked {
+    layout: Box<Layout>,
+    faults: Vec<RowFault>,
+    notes: Vec<String>,
+    trimmed: u64,
+    blank: u64,
+}
+
+impl Checked {
+    /// * `table`: it holds the rows.
+    pub(super) fn complete(self, mut table: Table) -> Collected {
+        let layout = self.layout;
+        let fields: Vec<_> = layout.present.iter().map(|&(field, _)| field).collect();
+        table.finish(&fields, layout.extras.iter().map(|&column| layout.headers[column].clone()).collect());
+        table.count(self.trimmed, self.blank);
+        Collected { table, faults: self.faults, notes: self.notes }
+    }
 }
 
 /// What became of an input's records.
@@ -95,14 +126,24 @@ pub(super) struct Collected {
     pub(super) notes: Vec<String>,
 }
 
-impl<'o> Rows<'o> {
-    pub(super) fn new(options: &'o ReadOptions, is_sheet: bool) -> Self {
+impl<R: Rest> Sink for Rows<'_, R> {
+    fn take(&mut self, record: Record<'_>, inside: u64) -> Result<(), String> {
+        self.one(record).map_err(|problem| {
+            // Told here, because only here it is known that the record spans lines.
+            if inside == 0 { problem } else { format!("{problem} (the record spans {} lines)", inside + 1) }
+        })
+    }
+}
+
+impl<'o, R: Rest> Rows<'o, R> {
+    pub(super) fn new(options: &'o ReadOptions, is_sheet: bool, mut rest: R) -> Self {
         Self {
             options,
             is_sheet,
             layout: None,
-            kept: Vec::new(),
-            table: Table::default(),
+            batch: rest.batch(),
+            rest,
+            rows: 0,
             faults: Vec::new(),
             records: 0,
             trimmed: 0,
@@ -111,9 +152,7 @@ impl<'o> Rows<'o> {
         }
     }
 
-    /// # Errors
-    /// In words, with the place: what makes the input as a whole unreadable.
-    pub(super) fn take(&mut self, record: Record<'_>) -> Result<(), String> {
+    fn one(&mut self, record: Record<'_>) -> Result<(), String> {
         let place = if self.is_sheet { "row" } else { "line" };
         if record.ends.len() > MAX_COLUMNS {
             return Err(format!("{place} {}: more than {MAX_COLUMNS} columns; remove the surplus ones", record.line));
@@ -136,10 +175,11 @@ impl<'o> Rows<'o> {
             self.blank += 1;
             return Ok(());
         }
-        match self.layout.clone() {
-            None => self.header(record),
-            Some(layout) => self.row(&layout, record),
-        }
+        // Out of its place, so that a row can be checked against it while faults are added.
+        let Some(layout) = self.layout.take() else { return self.header(record) };
+        let taken = self.row(&layout, record);
+        self.layout = Some(layout);
+        taken
     }
 
     fn header(&mut self, record: Record<'_>) -> Result<(), String> {
@@ -151,11 +191,7 @@ impl<'o> Rows<'o> {
                         of an earlier run"
                 .to_owned());
         }
-        self.kept.extend(layout.fields.iter().flatten().chain(&layout.extras));
-        let fields = Field::ALL.into_iter().zip(&layout.fields).filter_map(|(field, column)| column.and(Some(field)));
-        let fields: Vec<_> = fields.collect();
-        self.table = Table::new(&fields, layout.extras.iter().map(|&column| layout.headers[column].clone()).collect());
-        self.layout = Some(Rc::new(layout));
+        self.layout = Some(Box::new(layout));
         Ok(())
     }
 
@@ -171,21 +207,33 @@ impl<'o> Rows<'o> {
             }
         }
         let mut cells = [""; Field::ALL.len()];
-        for (cell, column) in cells.iter_mut().zip(&layout.fields) {
-            let Some(column) = *column else { continue };
+        for &(field, column) in &layout.present {
             let given = record.cell(column);
             let trimmed = trim(given);
             self.trimmed += u64::from(trimmed.len() != given.len());
-            *cell = if layout.is_results { unguard(trimmed) } else { trimmed };
+            cells[field.index()] = if layout.is_results { unguard(trimmed) } else { trimmed };
         }
-        let fields = cells.iter().zip(&layout.fields).filter_map(|(cell, column)| column.and(Some(*cell)));
-        let extras = self.kept[layout.fields.iter().flatten().count()..].iter().map(|&column| {
+        let kind = Kind::parse(cells[Field::Type.index()]);
+        let others = layout.present.iter().filter(|(field, _)| *field != Field::DesktopId);
+        let fields = others.map(|(field, _)| cells[field.index()]);
+        let extras = layout.extras.iter().map(|&column| {
             let cell = record.cell(column);
             if layout.is_results { unguard(cell) } else { cell }
         });
-        let too_much = |Full| format!("line {}: {FULL}", record.line);
-        self.table.push(record.line, fields.chain(extras)).map_err(too_much)?;
-        self.check(layout, record, &cells);
+        let row = NewRow {
+            line: record.line,
+            kind,
+            is_plain: record.is_plain,
+            id: layout.column_of(Field::DesktopId).map(|_| cells[Field::DesktopId.index()]),
+            user_name: cells[Field::UserName.index()],
+        };
+        let pushed = self.batch.push(&row, fields.chain(extras));
+        pushed.map_err(|Full| too_much(record.line))?;
+        self.check(layout, record, &cells, kind);
+        self.rows += 1;
+        if self.batch.is_full() {
+            self.rest.take(&mut self.batch)?;
+        }
         if self.faults.len() > MAX_FAULTS {
             return Err(format!(
                 "line {}: this is fault number {MAX_FAULTS} of the file; is it the right one? The first: {}",
@@ -196,8 +244,8 @@ impl<'o> Rows<'o> {
         Ok(())
     }
 
-    fn check(&mut self, layout: &Layout, record: Record<'_>, cells: &[&str; Field::ALL.len()]) {
-        let row = self.table.len() - 1;
+    fn check(&mut self, layout: &Layout, record: Record<'_>, cells: &[&str; Field::ALL.len()], kind: Option<Kind>) {
+        let row = self.rows;
         let faults = &mut self.faults;
         let mut fault = |field: Option<Field>, code, message: String| {
             let column = field.and_then(|field| layout.header_of(field));
@@ -233,7 +281,6 @@ impl<'o> Rows<'o> {
             }
         }
 
-        let kind = Kind::parse(cell(Field::Type));
         check_type(kind, cells, has_desktop, &mut fault);
         if let Some(kind @ (Kind::User | Kind::Group)) = kind
             && !cell(Field::UserName).is_empty()
@@ -244,11 +291,9 @@ impl<'o> Rows<'o> {
             }
             self.unusual.0 += 1;
         }
-        // Without a branch it takes many bytes at once; nearly every record is plain.
-        let is_odd = record.text.bytes().fold(false, |odd, b| odd | !matches!(b, b' '..=b'~'));
-        for field in Field::ALL.into_iter().filter(|&field| field != Field::Type) {
+        for &(field, column) in &layout.present {
             let text = cell(field);
-            if text.is_empty() {
+            if text.is_empty() || field == Field::Type {
                 continue;
             }
             let max = if field == Field::UserName { MAX_USER_NAME } else { MAX_OTHER };
@@ -256,7 +301,9 @@ impl<'o> Rows<'o> {
                 let message = format!("longer than {max} characters; correct it (an unbalanced quote looks like this)");
                 fault(Some(field), "INVALID_TOO_LONG", message);
             }
-            if is_odd && let Some(c) = text.chars().find(|&c| c.is_control() || is_invisible(c)) {
+            if !record.is_plain
+                && let Some(c) = text.chars().find(|&c| c.is_control() || is_invisible(c))
+            {
                 let message = match c {
                     '\n' | '\r' => {
                         "a line break inside the cell; remove it (an unbalanced quote looks like this)".to_owned()
@@ -270,9 +317,8 @@ impl<'o> Rows<'o> {
                                desktop's name";
                 fault(Some(field), "INVALID_DESKTOP_ID", message.to_owned());
             }
-            let is_marked = !record.damaged.is_empty()
-                && layout.column_of(field).is_some_and(|column| record.damaged.contains(&column));
-            if is_marked || is_damaged(text) {
+            let is_marked = !record.damaged.is_empty() && record.damaged.contains(&column);
+            if is_marked || is_damaged(text) || (!record.is_plain && text.contains('\u{FFFD}')) {
                 let message = if text.contains('\u{FFFD}') {
                     // The rest of it is somebody's name.
                     "a character was lost when the file was saved in another encoding; enter the cell anew".to_owned()
@@ -288,15 +334,18 @@ impl<'o> Rows<'o> {
         }
     }
 
+    /// The last rows go, too; gives back what they all went to.
+    ///
     /// # Errors
     /// In words: no header, or no row.
-    pub(super) fn finish(mut self) -> Result<Collected, String> {
+    pub(super) fn finish(mut self) -> Result<(Checked, R), String> {
         let Some(layout) = self.layout else {
             return Err("the file is empty; it needs a header line and at least one row".to_owned());
         };
         if self.records == 0 && self.options.only.is_none() {
             return Err("the file has a header line, but no row".to_owned());
         }
+        self.rest.take(&mut self.batch)?;
         let mut notes = layout.notes.clone();
         if let (count @ 1.., line) = self.unusual {
             notes.push(format!(
@@ -304,9 +353,8 @@ impl<'o> Rows<'o> {
                  line {line}"
             ));
         }
-        self.table.count(self.trimmed, self.blank);
-        self.table.finish().map_err(|Full| FULL.to_owned())?;
-        Ok(Collected { table: self.table, faults: self.faults, notes })
+        let (faults, trimmed, blank) = (self.faults, self.trimmed, self.blank);
+        Ok((Checked { layout, faults, notes, trimmed, blank }, self.rest))
     }
 
     /// Whether the header line was seen.
@@ -354,20 +402,34 @@ fn check_type(
 /// Letters, digits, `-`, `_`, and `.` in user names: the soft rules of `api/workspace-api.md`, 2.1.
 fn is_usual(name: &str, kind: Kind) -> bool {
     let is_dot = |dot| dot && kind == Kind::User;
-    // Nearly every name is ASCII, and told much faster by its bytes.
-    name.bytes().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'-' | b'_') || is_dot(b == b'.'))
+    // Nearly every name is ASCII, and told much faster by its bytes, without a branch for each.
+    name.bytes().fold(true, |usual, b| usual & USUAL[usize::from(b)])
         || name.chars().all(|c| c.is_alphanumeric() || matches!(c, '-' | '_') || is_dot(c == '.'))
 }
 
-/// What spreadsheets leave behind: `1.9E+18`, `#N/A`, `#####`, or a replacement character.
+/// The bytes of usual names that are ASCII, but for the dot.
+const USUAL: [bool; 256] = {
+    let mut usual = [false; 256];
+    let mut byte = 0u8;
+    while byte < 128 {
+        usual[byte as usize] = byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_');
+        byte += 1;
+    }
+    usual
+};
+
+/// What spreadsheets leave behind: `1.9E+18`, `#N/A`, `#####`.
+#[inline]
 fn is_damaged(cell: &str) -> bool {
-    let by_start = match cell.as_bytes() {
-        [b'0'..=b'9' | b'-' | b'+', ..] => is_scientific(cell.as_bytes()),
+    match cell.as_bytes() {
+        // No such number is without one of the two, and half of all ids begin with a digit.
+        [b'0'..=b'9' | b'-' | b'+', ..] => {
+            memchr2(b'E', b'+', cell.as_bytes()).is_some() && is_scientific(cell.as_bytes())
+        }
         [b'#', rest @ ..] => ERRORS.contains(&cell) || (rest.len() >= 2 && rest.iter().all(|&b| b == b'#')),
         [b'E', b'r', b'r', b':', digits @ ..] => !digits.is_empty() && digits.iter().all(u8::is_ascii_digit),
         _ => false,
-    };
-    by_start || (!cell.is_ascii() && cell.contains('\u{FFFD}'))
+    }
 }
 
 const ERRORS: [&str; 14] = [
@@ -414,9 +476,7 @@ mod tests {
 
     #[test]
     fn spreadsheet_damage_is_told_from_names() {
-        for cell in
-            ["1.9E+18", "1,9E+18", "1E+05", "-2.5e+10", "1.2E-05", "#N/A", "#REF!", "########", "Err:502", "a\u{FFFD}"]
-        {
+        for cell in ["1.9E+18", "1,9E+18", "1E+05", "-2.5e+10", "1.2E-05", "#N/A", "#REF!", "########", "Err:502"] {
             assert!(is_damaged(cell), "{cell}");
         }
         for cell in ["", "1e5", "2e-10", "1E5", "E+5", "#team", "##", "0198c0de-1e+a", "Err:", "Error", "1.E+5"] {

@@ -9,7 +9,9 @@ use calamine::{
 };
 use sha2::{Digest, Sha256};
 
-use super::row::{Collected, MAX_COLUMNS, Record, Rows};
+use super::Table;
+use super::delimited::Sink;
+use super::row::{Collected, MAX_COLUMNS, Record, Rows, is_plain};
 use super::source::{Bytes, ReadOptions, Trouble};
 use crate::model::tame;
 
@@ -62,7 +64,7 @@ pub(super) fn read(bytes: &mut dyn Bytes, kind: Kind, options: &ReadOptions) -> 
         Kind::Zip => check_parts(bytes)?,
     };
     bytes.rewind()?;
-    let mut rows = Rows::new(options, true);
+    let mut rows = Rows::new(options, true, Table::default());
     // The reader of old formats indexes into what the file claims; a damaged file must not end the program.
     let walked = catch_unwind(AssertUnwindSafe(|| {
         let mut book = Book::open(format, BufReader::new(bytes))?;
@@ -72,7 +74,8 @@ pub(super) fn read(bytes: &mut dyn Bytes, kind: Kind, options: &ReadOptions) -> 
     }))
     .unwrap_or_else(|_| Err("the workbook is damaged; open it in a spreadsheet program and save it again".to_owned()));
     let chosen = walked?;
-    let mut collected = rows.finish()?;
+    let (checked, table) = rows.finish()?;
+    let mut collected = checked.complete(table);
     collected.notes.splice(0..0, chosen.notes);
     if may_hide_cells {
         let note = "the workbook has merged cells: where one covers a desktop's cell, the row means every desktop of \
@@ -303,7 +306,7 @@ impl<R: Read + Seek> Book<R> {
         }
     }
 
-    fn walk(&mut self, name: &str, rows: &mut Rows<'_>) -> Result<(), String> {
+    fn walk(&mut self, name: &str, rows: &mut Rows<'_, Table>) -> Result<(), String> {
         let merged = match self {
             Self::Xlsx(book) => book.merge_cells_by_sheet_name(name).map_err(|error| unreadable(name, &error))?,
             Self::Xls(book) => book.merge_cells_by_sheet_name(name).map_err(|error| unreadable(name, &error))?,
@@ -384,7 +387,7 @@ impl Merged {
 }
 
 impl Line {
-    fn put(&mut self, row: u32, column: u32, value: &impl Value, rows: &mut Rows<'_>) -> Result<(), String> {
+    fn put(&mut self, row: u32, column: u32, value: &impl Value, rows: &mut Rows<'_, Table>) -> Result<(), String> {
         if value.is_nothing() {
             return Ok(());
         }
@@ -407,7 +410,7 @@ impl Line {
         Ok(())
     }
 
-    fn flush(&mut self, rows: &mut Rows<'_>) -> Result<(), String> {
+    fn flush(&mut self, rows: &mut Rows<'_, Table>) -> Result<(), String> {
         let Some(row) = self.row.take() else { return Ok(()) };
         let mut text = String::new();
         let (mut ends, mut damaged) = (Vec::with_capacity(self.cells.len()), Vec::new());
@@ -423,7 +426,16 @@ impl Line {
             return Err(format!("row {}: a zero character; remove it", u64::from(row) + 1));
         }
         let covered = self.merged.covered(row)?;
-        rows.take(Record { line: u64::from(row) + 1, text: &text, ends: &ends, damaged: &damaged, covered: &covered })
+        let record = Record {
+            line: u64::from(row) + 1,
+            text: &text,
+            ends: &ends,
+            gap: 0,
+            is_plain: is_plain(&text),
+            damaged: &damaged,
+            covered: &covered,
+        };
+        rows.take(record, 0)
     }
 }
 

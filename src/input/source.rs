@@ -2,14 +2,16 @@
 
 use std::fs::File;
 use std::io::{self, Cursor, Read, Seek};
+use std::panic::resume_unwind;
 use std::path::PathBuf;
+use std::sync::mpsc::{Receiver, Sender, SyncSender, channel, sync_channel};
 
 use encoding_rs::UTF_8;
 use tempfile::SpooledTempFile;
 
 use super::batches::{self, Sending};
 use super::encoding::{self, Block, Reading, TextBlocks};
-use super::row::{Collected, Rows};
+use super::row::{Checked, Collected, Rows};
 use super::{RowFault, Table, delimited, header::Field, sheet};
 use crate::error::Error;
 use crate::model::{Outcome, tame};
@@ -200,97 +202,121 @@ fn undecodable(line: u64, reading: Reading) -> String {
     )
 }
 
-/// What splitting a text showed.
-struct Split {
-    sha256: String,
-    delimiter: Option<u8>,
-    notes: Vec<String>,
-    /// The text ends without a line end.
-    is_cut: bool,
+/// One pass over delimited text: one thread reads, decodes and hashes it, one splits it into rows and checks them, this
+/// one keeps them.
+fn read_text(bytes: &mut dyn Bytes, reading: Reading, options: &ReadOptions) -> Result<(String, Collected), Trouble> {
+    let mut table = Table::default();
+    let (kept, rows, sha256) = std::thread::scope(|scope| {
+        let (full, blocks) = sync_channel(BLOCKS_AHEAD);
+        let (back, used) = channel();
+        let text = scope.spawn(move || read_blocks(bytes, reading, &full, &used));
+        let (sending, receiving) = batches::line(&mut table);
+        let rows = Rows::new(options, false, sending);
+        let rows = scope.spawn(move || split(blocks, &back, reading, options, rows));
+        let kept = receiving.hand_to(&mut table);
+        (
+            kept,
+            rows.join().unwrap_or_else(|panic| resume_unwind(panic)),
+            text.join().unwrap_or_else(|panic| resume_unwind(panic)),
+        )
+    });
+    // Of two troubles the one on the earlier line.
+    kept?;
+    let Text { delimiter, checked, mut notes } = rows?;
+    let mut collected = checked.complete(table);
+    collected.table.describe(reading.encoding.name().to_owned(), delimiter, None);
+    notes.append(&mut collected.notes);
+    Ok((sha256, Collected { notes, ..collected }))
 }
 
-/// One pass over delimited text: one thread reads and splits it, this one judges the rows.
-fn read_text(bytes: &mut dyn Bytes, reading: Reading, options: &ReadOptions) -> Result<(String, Collected), Trouble> {
-    let mut rows = Rows::new(options, false);
-    let (taken, split) = std::thread::scope(|scope| {
-        let (mut sending, receiving) = batches::line();
-        let splitting = scope.spawn(move || split(bytes, reading, options.delimiter, &mut sending));
-        let taken = receiving.hand_to(&mut rows);
-        (taken, splitting.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic)))
-    });
-    // Of two troubles the one on the earlier line: rows were judged as they came.
-    taken?;
-    let Split { sha256, delimiter, mut notes, is_cut } = split?;
-    if is_cut && rows.has_header() {
-        notes.push("the last line has no newline: a cut-off copy looks like this".to_owned());
+/// Blocks of text that may wait to be split.
+const BLOCKS_AHEAD: usize = 4;
+
+/// Reads the text to its end, for as long as somebody wants it. Its SHA-256, hex, if it came to the end.
+fn read_blocks(
+    bytes: &mut dyn Bytes,
+    reading: Reading,
+    full: &SyncSender<Result<Block, Trouble>>,
+    used: &Receiver<String>,
+) -> String {
+    // The limit holds while reading, too: the file may grow.
+    let mut blocks = match TextBlocks::new(bytes.take(MAX_INPUT + 1), reading) {
+        Ok(blocks) => blocks,
+        Err(error) => {
+            _ = full.send(Err(error.into()));
+            return String::new();
+        }
+    };
+    loop {
+        let block = match blocks.next(used.try_recv().unwrap_or_default()) {
+            Ok(Block::End) if blocks.bytes_read() > MAX_INPUT => Err(too_large().into()),
+            block => block.map_err(Trouble::from),
+        };
+        let is_last = !matches!(block, Ok(Block::Text(_)));
+        if full.send(block).is_err() || is_last {
+            return blocks.sha256();
+        }
+    }
+}
+
+/// What is known of a text at its end.
+struct Text {
+    delimiter: Option<u8>,
+    checked: Checked,
+    notes: Vec<String>,
+}
+
+/// Splits blocks into records and hands them on as rows.
+fn split(
+    blocks: Receiver<Result<Block, Trouble>>,
+    back: &Sender<String>,
+    reading: Reading,
+    options: &ReadOptions,
+    mut rows: Rows<'_, Sending>,
+) -> Result<Text, Trouble> {
+    let mut delimiter = options.delimiter;
+    let mut notes: Vec<String> = reading.note.map(str::to_owned).into_iter().collect();
+    let mut records: Option<delimited::Records> = None;
+    for block in blocks {
+        let block = match block? {
+            Block::Text(text) => text,
+            Block::Undecodable => return Err(Trouble::Undecodable(records.map_or(1, |records| records.here()))),
+            Block::End => break,
+        };
+        let mut text = block.as_str();
+        let records = records.get_or_insert_with(|| {
+            let announced = delimited::announced(text.as_bytes());
+            // What the user says goes above what the file says, and that above what it looks like.
+            let (found, is_sure) =
+                announced.map_or_else(|| delimited::detect(text.as_bytes()), |(found, _)| (found, true));
+            text = text.get(announced.map_or(0, |(_, length)| length)..).unwrap_or_default();
+            let found = *delimiter.get_or_insert_with(|| {
+                if !is_sure {
+                    notes.push(format!(
+                        "the delimiter {} was guessed, and another one would fit as well: check the columns in the plan, \
+                         or say it with --delimiter",
+                        show(found)
+                    ));
+                }
+                found
+            });
+            delimited::Records::new(found).starting_on(1 + u64::from(announced.is_some()))
+        });
+        records.feed(text, &mut rows)?;
+        _ = back.send(block);
+    }
+    if let Some(mut records) = records {
+        records.finish(&mut rows)?;
+        if records.is_cut() && rows.has_header() {
+            notes.push("the last line has no newline: a cut-off copy looks like this".to_owned());
+        }
     }
     if options.sheet.is_some() {
         notes.push("the setting `sheet` says nothing here: this is no workbook".to_owned());
     }
-    let mut collected = rows.finish()?;
-    collected.table.describe(reading.encoding.name().to_owned(), delimiter, None);
-    collected.notes.splice(0..0, notes);
-    Ok((sha256, collected))
-}
-
-fn split(
-    bytes: &mut dyn Bytes,
-    reading: Reading,
-    mut delimiter: Option<u8>,
-    sending: &mut Sending,
-) -> Result<Split, Trouble> {
-    // The limit holds while reading, too: the file may grow.
-    let mut blocks = TextBlocks::new(bytes.take(MAX_INPUT + 1), reading)?;
-    let mut notes: Vec<String> = reading.note.map(str::to_owned).into_iter().collect();
-    let mut records: Option<delimited::Records> = None;
-    let here = |records: Option<delimited::Records>| Trouble::Undecodable(records.map_or(1, |records| records.here()));
-    loop {
-        match blocks.next()? {
-            Block::Text(text) => {
-                let mut text = text;
-                let records = records.get_or_insert_with(|| {
-                    let announced = delimited::announced(text);
-                    // What the user says goes above what the file says, and that above what it looks like.
-                    let (found, is_sure) =
-                        announced.map_or_else(|| delimited::detect(text), |(found, _)| (found, true));
-                    text = &text[announced.map_or(0, |(_, length)| length)..];
-                    let found = *delimiter.get_or_insert_with(|| {
-                        if !is_sure {
-                            notes.push(format!(
-                                "the delimiter {} was guessed, and another one would fit as well: check the columns \
-                                 in the plan, or say it with --delimiter",
-                                show(found)
-                            ));
-                        }
-                        found
-                    });
-                    delimited::Records::new(found).starting_on(1 + u64::from(announced.is_some()))
-                });
-                records.feed(text, sending).or_else(|problem| flushed(sending, problem))?;
-            }
-            Block::Undecodable => {
-                sending.flush()?;
-                return Err(here(records));
-            }
-            Block::End => break,
-        }
-    }
-    if blocks.bytes_read() > MAX_INPUT {
-        return Err(too_large().into());
-    }
-    let mut is_cut = false;
-    if let Some(mut records) = records {
-        records.finish(sending).or_else(|problem| flushed(sending, problem))?;
-        is_cut = records.is_cut();
-    }
-    sending.flush()?;
-    Ok(Split { sha256: blocks.sha256(), delimiter, notes, is_cut })
-}
-
-/// The rows before a problem are judged first.
-fn flushed(sending: &mut Sending, problem: String) -> Result<(), Trouble> {
-    _ = sending.flush();
-    Err(problem.into())
+    // Dropped here, the sending end tells the other thread that all rows are there.
+    let (checked, _) = rows.finish()?;
+    Ok(Text { delimiter, checked, notes })
 }
 
 fn show(delimiter: u8) -> String {

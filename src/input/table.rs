@@ -1,29 +1,27 @@
 //! All rows in one flat text: a million rows are a million short slices, not three million strings.
 
+use super::batches::Batch;
 use super::header::Field;
 use super::ids::{Ids, Texts};
 use crate::model::Kind;
 
 /// The rows of an input, in its order.
 ///
-/// Each desktop's id is kept once, and rows hold its number. One text holds every other cell; a row costs 8 bytes and
+/// Each desktop's id is kept once, and rows hold its number. One text holds every other cell; a row costs 14 bytes and
 /// a cell 2 beside its text. Line numbers are kept as the places where they jump.
 #[derive(Debug, Clone, Default)]
 pub struct Table {
     text: String,
-    /// What each row is found by, `HEAD + stride` numbers a row: where its cells start in `text` and the number of its
-    /// desktop's id (of each the lower half, then the upper half), then the length of each cell. Side by side, because
-    /// rows are looked up in the order of desktops, where each list would be one more wait for the memory.
+    /// What each row is found by, `HEAD + stride` numbers a row: its [`Head`], then the length of each cell. Side by
+    /// side, because rows are looked up in the order of desktops, where each list would be one more wait for the
+    /// memory.
     index: Vec<u16>,
     rows: usize,
     /// How many cells a row has in `text`: the input's fields first, in the order of [`Field::ALL`], then its extras.
     stride: usize,
     /// Which cell of a row a field is; the desktop's id is none.
     places: [Option<usize>; Field::ALL.len()],
-    /// The desktops' ids; the last rows' are still to be numbered.
     ids: Ids,
-    unnumbered: Texts,
-    /// Whether rows come with a desktop's id, as their first cell.
     has_ids: bool,
     extras: Vec<String>,
     /// From row `.0` on, a row's line is its index plus `.1`.
@@ -42,26 +40,97 @@ pub(super) struct Full;
 /// Bytes that the cells of one table may take, their index included: twice what ten million usual rows need.
 const MAX_TABLE_BYTES: usize = 2 << 30;
 
-/// Numbers of a row before the lengths of its cells.
-const HEAD: usize = 4;
+/// What the index holds of a row before the lengths of its cells.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Head {
+    /// Where its cells start.
+    pub(super) start: u32,
+    /// The number of its desktop's id.
+    pub(super) id: u32,
+    pub(super) kind: Option<Kind>,
+    pub(super) is_plain: bool,
+    /// See [`RowRef::mark`].
+    pub(super) mark: u32,
+}
 
-/// Rows whose desktops are numbered together.
-const TOGETHER: usize = 512;
+/// The numbers that a [`Head`] takes.
+const HEAD: usize = 7;
+
+/// The places of some of them.
+const KIND: usize = 4;
+const PLAIN: u16 = 4;
+
+impl Head {
+    pub(super) fn numbers(self) -> [u16; HEAD] {
+        let kind = match self.kind {
+            None => 0,
+            Some(Kind::User) => 1,
+            Some(Kind::Group) => 2,
+            Some(Kind::All) => 3,
+        };
+        let ([a, b], [c, d], [e, f]) = (halves(self.start), halves(self.id), halves(self.mark));
+        [a, b, c, d, kind | if self.is_plain { PLAIN } else { 0 }, e, f]
+    }
+}
 
 impl Table {
-    /// * `fields`: those that the input has a column for.
-    pub(super) fn new(fields: &[Field], extras: Vec<String>) -> Self {
-        let mut table = Self { extras, ..Self::default() };
-        for field in Field::ALL.into_iter().filter(|field| fields.contains(field)) {
-            if field == Field::DesktopId {
-                table.has_ids = true;
-            } else {
-                table.places[field.index()] = Some(table.stride);
-                table.stride += 1;
+    /// No texts yet, to be the ids of a [`Batch`] for this table.
+    pub(super) fn texts(&self) -> Texts {
+        self.ids.texts()
+    }
+
+    /// Appends the rows of a batch, all of whose rows have as many cells as those before.
+    pub(super) fn append(&mut self, batch: &Batch) -> Result<(), Full> {
+        if batch.len() == 0 {
+            return Ok(());
+        }
+        let start = u32::try_from(self.text.len()).map_err(|_| Full)?;
+        u32::try_from(self.text.len() + batch.text.len()).map_err(|_| Full)?;
+        let row = u32::try_from(self.rows).map_err(|_| Full)?;
+        u32::try_from(self.rows + batch.len()).map_err(|_| Full)?;
+        let mut numbers = Vec::new();
+        self.ids.number(&batch.ids, &mut numbers).ok_or(Full)?;
+        numbers.resize(batch.len(), 0); // without a column for them
+        let first = self.index.len();
+        self.index.extend_from_slice(&batch.index);
+        self.text.push_str(&batch.text);
+        let width = batch.index.len() / batch.len();
+        for (head, number) in self.index[first..].chunks_exact_mut(width).zip(numbers) {
+            if let [start_low, start_high, number_low, number_high, ..] = head {
+                [*start_low, *start_high] = halves(start + whole(*start_low, *start_high));
+                [*number_low, *number_high] = halves(number);
             }
         }
-        table.stride += table.extras.len();
-        table
+        for &(at, offset) in &batch.jumps {
+            // Lines are counted from 1, so that none is before its row.
+            let offset =
+                offset.checked_sub(u64::from(row)).and_then(|offset| u32::try_from(offset).ok()).ok_or(Full)?;
+            if self.jumps.last().is_none_or(|&(_, last)| last != offset) {
+                self.jumps.push((u32::try_from(self.rows + at).map_err(|_| Full)?, offset));
+            }
+        }
+        self.rows += batch.len();
+        if self.text.len() + 2 * self.index.len() + self.ids.bytes() > MAX_TABLE_BYTES { Err(Full) } else { Ok(()) }
+    }
+
+    /// No more rows come: says what their cells are, and gives back what the buffers grew to but do not use.
+    ///
+    /// * `fields`: those that the input has a column for.
+    pub(super) fn finish(&mut self, fields: &[Field], extras: Vec<String>) {
+        for field in Field::ALL.into_iter().filter(|field| fields.contains(field)) {
+            if field == Field::DesktopId {
+                self.has_ids = true;
+            } else {
+                self.places[field.index()] = Some(self.stride);
+                self.stride += 1;
+            }
+        }
+        self.stride += extras.len();
+        self.extras = extras;
+        self.ids.finish();
+        self.text.shrink_to_fit();
+        self.index.shrink_to_fit();
+        self.jumps.shrink_to_fit();
     }
 
     pub(super) fn describe(&mut self, encoding: String, delimiter: Option<u8>, sheet: Option<String>) {
@@ -70,55 +139,6 @@ impl Table {
 
     pub(super) fn count(&mut self, trimmed: u64, blank_lines: u64) {
         (self.trimmed, self.blank_lines) = (trimmed, blank_lines);
-    }
-
-    /// Appends a row; `cells` are those of the input's fields, in the order of [`Field::ALL`], then its extras, each of
-    /// at most 64 KiB. It can be read once the table is finished.
-    pub(super) fn push<'c>(&mut self, line: u64, mut cells: impl Iterator<Item = &'c str>) -> Result<(), Full> {
-        let start = u32::try_from(self.text.len()).map_err(|_| Full)?;
-        let row = u32::try_from(self.rows).map_err(|_| Full)?;
-        let offset = u32::try_from(line).ok().and_then(|line| line.checked_sub(row)).ok_or(Full)?;
-        let [low, high] = halves(start);
-        self.index.extend([low, high, 0, 0]);
-        if self.has_ids {
-            self.unnumbered.push(cells.next().unwrap_or_default());
-        }
-        for cell in cells {
-            self.index.push(u16::try_from(cell.len()).map_err(|_| Full)?);
-            self.text.push_str(cell);
-        }
-        self.rows += 1;
-        if self.jumps.last().is_none_or(|&(_, last)| last != offset) {
-            self.jumps.push((row, offset));
-        }
-        if self.unnumbered.len() >= TOGETHER {
-            self.number()?;
-        }
-        if self.text.len() + 2 * self.index.len() + self.ids.bytes() > MAX_TABLE_BYTES { Err(Full) } else { Ok(()) }
-    }
-
-    /// Numbers the desktops of the last rows.
-    fn number(&mut self) -> Result<(), Full> {
-        let mut numbers = Vec::with_capacity(self.unnumbered.len());
-        self.ids.number(&self.unnumbered, &mut numbers).ok_or(Full)?;
-        let width = HEAD + self.stride;
-        let first = self.rows - numbers.len();
-        for (row, number) in self.index[first * width..].chunks_exact_mut(width).zip(numbers) {
-            row[2..HEAD].copy_from_slice(&halves(number));
-        }
-        self.unnumbered.clear();
-        Ok(())
-    }
-
-    /// Makes all rows readable, and gives back what the buffers grew to but do not use.
-    pub(super) fn finish(&mut self) -> Result<(), Full> {
-        self.number()?;
-        self.unnumbered = Texts::default();
-        self.ids.finish();
-        self.text.shrink_to_fit();
-        self.index.shrink_to_fit();
-        self.jumps.shrink_to_fit();
-        Ok(())
     }
 
     pub fn len(&self) -> usize {
@@ -135,12 +155,28 @@ impl Table {
         RowRef { table: self, index }
     }
 
-    /// Reads a little of each row, before they are looked up in an order that is not theirs. A loop as plain as this
-    /// waits for the memory of many rows at once; the look-ups themselves would wait row by row.
-    pub fn warm(&self, rows: impl Iterator<Item = usize>) {
+    /// Reads a little of what each row is found by, before rows are looked up in an order that is not theirs. A loop as
+    /// plain as this waits for the memory of many rows at once; the look-ups themselves would wait row by row.
+    ///
+    /// * `starts`: where their cells start.
+    pub fn warm(&self, rows: &[u32], starts: &mut Vec<u32>) {
+        let width = HEAD + self.stride;
+        starts.clear();
+        starts.extend(rows.iter().map(|&row| {
+            let at = usize::try_from(row).unwrap_or(usize::MAX).saturating_mul(width);
+            match self.index.get(at..) {
+                Some([low, high, ..]) => whole(*low, *high),
+                _ => u32::MAX,
+            }
+        }));
+    }
+
+    /// As [`Table::warm`], and reads a little of the rows' text.
+    pub fn warm_text(&self, rows: &[u32], starts: &mut Vec<u32>) {
+        self.warm(rows, starts);
         let (text, mut seen) = (self.text.as_bytes(), 0);
-        for row in rows {
-            seen ^= text.get(self.row(row).place().0).copied().unwrap_or_default();
+        for &start in &*starts {
+            seen ^= text.get(usize::try_from(start).unwrap_or(usize::MAX)).copied().unwrap_or_default();
         }
         std::hint::black_box(seen);
     }
@@ -241,8 +277,51 @@ impl<'t> RowRef<'t> {
     }
 
     /// What the row asks to detach; `None` where its type is no known word.
+    #[inline]
     pub fn kind(self) -> Option<Kind> {
-        Kind::parse(self.get(Field::Type))
+        match self.traits() & !PLAIN {
+            1 => Some(Kind::User),
+            2 => Some(Kind::Group),
+            3 => Some(Kind::All),
+            _ => None,
+        }
+    }
+
+    /// Whether all its cells hold printable ASCII alone, and none that JSON escapes.
+    #[inline]
+    pub fn is_plain(self) -> bool {
+        self.traits() & PLAIN != 0
+    }
+
+    #[inline]
+    fn traits(self) -> u16 {
+        self.numbers().get(KIND).copied().unwrap_or_default()
+    }
+
+    /// Half of a hash of the user's name: rows of different marks name different users. It tells that without a look
+    /// at any text, and is another one in every run of the program.
+    #[inline]
+    pub fn mark(self) -> u32 {
+        match self.numbers() {
+            [_, _, _, _, _, low, high, ..] => whole(*low, *high),
+            _ => 0,
+        }
+    }
+
+    /// Bytes of the field's cell.
+    #[inline]
+    pub fn len(self, field: Field) -> usize {
+        if field == Field::DesktopId {
+            return self.table.desktop(self.desktop()).len();
+        }
+        let (_, lens) = self.place();
+        self.table.places[field.index()].and_then(|place| lens.get(place)).map_or(0, |&len| usize::from(len))
+    }
+
+    /// Whether the field's cell holds nothing, or the file has no such column.
+    #[inline]
+    pub fn lacks(self, field: Field) -> bool {
+        if field == Field::DesktopId { self.desktop() == 0 } else { self.len(field) == 0 }
     }
 
     /// The cells of [`Table::extra_columns`], as the file has them (the formula guard of a results file taken off).
@@ -261,7 +340,7 @@ impl<'t> RowRef<'t> {
     #[inline]
     fn place(self) -> (usize, &'t [u16]) {
         match self.numbers() {
-            [low, high, _, _, lens @ ..] => (usize::try_from(whole(*low, *high)).unwrap_or(usize::MAX), lens),
+            [low, high, _, _, _, _, _, lens @ ..] => (usize::try_from(whole(*low, *high)).unwrap_or(usize::MAX), lens),
             _ => (0, &[]),
         }
     }
@@ -284,30 +363,44 @@ fn whole(low: u16, high: u16) -> u32 {
 
 #[cfg(test)]
 mod tests {
+    use super::super::batches::{NewRow, Rest};
     use super::*;
 
     #[test]
     fn cells_and_lines_come_back_as_they_went_in() {
-        let mut table = Table::new(&[Field::Type, Field::DesktopId, Field::UserName], vec!["note".to_owned()]);
-        for (line, cells) in
-            [(2, ["d1", "alice", "", "x"]), (3, ["d2", "鲍勃", "GROUP", ""]), (7, ["d1", "c", "robot", "y"])]
-        {
-            table.push(line, cells.into_iter()).unwrap();
+        let mut table = Table::default();
+        let mut batch = table.batch();
+        for rows in [
+            [(2, Some(Kind::User), ["d1", "alice", "", "x"]), (3, Some(Kind::Group), ["d2", "鲍勃", "GROUP", ""])],
+            [(7, None, ["d1", "c", "robot", "y"]), (8, Some(Kind::All), ["", "", "all", ""])],
+        ] {
+            for (line, kind, [id, cells @ ..]) in rows {
+                let row = NewRow { line, kind, is_plain: cells[0].is_ascii(), id: Some(id), user_name: cells[0] };
+                batch.push(&row, cells.into_iter()).unwrap();
+            }
+            table.take(&mut batch).unwrap();
         }
-        table.finish().unwrap();
-        assert_eq!(table.len(), 3);
-        assert_eq!(table.rows().map(RowRef::line).collect::<Vec<_>>(), [2, 3, 7]);
+        table.finish(&[Field::Type, Field::DesktopId, Field::UserName], vec!["note".to_owned()]);
+        assert_eq!(table.len(), 4);
+        assert_eq!(table.rows().map(RowRef::line).collect::<Vec<_>>(), [2, 3, 7, 8]);
         assert_eq!(table.row(1).get(Field::UserName), "鲍勃");
-        assert_eq!(table.rows().map(|row| row.get(Field::DesktopId)).collect::<Vec<_>>(), ["d1", "d2", "d1"]);
-        assert_eq!(table.rows().map(RowRef::desktop).collect::<Vec<_>>(), [1, 2, 1]);
+        assert_eq!(table.rows().map(|row| row.get(Field::DesktopId)).collect::<Vec<_>>(), ["d1", "d2", "d1", ""]);
+        assert_eq!(table.rows().map(RowRef::desktop).collect::<Vec<_>>(), [1, 2, 1, 0]);
         assert_eq!(table.row(0).get(Field::Domain), "");
-        assert_eq!(table.rows().map(RowRef::kind).collect::<Vec<_>>(), [Some(Kind::User), Some(Kind::Group), None]);
-        assert_eq!(table.rows().flat_map(RowRef::extras).collect::<Vec<_>>(), ["x", "", "y"]);
+        assert_eq!(table.rows().map(|row| row.len(Field::UserName)).collect::<Vec<_>>(), [5, 6, 1, 0]);
+        assert_eq!(table.rows().map(RowRef::is_plain).collect::<Vec<_>>(), [true, false, true, true]);
+        assert!(table.row(3).lacks(Field::DesktopId) && table.row(0).lacks(Field::Domain));
+        assert_ne!(table.row(0).mark(), table.row(2).mark());
+        let kinds = [Some(Kind::User), Some(Kind::Group), None, Some(Kind::All)];
+        assert_eq!(table.rows().map(RowRef::kind).collect::<Vec<_>>(), kinds);
+        assert_eq!(table.rows().flat_map(RowRef::extras).collect::<Vec<_>>(), ["x", "", "y", ""]);
     }
 
     #[test]
     fn a_table_without_rows_is_empty() {
-        assert!(Table::new(&[], Vec::new()).is_empty());
+        let mut table = Table::default();
+        table.finish(&[], Vec::new());
+        assert!(table.is_empty());
         assert_eq!(Table::default().rows().len(), 0);
     }
 }

@@ -13,6 +13,8 @@ pub(super) struct Binding<'a> {
     /// As the row gives it; what undo needs is not sent.
     pub(super) sent_group: Option<&'a str>,
     pub(super) domain: Option<&'a str>,
+    /// Whether it is known that all its texts stand in JSON as they are.
+    pub(super) is_plain: bool,
 }
 
 /// Appends a batch-detach body, desktop by desktop, then [`DetachBody::end`].
@@ -41,7 +43,7 @@ impl<'o> DetachBody<'o> {
             self.out.push(b',');
         }
         self.out.extend_from_slice(br#"{"desktop_id":"#);
-        self.text(id);
+        self.text(id, false);
         if all {
             return self.out.extend_from_slice(br#","is_detach_all_users":true}"#);
         }
@@ -63,27 +65,27 @@ impl<'o> DetachBody<'o> {
         self.out.push(b'{');
         if let Some(id) = one.user_id {
             self.out.extend_from_slice(br#""user_id":"#);
-            self.text(id);
+            self.text(id, one.is_plain);
             self.out.push(b',');
         }
         self.out.extend_from_slice(br#""user_name":"#);
-        self.text(one.user_name);
+        self.text(one.user_name, one.is_plain);
         self.out.extend_from_slice(br#","type":""#);
         self.out.extend_from_slice(one.kind.as_str().as_bytes());
         self.out.push(b'"');
         if let Some(group) = one.sent_group {
             self.out.extend_from_slice(br#","user_group":"#);
-            self.text(group);
+            self.text(group, one.is_plain);
         }
         if let Some(domain) = one.domain {
             self.out.extend_from_slice(br#","domain":"#);
-            self.text(domain);
+            self.text(domain, one.is_plain);
         }
         self.out.push(b'}');
     }
 
-    fn text(&mut self, text: &str) {
-        if is_plain(text) {
+    fn text(&mut self, text: &str, known_plain: bool) {
+        if known_plain || is_plain(text) {
             self.out.push(b'"');
             self.out.extend_from_slice(text.as_bytes());
             self.out.push(b'"');
@@ -147,6 +149,7 @@ pub(super) fn binding(slot: &Slot) -> Binding<'_> {
         user_id: slot.user_id.as_deref(),
         sent_group: slot.sent_group.as_deref(),
         domain: slot.domain.as_deref(),
+        is_plain: false,
     }
 }
 
@@ -165,13 +168,24 @@ pub(super) fn desktop_len(id: &str, all: bool) -> usize {
 
 /// Bytes of one user.
 pub(super) fn user_len(one: &Binding<'_>) -> usize {
-    let optional = |head: &str, text: Option<&str>| text.map_or(0, |text| head.len() + json_len(text));
+    let optional = [one.user_id, one.sent_group, one.domain].map(|text| text.map(json_len));
+    framed(one.kind, json_len(one.user_name), optional)
+}
+
+/// Bytes of one user whose texts are plain and have this many bytes; 0: there is no such text.
+pub(super) fn plain_user_len(kind: Kind, user_name: usize, [user_id, sent_group, domain]: [usize; 3]) -> usize {
+    framed(kind, user_name + 2, [user_id, sent_group, domain].map(|len| (len > 0).then_some(len + 2)))
+}
+
+/// Bytes of one user whose texts take so many as JSON.
+fn framed(kind: Kind, user_name: usize, [user_id, sent_group, domain]: [Option<usize>; 3]) -> usize {
+    let optional = |head: &str, len: Option<usize>| len.map_or(0, |len| head.len() + len);
     r#"{"user_name":,"type":""}"#.len()
-        + json_len(one.user_name)
-        + one.kind.as_str().len()
-        + optional(r#""user_id":,"#, one.user_id)
-        + optional(r#","user_group":"#, one.sent_group)
-        + optional(r#","domain":"#, one.domain)
+        + user_name
+        + kind.as_str().len()
+        + optional(r#""user_id":,"#, user_id)
+        + optional(r#","user_group":"#, sent_group)
+        + optional(r#","domain":"#, domain)
 }
 
 /// Bytes of a batch-attach body without desktops.
@@ -210,7 +224,9 @@ const fn is_escaped(byte: u8) -> bool {
 
 /// Whether a text stands in a JSON string as it is. Told without a branch per byte: nearly every text does.
 fn is_plain(text: &str) -> bool {
-    text.bytes().map(|byte| usize::from(is_escaped(byte))).sum::<usize>() == 0
+    let holds_escaped = |bytes: &[u8]| bytes.iter().fold(false, |any, &byte| any | is_escaped(byte));
+    let (blocks, rest) = text.as_bytes().as_chunks::<16>();
+    !blocks.iter().fold(false, |any, block| any | holds_escaped(block)) && !holds_escaped(rest)
 }
 
 #[cfg(test)]
@@ -274,7 +290,7 @@ mod tests {
         for (id, all, users) in desktops.iter().filter(|(_, all, users)| *all || !users.is_empty()) {
             let mut desktop =
                 DetachDesktop { desktop_id: id, is_detach_all_users: *all, detach_user_infos: Vec::new() };
-            for &Binding { kind, user_name, user_id, sent_group, domain } in users.iter().filter(|_| !all) {
+            for &Binding { kind, user_name, user_id, sent_group, domain, .. } in users.iter().filter(|_| !all) {
                 desktop.detach_user_infos.push(DetachUser { user_id, user_name, kind, user_group: sent_group, domain });
             }
             request.desktops.push(desktop);
@@ -293,7 +309,10 @@ mod tests {
                 let user = |(kind, texts): &'_ (u8, [Option<String>; 4])| {
                     let [name, user_id, sent_group, domain] = texts.clone().map(|text| text.map(|text| &*text.leak()));
                     let kind = [Kind::User, Kind::Group, Kind::All][usize::from(kind % 3)];
-                    Binding { kind, user_name: name.unwrap_or_default(), user_id, sent_group, domain }
+                    let user_name = name.unwrap_or_default();
+                    let texts = [Some(user_name), user_id, sent_group, domain];
+                    let is_plain = kind == Kind::User && texts.into_iter().flatten().all(is_plain);
+                    Binding { kind, user_name, user_id, sent_group, domain, is_plain }
                 };
                 (id.clone(), *all, users.iter().map(user).collect::<Vec<_>>())
             }).collect();
@@ -319,6 +338,7 @@ mod tests {
                 user_id: uid.as_deref(),
                 sent_group: group.as_deref(),
                 domain: domain.as_deref(),
+                is_plain: false,
             };
             let mut out = Vec::new();
             let mut body = DetachBody::begin(&mut out);
@@ -326,6 +346,16 @@ mod tests {
             body.end();
             let users = if all { 0 } else { user_len(&one) };
             prop_assert_eq!(out.len(), EMPTY_BODY + desktop_len(&id, all) + users);
+        }
+
+        #[test]
+        fn lengths_of_plain_texts_tell_the_length_of_their_user(texts in prop::array::uniform4("[a-z .]{0,3}"), group: bool) {
+            let [user_name, user_id, sent_group, domain] = texts.each_ref().map(String::as_str);
+            let kind = if group { Kind::Group } else { Kind::User };
+            let [user_id, sent_group, domain] = [user_id, sent_group, domain].map(|text| Some(text).filter(|text| !text.is_empty()));
+            let lens = [user_id, sent_group, domain].map(|text| text.map_or(0, str::len));
+            let one = Binding { kind, user_name, user_id, sent_group, domain, is_plain: true };
+            prop_assert_eq!(plain_user_len(kind, user_name.len(), lens), user_len(&one));
         }
     }
 }

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::io::{self, Write};
+use std::ops::Range;
 use std::sync::mpsc;
 
 use sha2::{Digest, Sha256};
@@ -24,9 +25,11 @@ pub struct HashFacts<'a> {
 /// Bytes that begin every hash: a change of what is covered changes them, and [`super::show::FORMAT`] with them.
 const VERSION: &[u8] = b"batch-detach plan 2\n";
 
-/// Bytes of bodies that are handed over together, and how many such blocks may wait.
-const BLOCK: usize = 256 * 1024;
+/// Bytes of bodies that are handed over together, and how many such blocks of each thread may wait.
+const BLOCK: usize = 128 * 1024;
 const BLOCKS_AHEAD: usize = 16;
+/// Threads that make bodies.
+const THREADS: usize = 2;
 
 /// A hasher in which no two lists of texts can look alike.
 pub(crate) struct Fields(Sha256);
@@ -62,28 +65,33 @@ impl Fields {
     }
 }
 
-/// Some bodies, one after the other, and where each ends.
+/// Some bodies, one a line, and where each ends.
 #[derive(Default)]
 struct Block {
     text: Vec<u8>,
     ends: Vec<usize>,
 }
 
-/// The bodies that another thread makes.
+impl Block {
+    fn bodies(&self) -> impl Iterator<Item = &[u8]> {
+        let mut from = 0;
+        self.ends.iter().map(move |&end| &self.text[std::mem::replace(&mut from, end + 1)..end])
+    }
+}
+
+/// The bodies that other threads make: each thread's blocks, to be taken in turn.
 struct Bodies {
-    blocks: mpsc::Receiver<Block>,
-    back: mpsc::Sender<Block>,
+    blocks: Vec<mpsc::Receiver<Block>>,
+    back: Vec<mpsc::Sender<Block>>,
 }
 
 impl Bodies {
-    fn each(self, mut take: impl FnMut(&[u8]) -> io::Result<()>) -> io::Result<()> {
-        for block in self.blocks {
-            let mut from = 0;
-            for &end in &block.ends {
-                take(&block.text[from..end])?;
-                from = end;
-            }
-            _ = self.back.send(block);
+    fn each(self, mut take: impl FnMut(&Block) -> io::Result<()>) -> io::Result<()> {
+        for (blocks, back) in self.blocks.iter().zip(&self.back).cycle() {
+            // Threads make as many blocks, or one less from some thread on: the first that has none is the end.
+            let Ok(block) = blocks.recv() else { break };
+            take(&block)?;
+            _ = back.send(block);
         }
         Ok(())
     }
@@ -101,12 +109,7 @@ impl Plan<'_> {
 
     /// Writes every body to `out`, one a line, in the order of chunks.
     pub fn requests(&self, mut out: impl Write) -> io::Result<()> {
-        self.each_body(|bodies| {
-            bodies.each(|body| {
-                out.write_all(body)?;
-                out.write_all(b"\n")
-            })
-        })?;
+        self.each_body(|bodies| bodies.each(|block| out.write_all(&block.text)))?;
         out.flush()
     }
 
@@ -129,10 +132,9 @@ impl Plan<'_> {
         self.each_body(|bodies| {
             self.hash_fates(&mut hash);
             hash.number(self.chunks().len());
-            bodies.each(|body| {
-                hash.bytes(body);
-                out.write_all(body)?;
-                out.write_all(b"\n")
+            bodies.each(|block| {
+                block.bodies().for_each(|body| hash.bytes(body));
+                out.write_all(&block.text)
             })
         })?;
         out.flush()?;
@@ -164,31 +166,50 @@ impl Plan<'_> {
         }
     }
 
-    /// Hands all bodies to `take`, in the order of chunks. A second thread makes them meanwhile.
+    /// Hands all bodies to `take`, in the order of chunks. Other threads make them meanwhile.
     fn each_body(&self, take: impl FnOnce(Bodies) -> io::Result<()>) -> io::Result<()> {
+        let runs = &*self.runs_of_chunks(BLOCK);
         std::thread::scope(|scope| {
-            let (full, blocks) = mpsc::sync_channel::<Block>(BLOCKS_AHEAD);
-            let (back, used) = mpsc::channel::<Block>();
-            scope.spawn(move || {
-                let mut chunks = 0..self.chunks().len();
-                while !chunks.is_empty() {
-                    let mut block = used.try_recv().unwrap_or_default();
-                    block.text.clear();
-                    block.ends.clear();
-                    for chunk in &mut chunks {
-                        self.append_body(chunk, &mut block.text);
-                        block.ends.push(block.text.len());
-                        if block.text.len() >= BLOCK {
-                            break;
+            // Whoever wants the bodies shows the plan next.
+            scope.spawn(|| self.stats());
+            let (mut blocks, mut back) = (Vec::new(), Vec::new());
+            for nth in 0..THREADS {
+                let (full, these) = mpsc::sync_channel::<Block>(BLOCKS_AHEAD);
+                let (give, used) = mpsc::channel::<Block>();
+                scope.spawn(move || {
+                    for chunks in runs.iter().skip(nth).step_by(THREADS) {
+                        let mut block = used.try_recv().unwrap_or_default();
+                        block.text.clear();
+                        block.ends.clear();
+                        for chunk in chunks.clone() {
+                            self.append_body(chunk, &mut block.text);
+                            block.ends.push(block.text.len());
+                            block.text.push(b'\n');
+                        }
+                        if full.send(block).is_err() {
+                            return; // nobody wants the rest
                         }
                     }
-                    if full.send(block).is_err() {
-                        return; // nobody wants the rest
-                    }
-                }
-            });
+                });
+                blocks.push(these);
+                back.push(give);
+            }
             take(Bodies { blocks, back })
         })
+    }
+
+    /// Cuts the chunks into runs whose bodies have at least so many bytes together; the last may have fewer.
+    fn runs_of_chunks(&self, bytes: usize) -> Vec<Range<usize>> {
+        let mut runs = Vec::new();
+        let (mut from, mut sum) = (0, 0);
+        for (at, chunk) in self.chunks().iter().enumerate() {
+            sum += chunk.bytes;
+            if sum >= bytes || at + 1 == self.chunks().len() {
+                runs.push(from..at + 1);
+                (from, sum) = (at + 1, 0);
+            }
+        }
+        runs
     }
 
     /// SHA-256 in hex of the body of the chunk at this place.
@@ -219,7 +240,7 @@ impl<'p, 't> Digests<'p, 't> {
         hash.text(entry.outcome().as_str());
         match entry.slot() {
             Some((desk, slot)) => {
-                let Binding { kind, user_name, user_id, sent_group, domain } = self.plan.ground.binding(desk, slot);
+                let Binding { kind, user_name, user_id, sent_group, domain, .. } = self.plan.ground.binding(desk, slot);
                 hash.text(kind.as_str());
                 hash.text(user_name);
                 hash.optional(user_id);

@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 
-use super::bodies::Binding;
+use super::bodies::{Binding, plain_user_len, user_len};
 use super::matching::{Wanted, to_usize};
 use super::snapshot::{Snapshot, UserKey, fold};
 use crate::config::Protected;
@@ -216,17 +216,38 @@ impl<'t> Ground<'t> {
                 user_id: one.user_id.as_deref().or_else(|| cell(Field::UserId)),
                 sent_group: cell(Field::UserGroup),
                 domain: one.domain.as_deref().or_else(|| cell(Field::Domain)),
+                is_plain: false,
             },
             None => match cells.and_then(RowRef::kind).unwrap_or_default() {
-                Kind::All => Binding { kind: Kind::All, user_name: "", user_id: None, sent_group: None, domain: None },
+                Kind::All => Binding {
+                    kind: Kind::All,
+                    user_name: "",
+                    user_id: None,
+                    sent_group: None,
+                    domain: None,
+                    is_plain: true,
+                },
                 kind => Binding {
                     kind,
                     user_name: cell(Field::UserName).unwrap_or_default(),
                     user_id: cell(Field::UserId),
                     sent_group: cell(Field::UserGroup),
                     domain: cell(Field::Domain),
+                    is_plain: cells.is_some_and(RowRef::is_plain),
                 },
             },
         }
+    }
+
+    /// Bytes of a slot on the wire, without a look at the text of a plain row.
+    pub(super) fn user_len(&self, desk: u32, slot: &SlotRec) -> usize {
+        if slot.bound == NONE && slot.row != NONE {
+            let cells = self.row(slot.row);
+            if let (true, Some(kind @ (Kind::User | Kind::Group))) = (cells.is_plain(), cells.kind()) {
+                let optional = [Field::UserId, Field::UserGroup, Field::Domain].map(|field| cells.len(field));
+                return plain_user_len(kind, cells.len(Field::UserName), optional);
+            }
+        }
+        user_len(&self.binding(desk, slot))
     }
 }

@@ -89,24 +89,24 @@ pub(super) fn entries(ground: &mut Ground<'_>, policy: &Policy) -> Entries {
 
 fn one_row<'t>(ground: &mut Ground<'t>, policy: &Policy, numbers: &mut Numbers<'t>, row: u32, entries: &mut Entries) {
     let cells = ground.row(row);
-    // The id's text stays untouched: for a million rows it lies all over the memory.
-    let (id, name, user) = (cells.desktop(), cells.get(Field::DesktopName), cells.get(Field::UserName));
+    // No text is touched that need not be: for a million rows it lies all over the memory.
+    let id = cells.desktop();
     let has_id = id != 0;
     let Some(kind) = cells.kind() else { return entries.settled(row, Tag::Type) };
     // Faults of the input say so already; here it must hold whatever the reader lets through (P5).
-    if kind != Kind::All && user.is_empty() {
+    if kind != Kind::All && cells.lacks(Field::UserName) {
         return entries.settled(row, Tag::UserMissing);
     }
     if !policy.protect.is_empty() {
-        if policy.protect.covers(user) || policy.protect.covers(cells.get(Field::UserId)) {
+        if policy.protect.covers(cells.get(Field::UserName)) || policy.protect.covers(cells.get(Field::UserId)) {
             return entries.settled(row, Tag::ProtectedUser);
         }
-        if policy.protect.covers(cells.get(Field::DesktopId)) || policy.protect.covers(name) {
+        if policy.protect.covers(cells.get(Field::DesktopId)) || policy.protect.covers(cells.get(Field::DesktopName)) {
             return entries.settled(row, Tag::ProtectedDesktop);
         }
     }
     if kind == Kind::All {
-        if !has_id && name.is_empty() {
+        if !has_id && cells.lacks(Field::DesktopName) {
             return entries.settled(row, Tag::DesktopMissing);
         }
         if !policy.allow_detach_all {
@@ -120,6 +120,7 @@ fn one_row<'t>(ground: &mut Ground<'t>, policy: &Policy, numbers: &mut Numbers<'
         let Some(desk) = given(ground, numbers, id) else { return entries.settled(row, Tag::DesktopId) };
         return entries.open(row, desk);
     };
+    let name = cells.get(Field::DesktopName);
     if has_id {
         let Some(desk) = given(ground, numbers, id) else { return entries.settled(row, Tag::DesktopId) };
         match ground.live(desk) {

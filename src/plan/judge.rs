@@ -5,7 +5,7 @@ use std::sync::mpsc::{Receiver, sync_channel};
 
 use hashbrown::{DefaultHashBuilder, HashTable};
 
-use super::bodies::{EMPTY_BODY, desktop_len, user_len};
+use super::bodies::{EMPTY_BODY, desktop_len};
 use super::ground::{Ground, ItemRec, NONE, SlotRec, place};
 use super::group::{ByDesk, Entries, EntryRows, by_desk};
 use super::matching::{Found, Matcher, places, to_usize};
@@ -50,6 +50,8 @@ struct Judge<'p, 't> {
     slot_of: Vec<u32>,
     given: Given,
     lens: Vec<usize>,
+    ahead: Vec<u32>,
+    places: Vec<u32>,
 }
 
 impl<'p, 't> Judge<'p, 't> {
@@ -66,6 +68,8 @@ impl<'p, 't> Judge<'p, 't> {
             slot_of: Vec::new(),
             given: Given::default(),
             lens: Vec::new(),
+            ahead: Vec::new(),
+            places: Vec::new(),
         }
     }
 
@@ -81,7 +85,14 @@ impl<'p, 't> Judge<'p, 't> {
             if to > warm {
                 let next = warm..(to + WARMED).min(end);
                 warm = next.end;
-                self.ground.input.table.warm(next.map(|at| to_usize(row(at))));
+                self.ahead.clear();
+                self.ahead.extend(next.map(row));
+                let table = &self.ground.input.table;
+                // Without a look nearly every row is judged by what it is found by.
+                match self.ground.look {
+                    Some(_) => table.warm_text(&self.ahead, &mut self.places),
+                    None => table.warm(&self.ahead, &mut self.places),
+                }
             }
             let mut rows = std::mem::take(&mut self.rows);
             rows.clear();
@@ -110,8 +121,9 @@ impl<'p, 't> Judge<'p, 't> {
         let first = self.slots.len();
         let fates = self.fates.len();
         let all = self.bind(desk, order);
-        self.fit(desk, first, fates, all);
-        self.slice(desk, first, all);
+        let frame = desktop_len(self.ground.id(desk), all);
+        self.fit(desk, first, fates, frame, all);
+        self.slice(desk, first, frame, all);
     }
 
     /// Judges the rows of a desktop that was seen.
@@ -207,18 +219,19 @@ impl<'p, 't> Judge<'p, 't> {
     /// Measures the desktop's users, and takes out those that fit no request even alone.
     ///
     /// * `first`, `fates`: where the desktop's slots, and the fates of its entries, begin.
-    fn fit(&mut self, desk: u32, first: usize, fates: usize, all: bool) {
+    /// * `frame`: bytes of the desktop without its users.
+    fn fit(&mut self, desk: u32, first: usize, fates: usize, frame: usize, all: bool) {
         let ground = self.ground;
         let bounds = &self.policy.bounds;
-        let room = bounds.max_bytes.saturating_sub(EMPTY_BODY + desktop_len(ground.id(desk), all));
+        let room = bounds.max_bytes.saturating_sub(EMPTY_BODY + frame);
         self.lens.clear();
         if all {
-            if EMPTY_BODY + desktop_len(ground.id(desk), all) > bounds.max_bytes {
+            if EMPTY_BODY + frame > bounds.max_bytes {
                 self.drop_slots(first, fates, |_| true);
             }
             return;
         }
-        self.lens.extend(self.slots[first..].iter().map(|slot| user_len(&ground.binding(desk, slot))));
+        self.lens.extend(self.slots[first..].iter().map(|slot| ground.user_len(desk, slot)));
         if self.lens.iter().any(|&len| len > room) {
             let lens = std::mem::take(&mut self.lens);
             self.drop_slots(first, fates, |at| lens[at] > room);
@@ -244,9 +257,8 @@ impl<'p, 't> Judge<'p, 't> {
     }
 
     /// Cuts the desktop's slots into items that each fit a request.
-    fn slice(&mut self, desk: u32, first: usize, all: bool) {
+    fn slice(&mut self, desk: u32, first: usize, frame: usize, all: bool) {
         let mut at = first;
-        let frame = desktop_len(self.ground.id(desk), all);
         let item = |first: usize, len: usize, bytes: usize| ItemRec {
             desk,
             first: place(first),
@@ -279,15 +291,16 @@ impl<'p, 't> Judge<'p, 't> {
 }
 
 fn lacks_group(ground: &Ground<'_>, row: u32) -> bool {
-    ground.row(row).get(Field::UserGroup).is_empty()
+    ground.row(row).lacks(Field::UserGroup)
 }
 
 /// The slots of one desktop that go out as given, to find the same binding again.
 #[derive(Default)]
 struct Given {
-    slots: Vec<u32>,
+    /// Each with its row's mark.
+    slots: Vec<(u32, u32)>,
     /// Filled only once there are many.
-    index: HashTable<u32>,
+    index: HashTable<(u32, u32)>,
     hasher: DefaultHashBuilder,
 }
 
@@ -304,28 +317,28 @@ impl Given {
     }
 
     fn find(&self, ground: &Ground<'_>, slots: &[SlotRec], row: u32) -> Option<u32> {
-        let wanted = key(ground, row);
-        // The name first: it is what differs, nearly always, and the rest is not looked up then.
-        let same = |&slot: &u32| {
-            let theirs = slots[to_usize(slot)].row;
-            ground.row(theirs).get(Field::UserName) == wanted.1 && key(ground, theirs) == wanted
-        };
-        if self.slots.len() <= COMPARED {
-            self.slots.iter().copied().find(|slot| same(slot))
+        let mark = ground.row(row).mark();
+        // Nearly always it tells that they differ, and no text is looked up then.
+        let same =
+            |&(theirs, slot): &(u32, u32)| theirs == mark && key(ground, slots[to_usize(slot)].row) == key(ground, row);
+        let found = if self.slots.len() <= COMPARED {
+            self.slots.iter().copied().find(same)
         } else {
-            self.index.find(self.hasher.hash_one(wanted), same).copied()
-        }
+            self.index.find(self.hasher.hash_one(mark), same).copied()
+        };
+        found.map(|(_, slot)| slot)
     }
 
     fn add(&mut self, ground: &Ground<'_>, slots: &[SlotRec], slot: u32) {
-        let hash = |&slot: &u32| self.hasher.hash_one(key(ground, slots[to_usize(slot)].row));
-        self.slots.push(slot);
+        let hash = |&(mark, _): &(u32, u32)| self.hasher.hash_one(mark);
+        let mark = ground.row(slots[to_usize(slot)].row).mark();
+        self.slots.push((mark, slot));
         if self.slots.len() == COMPARED + 1 {
             for slot in &self.slots {
                 self.index.insert_unique(hash(slot), *slot, hash);
             }
         } else if self.slots.len() > COMPARED {
-            self.index.insert_unique(hash(&slot), slot, hash);
+            self.index.insert_unique(hash(&(mark, slot)), (mark, slot), hash);
         }
     }
 }

@@ -333,7 +333,7 @@ pub(crate) fn duration(seconds: f64) -> String {
 
 /// The plan as one JSON object; also what `--approved` is compared with. Written piece by piece: the rows are never
 /// in memory together.
-pub fn json<'a>(plan: &'a Plan<'_>, facts: &Facts<'a>) -> impl Serialize + use<'a> {
+pub fn json<'a, 't>(plan: &'a Plan<'t>, facts: &Facts<'a>) -> impl Serialize + use<'a, 't> {
     let stats = plan.stats();
     let input = plan.input();
     Document {

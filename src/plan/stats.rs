@@ -128,6 +128,7 @@ impl<'t> PlanStats<'t> {
         };
         stats.count_entries(plan);
         stats.count_bindings(plan);
+        // Every desktop that is touched has exactly one first slice.
         for item in plan.items.iter().filter(|item| plan.is_first_part(item)) {
             stats.desktops += 1;
             if let Some(live) = plan.ground.live(item.desk) {
@@ -202,6 +203,11 @@ impl<'t> PlanStats<'t> {
 
     /// What bindings go, and who is left.
     fn count_bindings(&mut self, plan: &Plan<'t>) {
+        self.bindings = plan.items.iter().map(|item| if item.all { 1 } else { u64::from(item.len) }).sum();
+        self.duplicates = plan.slots.iter().map(|slot| u64::from(slot.rows.saturating_sub(1))).sum();
+        if !plan.looked() {
+            return;
+        }
         // A desktop's slots stand together, whatever chunks they are in.
         let desk_of = |at: usize| plan.slots.get(at).map_or(NONE, |slot| plan.items[to_usize(slot.item)].desk);
         let mut at = 0;
@@ -210,10 +216,6 @@ impl<'t> PlanStats<'t> {
             let end = (at..plan.slots.len()).find(|&next| desk_of(next) != desk).unwrap_or(plan.slots.len());
             let slots = &plan.slots[at..end];
             let item: &ItemRec = &plan.items[to_usize(plan.slots[at].item)];
-            self.bindings += if item.all { 1 } else { count(slots.len()) };
-            for slot in slots {
-                self.duplicates += u64::from(slot.rows.saturating_sub(1));
-            }
             if let Some(bound) = plan.ground.live(desk).and_then(|live| live.bound.as_deref()) {
                 let sent: HashSet<u32> = slots.iter().map(|slot| slot.bound).collect();
                 let mut stay = places(bound).filter(|(place, _)| !item.all && !sent.contains(place)).peekable();

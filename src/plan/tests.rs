@@ -316,7 +316,7 @@ fn a_desktop_in_use_is_left_alone_where_the_setting_says_so() {
     let plan = plan(&input, Some(&seen), &Policy { in_use_skip: true, ..Policy::default() });
     assert_eq!(fates(&plan), ["IN_USE", "already_detached", "1.1:0"]);
     let stats = plan.stats();
-    assert_eq!((stats.left_out, stats.in_use, stats.in_use_named), (1, 1, vec!["PC-d1"]));
+    assert_eq!((stats.left_out, stats.in_use, &*stats.in_use_named), (1, 1, &["PC-d1"][..]));
     assert_eq!(plan.entries().next().unwrap().outcome(), Outcome::NotSent);
 }
 

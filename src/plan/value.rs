@@ -1,5 +1,7 @@
 //! The plan: what `plan` prints is what `run` sends.
 
+use std::sync::OnceLock;
+
 use super::bodies::DetachBody;
 use super::ground::{EntryRec, Ground, ItemRec, NONE, SlotRec};
 use super::group::{Entries, entries};
@@ -26,6 +28,7 @@ pub struct Plan<'t> {
     pub(super) items: Vec<ItemRec>,
     pub(super) chunks: Vec<Chunk>,
     pub(super) hints: Vec<Hint<'t>>,
+    stats: OnceLock<PlanStats<'t>>,
 }
 
 /// Makes the plan. `look`: what the preflight saw; `None` without one (`--preflight off`).
@@ -41,7 +44,7 @@ pub fn plan<'t>(input: &'t Input, look: Option<&'t Snapshot>, policy: &Policy) -
             slot.item = at;
         }
     }
-    Plan { ground, entries, slots, items, chunks, hints }
+    Plan { ground, entries, slots, items, chunks, hints, stats: OnceLock::new() }
 }
 
 /// What becomes of one entry.
@@ -223,8 +226,7 @@ impl<'t> Plan<'t> {
 
     /// How many desktops would be touched.
     pub fn desktops(&self) -> u64 {
-        // Every desktop that is touched has exactly one first slice.
-        self.items.iter().filter(|item| self.is_first_part(item)).map(|_| 1).sum()
+        self.stats().desktops
     }
 
     /// Whether the item is its desktop's first.
@@ -248,7 +250,8 @@ impl<'t> Plan<'t> {
         let mut body = DetachBody::begin(out);
         let items = self.chunks.get(chunk).map_or(&[][..], |chunk| self.chunk_items(chunk));
         let rows = items.iter().flat_map(|item| &self.slots[item.slots()]).map(|slot| slot.row);
-        self.input().table.warm(rows.filter(|&row| row != NONE).map(to_usize));
+        let rows: Vec<u32> = rows.filter(|&row| row != NONE).collect();
+        self.input().table.warm_text(&rows, &mut Vec::new());
         for item in items {
             let users = self.slots[item.slots()].iter().map(|slot| self.ground.binding(item.desk, slot));
             body.desktop(self.ground.id(item.desk), item.all, users);
@@ -320,9 +323,9 @@ impl<'t> Plan<'t> {
         })
     }
 
-    /// Counts for people, guards and exit codes. One pass over the plan.
-    pub fn stats(&self) -> PlanStats<'t> {
-        PlanStats::of(self)
+    /// Counts for people, guards and exit codes. One pass over the plan, the first time.
+    pub fn stats(&self) -> &PlanStats<'t> {
+        self.stats.get_or_init(|| PlanStats::of(self))
     }
 
     /// See [`guard`].
