@@ -6,9 +6,10 @@ use super::ids::Texts;
 use super::table::{Full, Head, Table};
 use crate::model::Kind;
 
-/// Bytes of cells that are handed over together, and how many such batches may wait.
+/// Bytes of cells that are handed over together, and how many such batches may wait: more than a thread reads while
+/// another one has its core.
 const BATCH: usize = 64 * 1024;
-const AHEAD: usize = 8;
+const AHEAD: usize = 32;
 
 /// What a batch is told of a row beside its cells.
 pub(super) struct NewRow<'r> {

@@ -230,7 +230,7 @@ fn read_text(bytes: &mut dyn Bytes, reading: Reading, options: &ReadOptions) -> 
 }
 
 /// Blocks of text that may wait to be split.
-const BLOCKS_AHEAD: usize = 4;
+const BLOCKS_AHEAD: usize = 32;
 
 /// Reads the text to its end, for as long as somebody wants it. Its SHA-256, hex, if it came to the end.
 fn read_blocks(

@@ -3,7 +3,8 @@
 use std::collections::BTreeMap;
 use std::io::{self, Write};
 use std::ops::Range;
-use std::sync::mpsc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Mutex, MutexGuard, PoisonError, mpsc};
 
 use sha2::{Digest, Sha256};
 
@@ -25,11 +26,11 @@ pub struct HashFacts<'a> {
 /// Bytes that begin every hash: a change of what is covered changes them, and [`super::show::FORMAT`] with them.
 const VERSION: &[u8] = b"batch-detach plan 2\n";
 
-/// Bytes of bodies that are handed over together, and how many such blocks of each thread may wait.
+/// Bytes of bodies that are handed over together, and how many such blocks may wait.
 const BLOCK: usize = 128 * 1024;
 const BLOCKS_AHEAD: usize = 16;
-/// Threads that make bodies.
-const THREADS: usize = 2;
+/// Threads that make bodies, the one that hashes and writes them among them.
+const THREADS: usize = 4;
 
 /// A hasher in which no two lists of texts can look alike.
 pub(crate) struct Fields(Sha256);
@@ -79,19 +80,64 @@ impl Block {
     }
 }
 
-/// The bodies that other threads make: each thread's blocks, to be taken in turn.
-struct Bodies {
-    blocks: Vec<mpsc::Receiver<Block>>,
-    back: Vec<mpsc::Sender<Block>>,
+/// The bodies that are still to be made.
+struct Making<'p, 't> {
+    plan: &'p Plan<'t>,
+    /// The chunks of each block.
+    runs: Vec<Range<usize>>,
+    /// The first block that nobody makes yet.
+    next: AtomicUsize,
+    /// Blocks whose memory can be used again.
+    used: Mutex<Vec<Block>>,
 }
 
-impl Bodies {
+impl Making<'_, '_> {
+    /// Makes the next block; which one it is.
+    fn next(&self) -> Option<(usize, Block)> {
+        let run = self.next.fetch_add(1, Ordering::Relaxed);
+        let chunks = self.runs.get(run)?.clone();
+        let mut block = self.used().pop().unwrap_or_default();
+        block.text.clear();
+        block.ends.clear();
+        for chunk in chunks {
+            self.plan.append_body(chunk, &mut block.text);
+            block.ends.push(block.text.len());
+            block.text.push(b'\n');
+        }
+        Some((run, block))
+    }
+
+    fn used(&self) -> MutexGuard<'_, Vec<Block>> {
+        // A list of empty buffers is whole whatever thread ended early.
+        self.used.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// The bodies that several threads make, this one among them.
+struct Bodies<'m, 'p, 't> {
+    making: &'m Making<'p, 't>,
+    made: mpsc::Receiver<(usize, Block)>,
+}
+
+impl Bodies<'_, '_, '_> {
+    /// Hands all blocks to `take`, in their order.
     fn each(self, mut take: impl FnMut(&Block) -> io::Result<()>) -> io::Result<()> {
-        for (blocks, back) in self.blocks.iter().zip(&self.back).cycle() {
-            // Threads make as many blocks, or one less from some thread on: the first that has none is the end.
-            let Ok(block) = blocks.recv() else { break };
+        let mut ready = BTreeMap::new();
+        for run in 0..self.making.runs.len() {
+            let block = loop {
+                ready.extend(self.made.try_iter());
+                if let Some(block) = ready.remove(&run) {
+                    break block;
+                }
+                // Another thread is at it, or nobody: rather than wait, this one makes the next.
+                let another = if ready.len() < BLOCKS_AHEAD { self.making.next() } else { None };
+                let Some((run, block)) = another.or_else(|| self.made.recv().ok()) else {
+                    return Err(io::Error::other("a thread that makes requests ended early"));
+                };
+                ready.insert(run, block);
+            };
             take(&block)?;
-            _ = back.send(block);
+            self.making.used().push(block);
         }
         Ok(())
     }
@@ -167,34 +213,38 @@ impl Plan<'_> {
     }
 
     /// Hands all bodies to `take`, in the order of chunks. Other threads make them meanwhile.
-    fn each_body(&self, take: impl FnOnce(Bodies) -> io::Result<()>) -> io::Result<()> {
-        let runs = &*self.runs_of_chunks(BLOCK);
+    fn each_body(&self, take: impl FnOnce(Bodies<'_, '_, '_>) -> io::Result<()>) -> io::Result<()> {
+        let threads = std::thread::available_parallelism().map_or(1, usize::from).min(THREADS);
+        self.each_body_by(threads, BLOCK, take)
+    }
+
+    /// * `block`: bytes of bodies that are handed over together.
+    fn each_body_by(
+        &self,
+        threads: usize,
+        block: usize,
+        take: impl FnOnce(Bodies<'_, '_, '_>) -> io::Result<()>,
+    ) -> io::Result<()> {
+        let (runs, used) = (self.runs_of_chunks(block), Mutex::default());
+        let making = &Making { plan: self, runs, next: AtomicUsize::new(0), used };
         std::thread::scope(|scope| {
-            // Whoever wants the bodies shows the plan next.
-            scope.spawn(|| self.stats());
-            let (mut blocks, mut back) = (Vec::new(), Vec::new());
-            for nth in 0..THREADS {
-                let (full, these) = mpsc::sync_channel::<Block>(BLOCKS_AHEAD);
-                let (give, used) = mpsc::channel::<Block>();
-                scope.spawn(move || {
-                    for chunks in runs.iter().skip(nth).step_by(THREADS) {
-                        let mut block = used.try_recv().unwrap_or_default();
-                        block.text.clear();
-                        block.ends.clear();
-                        for chunk in chunks.clone() {
-                            self.append_body(chunk, &mut block.text);
-                            block.ends.push(block.text.len());
-                            block.text.push(b'\n');
-                        }
+            let (full, made) = mpsc::sync_channel(BLOCKS_AHEAD);
+            for _ in 1..threads {
+                let full = full.clone();
+                let make = move || {
+                    while let Some(block) = making.next() {
                         if full.send(block).is_err() {
                             return; // nobody wants the rest
                         }
                     }
-                });
-                blocks.push(these);
-                back.push(give);
+                };
+                // Where the system has no thread left, there is one less.
+                _ = std::thread::Builder::new().spawn_scoped(scope, make);
             }
-            take(Bodies { blocks, back })
+            // Whoever wants the bodies shows the plan next.
+            _ = std::thread::Builder::new().spawn_scoped(scope, || self.stats());
+            drop(full);
+            take(Bodies { making, made })
         })
     }
 
@@ -289,4 +339,45 @@ pub(crate) fn first_eight(digest: &[u8]) -> [u8; 8] {
     let mut first = [0; 8];
     first.copy_from_slice(&digest[..8]);
     first
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fmt::Write as _;
+
+    use proptest::prelude::*;
+
+    use super::super::fixture::input;
+    use super::super::policy::{Bounds, Policy};
+    use super::super::value::plan;
+
+    proptest! {
+        #[test]
+        fn p17_bodies_that_threads_make_come_in_the_order_of_chunks(
+            desks in prop::collection::vec(0..90_u8, 1..300), threads in 1..5_usize, block in 1..900_usize,
+        ) {
+            let mut csv = "desktop_id,user_name\n".to_owned();
+            for (user, desk) in desks.into_iter().enumerate() {
+                writeln!(csv, "d{desk},user{user}").unwrap();
+            }
+            let input = input(&csv);
+            let bounds = Bounds { max_desktops: 2, max_users_per_desktop: 2, ..Bounds::default() };
+            let made = plan(&input, None, &Policy { bounds, ..Policy::default() });
+            let mut bodies = Vec::new();
+            let taken = made.each_body_by(threads, block, |blocks| {
+                blocks.each(|block| {
+                    bodies.extend(block.bodies().map(<[u8]>::to_vec));
+                    Ok(())
+                })
+            });
+            taken.unwrap();
+            let mut plain = Vec::new();
+            for chunk in 0..made.chunks().len() {
+                let mut body = Vec::new();
+                made.write_body(chunk, &mut body);
+                plain.push(body);
+            }
+            prop_assert_eq!(bodies, plain);
+        }
+    }
 }
