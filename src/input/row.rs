@@ -87,7 +87,7 @@ pub(super) struct Rows<'o, R> {
     batch: Batch,
     rest: R,
     /// How many there are.
-    rows: usize,
+    kept: usize,
     faults: Vec<RowFault>,
     /// Records after the header that are not blank.
     records: usize,
@@ -143,7 +143,7 @@ impl<'o, R: Rest> Rows<'o, R> {
             layout: None,
             batch: rest.batch(),
             rest,
-            rows: 0,
+            kept: 0,
             faults: Vec::new(),
             records: 0,
             trimmed: 0,
@@ -230,7 +230,7 @@ impl<'o, R: Rest> Rows<'o, R> {
         let pushed = self.batch.push(&row, fields.chain(extras));
         pushed.map_err(|Full| too_much(record.line))?;
         self.check(layout, record, &cells, kind);
-        self.rows += 1;
+        self.kept += 1;
         if self.batch.is_full() {
             self.rest.take(&mut self.batch)?;
         }
@@ -245,7 +245,7 @@ impl<'o, R: Rest> Rows<'o, R> {
     }
 
     fn check(&mut self, layout: &Layout, record: Record<'_>, cells: &[&str; Field::ALL.len()], kind: Option<Kind>) {
-        let row = self.rows;
+        let row = self.kept;
         let faults = &mut self.faults;
         let mut fault = |field: Option<Field>, code, message: String| {
             let column = field.and_then(|field| layout.header_of(field));

@@ -68,8 +68,9 @@ impl Head {
             Some(Kind::Group) => 2,
             Some(Kind::All) => 3,
         };
-        let ([a, b], [c, d], [e, f]) = (halves(self.start), halves(self.id), halves(self.mark));
-        [a, b, c, d, kind | if self.is_plain { PLAIN } else { 0 }, e, f]
+        let ([start, start_high], [id, id_high]) = (halves(self.start), halves(self.id));
+        let [mark, mark_high] = halves(self.mark);
+        [start, start_high, id, id_high, kind | if self.is_plain { PLAIN } else { 0 }, mark, mark_high]
     }
 }
 

@@ -231,7 +231,7 @@ impl Plan<'_> {
             let (full, made) = mpsc::sync_channel(BLOCKS_AHEAD);
             for _ in 1..threads {
                 let full = full.clone();
-                let make = move || {
+                let work = move || {
                     while let Some(block) = making.next() {
                         if full.send(block).is_err() {
                             return; // nobody wants the rest
@@ -239,7 +239,7 @@ impl Plan<'_> {
                     }
                 };
                 // Where the system has no thread left, there is one less.
-                _ = std::thread::Builder::new().spawn_scoped(scope, make);
+                _ = std::thread::Builder::new().spawn_scoped(scope, work);
             }
             // Whoever wants the bodies shows the plan next.
             _ = std::thread::Builder::new().spawn_scoped(scope, || self.stats());

@@ -39,11 +39,11 @@ const HINTS_SHOWN: usize = 5;
 pub fn human(plan: &Plan<'_>, facts: &Facts<'_>, width: usize) -> String {
     let stats = plan.stats();
     let mut page = Page::new(width);
-    heading(&mut page, plan, facts, &stats);
-    counts(&mut page, facts, &stats);
-    effects(&mut page, plan, &stats);
-    invalid(&mut page, plan, facts, &stats);
-    hints(&mut page, &stats);
+    heading(&mut page, plan, facts, stats);
+    counts(&mut page, facts, stats);
+    effects(&mut page, plan, stats);
+    invalid(&mut page, plan, facts, stats);
+    hints(&mut page, stats);
     if !plan.input().notes.is_empty() {
         page.title("About the input");
         for note in &plan.input().notes {
