@@ -262,7 +262,10 @@ impl<'t> RowRef<'t> {
         if field == Field::DesktopId {
             return self.table.desktop(self.desktop());
         }
-        let Some(place) = self.table.places[field.index()] else { return "" };
+        self.table.places[field.index()].map_or("", |place| self.cell(place))
+    }
+
+    fn cell(self, place: usize) -> &'t str {
         let (first, lens) = self.place();
         let start = first + lens[..place].iter().map(|&len| usize::from(len)).sum::<usize>();
         self.table.text.get(start..start + usize::from(lens[place])).unwrap_or_default()

@@ -33,23 +33,44 @@ const BLOCKS_AHEAD: usize = 16;
 const THREADS: usize = 4;
 
 /// A hasher in which no two lists of texts can look alike.
-pub(crate) struct Fields(Sha256);
+pub(crate) struct Fields {
+    hash: Sha256,
+    /// What it has not seen yet: millions of numbers one by one would cost it more than hashing them.
+    pending: Vec<u8>,
+}
+
+/// Bytes that are hashed together.
+const TOGETHER: usize = 1024;
 
 impl Fields {
     /// * `version`: bytes that tell what is hashed, and how.
     pub(crate) fn new(version: &[u8]) -> Self {
-        let mut fields = Self(Sha256::new());
-        fields.0.update(version);
+        let mut fields = Self { hash: Sha256::new(), pending: Vec::new() };
+        fields.raw(version);
         fields
     }
 
-    pub(crate) fn finish(self) -> [u8; 32] {
-        self.0.finalize().into()
+    pub(crate) fn finish(mut self) -> [u8; 32] {
+        self.hash.update(&self.pending);
+        self.hash.finalize().into()
+    }
+
+    /// Bytes of a length that nothing in them has to tell.
+    fn raw(&mut self, bytes: &[u8]) {
+        if self.pending.len() + bytes.len() > TOGETHER {
+            self.hash.update(&self.pending);
+            self.pending.clear();
+        }
+        if bytes.len() > TOGETHER {
+            self.hash.update(bytes);
+        } else {
+            self.pending.extend_from_slice(bytes);
+        }
     }
 
     pub(crate) fn bytes(&mut self, bytes: &[u8]) {
         self.number(bytes.len());
-        self.0.update(bytes);
+        self.raw(bytes);
     }
 
     pub(crate) fn text(&mut self, text: &str) {
@@ -57,11 +78,11 @@ impl Fields {
     }
 
     pub(crate) fn number(&mut self, number: usize) {
-        self.0.update(u64::try_from(number).unwrap_or(u64::MAX).to_le_bytes());
+        self.raw(&u64::try_from(number).unwrap_or(u64::MAX).to_le_bytes());
     }
 
     pub(crate) fn optional(&mut self, text: Option<&str>) {
-        self.0.update([u8::from(text.is_some())]);
+        self.raw(&[u8::from(text.is_some())]);
         self.text(text.unwrap_or_default());
     }
 }
@@ -173,7 +194,7 @@ impl Plan<'_> {
             hash.text(name);
             hash.text(value);
         }
-        hash.0.update([u8::from(self.looked())]);
+        hash.raw(&[u8::from(self.looked())]);
         // The bodies are begun meanwhile.
         self.each_body(|bodies| {
             self.hash_fates(&mut hash);
@@ -184,7 +205,7 @@ impl Plan<'_> {
             })
         })?;
         out.flush()?;
-        Ok(hex::encode(hash.0.finalize()))
+        Ok(hex::encode(hash.finish()))
     }
 
     /// Which binding of which desktop each entry becomes, and who is bound there.
@@ -193,10 +214,10 @@ impl Plan<'_> {
         for entry in self.entries() {
             // The input's digest covers the cells, and the bodies what is sent: here is which of it a row becomes.
             if let Some(slot) = entry.place() {
-                hash.0.update((slot + 1).to_le_bytes());
+                hash.raw(&(slot + 1).to_le_bytes());
             } else {
                 // No slot has the number 0. The words of a message may change with the program.
-                hash.0.update([0; 4]);
+                hash.raw(&[0; 4]);
                 hash.text(entry.outcome().as_str());
                 hash.text(entry.code());
                 hash.text(entry.desktop());
@@ -205,10 +226,10 @@ impl Plan<'_> {
         let mut digests = Digests::new(self);
         hash.number(self.items.len());
         for item in &self.items {
-            hash.0.update(item.first.to_le_bytes());
-            hash.0.update(item.len.to_le_bytes());
-            hash.0.update([u8::from(self.ground.live(item.desk).is_some())]);
-            hash.0.update(digests.bound_to(item.desk));
+            hash.raw(&item.first.to_le_bytes());
+            hash.raw(&item.len.to_le_bytes());
+            hash.raw(&[u8::from(self.ground.live(item.desk).is_some())]);
+            hash.raw(&digests.bound_to(item.desk));
         }
     }
 
@@ -284,7 +305,7 @@ impl<'p, 't> Digests<'p, 't> {
     }
 
     pub(super) fn of(&mut self, entry: &PlanEntry<'_, 't>) -> [u8; 8] {
-        let mut hash = Fields(Sha256::new());
+        let mut hash = Fields::new(b"");
         hash.text(entry.desktop());
         hash.text(entry.user());
         hash.text(entry.outcome().as_str());
@@ -296,12 +317,12 @@ impl<'p, 't> Digests<'p, 't> {
                 hash.optional(user_id);
                 hash.optional(sent_group);
                 hash.optional(domain);
-                hash.0.update([u8::from(slot.bound != NONE)]);
-                hash.0.update(self.bound_to(desk));
+                hash.raw(&[u8::from(slot.bound != NONE)]);
+                hash.raw(&self.bound_to(desk));
             }
             None => hash.text(entry.code()),
         }
-        first_eight(&hash.0.finalize())
+        first_eight(&hash.finish())
     }
 
     /// [`bound_digest`] of a desktop.
@@ -316,9 +337,9 @@ impl<'p, 't> Digests<'p, 't> {
 pub(crate) fn bound_digest(live: Option<&[Bound]>) -> [u8; 32] {
     let mut bound: Vec<&Bound> = live.into_iter().flatten().collect();
     bound.sort_unstable_by(|a, b| order(a).cmp(&order(b)));
-    let mut hash = Fields(Sha256::new());
+    let mut hash = Fields::new(b"");
     // A list that was not told is not an empty one.
-    hash.0.update([u8::from(live.is_some())]);
+    hash.raw(&[u8::from(live.is_some())]);
     hash.number(bound.len());
     for one in bound {
         hash.text(one.kind.as_str());
