@@ -6,9 +6,9 @@ use super::ids::Texts;
 use super::table::{Full, Head, Table};
 use crate::model::Kind;
 
-/// Bytes of cells that are handed over together, and how many such batches may wait: more than a thread reads while
+/// Bytes of cells and index that are handed over together, and how many such batches may wait: more than a thread reads while
 /// another one has its core.
-const BATCH: usize = 64 * 1024;
+const BATCH: usize = 96 * 1024;
 const AHEAD: usize = 32;
 
 /// What a batch is told of a row beside its cells.
@@ -20,7 +20,8 @@ pub(super) struct NewRow<'r> {
     pub(super) is_plain: bool,
     /// Its desktop's, where the input has such a column.
     pub(super) id: Option<&'r str>,
-    pub(super) user_name: &'r str,
+    /// Its name, id and domain.
+    pub(super) user: [&'r str; 3],
 }
 
 /// Some rows as a [`Table`] keeps them, but for what depends on the rows before: where their cells start, and the
@@ -62,7 +63,7 @@ impl Batch {
     }
 
     pub(super) fn is_full(&self) -> bool {
-        self.text.len() + self.ids.bytes() >= BATCH
+        self.text.len() + self.ids.bytes() + 2 * self.index.len() >= BATCH
     }
 
     /// Appends a row.
@@ -74,7 +75,10 @@ impl Batch {
     /// A cell of 64 KiB or more, or a place that takes more than 32 bits: neither can be after the checks of records.
     pub(super) fn push<'c>(&mut self, row: &NewRow<'_>, cells: impl Iterator<Item = &'c str>) -> Result<(), Full> {
         let start = u32::try_from(self.text.len()).map_err(|_| Full)?;
-        let mark = self.ids.half(row.user_name);
+        let mark = match row.user {
+            [name, "", ""] => self.ids.half(name),
+            whole => self.ids.half(whole),
+        };
         self.index.extend(Head { start, id: 0, kind: row.kind, is_plain: row.is_plain, mark }.numbers());
         for cell in cells {
             self.index.push(u16::try_from(cell.len()).map_err(|_| Full)?);
@@ -167,5 +171,78 @@ impl Receiving {
             _ = self.back.send(batch);
         }
         Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::super::header::Field;
+    use super::super::table::RowRef;
+    use super::*;
+
+    const FIELDS: [Field; 3] = [Field::DesktopId, Field::UserName, Field::Type];
+
+    /// Hands on rows in batches of this many.
+    fn hand(rows: &[(u64, [String; 3])], most: usize, rest: &mut impl Rest) -> Result<(), String> {
+        let mut batch = rest.batch();
+        for (line, [id, user_name, kind]) in rows {
+            let row = NewRow {
+                line: *line,
+                kind: Kind::parse(kind),
+                is_plain: true,
+                id: Some(id),
+                user: [user_name, "", ""],
+            };
+            batch.push(&row, [user_name.as_str(), kind].into_iter()).map_err(|Full| too_much(*line))?;
+            if batch.len() == most {
+                rest.take(&mut batch)?;
+            }
+        }
+        rest.take(&mut batch)
+    }
+
+    /// A row's line, its desktop's number, its kind and cells, and the first row with the same mark.
+    type Told = (u64, u32, Option<Kind>, Vec<String>, Option<usize>);
+
+    fn told(table: &mut Table) -> Vec<Told> {
+        table.finish(&FIELDS, Vec::new());
+        let table = &*table;
+        let row = |row: RowRef<'_>| {
+            // Marks are other ones in every table: what counts is which rows share one.
+            let first = table.rows().position(|other| other.mark() == row.mark());
+            (row.line(), row.desktop(), row.kind(), FIELDS.map(|field| row.get(field).to_owned()).to_vec(), first)
+        };
+        table.rows().map(row).collect()
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(64))]
+        #[test]
+        fn rows_that_change_threads_in_batches_are_those_that_stay(
+            rows in prop::collection::vec((1..4_u64, ["[a-c]{0,2}", "[a-c张]{0,2}", "USER|group|ALL|robot|"]), 0..120),
+            most in 1..9_usize,
+        ) {
+            let mut line = 0;
+            let rows: Vec<_> = rows.into_iter().map(|(step, cells)| { line += step; (line, cells) }).collect();
+            let (mut plain, mut moved) = (Table::default(), Table::default());
+            hand(&rows, usize::MAX, &mut plain).unwrap();
+            std::thread::scope(|scope| {
+                let (mut sending, receiving) = super::line(&mut moved);
+                let rows = &rows;
+                let work = scope.spawn(move || hand(rows, most, &mut sending));
+                receiving.hand_to(&mut moved).unwrap();
+                work.join().unwrap().unwrap();
+            });
+            let (plain, moved) = (told(&mut plain), told(&mut moved));
+            let given: Vec<_> = rows.iter().map(|(line, cells)| (*line, cells.to_vec())).collect();
+            prop_assert_eq!(plain.iter().map(|row| (row.0, row.3.clone())).collect::<Vec<_>>(), given);
+            for (at, row) in plain.iter().enumerate() {
+                let same_name = rows.iter().position(|(_, cells)| cells[1] == rows[at].1[1]);
+                prop_assert_eq!(row.4, same_name);
+            }
+            prop_assert_eq!(moved, plain);
+        }
     }
 }

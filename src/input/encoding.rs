@@ -253,6 +253,9 @@ impl<R: Read> TextBlocks<R> {
 
     /// Reads until `bytes` has this length or the input ends.
     fn fill(&mut self, bytes: &mut Vec<u8>, length: usize) -> io::Result<()> {
+        if self.ended {
+            return Ok(()); // whatever a file grows by after its end was seen
+        }
         let before = bytes.len();
         bytes.reserve_exact(length.saturating_sub(before));
         let wanted = u64::try_from(length.saturating_sub(before)).unwrap_or(u64::MAX);
@@ -356,6 +359,27 @@ mod tests {
         let mut blocks = TextBlocks::new(&b"\xef\xbb\xbfabc"[..], reading).unwrap();
         while !matches!(blocks.next(String::new()).unwrap(), Block::End) {}
         assert_eq!(blocks.sha256(), hex::encode(Sha256::digest(b"\xef\xbb\xbfabc")));
+    }
+
+    #[test]
+    fn what_a_file_grows_by_after_its_end_was_seen_is_not_read() {
+        /// Ends, and then goes on.
+        struct Growing(u8);
+        impl Read for Growing {
+            fn read(&mut self, out: &mut [u8]) -> io::Result<usize> {
+                self.0 += 1;
+                let grown: &[u8] = if self.0 == 2 { b"" } else { b"a\0" };
+                out[..grown.len()].copy_from_slice(grown);
+                Ok(grown.len())
+            }
+        }
+        for encoding in [UTF_8, UTF_16LE, GB18030] {
+            let mut blocks =
+                TextBlocks::new(Growing(0), Reading { encoding, bom: 0, certain: true, note: None }).unwrap();
+            assert!(matches!(blocks.next(String::new()).unwrap(), Block::Text(_)));
+            assert!(matches!(blocks.next(String::new()).unwrap(), Block::End));
+            assert_eq!(blocks.bytes_read(), 2);
+        }
     }
 
     proptest! {

@@ -2,8 +2,10 @@
 //!
 //! ```text
 //! source ─→ encoding ─→ delimited ─┐
-//!    └───→ sheet ──────────────────┴─→ row (header, rules) ─→ table, faults
+//!    └───→ sheet ──────────────────┴─→ row (header, rules) ─→ batches ─→ table
 //! ```
+//!
+//! Of delimited text one thread does what stands up to the encoding, one what stands up to the rules, one the rest.
 //!
 //! Everything is bounded: the file is read in blocks, a record goes through a buffer of fixed size, and the table
 //! keeps all cells in one text. What is wrong with the file as a whole is an [`Error`](crate::error::Error); what

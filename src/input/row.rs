@@ -225,7 +225,7 @@ impl<'o, R: Rest> Rows<'o, R> {
             kind,
             is_plain: record.is_plain,
             id: layout.column_of(Field::DesktopId).map(|_| cells[Field::DesktopId.index()]),
-            user_name: cells[Field::UserName.index()],
+            user: [Field::UserName, Field::UserId, Field::Domain].map(|field| cells[field.index()]),
         };
         let pushed = self.batch.push(&row, fields.chain(extras));
         pushed.map_err(|Full| too_much(record.line))?;

@@ -285,6 +285,8 @@ fn split(
         };
         let mut text = block.as_str();
         let records = records.get_or_insert_with(|| {
+            // A second mark, or one that only its encoding shows: before a quote it would make the quote text.
+            text = text.trim_start_matches('\u{feff}');
             let announced = delimited::announced(text.as_bytes());
             // What the user says goes above what the file says, and that above what it looks like.
             let (found, is_sure) =

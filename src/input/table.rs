@@ -302,8 +302,8 @@ impl<'t> RowRef<'t> {
         self.numbers().get(KIND).copied().unwrap_or_default()
     }
 
-    /// Half of a hash of the user's name: rows of different marks name different users. It tells that without a look
-    /// at any text, and is another one in every run of the program.
+    /// Half of a hash of the user's name, id and domain: rows of different marks name different ones. It tells that
+    /// without a look at any text, and is another one in every run of the program.
     #[inline]
     pub fn mark(self) -> u32 {
         match self.numbers() {
@@ -379,7 +379,7 @@ mod tests {
             [(7, None, ["d1", "c", "robot", "y"]), (8, Some(Kind::All), ["", "", "all", ""])],
         ] {
             for (line, kind, [id, cells @ ..]) in rows {
-                let row = NewRow { line, kind, is_plain: cells[0].is_ascii(), id: Some(id), user_name: cells[0] };
+                let row = NewRow { line, kind, is_plain: cells[0].is_ascii(), id: Some(id), user: [cells[0], "", ""] };
                 batch.push(&row, cells.into_iter()).unwrap();
             }
             table.take(&mut batch).unwrap();
@@ -406,5 +406,22 @@ mod tests {
         table.finish(&[], Vec::new());
         assert!(table.is_empty());
         assert_eq!(Table::default().rows().len(), 0);
+    }
+
+    #[test]
+    fn p18_one_name_with_many_ids_has_many_marks() {
+        let mut table = Table::default();
+        let mut batch = table.batch();
+        let users = [["x", "", ""], ["x", "1", ""], ["x", "2", ""], ["x", "", "2"], ["x", "2", ""]];
+        for (line, user) in (2..).zip(users) {
+            let row = NewRow { line, kind: Some(Kind::User), is_plain: true, id: None, user };
+            batch.push(&row, user.into_iter()).unwrap();
+        }
+        table.take(&mut batch).unwrap();
+        table.finish(&[Field::UserName, Field::UserId, Field::Domain], Vec::new());
+        // Slots of a desktop are found by them: all alike, every row would be compared with every other.
+        let marks: Vec<_> = table.rows().map(RowRef::mark).collect();
+        let different: std::collections::HashSet<_> = marks.iter().collect();
+        assert_eq!((marks[2], different.len()), (marks[4], 4));
     }
 }

@@ -120,6 +120,21 @@ fn the_line_that_tells_excel_the_delimiter_is_no_header_and_is_counted() {
 }
 
 #[test]
+fn a_second_byte_order_mark_leaves_a_quoted_header_readable() {
+    let input = good("\u{feff}\u{feff}\"user_name\",\"desktop_id\"\nalice,d-1\n");
+    assert_eq!(rows(&input), [(2, "d-1", "alice", "", vec![])]);
+    let options = ReadOptions { encoding: Some("gb18030".to_owned()), ..ReadOptions::default() };
+    let marked = b"\x84\x31\x95\x33\"user_name\",\"desktop_id\"\nalice,d-1\n";
+    assert_eq!(read_as("x.csv", marked, &options).unwrap().table.row(0).get(Field::UserName), "alice");
+}
+
+#[test]
+fn a_lost_character_is_told_as_damage_beside_plain_rows_and_quoted_ones() {
+    let input = good("desktop,user\nd-1,ali\u{FFFD}ce\nd-2,bob\n\"d-3\",\"\u{FFFD}\"\n");
+    assert_eq!(codes(&input), [(2, "INVALID_DAMAGED_CELL"), (4, "INVALID_DAMAGED_CELL")]);
+}
+
+#[test]
 fn fifteen_faults_are_found_at_once_with_line_and_column() {
     let mut text = "Desktop,User,Type,User ID,Domain,Desktop Name\n".to_owned();
     for line in [
