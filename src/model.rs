@@ -26,10 +26,7 @@ impl DesktopId {
     pub fn is_one(text: &str) -> bool {
         let fits = !matches!(text, "" | "." | "..")
             && (text.len() <= Self::MAX_CHARS || text.chars().count() <= Self::MAX_CHARS);
-        // Nearly every one is ASCII, and told much faster by its bytes, without a branch for each.
-        let is_odd = |bytes: &[u8]| bytes.iter().fold(false, |odd, b| odd | !matches!(b, b' '..=b'~'));
-        let (blocks, rest) = text.as_bytes().as_chunks::<16>();
-        let may_hold_one = blocks.iter().fold(is_odd(rest), |odd, block| odd | is_odd(block));
+        let may_hold_one = holds(text.as_bytes(), |byte| !matches!(byte, b' '..=b'~'));
         fits && !(may_hold_one && text.chars().any(char::is_control))
     }
 
@@ -48,6 +45,19 @@ impl std::borrow::Borrow<str> for DesktopId {
     fn borrow(&self) -> &str {
         &self.0
     }
+}
+
+/// A number of 32 bits as a place in a list.
+pub(crate) fn to_usize(number: u32) -> usize {
+    usize::try_from(number).expect("a usize has at least 32 bits on every platform this runs on")
+}
+
+/// Whether any byte is such a one. Told without a branch for each, many at once: nearly always none is.
+pub(crate) fn holds(text: &[u8], is: impl Fn(u8) -> bool) -> bool {
+    let any = |bytes: &[u8]| bytes.iter().fold(false, |any, &byte| any | is(byte));
+    // Of a known length, sixteen bytes are a few instructions.
+    let (blocks, rest) = text.as_chunks::<16>();
+    blocks.iter().fold(any(rest), |found, block| found | any(block))
 }
 
 /// What a row asks to detach: the column `type`.

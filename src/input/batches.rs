@@ -6,8 +6,8 @@ use super::ids::Texts;
 use super::table::{Full, Head, Table};
 use crate::model::Kind;
 
-/// Bytes of cells and index that are handed over together, and how many such batches may wait: more than a thread reads while
-/// another one has its core.
+/// Bytes of cells and index that are handed over together, and how many such batches may wait: more than a thread reads
+/// while another one has its core.
 const BATCH: usize = 96 * 1024;
 const AHEAD: usize = 32;
 
@@ -100,7 +100,7 @@ impl Batch {
 /// Where rows go.
 pub(super) trait Rest {
     /// An empty batch.
-    fn batch(&mut self) -> Batch;
+    fn batch(&self) -> Batch;
 
     /// Takes the rows of a batch, which is empty afterwards.
     ///
@@ -115,7 +115,7 @@ pub(super) fn too_much(line: u64) -> String {
 }
 
 impl Rest for Table {
-    fn batch(&mut self) -> Batch {
+    fn batch(&self) -> Batch {
         Batch::new(self.texts())
     }
 
@@ -141,14 +141,14 @@ pub(super) struct Receiving {
 }
 
 /// Both ends of a line of batches for this table.
-pub(super) fn line(table: &mut Table) -> (Sending, Receiving) {
+pub(super) fn line(table: &Table) -> (Sending, Receiving) {
     let (full, filled) = sync_channel(AHEAD);
     let (back, used) = channel();
     (Sending { empty: table.batch(), full, used }, Receiving { full: filled, back })
 }
 
 impl Rest for Sending {
-    fn batch(&mut self) -> Batch {
+    fn batch(&self) -> Batch {
         self.empty.another()
     }
 
@@ -229,7 +229,7 @@ mod tests {
             let (mut plain, mut moved) = (Table::default(), Table::default());
             hand(&rows, usize::MAX, &mut plain).unwrap();
             std::thread::scope(|scope| {
-                let (mut sending, receiving) = super::line(&mut moved);
+                let (mut sending, receiving) = super::line(&moved);
                 let rows = &rows;
                 let work = scope.spawn(move || hand(rows, most, &mut sending));
                 receiving.hand_to(&mut moved).unwrap();

@@ -4,7 +4,8 @@ use csv_core::{ReadRecordResult, Reader, ReaderBuilder};
 use memchr::{memchr, memchr_iter, memchr2_iter};
 
 use super::header;
-use super::row::{MAX_CELL, MAX_COLUMNS, MAX_RECORD, Record, is_plain};
+use super::row::{MAX_CELL, MAX_COLUMNS, MAX_RECORD, Record, is_odd, is_plain};
+use crate::model::holds;
 
 /// What a file may be delimited by.
 pub(super) const DELIMITERS: [u8; 4] = [b',', b';', b'\t', b'|'];
@@ -247,9 +248,7 @@ struct Lines {
 impl Lines {
     fn of(text: &[u8]) -> Self {
         let lone = memchr_iter(b'\r', text).find(|&at| text.get(at + 1) != Some(&b'\n'));
-        // Without a branch it takes many bytes at once.
-        let is_odd = |b: &u8| !matches!(b, b' '..=b'~' | b'\n' | b'\r') | matches!(b, b'"' | b'\\');
-        let are_plain = !text.iter().fold(false, |odd, b| odd | is_odd(b));
+        let are_plain = !holds(text, |byte| is_odd(byte) && !matches!(byte, b'\n' | b'\r'));
         Self { end: lone.unwrap_or(text.len()), are_plain }
     }
 }

@@ -248,7 +248,8 @@ impl<R: Read> TextBlocks<R> {
 
     /// Bytes that the next block takes.
     fn block(&self) -> usize {
-        if self.read < 4 { FIRST } else { BLOCK }
+        let only_a_mark = self.read < 4;
+        if only_a_mark { FIRST } else { BLOCK }
     }
 
     /// Reads until `bytes` has this length or the input ends.

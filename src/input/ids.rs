@@ -5,6 +5,8 @@ use std::hash::{BuildHasher, Hash};
 
 use hashbrown::{DefaultHashBuilder, HashTable};
 
+use crate::model::to_usize;
+
 /// A little less than what comes from the memory together.
 const CACHE_LINE: usize = 48;
 
@@ -40,15 +42,14 @@ impl Ids {
         Texts::new(self.hasher.clone())
     }
 
-    /// Numbers texts in turn, new ones too; `numbers` is emptied first. `None`: there would be more text, or more of
-    /// them, than this program addresses.
+    /// The numbers of texts in turn, of new ones too. `None`: there would be more text, or more of them, than this
+    /// program addresses.
     ///
     /// * `texts`: made by [`Ids::texts`].
     ///
     /// For each text by itself this would be four waits for the memory, one after the other. Loops as plain as these
     /// wait for many texts at once.
-    pub(super) fn number(&mut self, texts: &Texts, numbers: &mut Vec<u32>) -> Option<()> {
-        numbers.clear();
+    pub(super) fn number(&mut self, texts: &Texts) -> Option<Vec<u32>> {
         self.likely.clear();
         self.likely.extend(texts.keys.iter().map(|&(half, uuid)| {
             let known = if let Some(uuid) = uuid {
@@ -66,6 +67,7 @@ impl Ids {
             }
         }
         std::hint::black_box(seen);
+        let mut numbers = Vec::with_capacity(texts.keys.len());
         for (at, text) in texts.iter().enumerate() {
             let likely = self.likely[at];
             let (half, uuid) = texts.keys[at];
@@ -76,7 +78,7 @@ impl Ids {
                 None => self.one(text, half)?,
             });
         }
-        Some(())
+        Some(numbers)
     }
 
     fn uuid(&mut self, text: &str, uuid: Uuid, half: u32) -> Option<u32> {
@@ -175,10 +177,6 @@ fn whole(half: u32) -> u64 {
     u64::from(half).wrapping_mul(0x9E37_79B9_7F4A_7C15)
 }
 
-fn to_usize(number: u32) -> usize {
-    usize::try_from(number).expect("a usize has at least 32 bits on every platform this runs on")
-}
-
 /// Texts, one behind the other, and half of the hash of each: made by one thread, numbered by another.
 #[derive(Debug, Clone)]
 pub(super) struct Texts {
@@ -248,8 +246,7 @@ mod tests {
                 for text in &batch {
                     texts.push(text);
                 }
-                let mut numbers = Vec::new();
-                ids.number(&texts, &mut numbers).unwrap();
+                let numbers = ids.number(&texts).unwrap();
                 for (text, number) in batch.into_iter().zip(numbers) {
                     prop_assert_eq!(ids.get(number), &text);
                     let next = u32::try_from(plain.len()).unwrap();

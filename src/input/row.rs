@@ -9,7 +9,7 @@ use super::guard::unguard;
 use super::header::{Field, Layout};
 use super::source::ReadOptions;
 use super::table::{Full, Table};
-use crate::model::{Kind, Outcome, is_invisible, tame};
+use crate::model::{Kind, Outcome, holds, is_invisible, tame};
 
 /// Bytes that one record may hold, its quotes and delimiters not counted.
 pub(super) const MAX_RECORD: usize = 64 * 1024;
@@ -40,8 +40,12 @@ fn trim(cell: &str) -> &str {
 
 /// See [`Record::is_plain`].
 pub(super) fn is_plain(text: &str) -> bool {
-    // Without a branch it takes many bytes at once.
-    !text.bytes().fold(false, |odd, b| odd | !matches!(b, b' '..=b'~') | matches!(b, b'"' | b'\\'))
+    !holds(text.as_bytes(), is_odd)
+}
+
+/// A byte that no plain text holds.
+pub(super) const fn is_odd(byte: u8) -> bool {
+    !matches!(byte, b' '..=b'~') || matches!(byte, b'"' | b'\\')
 }
 
 /// One record as it was read: its cells in one text.
@@ -136,7 +140,7 @@ impl<R: Rest> Sink for Rows<'_, R> {
 }
 
 impl<'o, R: Rest> Rows<'o, R> {
-    pub(super) fn new(options: &'o ReadOptions, is_sheet: bool, mut rest: R) -> Self {
+    pub(super) fn new(options: &'o ReadOptions, is_sheet: bool, rest: R) -> Self {
         Self {
             options,
             is_sheet,

@@ -210,7 +210,7 @@ fn read_text(bytes: &mut dyn Bytes, reading: Reading, options: &ReadOptions) -> 
         let (full, blocks) = sync_channel(BLOCKS_AHEAD);
         let (back, used) = channel();
         let text = scope.spawn(move || read_blocks(bytes, reading, &full, &used));
-        let (sending, receiving) = batches::line(&mut table);
+        let (sending, receiving) = batches::line(&table);
         let rows = Rows::new(options, false, sending);
         let rows = scope.spawn(move || split(blocks, &back, reading, options, rows));
         let kept = receiving.hand_to(&mut table);

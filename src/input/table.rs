@@ -56,8 +56,7 @@ pub(super) struct Head {
 /// The numbers that a [`Head`] takes.
 const HEAD: usize = 7;
 
-/// The places of some of them.
-const KIND: usize = 4;
+/// Stands beside the type, in one number.
 const PLAIN: u16 = 4;
 
 impl Head {
@@ -89,8 +88,7 @@ impl Table {
         u32::try_from(self.text.len() + batch.text.len()).map_err(|_| Full)?;
         let row = u32::try_from(self.rows).map_err(|_| Full)?;
         u32::try_from(self.rows + batch.len()).map_err(|_| Full)?;
-        let mut numbers = Vec::new();
-        self.ids.number(&batch.ids, &mut numbers).ok_or(Full)?;
+        let mut numbers = self.ids.number(&batch.ids).ok_or(Full)?;
         numbers.resize(batch.len(), 0); // without a column for them
         let first = self.index.len();
         self.index.extend_from_slice(&batch.index);
@@ -299,7 +297,10 @@ impl<'t> RowRef<'t> {
 
     #[inline]
     fn traits(self) -> u16 {
-        self.numbers().get(KIND).copied().unwrap_or_default()
+        match self.numbers() {
+            [_, _, _, _, traits, ..] => *traits,
+            _ => 0,
+        }
     }
 
     /// Half of a hash of the user's name, id and domain: rows of different marks name different ones. It tells that

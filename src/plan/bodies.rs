@@ -2,7 +2,7 @@
 
 use crate::api::wire::{AssignModel, AttachDesktop, AttachRequest, AttachUser};
 use crate::journal::{Item, Slot, SlotNo};
-use crate::model::Kind;
+use crate::model::{Kind, holds};
 
 /// One binding as it goes on the wire, borrowed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -224,9 +224,7 @@ const fn is_escaped(byte: u8) -> bool {
 
 /// Whether a text stands in a JSON string as it is. Told without a branch per byte: nearly every text does.
 fn is_plain(text: &str) -> bool {
-    let holds_escaped = |bytes: &[u8]| bytes.iter().fold(false, |any, &byte| any | is_escaped(byte));
-    let (blocks, rest) = text.as_bytes().as_chunks::<16>();
-    !blocks.iter().fold(false, |any, block| any | holds_escaped(block)) && !holds_escaped(rest)
+    !holds(text.as_bytes(), is_escaped)
 }
 
 #[cfg(test)]

@@ -10,9 +10,8 @@ use sha2::{Digest, Sha256};
 
 use super::bodies::Binding;
 use super::ground::NONE;
-use super::matching::to_usize;
 use super::value::{Plan, PlanEntry};
-use crate::model::Bound;
+use crate::model::{Bound, to_usize};
 
 /// What the hash covers beside the plan itself.
 #[derive(Debug, Clone, Copy)]

@@ -3,11 +3,11 @@
 use std::collections::HashMap;
 
 use super::bodies::{Binding, plain_user_len, user_len};
-use super::matching::{Wanted, to_usize};
+use super::matching::Wanted;
 use super::snapshot::{Snapshot, UserKey, fold};
 use crate::config::Protected;
 use crate::input::{Field, Input, RowRef};
-use crate::model::{Bound, DesktopId, Kind, LiveDesktop};
+use crate::model::{Bound, DesktopId, Kind, LiveDesktop, to_usize};
 
 /// No row, no desktop, no binding.
 pub(super) const NONE: u32 = u32::MAX;

@@ -1,12 +1,12 @@
 //! From rows to entries: which desktop each row speaks of, and what a row is refused for by itself.
 
 use super::ground::{EntryRec, Ground, NONE, Numbers, place};
-use super::matching::{are_one_person, has_id, may_be, narrow, to_usize};
+use super::matching::{are_one_person, has_id, may_be, narrow};
 use super::policy::Policy;
 use super::reason::Tag;
 use super::snapshot::{Snapshot, same_name};
 use crate::input::Field;
-use crate::model::{Bound, DesktopId, Kind};
+use crate::model::{Bound, DesktopId, Kind, to_usize};
 
 /// Entries in input order, with the decision on those that need no look at a desktop. An open one has [`Tag::Send`]
 /// and points at its desktop.

@@ -8,11 +8,11 @@ use hashbrown::{DefaultHashBuilder, HashTable};
 use super::bodies::{EMPTY_BODY, desktop_len};
 use super::ground::{Ground, ItemRec, NONE, SlotRec, place};
 use super::group::{ByDesk, Entries, EntryRows, by_desk};
-use super::matching::{Found, Matcher, places, to_usize};
+use super::matching::{Found, Matcher, places};
 use super::policy::Policy;
 use super::reason::{Tag, is_protected, protected};
 use crate::input::Field;
-use crate::model::{Bound, Kind, LiveDesktop};
+use crate::model::{Bound, Kind, LiveDesktop, to_usize};
 
 /// What a row of a desktop comes to.
 #[derive(Debug, Clone, Copy)]

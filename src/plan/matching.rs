@@ -3,7 +3,7 @@
 use std::borrow::Cow;
 
 use super::snapshot::{domain_fits, fold, same_name};
-use crate::model::{Bound, Kind};
+use crate::model::{Bound, Kind, to_usize};
 
 /// Whom a row names: its cells, empty where it says nothing.
 #[derive(Debug, Clone, Copy)]
@@ -144,10 +144,6 @@ pub(super) fn has_id(one: &Bound, wanted: &Wanted<'_>) -> bool {
 
 pub(super) fn places(bound: &[Bound]) -> impl Iterator<Item = (u32, &Bound)> {
     (0u32..).zip(bound)
-}
-
-pub(super) fn to_usize(place: u32) -> usize {
-    usize::try_from(place).expect("a usize has at least 32 bits on every platform this runs on")
 }
 
 /// The fewest insertions, deletions and replacements of characters between two names; `None` where it is more

@@ -2,11 +2,10 @@
 
 use std::collections::HashSet;
 
-use super::matching::to_usize;
 use super::policy::Policy;
 use super::snapshot::{UserKey, fold};
 use crate::input::{Field, Input};
-use crate::model::{DesktopId, Kind};
+use crate::model::{DesktopId, Kind, to_usize};
 
 /// What the preflight has to find out; each thing once, in first-seen order.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]

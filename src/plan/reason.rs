@@ -3,11 +3,11 @@
 use std::borrow::Cow;
 
 use super::ground::{Ground, NONE};
-use super::matching::{Found, Matcher, may_be, places, to_usize};
+use super::matching::{Found, Matcher, may_be, places};
 use super::snapshot::same_name;
 use crate::config::Protected;
 use crate::input::Field;
-use crate::model::{Bound, Kind, Outcome, tame};
+use crate::model::{Bound, Kind, Outcome, tame, to_usize};
 
 /// What the plan decided on an entry.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -2,8 +2,8 @@
 
 use super::bodies::EMPTY_BODY;
 use super::ground::{ItemRec, place};
-use super::matching::to_usize;
 use super::policy::Bounds;
+use crate::model::to_usize;
 
 /// What one batch-detach request carries.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -7,7 +7,6 @@ use super::ground::{EntryRec, Ground, ItemRec, NONE, SlotRec};
 use super::group::{Entries, entries};
 use super::hints::{Hint, hints};
 use super::judge::judge;
-use super::matching::to_usize;
 use super::policy::Policy;
 use super::reason::{Fixed, Tag, explain};
 use super::snapshot::Snapshot;
@@ -15,7 +14,7 @@ use super::split::{Chunk, pack};
 use super::stats::PlanStats;
 use crate::input::{Field, Input, RowFault, RowRef};
 use crate::journal;
-use crate::model::{DesktopId, Kind, LiveDesktop, Outcome};
+use crate::model::{DesktopId, Kind, LiveDesktop, Outcome, to_usize};
 
 /// Every row's fate, the chunks and their bodies: a pure function of the rows, of what the preflight saw, and of the
 /// policy (P17). It borrows from the first two, and holds some 30 bytes a row and 20 a desktop itself.
