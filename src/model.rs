@@ -53,11 +53,20 @@ pub(crate) fn to_usize(number: u32) -> usize {
 }
 
 /// Whether any byte is such a one. Told without a branch for each, many at once: nearly always none is.
+#[inline]
 pub(crate) fn holds(text: &[u8], is: impl Fn(u8) -> bool) -> bool {
-    let any = |bytes: &[u8]| bytes.iter().fold(false, |any, &byte| any | is(byte));
-    // Of a known length, sixteen bytes are a few instructions.
-    let (blocks, rest) = text.as_chunks::<16>();
-    blocks.iter().fold(any(rest), |found, block| found | any(block))
+    // Of a known length, sixteen bytes are a few instructions: so the last block may overlap the one before.
+    let any = |block: &[u8; 16]| block.iter().fold(0, |any, &byte| any | u8::from(is(byte))) != 0;
+    let Some(last) = text.last_chunk() else {
+        return text.iter().fold(false, |any, &byte| any | is(byte));
+    };
+    let (blocks, _) = text.as_chunks();
+    blocks.iter().any(any) || any(last)
+}
+
+/// The same byte eight times.
+pub(crate) const fn eight(byte: u8) -> u64 {
+    u64::from_le_bytes([byte; 8])
 }
 
 /// What a row asks to detach: the column `type`.
@@ -292,7 +301,20 @@ pub const fn is_invisible(c: char) -> bool {
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::*;
+
+    proptest! {
+        #[test]
+        fn a_byte_is_held_wherever_it_stands(len in 0..70_usize, at in 0..70_usize) {
+            let mut text = vec![b'a'; len];
+            if let Some(byte) = text.get_mut(at) {
+                *byte = b'b';
+            }
+            prop_assert_eq!(holds(&text, |byte| byte == b'b'), at < len);
+        }
+    }
 
     #[test]
     fn an_empty_type_is_user_and_an_unknown_one_is_nothing() {

@@ -1,11 +1,11 @@
 //! Delimited text: RFC 4180 records out of blocks of text, in buffers of fixed size.
 
 use csv_core::{ReadRecordResult, Reader, ReaderBuilder};
-use memchr::{memchr, memchr_iter, memchr2_iter};
+use memchr::{memchr, memchr_iter, memchr2};
 
 use super::header;
-use super::row::{MAX_CELL, MAX_COLUMNS, MAX_RECORD, Record, is_odd, is_plain};
-use crate::model::holds;
+use super::row::{MAX_CELL, MAX_COLUMNS, MAX_RECORD, Record, is_plain};
+use crate::model::{eight, holds, to_usize};
 
 /// What a file may be delimited by.
 pub(super) const DELIMITERS: [u8; 4] = [b',', b';', b'\t', b'|'];
@@ -16,7 +16,7 @@ pub(super) trait Sink {
     ///
     /// # Errors
     /// In words, with the place: what makes the input as a whole unreadable.
-    fn take(&mut self, record: Record<'_>, inside: u64) -> Result<(), String>;
+    fn take(&mut self, record: &Record<'_>, inside: u64) -> Result<(), String>;
 }
 
 /// Splits text into records, keeping count of lines.
@@ -124,29 +124,42 @@ impl Records {
         rows: &mut impl Sink,
     ) -> Result<usize, String> {
         let bytes = text.as_bytes();
-        let (from, mut found) = (at, 0);
-        for next in memchr2_iter(self.delimiter, b'\n', bytes.get(from..end).unwrap_or_default()) {
-            let next = from + next;
-            let is_line_end = bytes[next] == b'\n';
-            let stop = if is_line_end && next > at && bytes[next - 1] == b'\r' { next - 1 } else { next };
-            let is_empty = is_line_end && stop == at;
-            if !is_empty {
-                if found >= MAX_COLUMNS || stop - at > MAX_CELL {
-                    break;
+        let delimiter = eight(self.delimiter);
+        let (mut word_at, mut found) = (at, 0);
+        // A record that ends in the last few bytes of the text is one for csv-core.
+        let (words, _) = bytes.get(at..).unwrap_or_default().as_chunks::<8>();
+        for word in words {
+            let mut cell_ends = cell_ends(u64::from_le_bytes(*word), delimiter);
+            while cell_ends != 0 {
+                let next = word_at + to_usize(cell_ends.trailing_zeros() / 8);
+                cell_ends &= cell_ends - 1;
+                if next >= end {
+                    return Ok(at);
                 }
-                self.ends[found] = stop - at;
-                found += 1;
-            }
-            if is_line_end {
+                let is_line_end = bytes[next] == b'\n';
+                let stop = if is_line_end && next > at && bytes[next - 1] == b'\r' { next - 1 } else { next };
+                let is_empty = is_line_end && stop == at;
                 if !is_empty {
-                    let text = text.get(at..stop).unwrap_or_default();
-                    let is_plain = are_plain || is_plain(text);
-                    let ends = &self.ends[..found];
-                    rows.take(Record { line: self.line, text, ends, gap: 1, is_plain, damaged: &[], covered: &[] }, 0)?;
+                    if found >= MAX_COLUMNS || stop - at > MAX_CELL {
+                        return Ok(at);
+                    }
+                    self.ends[found] = stop - at;
+                    found += 1;
                 }
-                (at, found) = (next + 1, 0);
-                self.line += 1;
+                if is_line_end {
+                    if !is_empty {
+                        let text = text.get(at..stop).unwrap_or_default();
+                        let is_plain = are_plain || is_plain(text);
+                        let ends = &self.ends[..found];
+                        let record =
+                            Record { line: self.line, text, ends, gap: 1, is_plain, damaged: &[], covered: &[] };
+                        rows.take(&record, 0)?;
+                    }
+                    (at, found) = (next + 1, 0);
+                    self.line += 1;
+                }
             }
+            word_at += 8;
         }
         Ok(at)
     }
@@ -174,7 +187,7 @@ impl Records {
         let text = std::str::from_utf8(cells)
             .map_err(|_| format!("line {}: quotes divide a character; write the line anew", self.line))?;
         let (line, ends, is_plain) = (self.line, &self.ends[..self.found], is_plain(text));
-        rows.take(Record { line, text, ends, gap: 0, is_plain, damaged: &[], covered: &[] }, inside)?;
+        rows.take(&Record { line, text, ends, gap: 0, is_plain, damaged: &[], covered: &[] }, inside)?;
         self.line += inside;
         (self.used, self.found, self.in_record) = (0, 0, false);
         Ok(())
@@ -248,9 +261,23 @@ struct Lines {
 impl Lines {
     fn of(text: &[u8]) -> Self {
         let lone = memchr_iter(b'\r', text).find(|&at| text.get(at + 1) != Some(&b'\n'));
-        let are_plain = !holds(text, |byte| is_odd(byte) && !matches!(byte, b'\n' | b'\r'));
+        // What no line of nearly every text holds, and then what may stand in all of them.
+        let are_plain =
+            memchr2(b'"', b'\\', text).is_none() && !holds(text, |byte| !matches!(byte, b' '..=b'~' | b'\n' | b'\r'));
         Self { end: lone.unwrap_or(text.len()), are_plain }
     }
+}
+
+/// Which of eight bytes are a delimiter or a line feed: the highest bit of each. Cells are a few bytes long: to look at eight
+/// bytes at once costs less than to begin a search for each.
+///
+/// * `delimiter`: [`eight`] of them.
+fn cell_ends(word: u64, delimiter: u64) -> u64 {
+    const LINE_FEEDS: u64 = eight(b'\n');
+    const HIGHEST: u64 = eight(0x80);
+    // The highest bit of each byte that is not 0: no sum of seven bits reaches the next byte.
+    let differ = |bytes: u64| ((bytes & !HIGHEST) + !HIGHEST) | bytes;
+    !(differ(word ^ delimiter) & differ(word ^ LINE_FEEDS)) & HIGHEST
 }
 
 /// LF, CR and CRLF count as one each.
@@ -334,7 +361,7 @@ mod tests {
     }
 
     impl Sink for Kept {
-        fn take(&mut self, record: Record<'_>, inside: u64) -> Result<(), String> {
+        fn take(&mut self, record: &Record<'_>, inside: u64) -> Result<(), String> {
             if self.refuse == Some(self.records.len()) {
                 return Err("enough".to_owned());
             }
@@ -366,6 +393,18 @@ mod tests {
             let is = fed.and_then(|()| records.finish(&mut kept));
             prop_assert_eq!(is, wanted);
             prop_assert_eq!(kept.records, plain.records);
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn cell_ends_are_delimiters_and_line_feeds(
+            text in prop::array::uniform8(prop_oneof![Just(b','), Just(b'\n'), Just(b'-'), Just(b'\x8a'), any::<u8>()]),
+            delimiter in prop_oneof![Just(b','), 1..0x80_u8],
+        ) {
+            let is_end = |byte: u8| byte == delimiter || byte == b'\n';
+            let plain = u64::from_le_bytes(text.map(|byte| if is_end(byte) { 0x80 } else { 0 }));
+            prop_assert_eq!(cell_ends(u64::from_le_bytes(text), eight(delimiter)), plain);
         }
     }
 

@@ -29,6 +29,7 @@ pub(super) fn is_blank(c: char) -> bool {
     c.is_whitespace() || matches!(c, '\u{200B}'..='\u{200D}' | '\u{2060}' | '\u{FEFF}')
 }
 
+#[inline]
 fn trim(cell: &str) -> &str {
     match cell.as_bytes() {
         // Most cells: told by two bytes.
@@ -44,7 +45,7 @@ pub(super) fn is_plain(text: &str) -> bool {
 }
 
 /// A byte that no plain text holds.
-pub(super) const fn is_odd(byte: u8) -> bool {
+const fn is_odd(byte: u8) -> bool {
     !matches!(byte, b' '..=b'~') || matches!(byte, b'"' | b'\\')
 }
 
@@ -131,7 +132,7 @@ pub(super) struct Collected {
 }
 
 impl<R: Rest> Sink for Rows<'_, R> {
-    fn take(&mut self, record: Record<'_>, inside: u64) -> Result<(), String> {
+    fn take(&mut self, record: &Record<'_>, inside: u64) -> Result<(), String> {
         self.one(record).map_err(|problem| {
             // Told here, because only here it is known that the record spans lines.
             if inside == 0 { problem } else { format!("{problem} (the record spans {} lines)", inside + 1) }
@@ -156,7 +157,7 @@ impl<'o, R: Rest> Rows<'o, R> {
         }
     }
 
-    fn one(&mut self, record: Record<'_>) -> Result<(), String> {
+    fn one(&mut self, record: &Record<'_>) -> Result<(), String> {
         let place = if self.is_sheet { "row" } else { "line" };
         if record.ends.len() > MAX_COLUMNS {
             return Err(format!("{place} {}: more than {MAX_COLUMNS} columns; remove the surplus ones", record.line));
@@ -186,7 +187,7 @@ impl<'o, R: Rest> Rows<'o, R> {
         taken
     }
 
-    fn header(&mut self, record: Record<'_>) -> Result<(), String> {
+    fn header(&mut self, record: &Record<'_>) -> Result<(), String> {
         let headers = record.cells().map(|cell| trim(cell).to_owned()).collect();
         let layout =
             Layout::new(headers, self.options).map_err(|problem| format!("line {}: {problem}", record.line))?;
@@ -199,7 +200,7 @@ impl<'o, R: Rest> Rows<'o, R> {
         Ok(())
     }
 
-    fn row(&mut self, layout: &Layout, record: Record<'_>) -> Result<(), String> {
+    fn row(&mut self, layout: &Layout, record: &Record<'_>) -> Result<(), String> {
         self.records += 1;
         if self.records > self.options.max_rows {
             return Err(format!("more than {} rows; split the file", self.options.max_rows));
@@ -248,7 +249,7 @@ impl<'o, R: Rest> Rows<'o, R> {
         Ok(())
     }
 
-    fn check(&mut self, layout: &Layout, record: Record<'_>, cells: &[&str; Field::ALL.len()], kind: Option<Kind>) {
+    fn check(&mut self, layout: &Layout, record: &Record<'_>, cells: &[&str; Field::ALL.len()], kind: Option<Kind>) {
         let row = self.kept;
         let faults = &mut self.faults;
         let mut fault = |field: Option<Field>, code, message: String| {
@@ -405,22 +406,31 @@ fn check_type(
 
 /// Letters, digits, `-`, `_`, and `.` in user names: the soft rules of `api/workspace-api.md`, 2.1.
 fn is_usual(name: &str, kind: Kind) -> bool {
-    let is_dot = |dot| dot && kind == Kind::User;
     // Nearly every name is ASCII, and told much faster by its bytes, without a branch for each.
-    name.bytes().fold(true, |usual, b| usual & USUAL[usize::from(b)])
+    let (words, rest) = name.as_bytes().as_chunks::<8>();
+    let least = |bytes: &[u8]| bytes.iter().fold(FOR_ALL, |least, &byte| least.min(USUAL[usize::from(byte)]));
+    let least = words.iter().fold(least(rest), |known, word| known.min(least(word)));
+    let is_dot = |dot| dot && kind == Kind::User;
+    least >= if kind == Kind::User { FOR_USERS } else { FOR_ALL }
         || name.chars().all(|c| c.is_alphanumeric() || matches!(c, '-' | '_') || is_dot(c == '.'))
 }
 
-/// The bytes of usual names that are ASCII, but for the dot.
-const USUAL: [bool; 256] = {
-    let mut usual = [false; 256];
+/// Which bytes of ASCII are usual in names.
+const USUAL: [u8; 256] = {
+    let mut usual = [0; 256];
     let mut byte = 0u8;
     while byte < 128 {
-        usual[byte as usize] = byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_');
+        if byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_') {
+            usual[byte as usize] = FOR_ALL;
+        }
         byte += 1;
     }
+    usual[b'.' as usize] = FOR_USERS;
     usual
 };
+
+const FOR_USERS: u8 = 1;
+const FOR_ALL: u8 = 2;
 
 /// What spreadsheets leave behind: `1.9E+18`, `#N/A`, `#####`.
 #[inline]
@@ -476,7 +486,18 @@ fn is_scientific(cell: &[u8]) -> bool {
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::*;
+
+    proptest! {
+        #[test]
+        fn usual_bytes_are_usual_characters(name in "[a-z.張_ é]{0,20}", group: bool) {
+            let kind = if group { Kind::Group } else { Kind::User };
+            let is_usual_one = |c: char| c.is_alphanumeric() || c == '_' || (c == '.' && !group);
+            prop_assert_eq!(is_usual(&name, kind), name.chars().all(is_usual_one));
+        }
+    }
 
     #[test]
     fn spreadsheet_damage_is_told_from_names() {

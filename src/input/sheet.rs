@@ -435,7 +435,7 @@ impl Line {
             damaged: &damaged,
             covered: &covered,
         };
-        rows.take(record, 0)
+        rows.take(&record, 0)
     }
 }
 

@@ -34,7 +34,15 @@ impl<'o> DetachBody<'o> {
 
     /// One desktop: everybody, or these users. P5: a desktop of an `ALL` row has no list, and no other desktop is ever
     /// without one, so one without users is left out.
-    pub(super) fn desktop<'a>(&mut self, id: &str, all: bool, users: impl Iterator<Item = Binding<'a>>) {
+    ///
+    /// * `id_is_plain`: whether it is known that the id stands in JSON as it is.
+    pub(super) fn desktop<'a>(
+        &mut self,
+        id: &str,
+        id_is_plain: bool,
+        all: bool,
+        users: impl Iterator<Item = Binding<'a>>,
+    ) {
         let mut users = users.peekable();
         if !all && users.peek().is_none() {
             return;
@@ -42,12 +50,12 @@ impl<'o> DetachBody<'o> {
         if !std::mem::take(&mut self.first) {
             self.out.push(b',');
         }
-        self.out.extend_from_slice(br#"{"desktop_id":"#);
-        self.text(id, false);
+        self.out.extend_from_slice(br#"{"desktop_id":""#);
+        self.text(id, id_is_plain);
         if all {
-            return self.out.extend_from_slice(br#","is_detach_all_users":true}"#);
+            return self.out.extend_from_slice(br#"","is_detach_all_users":true}"#);
         }
-        self.out.extend_from_slice(br#","is_detach_all_users":false,"detach_user_infos":["#);
+        self.out.extend_from_slice(br#"","is_detach_all_users":false,"detach_user_infos":["#);
         while let Some(user) = users.next() {
             self.user(&user);
             if users.peek().is_some() {
@@ -62,35 +70,37 @@ impl<'o> DetachBody<'o> {
     }
 
     fn user(&mut self, one: &Binding<'_>) {
-        self.out.push(b'{');
         if let Some(id) = one.user_id {
-            self.out.extend_from_slice(br#""user_id":"#);
+            self.out.extend_from_slice(br#"{"user_id":""#);
             self.text(id, one.is_plain);
-            self.out.push(b',');
+            self.out.extend_from_slice(br#"","user_name":""#);
+        } else {
+            self.out.extend_from_slice(br#"{"user_name":""#);
         }
-        self.out.extend_from_slice(br#""user_name":"#);
         self.text(one.user_name, one.is_plain);
-        self.out.extend_from_slice(br#","type":""#);
+        self.out.extend_from_slice(br#"","type":""#);
         self.out.extend_from_slice(one.kind.as_str().as_bytes());
-        self.out.push(b'"');
         if let Some(group) = one.sent_group {
-            self.out.extend_from_slice(br#","user_group":"#);
+            self.out.extend_from_slice(br#"","user_group":""#);
             self.text(group, one.is_plain);
         }
         if let Some(domain) = one.domain {
-            self.out.extend_from_slice(br#","domain":"#);
+            self.out.extend_from_slice(br#"","domain":""#);
             self.text(domain, one.is_plain);
         }
-        self.out.push(b'}');
+        self.out.extend_from_slice(br#""}"#);
     }
 
+    /// A text without the quotes around it.
+    #[inline]
     fn text(&mut self, text: &str, known_plain: bool) {
         if known_plain || is_plain(text) {
-            self.out.push(b'"');
             self.out.extend_from_slice(text.as_bytes());
-            self.out.push(b'"');
         } else {
+            let quote = self.out.len();
             append_json(&text, self.out);
+            self.out.remove(quote);
+            self.out.pop();
         }
     }
 }
@@ -114,7 +124,7 @@ pub fn detach_body(items: &[(&Item, &[SlotNo])], out: &mut Vec<u8>) {
     for (item, carried) in items {
         let slots = || carried.iter().filter_map(|&slot| item.slots.get(usize::from(slot)));
         let all = item.all && slots().any(|slot| slot.kind == Kind::All);
-        body.desktop(item.desktop.as_str(), all, slots().map(binding));
+        body.desktop(item.desktop.as_str(), false, all, slots().map(binding));
     }
     body.end();
 }
@@ -301,7 +311,7 @@ mod tests {
         fn a_body_made_by_hand_is_the_one_that_serde_makes(
             desktops in prop::collection::vec(
                 (any::<String>(), any::<bool>(), prop::collection::vec(any::<(u8, [Option<String>; 4])>(), 0..3)), 0..4,
-            ),
+            ), plain: bool,
         ) {
             let desktops: Vec<_> = desktops.iter().map(|(id, all, users)| {
                 let user = |(kind, texts): &'_ (u8, [Option<String>; 4])| {
@@ -318,7 +328,7 @@ mod tests {
                 out.clear();
                 let mut body = DetachBody::begin(out);
                 for (id, all, users) in &desktops {
-                    body.desktop(id, *all, users.iter().copied());
+                    body.desktop(id, plain && is_plain(id), *all, users.iter().copied());
                 }
                 body.end();
             });
@@ -340,7 +350,7 @@ mod tests {
             };
             let mut out = Vec::new();
             let mut body = DetachBody::begin(&mut out);
-            body.desktop(&id, all, std::iter::once(one));
+            body.desktop(&id, false, all, std::iter::once(one));
             body.end();
             let users = if all { 0 } else { user_len(&one) };
             prop_assert_eq!(out.len(), EMPTY_BODY + desktop_len(&id, all) + users);

@@ -10,6 +10,7 @@ use sha2::{Digest, Sha256};
 
 use super::bodies::Binding;
 use super::ground::NONE;
+use super::reason::Tag;
 use super::value::{Plan, PlanEntry};
 use crate::model::{Bound, to_usize};
 
@@ -55,6 +56,7 @@ impl Fields {
     }
 
     /// Bytes of a length that nothing in them has to tell.
+    #[inline]
     fn raw(&mut self, bytes: &[u8]) {
         if self.pending.len() + bytes.len() > TOGETHER {
             self.hash.update(&self.pending);
@@ -210,10 +212,10 @@ impl Plan<'_> {
     /// Which binding of which desktop each entry becomes, and who is bound there.
     fn hash_fates(&self, hash: &mut Fields) {
         hash.number(self.entries().len());
-        for entry in self.entries() {
+        for (entry, (record, tag)) in self.entries().zip(self.entries.iter()) {
             // The input's digest covers the cells, and the bodies what is sent: here is which of it a row becomes.
-            if let Some(slot) = entry.place() {
-                hash.raw(&(slot + 1).to_le_bytes());
+            if tag == Tag::Send {
+                hash.raw(&(record.to + 1).to_le_bytes());
             } else {
                 // No slot has the number 0. The words of a message may change with the program.
                 hash.raw(&[0; 4]);

@@ -83,7 +83,8 @@ const FOUND: u32 = 1 << 31;
 /// Finds a desktop's number: by the number of its id in the input's table, or by the id.
 #[derive(Default)]
 pub(super) struct Numbers<'t> {
-    /// By the id's number; [`NONE`] where the desktop was not seen yet.
+    /// By the id's number; [`NONE`] where the desktop was not seen yet. Nothing is kept while each new id is the next one
+    /// of the table, as nearly always.
     given: Vec<u32>,
     /// The numbers of the input's ids; made for the first one that was found by name or by user.
     ids: HashMap<&'t str, u32>,
@@ -91,33 +92,46 @@ pub(super) struct Numbers<'t> {
     found: HashMap<&'t str, u32>,
 }
 
-impl Numbers<'_> {
-    /// The number of the desktop that a row gives the id of, if it was seen before.
-    ///
-    /// * `id`: its number in the input's table.
-    pub(super) fn known(&self, id: u32) -> Option<u32> {
-        self.given.get(to_usize(id)).copied().filter(|&desk| desk != NONE)
-    }
-}
-
 impl<'t> Ground<'t> {
     pub(super) fn new(input: &'t Input, look: Option<&'t Snapshot>, protect: &Protected) -> Self {
         Self { input, look, protect: protect.clone(), desks: Vec::new(), found: Vec::new(), live: Vec::new() }
     }
 
-    /// The number of the desktop that a row gives the id of; a new one if it was not seen before.
+    /// The number of the desktop that a row gives the id of, if it was seen before.
     ///
     /// * `id`: its number in the input's table.
+    #[inline]
+    pub(super) fn known(&self, numbers: &Numbers<'t>, id: u32) -> Option<u32> {
+        if numbers.given.is_empty() {
+            // The table's first number is that of no id.
+            return id.checked_sub(1).filter(|&desk| to_usize(desk) < self.desks.len());
+        }
+        numbers.given.get(to_usize(id)).copied().filter(|&desk| desk != NONE)
+    }
+
+    /// As [`Ground::known`]; a new number if it was not seen before.
     pub(super) fn number(&mut self, numbers: &mut Numbers<'t>, id: u32) -> u32 {
-        if let Some(known) = numbers.known(id) {
+        if let Some(known) = self.known(numbers, id) {
             return known;
         }
-        if numbers.given.is_empty() {
-            numbers.given = vec![NONE; self.input.table.desktops()];
+        if to_usize(id) != self.desks.len() + 1 {
+            self.keep(numbers);
         }
         let desk = self.add(id, self.input.table.desktop(id));
-        numbers.given[to_usize(id)] = desk;
+        if let Some(given) = numbers.given.get_mut(to_usize(id)) {
+            *given = desk;
+        }
         desk
+    }
+
+    /// From here on, what id a desktop has does not follow from its number.
+    fn keep(&self, numbers: &mut Numbers<'t>) {
+        if numbers.given.is_empty() {
+            numbers.given = vec![NONE; self.input.table.desktops()];
+            for (desk, &id) in (0..).zip(&self.desks) {
+                numbers.given[to_usize(id)] = desk;
+            }
+        }
     }
 
     /// The number of a desktop that the service found; a new one if it was not seen before.
@@ -132,6 +146,7 @@ impl<'t> Ground<'t> {
         if let Some(&known) = numbers.found.get(id) {
             return known;
         }
+        self.keep(numbers);
         self.found.push(id);
         let desk = self.add(place(self.found.len() - 1) | FOUND, id);
         numbers.found.insert(id, desk);
@@ -206,9 +221,9 @@ impl<'t> Ground<'t> {
 
     /// A slot as it goes on the wire: as the service spells it where it was seen, else as the row gives it.
     pub(super) fn binding(&self, desk: u32, slot: &SlotRec) -> Binding<'t> {
-        let some = |text: &'t str| (!text.is_empty()).then_some(text);
-        let cells = (slot.row != NONE).then(|| self.row(slot.row));
-        let cell = |field| cells.and_then(|cells| some(cells.get(field)));
+        let row = (slot.row != NONE).then(|| self.row(slot.row));
+        let cells = row.map(RowRef::cells).unwrap_or_default();
+        let cell = |field: Field| Some(cells[field.index()]).filter(|text| !text.is_empty());
         match self.slot_bound(desk, slot) {
             Some(one) => Binding {
                 kind: one.kind,
@@ -218,7 +233,7 @@ impl<'t> Ground<'t> {
                 domain: one.domain.as_deref().or_else(|| cell(Field::Domain)),
                 is_plain: false,
             },
-            None => match cells.and_then(RowRef::kind).unwrap_or_default() {
+            None => match row.and_then(RowRef::kind).unwrap_or_default() {
                 Kind::All => Binding {
                     kind: Kind::All,
                     user_name: "",
@@ -233,10 +248,16 @@ impl<'t> Ground<'t> {
                     user_id: cell(Field::UserId),
                     sent_group: cell(Field::UserGroup),
                     domain: cell(Field::Domain),
-                    is_plain: cells.is_some_and(RowRef::is_plain),
+                    is_plain: row.is_some_and(RowRef::is_plain),
                 },
             },
         }
+    }
+
+    /// Whether a slot's row gives the desktop's id, and tells that it stands in JSON as it is.
+    pub(super) fn id_is_plain(&self, desk: u32, slot: &SlotRec) -> bool {
+        let row = (slot.row != NONE).then(|| self.row(slot.row));
+        row.is_some_and(|row| row.is_plain() && self.desks.get(to_usize(desk)) == Some(&row.desktop()))
     }
 
     /// Bytes of a slot on the wire, without a look at the text of a plain row.

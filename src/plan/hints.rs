@@ -33,6 +33,9 @@ const COMPARISONS: usize = 200_000;
 /// What the first rows may have meant that are taken as already detached.
 pub(super) fn hints<'t>(ground: &Ground<'t>, entries: &Entries) -> Vec<Hint<'t>> {
     let mut hints = Hints::default();
+    if ground.look.is_none() {
+        return hints.kept; // nobody was seen to be gone
+    }
     for (record, tag) in entries.iter() {
         if hints.kept.len() >= KEPT || hints.compared >= COMPARISONS {
             break;

@@ -141,21 +141,24 @@ impl<'t> PlanStats<'t> {
     fn count_entries(&mut self, plan: &Plan<'t>) {
         let mut unknown = HashSet::new();
         let mut left = HashSet::new();
-        for entry in plan.entries() {
-            match entry.outcome() {
-                Outcome::Planned => match entry.kind() {
+        for (entry, (record, tag)) in plan.entries().zip(plan.entries.iter()) {
+            if tag == Tag::Send {
+                match plan.ground.row(record.row).kind().unwrap_or_default() {
                     Kind::All => self.send_all += 1,
                     Kind::Group => self.send_groups += 1,
                     Kind::User => self.send_users += 1,
-                },
+                }
+                continue;
+            }
+            match entry.outcome() {
                 Outcome::AlreadyDetached => self.already_detached += 1,
                 Outcome::Invalid => *self.invalid.entry(entry.code()).or_default() += 1,
                 _ => self.left_out += 1,
             }
-            match entry.tag() {
+            match tag {
                 Tag::DesktopNotFound | Tag::NameNotFound => {
                     let named = entry.desktop();
-                    let folded = if entry.tag() == Tag::NameNotFound { fold(named) } else { named.into() };
+                    let folded = if tag == Tag::NameNotFound { fold(named) } else { named.into() };
                     if unknown.insert(folded) && self.unknown_named.len() < UNKNOWN_NAMED {
                         self.unknown_named.push(named);
                     }

@@ -114,7 +114,8 @@ impl<'t> PlanEntry<'_, 't> {
     /// The row's own cells in the order of [`Field::ALL`]: as given, empty ones filled with what was found.
     pub fn cells(&self) -> [&'t str; 7] {
         let row = self.row();
-        let mut cells = Field::ALL.map(|field| row.get(field));
+        let mut cells = row.cells();
+        cells[Field::DesktopId.index()] = row.get(Field::DesktopId);
         let mut fill = |field: Field, found: &'t str| {
             if let Some((_, cell)) =
                 Field::ALL.iter().zip(&mut cells).find(|(known, cell)| **known == field && cell.is_empty())
@@ -146,11 +147,6 @@ impl<'t> PlanEntry<'_, 't> {
             Some((item, slot)) => EntryFate::Send { item, slot },
             None => EntryFate::Fixed(self.fixed()),
         }
-    }
-
-    /// The place of the slot that it is sent as.
-    pub(super) fn place(&self) -> Option<u32> {
-        (self.tag() == Tag::Send).then(|| self.record().to)
     }
 
     /// The item and slot that it is sent as.
@@ -252,8 +248,10 @@ impl<'t> Plan<'t> {
         let rows: Vec<u32> = rows.filter(|&row| row != NONE).collect();
         self.input().table.warm_text(&rows, &mut Vec::new());
         for item in items {
-            let users = self.slots[item.slots()].iter().map(|slot| self.ground.binding(item.desk, slot));
-            body.desktop(self.ground.id(item.desk), item.all, users);
+            let slots = &self.slots[item.slots()];
+            let id_is_plain = slots.first().is_some_and(|slot| self.ground.id_is_plain(item.desk, slot));
+            let users = slots.iter().map(|slot| self.ground.binding(item.desk, slot));
+            body.desktop(self.ground.id(item.desk), id_is_plain, item.all, users);
         }
         body.end();
     }
