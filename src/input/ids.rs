@@ -16,13 +16,12 @@ pub(super) struct Ids {
     text: String,
     /// Where each starts, and where the last one ends.
     starts: Vec<u32>,
+    /// What each is as a UUID, [`NO_UUID`] for the others; those after the last UUID are not kept.
+    uuids: Vec<Uuid>,
     /// Half of the id's hash, and its number: growing the table then looks at no text again.
     known: HashTable<(u32, u32)>,
-    /// Those that are UUIDs: no look at any text.
-    uuids: Uuids,
     hasher: DefaultHashBuilder,
-    /// Scratch space: the number that a UUID is found by first, or of the first text with the same half of a hash; 0 for
-    /// none.
+    /// Scratch space: the number of the first text with the same half of a hash; 0 for none.
     likely: Vec<u32>,
 }
 
@@ -30,10 +29,18 @@ pub(super) struct Ids {
 /// same if and only if these numbers are, which hold each of its digits.
 type Uuid = [u64; 2];
 
+const NO_UUID: Uuid = [0; 2];
+
 impl Default for Ids {
     fn default() -> Self {
-        let (known, uuids, hasher) = (HashTable::new(), Uuids::default(), DefaultHashBuilder::default());
-        Self { text: String::new(), starts: vec![0, 0], known, uuids, hasher, likely: Vec::new() }
+        Self {
+            text: String::new(),
+            starts: vec![0, 0],
+            uuids: Vec::new(),
+            known: HashTable::new(),
+            hasher: DefaultHashBuilder::default(),
+            likely: Vec::new(),
+        }
     }
 }
 
@@ -52,16 +59,14 @@ impl Ids {
     /// wait for many texts at once.
     pub(super) fn number(&mut self, texts: &Texts) -> Option<Vec<u32>> {
         self.likely.clear();
-        self.likely.extend(texts.keys.iter().map(|&(half, uuid)| {
-            if uuid.is_some() {
-                return self.uuids.first(half);
-            }
-            self.known.find(whole(half), |&(theirs, _)| theirs == half).map_or(0, |&(_, number)| number)
+        self.likely.extend(texts.keys.iter().map(|&(half, _)| {
+            let known = self.known.find(whole(half), |&(theirs, _)| theirs == half);
+            known.map_or(0, |&(_, number)| number)
         }));
         let (bytes, mut seen) = (self.text.as_bytes(), 0);
         for (&number, (_, uuid)) in self.likely.iter().zip(&texts.keys) {
             if uuid.is_some() {
-                seen ^= self.uuids.of(number)[0];
+                seen ^= self.as_uuid(number)[0];
                 continue;
             }
             let start = self.start(number);
@@ -74,48 +79,45 @@ impl Ids {
         for (at, text) in texts.iter().enumerate() {
             let likely = self.likely[at];
             let (half, uuid) = texts.keys[at];
-            numbers.push(match uuid {
-                Some(uuid) if likely != 0 && self.uuids.of(likely) == uuid => likely,
-                Some(uuid) => self.uuid(text, uuid, half)?,
-                None if self.get(likely) == text => likely,
-                None => self.one(text, half)?,
-            });
+            let is_same = match uuid {
+                Some(uuid) => self.as_uuid(likely) == uuid,
+                None => self.get(likely) == text,
+            };
+            numbers.push(if is_same { likely } else { self.one(text, half, uuid)? });
         }
         Some(numbers)
     }
 
-    fn uuid(&mut self, text: &str, uuid: Uuid, half: u32) -> Option<u32> {
-        if let Some(number) = self.uuids.find(half, uuid) {
-            return Some(number);
-        }
-        let number = self.add(text)?;
-        self.uuids.insert(half, uuid, number, &self.hasher);
-        Some(number)
-    }
-
-    fn one(&mut self, text: &str, half: u32) -> Option<u32> {
+    fn one(&mut self, text: &str, half: u32, uuid: Option<Uuid>) -> Option<u32> {
         if text.is_empty() {
             return Some(0); // some other text has the same half of a hash
         }
-        let same = |&(theirs, number): &(u32, u32)| theirs == half && self.get(number) == text;
+        let same = |&(theirs, number): &(u32, u32)| {
+            theirs == half && uuid.map_or_else(|| self.get(number) == text, |uuid| self.as_uuid(number) == uuid)
+        };
         if let Some(&(_, number)) = self.known.find(whole(half), same) {
             return Some(number);
         }
-        let number = self.add(text)?;
+        let number = u32::try_from(self.len()).ok()?;
+        self.text.push_str(text);
+        self.starts.push(u32::try_from(self.text.len()).ok()?);
+        if let Some(uuid) = uuid {
+            self.uuids.resize(to_usize(number), NO_UUID);
+            self.uuids.push(uuid);
+        }
         self.known.insert_unique(whole(half), (half, number), |&(half, _)| whole(half));
         Some(number)
     }
 
-    fn add(&mut self, text: &str) -> Option<u32> {
-        let number = u32::try_from(self.len()).ok()?;
-        self.text.push_str(text);
-        self.starts.push(u32::try_from(self.text.len()).ok()?);
-        Some(number)
+    /// [`NO_UUID`] for a text that is none.
+    #[inline]
+    fn as_uuid(&self, number: u32) -> Uuid {
+        self.uuids.get(to_usize(number)).copied().unwrap_or(NO_UUID)
     }
 
     /// Nothing is numbered any more: gives back what only that needs.
     pub(super) fn finish(&mut self) {
-        (self.known, self.uuids, self.likely) = (HashTable::new(), Uuids::default(), Vec::new());
+        (self.known, self.uuids, self.likely) = (HashTable::new(), Vec::new(), Vec::new());
         self.text.shrink_to_fit();
         self.starts.shrink_to_fit();
     }
@@ -141,75 +143,11 @@ impl Ids {
     }
 }
 
-/// UUIDs by number, and numbers by half of the UUID's hash: open addressing with linear probing, which, other than the
-/// table of any library, can be asked in two steps, so that many look-ups wait for the memory together.
-#[derive(Debug, Clone, Default)]
-struct Uuids {
-    /// Zeros where the text of that number is none.
-    of: Vec<Uuid>,
-    /// 0 where free: at least every second one.
-    slots: Vec<u32>,
-    taken: usize,
-}
-
-impl Uuids {
-    fn slot(&self, half: u32) -> usize {
-        // The upper bits are the good ones.
-        let part = (u64::from(half) * u64::try_from(self.slots.len()).unwrap_or_default()) >> 32;
-        usize::try_from(part).unwrap_or_default()
-    }
-
-    /// The number in the first place of those with this half of a hash; 0 for none.
-    #[inline]
-    fn first(&self, half: u32) -> u32 {
-        self.slots.get(self.slot(half)).copied().unwrap_or(0)
-    }
-
-    #[inline]
-    fn of(&self, number: u32) -> Uuid {
-        self.of.get(to_usize(number)).copied().unwrap_or_default()
-    }
-
-    /// The numbers from that place on, to the first free one.
-    fn probe(&self, half: u32) -> impl Iterator<Item = (usize, u32)> {
-        let (before, after) = self.slots.split_at(self.slot(half));
-        let all = (before.len()..).zip(after).chain((0..).zip(before));
-        all.map(|(at, &number)| (at, number))
-    }
-
-    fn find(&self, half: u32, uuid: Uuid) -> Option<u32> {
-        let taken = self.probe(half).map(|(_, number)| number).take_while(|&number| number != 0);
-        taken.into_iter().find(|&number| self.of(number) == uuid)
-    }
-
-    /// * `half`: of the hash of `uuid`, which has no number yet.
-    fn insert(&mut self, half: u32, uuid: Uuid, number: u32, hasher: &DefaultHashBuilder) {
-        self.of.resize(to_usize(number), Uuid::default());
-        self.of.push(uuid);
-        self.taken += 1;
-        if 2 * self.taken > self.slots.len() {
-            let numbers = std::mem::take(&mut self.slots);
-            self.slots = vec![0; (2 * numbers.len()).max(64)];
-            for number in numbers.into_iter().filter(|&number| number != 0) {
-                self.put(half_of(hasher, self.of(number)), number);
-            }
-        }
-        self.put(half, number);
-    }
-
-    fn put(&mut self, half: u32, number: u32) {
-        let free = self.probe(half).find(|&(_, number)| number == 0);
-        if let Some((at, _)) = free {
-            self.slots[at] = number;
-        }
-    }
-}
-
 fn half(hasher: &DefaultHashBuilder, of: impl Hash) -> u32 {
     u32::try_from(hasher.hash_one(of) >> 32).unwrap_or_default()
 }
 
-/// `None`: no text of this form in lower case.
+/// `None`: no text of this form in lower case; the one of zeros alone is a text like any other.
 fn uuid(text: &str) -> Option<Uuid> {
     let bytes: &[u8; 36] = text.as_bytes().try_into().ok()?;
     let mut digits = [0; 32];
@@ -226,7 +164,8 @@ fn uuid(text: &str) -> Option<Uuid> {
         let word = u64::from_le_bytes(word);
         (word & eight(0x0F)) + 9 * ((word >> 6) & eight(1))
     };
-    Some([values(words[0]) << 4 | values(words[1]), values(words[2]) << 4 | values(words[3])])
+    let uuid = [values(words[0]) << 4 | values(words[1]), values(words[2]) << 4 | values(words[3])];
+    (uuid != NO_UUID).then_some(uuid)
 }
 
 fn half_of(hasher: &DefaultHashBuilder, [one, other]: Uuid) -> u32 {
@@ -310,7 +249,7 @@ mod tests {
 
         #[test]
         fn equal_ids_have_one_number_and_numbers_go_by_first_sight(
-            batches in prop::collection::vec(prop::collection::vec("[ab张]{0,3}|[01a]{8}-0000-[0f]{4}-0000-0{11}[0fF]", 0..90), 0..8),
+            batches in prop::collection::vec(prop::collection::vec("[ab张]{0,3}|[01a]{8}-0000-[0f]{4}-0000-0{11}[0fF]|0{8}(-0000){3}-0{12}", 0..90), 0..8),
         ) {
             let (mut ids, mut plain) = (Ids::default(), HashMap::from([(String::new(), 0)]));
             for batch in batches {

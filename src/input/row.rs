@@ -1,7 +1,5 @@
 //! From records to rows: the header first, then every rule that a row can break without a look at the API.
 
-use memchr::memchr2;
-
 use super::batches::{Batch, NewRow, Rest, too_much};
 use super::delimited::Sink;
 use super::fault::RowFault;
@@ -436,10 +434,7 @@ const FOR_ALL: u8 = 2;
 #[inline]
 fn is_damaged(cell: &str) -> bool {
     match cell.as_bytes() {
-        // No such number is without one of the two, and half of all ids begin with a digit.
-        [b'0'..=b'9' | b'-' | b'+', ..] => {
-            memchr2(b'E', b'+', cell.as_bytes()).is_some() && is_scientific(cell.as_bytes())
-        }
+        [b'0'..=b'9' | b'-' | b'+', ..] => is_scientific(cell.as_bytes()),
         [b'#', rest @ ..] => ERRORS.contains(&cell) || (rest.len() >= 2 && rest.iter().all(|&b| b == b'#')),
         [b'E', b'r', b'r', b':', digits @ ..] => !digits.is_empty() && digits.iter().all(u8::is_ascii_digit),
         _ => false,

@@ -21,6 +21,8 @@ pub struct Table {
     stride: usize,
     /// Which cell of a row a field is; the desktop's id is none.
     places: [Option<usize>; Field::ALL.len()],
+    /// Which field each cell of a row is, but for the extras.
+    fields: Vec<Field>,
     ids: Ids,
     has_ids: bool,
     extras: Vec<String>,
@@ -121,6 +123,7 @@ impl Table {
                 self.has_ids = true;
             } else {
                 self.places[field.index()] = Some(self.stride);
+                self.fields.push(field);
                 self.stride += 1;
             }
         }
@@ -268,14 +271,13 @@ impl<'t> RowRef<'t> {
     #[inline]
     pub fn cells(self) -> [&'t str; Field::ALL.len()] {
         let (mut start, lens) = self.place();
-        let mut lens = lens.iter();
-        self.table.places.map(|place| {
-            // The cells stand in the order of the fields.
-            let Some(len) = place.and_then(|_| lens.next()) else { return "" };
-            let from = start;
-            start += usize::from(*len);
-            self.table.text.get(from..start).unwrap_or_default()
-        })
+        let mut cells = [""; Field::ALL.len()];
+        for (field, &len) in self.table.fields.iter().zip(lens) {
+            let end = start + usize::from(len);
+            cells[field.index()] = self.table.text.get(start..end).unwrap_or_default();
+            start = end;
+        }
+        cells
     }
 
     fn cell(self, place: usize) -> &'t str {
