@@ -97,6 +97,11 @@ impl<'t> Ground<'t> {
         Self { input, look, protect: protect.clone(), desks: Vec::new(), found: Vec::new(), live: Vec::new() }
     }
 
+    /// Numbers every desktop that the input gives the id of.
+    pub(super) fn number_all(&mut self) {
+        self.desks = (1..place(self.input.table.desktops())).collect();
+    }
+
     /// The number of the desktop that a row gives the id of, if it was seen before.
     ///
     /// * `id`: its number in the input's table.

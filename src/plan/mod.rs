@@ -22,6 +22,7 @@ mod policy;
 mod questions;
 mod reason;
 
+mod shares;
 pub mod show;
 mod snapshot;
 mod split;
