@@ -11,6 +11,7 @@ use sha2::{Digest, Sha256};
 use super::bodies::Binding;
 use super::ground::NONE;
 use super::reason::Tag;
+use super::shares::threads;
 use super::value::{Plan, PlanEntry};
 use crate::model::{Bound, to_usize};
 
@@ -29,8 +30,6 @@ const VERSION: &[u8] = b"batch-detach plan 2\n";
 /// Bytes of bodies that are handed over together, and how many such blocks may wait.
 const BLOCK: usize = 128 * 1024;
 const BLOCKS_AHEAD: usize = 16;
-/// Threads that make bodies, the one that hashes and writes them among them.
-const THREADS: usize = 4;
 
 /// A hasher in which no two lists of texts can look alike.
 pub(crate) struct Fields {
@@ -236,8 +235,7 @@ impl Plan<'_> {
 
     /// Hands all bodies to `take`, in the order of chunks. Other threads make them meanwhile.
     fn each_body(&self, take: impl FnOnce(Bodies<'_, '_, '_>) -> io::Result<()>) -> io::Result<()> {
-        let threads = std::thread::available_parallelism().map_or(1, usize::from).min(THREADS);
-        self.each_body_by(threads, BLOCK, take)
+        self.each_body_by(threads(), BLOCK, take)
     }
 
     /// * `block`: bytes of bodies that are handed over together.

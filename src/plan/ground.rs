@@ -83,13 +83,21 @@ const FOUND: u32 = 1 << 31;
 /// Finds a desktop's number: by the number of its id in the input's table, or by the id.
 #[derive(Default)]
 pub(super) struct Numbers<'t> {
-    /// By the id's number; [`NONE`] where the desktop was not seen yet. Nothing is kept while each new id is the next one
-    /// of the table, as nearly always.
+    /// By the id's number; [`NONE`] where the desktop was not seen yet.
     given: Vec<u32>,
     /// The numbers of the input's ids; made for the first one that was found by name or by user.
     ids: HashMap<&'t str, u32>,
     /// Desktops of [`Ground::found`].
     found: HashMap<&'t str, u32>,
+}
+
+impl Numbers<'_> {
+    /// The number of the desktop that a row gives the id of, if it was seen before.
+    ///
+    /// * `id`: its number in the input's table.
+    pub(super) fn known(&self, id: u32) -> Option<u32> {
+        self.given.get(to_usize(id)).copied().filter(|&desk| desk != NONE)
+    }
 }
 
 impl<'t> Ground<'t> {
@@ -102,41 +110,19 @@ impl<'t> Ground<'t> {
         self.desks = (1..place(self.input.table.desktops())).collect();
     }
 
-    /// The number of the desktop that a row gives the id of, if it was seen before.
+    /// The number of the desktop that a row gives the id of; a new one if it was not seen before.
     ///
     /// * `id`: its number in the input's table.
-    #[inline]
-    pub(super) fn known(&self, numbers: &Numbers<'t>, id: u32) -> Option<u32> {
-        if numbers.given.is_empty() {
-            // The table's first number is that of no id.
-            return id.checked_sub(1).filter(|&desk| to_usize(desk) < self.desks.len());
-        }
-        numbers.given.get(to_usize(id)).copied().filter(|&desk| desk != NONE)
-    }
-
-    /// As [`Ground::known`]; a new number if it was not seen before.
     pub(super) fn number(&mut self, numbers: &mut Numbers<'t>, id: u32) -> u32 {
-        if let Some(known) = self.known(numbers, id) {
+        if let Some(known) = numbers.known(id) {
             return known;
         }
-        if to_usize(id) != self.desks.len() + 1 {
-            self.keep(numbers);
-        }
-        let desk = self.add(id, self.input.table.desktop(id));
-        if let Some(given) = numbers.given.get_mut(to_usize(id)) {
-            *given = desk;
-        }
-        desk
-    }
-
-    /// From here on, what id a desktop has does not follow from its number.
-    fn keep(&self, numbers: &mut Numbers<'t>) {
         if numbers.given.is_empty() {
             numbers.given = vec![NONE; self.input.table.desktops()];
-            for (desk, &id) in (0..).zip(&self.desks) {
-                numbers.given[to_usize(id)] = desk;
-            }
         }
+        let desk = self.add(id, self.input.table.desktop(id));
+        numbers.given[to_usize(id)] = desk;
+        desk
     }
 
     /// The number of a desktop that the service found; a new one if it was not seen before.
@@ -151,7 +137,6 @@ impl<'t> Ground<'t> {
         if let Some(&known) = numbers.found.get(id) {
             return known;
         }
-        self.keep(numbers);
         self.found.push(id);
         let desk = self.add(place(self.found.len() - 1) | FOUND, id);
         numbers.found.insert(id, desk);

@@ -203,7 +203,7 @@ fn one_row<'t>(ground: &mut Ground<'t>, policy: &Policy, numbers: &mut Numbers<'
 
 /// The number of the desktop that a row gives the id of; `None` where it can't be one.
 fn given<'t>(ground: &mut Ground<'t>, numbers: &mut Numbers<'t>, id: u32) -> Option<u32> {
-    let may_be = ground.known(numbers, id).is_some() || DesktopId::is_one(ground.input.table.desktop(id));
+    let may_be = numbers.known(id).is_some() || DesktopId::is_one(ground.input.table.desktop(id));
     may_be.then(|| ground.number(numbers, id))
 }
 

@@ -11,6 +11,7 @@ use super::group::{ByDesk, Entries, EntryRows, by_desk};
 use super::matching::{Found, Matcher, places};
 use super::policy::Policy;
 use super::reason::{Tag, is_protected, protected};
+use super::shares::threads;
 use crate::input::Field;
 use crate::model::{Bound, Kind, LiveDesktop, to_usize};
 
@@ -351,8 +352,7 @@ fn key<'t>(ground: &Ground<'t>, row: u32) -> (Kind, &'t str, &'t str, &'t str) {
 
 /// Entries of a run of desktops: enough to pay for its way between threads.
 const RUN: usize = 16_384;
-/// Threads that judge, and how many runs of each may wait.
-const THREADS: usize = 4;
+/// How many runs of each thread may wait.
 const AHEAD: usize = 2;
 
 /// Judges every desktop: what is to be sent, the open entries pointing at it.
@@ -360,8 +360,7 @@ const AHEAD: usize = 2;
 /// No desktop's judgement depends on another's: threads take the runs in turn, and what they find is put together in the
 /// order of desktops.
 pub(super) fn judge(ground: &Ground<'_>, policy: &Policy, entries: &mut Entries) -> (Vec<SlotRec>, Vec<ItemRec>) {
-    let threads = std::thread::available_parallelism().map_or(1, usize::from).min(THREADS);
-    judge_by(ground, policy, entries, threads, RUN)
+    judge_by(ground, policy, entries, threads(), RUN)
 }
 
 fn judge_by(

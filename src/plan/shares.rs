@@ -4,7 +4,7 @@ use std::ops::Range;
 use std::panic::resume_unwind;
 use std::sync::{Mutex, PoisonError};
 
-/// Threads at most.
+/// Threads of one plan at most.
 const THREADS: usize = 4;
 
 /// Cuts a list into a share for each thread.
@@ -15,7 +15,8 @@ pub(super) fn shares(len: usize, least: usize) -> Vec<Range<usize>> {
     (0..len).step_by(share).map(|from| from..(from + share).min(len)).collect()
 }
 
-fn threads() -> usize {
+/// Threads that work on one thing, this one among them.
+pub(super) fn threads() -> usize {
     std::thread::available_parallelism().map_or(1, usize::from).min(THREADS)
 }
 
