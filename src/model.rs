@@ -53,6 +53,8 @@ pub(crate) fn to_usize(number: u32) -> usize {
 }
 
 /// Whether any byte is such a one. Told without a branch for each, many at once: nearly always none is.
+///
+/// * `is`: without `&&` and `||`, which are branches and would be taken byte by byte.
 #[inline]
 pub(crate) fn holds(text: &[u8], is: impl Fn(u8) -> bool) -> bool {
     // Of a known length, sixteen bytes are a few instructions: so the last block may overlap the one before.

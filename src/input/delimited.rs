@@ -1,10 +1,10 @@
 //! Delimited text: RFC 4180 records out of blocks of text, in buffers of fixed size.
 
 use csv_core::{ReadRecordResult, Reader, ReaderBuilder};
-use memchr::{memchr, memchr_iter, memchr2};
+use memchr::{memchr, memchr_iter};
 
 use super::header;
-use super::row::{MAX_CELL, MAX_COLUMNS, MAX_RECORD, Record, is_plain};
+use super::row::{MAX_CELL, MAX_COLUMNS, MAX_RECORD, Record, is_odd, is_plain};
 use crate::model::{eight, holds, to_usize};
 
 /// What a file may be delimited by.
@@ -261,15 +261,13 @@ struct Lines {
 impl Lines {
     fn of(text: &[u8]) -> Self {
         let lone = memchr_iter(b'\r', text).find(|&at| text.get(at + 1) != Some(&b'\n'));
-        // What no line of nearly every text holds, and then what may stand in all of them.
-        let are_plain =
-            memchr2(b'"', b'\\', text).is_none() && !holds(text, |byte| !matches!(byte, b' '..=b'~' | b'\n' | b'\r'));
+        let are_plain = !holds(text, |byte| is_odd(byte) & !matches!(byte, b'\n' | b'\r'));
         Self { end: lone.unwrap_or(text.len()), are_plain }
     }
 }
 
-/// Which of eight bytes are a delimiter or a line feed: the highest bit of each. Cells are a few bytes long: to look at eight
-/// bytes at once costs less than to begin a search for each.
+/// Which of eight bytes are a delimiter or a line feed: the highest bit of each. Cells are a few bytes long: to look at
+/// eight bytes at once costs less than to begin a search for each.
 ///
 /// * `delimiter`: [`eight`] of them.
 fn cell_ends(word: u64, delimiter: u64) -> u64 {

@@ -168,10 +168,6 @@ fn uuid(text: &str) -> Option<Uuid> {
     (uuid != NO_UUID).then_some(uuid)
 }
 
-fn half_of(hasher: &DefaultHashBuilder, [one, other]: Uuid) -> u32 {
-    half(hasher, (one, other))
-}
-
 /// The table needs good bits at both ends of a hash.
 fn whole(half: u32) -> u64 {
     u64::from(half).wrapping_mul(0x9E37_79B9_7F4A_7C15)
@@ -196,7 +192,7 @@ impl Texts {
         self.text.push_str(text);
         self.ends.push(self.text.len());
         let uuid = uuid(text);
-        self.keys.push((uuid.map_or_else(|| self.half(text), |uuid| half_of(&self.hasher, uuid)), uuid));
+        self.keys.push((uuid.map_or_else(|| self.half(text), |uuid| self.half(uuid)), uuid));
     }
 
     /// Half of the hash of anything.

@@ -43,8 +43,9 @@ pub(super) fn is_plain(text: &str) -> bool {
 }
 
 /// A byte that no plain text holds.
-const fn is_odd(byte: u8) -> bool {
-    !matches!(byte, b' '..=b'~') || matches!(byte, b'"' | b'\\')
+#[expect(clippy::needless_bitwise_bool, reason = "as `holds` asks for it")]
+pub(super) const fn is_odd(byte: u8) -> bool {
+    !matches!(byte, b' '..=b'~') | (byte == b'"') | (byte == b'\\')
 }
 
 /// One record as it was read: its cells in one text.

@@ -266,8 +266,8 @@ impl<'t> RowRef<'t> {
         self.table.places[field.index()].map_or("", |place| self.cell(place))
     }
 
-    /// As [`RowRef::get`] of each field in the order of [`Field::ALL`], found in one walk; but for the desktop's id, which
-    /// is kept elsewhere: empty.
+    /// As [`RowRef::get`] of each field in the order of [`Field::ALL`], found in one walk; but for the desktop's id,
+    /// which is kept elsewhere: empty.
     #[inline]
     pub fn cells(self) -> [&'t str; Field::ALL.len()] {
         let (mut start, lens) = self.place();
@@ -349,7 +349,7 @@ impl<'t> RowRef<'t> {
     /// The cells of [`Table::extra_columns`], as the file has them (the formula guard of a results file taken off).
     pub fn extras(self) -> impl Iterator<Item = &'t str> {
         let (first, lens) = self.place();
-        let fields = self.table.stride - self.table.extras.len();
+        let fields = self.table.fields.len();
         let mut end = first + lens[..fields].iter().map(|&len| usize::from(len)).sum::<usize>();
         lens[fields..].iter().map(move |&len| {
             let start = end;

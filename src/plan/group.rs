@@ -33,7 +33,6 @@ impl EntryRows {
         if self.0.is_empty() { place(entry) } else { self.0[entry] }
     }
 
-    #[inline]
     fn push(&mut self, entry: usize, row: u32) {
         if self.0.is_empty() && row != place(entry) {
             self.0.extend(0..place(entry));
@@ -57,7 +56,6 @@ impl Entries {
         (0..self.len()).map(|entry| self.get(entry))
     }
 
-    #[inline]
     fn push(&mut self, row: u32, to: u32, tag: Tag) {
         self.rows.push(self.to.len(), row);
         self.to.push(to);

@@ -21,8 +21,8 @@ mod matching;
 mod policy;
 mod questions;
 mod reason;
-
 mod shares;
+
 pub mod show;
 mod snapshot;
 mod split;
