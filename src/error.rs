@@ -53,7 +53,7 @@ pub enum Error {
     File { verb: &'static str, path: PathBuf, source: std::io::Error },
     /// The journal is not one, belongs to another run, or another format.
     #[error("{path}: {problem}")]
-    Foreign { path: String, problem: String },
+    NotOurJournal { path: String, problem: String },
     /// Another process drives this journal.
     #[error("another process is working on this run (it holds {0:?})")]
     Locked(PathBuf),
@@ -86,7 +86,7 @@ impl Error {
             | Self::Input { .. }
             | Self::Rows { .. }
             | Self::File { .. }
-            | Self::Foreign { .. } => Exit::Rejected,
+            | Self::NotOurJournal { .. } => Exit::Rejected,
             Self::Locked(_) => Exit::Held,
             Self::Refused(_) | Self::Unconfirmed => Exit::Refused,
             Self::NoAccess(_) => Exit::NoAccess,

@@ -37,7 +37,7 @@ pub mod cli;
 pub mod config;
 pub mod dispatch;
 pub mod error;
-pub mod event;
+pub mod files;
 pub mod input;
 pub mod journal;
 pub mod model;

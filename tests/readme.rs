@@ -4,11 +4,11 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use batch_detach::api::Class;
 use batch_detach::api::explain::action;
 use batch_detach::cli::args::Cli;
 use batch_detach::config::Layer;
 use batch_detach::error::Exit;
+use batch_detach::model::Class;
 use batch_detach::model::Outcome;
 use clap::CommandFactory as _;
 

@@ -2,12 +2,12 @@
 
 use jiff::{SignedDuration, Timestamp};
 
-use super::client::Class;
 use super::codes;
 use super::endpoints::WORKSPACE_REGIONS;
 use super::fault::ErrorBody;
 use super::transport::{Answer, Reply};
 use crate::error::Error;
+use crate::model::Class;
 
 /// Signatures older or newer than this are refused.
 pub const MAX_SKEW: SignedDuration = SignedDuration::from_mins(15);

@@ -3,7 +3,7 @@
 use serde_json::Value;
 
 use super::redact::redact;
-use crate::model::tame;
+use crate::text::escape_untrusted;
 
 /// Characters of foreign text that are kept (RELIABILITY.md section 6).
 pub const MAX_TEXT: usize = 1_000;
@@ -33,14 +33,17 @@ impl ErrorBody {
         let read = (body.len() <= MAX_BODY).then(|| serde_json::from_slice::<Value>(body));
         let Some(Ok(Value::Object(top))) = read else {
             return Self {
-                message: tame(&redact(String::from_utf8_lossy(body.get(..2_000).unwrap_or(body)).trim()), 200),
+                message: escape_untrusted(
+                    &redact(String::from_utf8_lossy(body.get(..2_000).unwrap_or(body)).trim()),
+                    200,
+                ),
                 ..Self::default()
             };
         };
         let inner = top.get("error").and_then(Value::as_object).unwrap_or(&top);
         let text = |names: &[&str]| {
             names.iter().find_map(|name| match inner.get(*name) {
-                Some(Value::String(text)) if !text.is_empty() => Some(tame(&redact(text), MAX_TEXT)),
+                Some(Value::String(text)) if !text.is_empty() => Some(escape_untrusted(&redact(text), MAX_TEXT)),
                 Some(Value::Number(number)) => Some(number.to_string()),
                 _ => None,
             })
@@ -54,7 +57,7 @@ impl ErrorBody {
                 .get("encoded_authorization_message")
                 .and_then(Value::as_str)
                 .filter(|text| !text.is_empty())
-                .map(|text| tame(text, MAX_ENCODED)),
+                .map(|text| escape_untrusted(text, MAX_ENCODED)),
         }
     }
 

@@ -16,7 +16,7 @@ use super::proxy::Proxies;
 use super::transport::secrecy_token::Token;
 use super::transport::{Answer, Reply, Transport};
 use crate::error::Error;
-use crate::model::tame;
+use crate::text::escape_untrusted;
 
 /// What servers see of this program.
 pub const USER_AGENT: &str = concat!("batch-detach/", env!("CARGO_PKG_VERSION"));
@@ -187,7 +187,7 @@ fn place(url: &Url) -> String {
 fn answer(status: u16, headers: &HeaderMap, body: Bytes) -> Answer {
     let text = |name: &str| {
         let value = headers.get(name)?;
-        let text = tame(String::from_utf8_lossy(value.as_bytes()).trim(), MAX_HEADER);
+        let text = escape_untrusted(String::from_utf8_lossy(value.as_bytes()).trim(), MAX_HEADER);
         (!text.is_empty()).then_some(text)
     };
     let token = headers.get("X-Subject-Token").and_then(|value| value.to_str().ok());
@@ -241,7 +241,7 @@ fn chain(error: reqwest::Error) -> String {
     if timed_out && !parts.iter().any(|part| part.contains("timed out")) {
         parts.push("timed out".to_owned());
     }
-    tame(if parts.is_empty() { whole } else { parts.join(": ") }.as_str(), MAX_HEADER)
+    escape_untrusted(if parts.is_empty() { whole } else { parts.join(": ") }.as_str(), MAX_HEADER)
 }
 
 #[cfg(test)]

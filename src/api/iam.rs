@@ -16,7 +16,7 @@ use super::percent::encode;
 use super::transport::{Answer, Reply, Transport};
 use super::wire::lenient;
 use crate::error::Error;
-use crate::model::tame;
+use crate::text::escape_untrusted;
 
 /// Tries without an answer, or with one that says "later", at most.
 const TRIES: u32 = 3;
@@ -142,7 +142,7 @@ fn one(ids: Vec<String>, region: &str) -> Result<String, Error> {
     match <[String; 1]>::try_from(ids) {
         Ok([id]) => Ok(id),
         Err(ids) => {
-            let list: Vec<String> = ids.iter().take(20).map(|id| tame(id, 64)).collect();
+            let list: Vec<String> = ids.iter().take(20).map(|id| escape_untrusted(id, 64)).collect();
             Err(Error::NoAccess(format!(
                 "{} projects are named {region}: {}; say which one with --project-id",
                 ids.len(),
@@ -155,7 +155,7 @@ fn one(ids: Vec<String>, region: &str) -> Result<String, Error> {
 fn none(answer: &Answer, region: &str) -> Error {
     let read: ProjectsAnswer = serde_json::from_slice(&answer.body).unwrap_or_default();
     let names: Vec<String> =
-        read.projects.unwrap_or_default().iter().take(20).map(|project| tame(&project.name, 64)).collect();
+        read.projects.unwrap_or_default().iter().take(20).map(|project| escape_untrusted(&project.name, 64)).collect();
     let others =
         if names.is_empty() { "there are none".to_owned() } else { format!("those that are: {}", names.join(", ")) };
     Error::NoAccess(format!(

@@ -22,7 +22,7 @@ pub mod transport;
 pub mod wire;
 
 pub use access::{Access, AccessOptions, prepare};
-pub use client::{Class, Reader, Target, Writer};
+pub use client::{Reader, Target, Writer};
 pub use codes::{Advice, advice};
 pub use env::{Env, ProcessEnv};
 pub use explain::{Asked, Cause, ProbeFailure, explain, skew};

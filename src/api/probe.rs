@@ -4,10 +4,11 @@ use std::time::Duration;
 
 use jiff::Timestamp;
 
-use super::client::{Class, Reader};
+use super::client::Reader;
 use super::explain::{Asked, Cause, ProbeFailure, explain};
 use super::transport::{Answer, Reply};
 use super::wire::DesktopsAnswer;
+use crate::model::Class;
 
 /// Tries without an answer at most (RELIABILITY.md section 4, breaker).
 const TRIES: u32 = 3;

@@ -4,18 +4,18 @@
 //! exit code means and what to type next.
 
 pub mod args;
-mod carry;
-mod place;
+mod execute;
+mod generate;
 mod plan;
 mod planning;
 mod report;
 mod run;
 mod session;
-mod shrunk;
+mod shorter_list;
 mod signals;
 mod simulate;
 mod status;
-mod texts;
+mod target;
 mod undo;
 
 use std::error::Error as _;
@@ -30,9 +30,9 @@ use serde_json::json;
 
 use crate::error::{Error, Exit};
 use crate::journal::{Label, View};
-use crate::model::{tame, timestamp_now};
 use crate::outcome::next::{Next, last_line, last_record, last_words};
 use crate::report::Screen;
+use crate::text::{escape_untrusted, timestamp_now};
 
 const ERROR: &str = "error:";
 const ALARM: anstyle::Style = anstyle::AnsiColor::Red.on_default().bold();
@@ -129,8 +129,8 @@ fn dispatch(cli: Cli) -> Result<Closing, Failure> {
         Command::Undo(args) => undo::command(&args),
         Command::Status(args) => status::command(&args).map_err(Failure::from),
         Command::Simulate(args) => simulate::command(&args).map_err(Failure::from),
-        Command::Completions { shell } => texts::completions(shell).map_err(Failure::from),
-        Command::Man => texts::man().map_err(Failure::from),
+        Command::Completions { shell } => generate::completions(shell).map_err(Failure::from),
+        Command::Man => generate::man().map_err(Failure::from),
     }
 }
 
@@ -140,7 +140,7 @@ fn in_words(error: &Error) -> String {
     let mut source = error.source();
     while let Some(cause) = source {
         text.push_str("\n  caused by: ");
-        text.push_str(&tame(&cause.to_string(), 1_000));
+        text.push_str(&escape_untrusted(&cause.to_string(), 1_000));
         source = cause.source();
     }
     text
@@ -175,7 +175,7 @@ fn after(error: &Error, words: &[OsString]) -> Option<Next> {
             journal = lock.with_extension("");
             vec!["status", journal.to_str()?]
         }
-        Error::Foreign { path, .. } => {
+        Error::NotOurJournal { path, .. } => {
             let at = Path::new(path);
             let stands = View::open(at).and_then(|view| view.progress());
             match (stands, Label::read(at)) {

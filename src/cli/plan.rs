@@ -6,15 +6,16 @@ use std::io::{BufWriter, Write as _};
 use std::path::{Path, PathBuf};
 
 use super::args::{Format, RunArgs};
-use super::place::{self, Place};
 use super::planning::{self, shown};
 use super::run::journal_of;
 use super::session::Session;
-use super::shrunk;
+use super::shorter_list;
 use super::signals::Signals;
+use super::target::{self, Place};
 use super::{Closing, Failure, note, say, width};
 use crate::error::Error;
-use crate::journal::{Label, ResultRow, RunLock, fs};
+use crate::files;
+use crate::journal::{Label, ResultRow, RunLock};
 use crate::model::Outcome;
 use crate::outcome::next::{Situation, next};
 use crate::outcome::{Counts, ResultsWriter, exit_of};
@@ -43,11 +44,11 @@ async fn make(args: &RunArgs) -> Result<Closing, Failure> {
     // A run that is going on is not to be held up by a reader of its journal, as on a network file system it would be.
     if let Some(journal) = earlier.filter(|journal| !RunLock::is_held(journal)) {
         let path = shown(&args.input);
-        let list = shrunk::List { path: &path, simulated: args.options.api.simulate, shaping: &shaping };
-        shrunk::note(&mut input, &list, &journal);
+        let list = shorter_list::List { path: &path, simulated: args.options.api.simulate, shaping: &shaping };
+        shorter_list::note(&mut input, &list, &journal);
     }
     let place = if args.options.api.simulate {
-        Place::simulated(place::seats(&input))
+        Place::simulated(target::seats(&input))
     } else if session.settings.preflight {
         tokio::select! {
             found = Place::find(&session.settings) => found.map_err(failed)?,
@@ -57,7 +58,7 @@ async fn make(args: &RunArgs) -> Result<Closing, Failure> {
         // Without a look a plan needs no credentials and no network.
         Place::unasked(&session.settings)
     };
-    let gates = place::gates(&session, false);
+    let gates = target::gates(&session, false);
     let policy = planning::policy(&args.options, &session.settings);
     let looked = planning::look(&input, &policy, &session, &place, &gates, &signals.stop);
     let (snapshot, reads) = looked.await.map_err(failed)?;
@@ -189,7 +190,7 @@ pub(super) fn write_requests<T>(
             Err(error) => Err(trouble(error)),
         };
     }
-    let file = fs::create_private(path).or_else(|_| File::create(path)).map_err(trouble)?;
+    let file = files::create_private(path).or_else(|_| File::create(path)).map_err(trouble)?;
     let mut out = BufWriter::with_capacity(1 << 16, file);
     let value = write(&mut out).and_then(|value| out.flush().map(|()| value)).map_err(trouble)?;
     Ok((Some(value), false))
@@ -199,7 +200,7 @@ pub(super) fn write_requests<T>(
 fn write_results(made: &Plan<'_>, path: &Path) -> Result<(), Error> {
     let trouble = |source: std::io::Error| Error::File { verb: "write the results to", path: path.to_owned(), source };
     let input = made.input();
-    fs::write_atomically(path, |out| {
+    files::write_atomically(path, |out| {
         let mut writer = ResultsWriter::new(out, input.table.extra_columns(), input.had_bom_or_not_utf8);
         let writer = writer.as_mut().map_err(|error| trouble(std::io::Error::new(error.kind(), error.to_string())))?;
         for entry in made.entries() {

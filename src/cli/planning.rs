@@ -8,17 +8,17 @@ use std::sync::Arc;
 use tokio_util::sync::CancellationToken;
 
 use super::args::{RunArgs, RunOptions, Source};
-use super::place::Place;
 use super::session::Session;
+use super::target::Place;
 use crate::api::Reader;
 use crate::config::{OnInvalid, Settings};
 use crate::error::Error;
 use crate::input::{self, Field, Input, ReadOptions};
-use crate::model::tame;
-use crate::outcome::text::counted;
 use crate::pace::Gates;
 use crate::plan::{Bounds, HashFacts, Plan, Policy, Snapshot, plan, questions};
 use crate::reconcile::preflight::Preflight;
+use crate::text::counted;
+use crate::text::escape_untrusted;
 
 /// Faulty rows that are listed; the rest is counted.
 const SHOWN_FAULTS: usize = 1_000;
@@ -52,7 +52,7 @@ pub(super) fn read(args: &RunArgs, session: &Session) -> Result<Input, Error> {
     };
     let name = match args.source() {
         Source::Stdin => "standard input".to_owned(),
-        Source::File(path) | Source::Journal(path) => tame(&shown(path), SHOWN_NAME),
+        Source::File(path) | Source::Journal(path) => escape_untrusted(&shown(path), SHOWN_NAME),
     };
     let input = session.screen.while_busy(&format!("reading {name}"), || input::read(source, &options))?;
     for note in &input.notes {

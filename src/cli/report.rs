@@ -6,10 +6,11 @@ use super::args::{ReportArgs, beside_journal};
 use super::status::what_next;
 use super::{Closing, say};
 use crate::error::Error;
-use crate::journal::{RunLock, View, fs};
-use crate::model::timestamp_now;
-use crate::outcome::text::counted;
+use crate::files;
+use crate::journal::{RunLock, View};
 use crate::report::page::{About, write};
+use crate::text::counted;
+use crate::text::timestamp_now;
 
 /// `report JOURNAL`.
 pub(super) fn command(args: &ReportArgs) -> Result<Closing, Error> {
@@ -26,7 +27,7 @@ pub(super) fn command(args: &ReportArgs) -> Result<Closing, Error> {
         next: &|identity, progress, counts| what_next(&args.journal, identity, progress, counts, running),
     };
     let trouble = |source: std::io::Error| Error::Disk { verb: "write", path: path.clone(), source: source.into() };
-    let counts = fs::write_atomically(&path, |out| write(&view, &about, out, &trouble))?;
+    let counts = files::write_atomically(&path, |out| write(&view, &about, out, &trouble))?;
     say(&format!("{}: {}\n", path.display(), counted(counts.total(), "row", "rows")))?;
     Ok(Closing::silent())
 }

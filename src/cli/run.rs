@@ -7,23 +7,23 @@ use std::path::{Path, PathBuf};
 use std::time::Instant;
 
 use super::args::{Format, RunArgs, RunOptions, Source, plan_differences, resumed_undo_shaping};
-use super::carry::{Job, carry, finish_up, nothing_to_do};
-use super::place::{self, Place, SIMULATOR};
+use super::execute::{Job, carry, finish_up, nothing_to_do};
 use super::plan::{Shown, check_approved, differences, show_plan};
 use super::planning::{self, shown};
 use super::session::Session;
-use super::shrunk;
+use super::shorter_list;
 use super::signals::Signals;
+use super::target::{self, Place, SIMULATOR};
 use super::{Closing, Failure, note, say};
-use crate::api::Class;
 use crate::error::{Error, Exit};
 use crate::input::Input;
 use crate::journal::{Builder, EntryRef, Identity, Label, Progress, RunLock, Store, View, move_aside};
-use crate::model::{tame, timestamp_now};
+use crate::model::Class;
 use crate::outcome::Counts;
 use crate::outcome::next::{Next, Situation, next};
-use crate::outcome::text::{counted, grouped};
 use crate::plan::{Plan, plan};
+use crate::text::{counted, grouped};
+use crate::text::{escape_untrusted, timestamp_now};
 
 /// `run`.
 pub(super) fn command(args: &RunArgs) -> Result<Closing, Failure> {
@@ -94,8 +94,8 @@ async fn run(args: &RunArgs) -> Result<Closing, Failure> {
     let standing = stand(&asked, &journal, &results).map_err(failed)?;
     if let (Standing::New { aside: Some(_) }, Some(input)) = (&standing, &mut input) {
         let path = shown(&args.input);
-        let list = shrunk::List { path: &path, simulated: args.options.api.simulate, shaping: &shaping };
-        let shorter = shrunk::note(input, &list, &journal);
+        let list = shorter_list::List { path: &path, simulated: args.options.api.simulate, shaping: &shaping };
+        let shorter = shorter_list::note(input, &list, &journal);
         // A person who is shown the plan has it there, and a log that is kept has it, too.
         if let Some(shorter) = shorter.filter(|_| session.logged || args.options.output.format == Format::Json) {
             tracing::warn!("{shorter}");
@@ -167,9 +167,9 @@ pub(super) fn simulated_again(
         return Ok(None);
     }
     Ok(Some(match input {
-        Some(input) => Place::simulated(place::seats(input)),
+        Some(input) => Place::simulated(target::seats(input)),
         None if identity.undo_of.is_some() => Place::simulated_after(&View::open(journal)?)?,
-        None => Place::simulated(place::seats_of(&View::open(journal)?)?),
+        None => Place::simulated(target::seats_of(&View::open(journal)?)?),
     }))
 }
 
@@ -198,7 +198,7 @@ impl Resume<'_> {
             None => find_place(session, &signals).await.map_err(failed)?,
         };
         same_place(&identity, &place, &journal).map_err(failed)?;
-        let gates = place::gates(session, true);
+        let gates = target::gates(session, true);
         let proved = identity.preflight || session.settings.verify;
         if proved {
             planning::preflight(session, &place, &gates, &signals.stop).probe().await.map_err(failed)?;
@@ -207,7 +207,7 @@ impl Resume<'_> {
             "resuming {} {} of {}: {} of {} rows have their outcome",
             if identity.undo_of.is_some() { "undo" } else { "run" },
             identity.run_id,
-            tame(&identity.input_path, 200),
+            escape_untrusted(&identity.input_path, 200),
             grouped(progress.rows - progress.open()),
             grouped(progress.rows)
         ));
@@ -254,11 +254,11 @@ impl Start<'_> {
         let records = session.records;
         let failed = |error: Error| Failure::new(error, None, records);
         let place = if args.options.api.simulate {
-            Place::simulated(place::seats(&self.input))
+            Place::simulated(target::seats(&self.input))
         } else {
             find_place(session, &self.signals).await.map_err(failed)?
         };
-        let gates = place::gates(session, self.aside.is_some());
+        let gates = target::gates(session, self.aside.is_some());
         let policy = planning::policy(&args.options, &session.settings);
         let looked = planning::look(&self.input, &policy, session, &place, &gates, &self.signals.stop);
         let (snapshot, reads) = looked.await.map_err(failed)?;
@@ -380,7 +380,7 @@ pub(super) fn stand(asked: &Asked<'_>, journal: &Path, results: &Path) -> Result
     if !journal.exists() {
         return match input {
             Some(_) => Ok(Standing::New { aside: None }),
-            None => Err(Error::Foreign { path: shown(journal), problem: "there is no such journal".to_owned() }),
+            None => Err(Error::NotOurJournal { path: shown(journal), problem: "there is no such journal".to_owned() }),
         };
     }
     if options.safety.fresh {
@@ -389,8 +389,11 @@ pub(super) fn stand(asked: &Asked<'_>, journal: &Path, results: &Path) -> Result
     }
     let opened = View::open(journal).and_then(|view| Ok((view.identity().clone(), view.progress()?)));
     let (identity, progress) = opened.map_err(|error| match error {
-        Error::Foreign { path, problem } if input.is_some() && Label::read(journal).is_ok() => {
-            Error::Foreign { path, problem: format!("{problem}, or start over with --fresh, which moves it aside") }
+        Error::NotOurJournal { path, problem } if input.is_some() && Label::read(journal).is_ok() => {
+            Error::NotOurJournal {
+                path,
+                problem: format!("{problem}, or start over with --fresh, which moves it aside"),
+            }
         }
         error => error,
     })?;
@@ -405,11 +408,16 @@ pub(super) fn stand(asked: &Asked<'_>, journal: &Path, results: &Path) -> Result
     let simulated = identity.endpoint == SIMULATOR;
     if wanted.is_some_and(|wanted| wanted != identity.endpoint) || (wanted.is_none() && simulated && input.is_some()) {
         let now = wanted.unwrap_or("a real endpoint");
-        differences.push(format!("`endpoint` was {}, and is {} now", tame(&identity.endpoint, 200), tame(now, 200)));
+        differences.push(format!(
+            "`endpoint` was {}, and is {} now",
+            escape_untrusted(&identity.endpoint, 200),
+            escape_untrusted(now, 200)
+        ));
     }
     let project = session.settings.project_id.as_deref().filter(|_| !simulated);
     if let Some(project) = project.filter(|project| *project != identity.project_id) {
-        differences.push(format!("`project-id` was {}, and is {project} now", tame(&identity.project_id, 100)));
+        differences
+            .push(format!("`project-id` was {}, and is {project} now", escape_untrusted(&identity.project_id, 100)));
     }
     differences.extend(plan_differences(&identity.plan_settings, shaping));
     if differences.is_empty() {
@@ -417,14 +425,14 @@ pub(super) fn stand(asked: &Asked<'_>, journal: &Path, results: &Path) -> Result
             return Ok(Standing::Finished);
         }
         if let Some(undo) = &progress.undone_by {
-            return Err(Error::Foreign {
+            return Err(Error::NotOurJournal {
                 path: shown(journal),
                 problem: format!(
                     "run {} is being taken back, or was, by the undo {}, so nothing more of it is sent; `batch-detach \
                      status` of that journal shows where the undo stands. To do what the input says after all, start \
                      over with --fresh",
                     identity.run_id,
-                    tame(undo, 500)
+                    escape_untrusted(undo, 500)
                 ),
             });
         }
@@ -445,10 +453,10 @@ pub(super) fn stand(asked: &Asked<'_>, journal: &Path, results: &Path) -> Result
         problem,
         "\nfinish that run with `batch-detach run {}`, name another file with --results, or start over with --fresh \
          (the older run's files are kept beside {})",
-        crate::outcome::text::shell_quote(&shown(journal)),
+        crate::text::shell_quote(&shown(journal)),
         shown(results)
     );
-    Err(Error::Foreign { path: shown(journal), problem })
+    Err(Error::NotOurJournal { path: shown(journal), problem })
 }
 
 /// Credentials may have to be asked for; a signal ends that.
@@ -484,7 +492,11 @@ pub(super) fn same_place(identity: &Identity, place: &Place, journal: &Path) -> 
         ("project-id", &identity.project_id, place.project()),
     ] {
         if was != is {
-            differences.push(format!("`{name}` was {}, and is {} now", tame(was, 200), tame(is, 200)));
+            differences.push(format!(
+                "`{name}` was {}, and is {} now",
+                escape_untrusted(was, 200),
+                escape_untrusted(is, 200)
+            ));
         }
     }
     if differences.is_empty() {
@@ -494,7 +506,7 @@ pub(super) fn same_place(identity: &Identity, place: &Place, journal: &Path) -> 
         "this run was planned elsewhere: {}; use that again, or start over with --fresh",
         differences.join("; ")
     );
-    Err(Error::Foreign { path: shown(journal), problem })
+    Err(Error::NotOurJournal { path: shown(journal), problem })
 }
 
 /// The journal that goes with a results file.
@@ -566,10 +578,10 @@ pub(super) async fn ask(question: &str, signals: &Signals) -> Result<(), Error> 
 /// The person, as far as the system knows.
 pub(super) fn operator() -> String {
     let name = ["SUDO_USER", "USER", "LOGNAME"].iter().find_map(|name| std::env::var(name).ok());
-    tame(&name.filter(|name| !name.is_empty()).unwrap_or_else(|| "unknown".to_owned()), 100)
+    escape_untrusted(&name.filter(|name| !name.is_empty()).unwrap_or_else(|| "unknown".to_owned()), 100)
 }
 
 pub(super) fn host() -> String {
     let name = std::fs::read_to_string("/proc/sys/kernel/hostname").ok().or_else(|| std::env::var("HOSTNAME").ok());
-    tame(name.unwrap_or_default().trim(), 255)
+    escape_untrusted(name.unwrap_or_default().trim(), 255)
 }

@@ -3,8 +3,8 @@
 use std::net::Ipv4Addr;
 
 use super::args::SimulateArgs;
-use super::place;
 use super::signals::Signals;
+use super::target;
 use super::{Closing, complain, say};
 use crate::config::{Loaded, Sources, load};
 use crate::error::Error;
@@ -41,7 +41,7 @@ pub(super) fn command(args: &SimulateArgs) -> Result<Closing, Error> {
             } else {
                 input::Source::Path(path.clone())
             };
-            place::seats(&input::read(source, &options)?)
+            target::seats(&input::read(source, &options)?)
         }
     };
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build();

@@ -5,14 +5,15 @@ use std::path::Path;
 use serde_json::json;
 
 use super::args::{Format, StatusArgs};
-use super::place::SIMULATOR;
+use super::target::SIMULATOR;
 use super::{Closing, say, width};
 use crate::error::{Error, Exit};
 use crate::journal::{Identity, Progress, RunLock, View};
-use crate::model::{Outcome, tame};
+use crate::model::Outcome;
 use crate::outcome::next::{Next, Situation, next};
-use crate::outcome::text::{counted, grouped, wrap};
 use crate::outcome::{Counts, exit_of};
+use crate::text::escape_untrusted;
+use crate::text::{counted, grouped, wrap};
 
 /// `status JOURNAL`.
 pub(super) fn command(args: &StatusArgs) -> Result<Closing, Error> {
@@ -53,7 +54,7 @@ pub(super) fn what_next(path: &Path, identity: &Identity, progress: &Progress, c
     if let Some(undo) = progress.undone_by.as_ref().filter(|_| !progress.finished) {
         return Next {
             words: "It is being taken back, or was, and is not resumed; to see where its undo stands:".to_owned(),
-            command: Some(vec!["batch-detach".to_owned(), "status".to_owned(), tame(undo, 4_000)]),
+            command: Some(vec!["batch-detach".to_owned(), "status".to_owned(), escape_untrusted(undo, 4_000)]),
         };
     }
     let results = path.with_extension("").display().to_string();
@@ -84,19 +85,19 @@ fn human(identity: &Identity, progress: &Progress, counts: &Counts, running: boo
     let mut lines = vec![format!(
         "Run {} of {}: {}, {} of {} rows have their outcome",
         identity.run_id,
-        tame(&identity.input_path, 200),
+        escape_untrusted(&identity.input_path, 200),
         state(progress, running),
         grouped(progress.rows - progress.open()),
         grouped(progress.rows),
     )];
     lines.push(format!(
         "  endpoint     {}, project {}",
-        tame(&identity.endpoint, 200),
-        tame(&identity.project_id, 100)
+        escape_untrusted(&identity.endpoint, 200),
+        escape_untrusted(&identity.project_id, 100)
     ));
     lines.push(format!("  begun        {} by {} on {}", identity.created_at, identity.operator, identity.host));
     if let Some(ticket) = &identity.ticket {
-        lines.push(format!("  ticket       {}", tame(ticket, 200)));
+        lines.push(format!("  ticket       {}", escape_untrusted(ticket, 200)));
     }
     lines.push(format!(
         "  requests     {} of {} not finished",
@@ -105,7 +106,12 @@ fn human(identity: &Identity, progress: &Progress, counts: &Counts, running: boo
     ));
     if let Some(stopped) = progress.last.as_ref().and_then(|last| last.stopped.as_ref()).filter(|_| !running) {
         let reason = if stopped.reason.is_empty() { "came to its end" } else { &stopped.reason };
-        lines.push(format!("  last process ended {} (exit code {}): {}", stopped.at, stopped.exit, tame(reason, 300)));
+        lines.push(format!(
+            "  last process ended {} (exit code {}): {}",
+            stopped.at,
+            stopped.exit,
+            escape_untrusted(reason, 300)
+        ));
     } else if progress.last.is_some() && !running {
         lines.push("  last process did not end in good order (killed, or the machine went down)".to_owned());
     }

@@ -6,8 +6,7 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use super::args::{Format, UndoArgs};
-use super::carry::{Job, carry, finish_up, nothing_to_do};
-use super::place::{self, Place, SIMULATOR};
+use super::execute::{Job, carry, finish_up, nothing_to_do};
 use super::plan::{Shown, check_approved, write_requests};
 use super::planning::{self, shown};
 use super::run::{
@@ -16,21 +15,24 @@ use super::run::{
 };
 use super::session::Session;
 use super::signals::Signals;
+use super::target::{self, Place, SIMULATOR};
 use super::{Closing, Failure, say, width};
-use crate::api::Class;
 use crate::config::OnInvalid;
 use crate::error::{Error, Exit};
+use crate::files;
 use crate::journal::record::Record;
-use crate::journal::{Builder, Fate, Identity, ResultRow, RunLock, Store, View, fs, move_aside};
-use crate::model::{Outcome, timestamp_now};
+use crate::journal::{Builder, Fate, Identity, ResultRow, RunLock, Store, View, move_aside};
+use crate::model::Class;
+use crate::model::Outcome;
 use crate::outcome::next::{Next, Situation, next};
-use crate::outcome::text::counted;
 use crate::outcome::{Counts, ResultsWriter, exit_of};
 use crate::pace::Gates;
 use crate::plan::{HashFacts, Policy};
 use crate::reconcile::judge::ReadSpan;
 use crate::reconcile::preflight::Preflight;
 use crate::reconcile::undo::{self, Changed, Doubts, Only, UndoPlan};
+use crate::text::counted;
+use crate::text::timestamp_now;
 
 /// `undo`.
 pub(super) fn command(args: &UndoArgs) -> Result<Closing, Failure> {
@@ -63,7 +65,7 @@ async fn take_back(args: &UndoArgs) -> Result<Closing, Failure> {
     }
     if !args.journal.is_file() {
         let problem = "there is no such journal; give the one that stands beside the run's results".to_owned();
-        return Err(failed(Error::Foreign { path: shown(&args.journal), problem }));
+        return Err(failed(Error::NotOurJournal { path: shown(&args.journal), problem }));
     }
     // Held to the end: a run that goes on can't be taken back, and one that is being taken back can't go on.
     let of_run = lock(&args.journal).map_err(failed)?;
@@ -170,7 +172,7 @@ impl Undo<'_> {
             None => find_place(session, &self.signals).await?,
         };
         same_place(&self.changed.run, &place, &self.args.journal)?;
-        let gates = place::gates(session, resumed || !self.changed.in_doubt.is_empty());
+        let gates = target::gates(session, resumed || !self.changed.in_doubt.is_empty());
         let preflight = planning::preflight(session, &place, &gates, stop);
         let unsettled = self.read_back(&preflight).await?;
         let look = preflight.look(&self.changed.questions(policy.max_percent.is_some())).await?;
@@ -414,7 +416,7 @@ fn build(made: &UndoPlan<'_>, identity: &Identity, path: &Path) -> Result<(), Er
 fn write_planned(made: &UndoPlan<'_>, path: &Path) -> Result<(), Error> {
     let trouble = |source: std::io::Error| Error::File { verb: "write the results to", path: path.to_owned(), source };
     let run = &made.changed.run;
-    fs::write_atomically(path, |out| {
+    files::write_atomically(path, |out| {
         let mut writer = ResultsWriter::new(out, &run.extra_columns, run.results_bom).map_err(trouble)?;
         made.for_each_entry(|entry| {
             let (outcome, code, message) = match entry.fate {

@@ -11,7 +11,7 @@ use super::value::{
     Rate, Shown, Switch, Wait,
 };
 use crate::error::Error;
-use crate::model::tame;
+use crate::text::escape_untrusted;
 
 /// Where a value was written.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -305,7 +305,7 @@ fn unknown(name: &str, origin: &Origin) -> Error {
     } else {
         format!("there is no such setting; the nearest is `{}`", nearest(name))
     };
-    Error::Setting { name: tame(name, 60), origin: origin.to_string(), problem }
+    Error::Setting { name: escape_untrusted(name, 60), origin: origin.to_string(), problem }
 }
 
 /// The setting whose name takes the fewest changes of one character to get from `name`.

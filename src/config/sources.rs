@@ -11,7 +11,7 @@ use toml::de::{DeTable, DeValue};
 use super::layer::{Layer, Origin, Written, nearest};
 use super::settings::Settings;
 use crate::error::Error;
-use crate::model::tame;
+use crate::text::escape_untrusted;
 
 /// The config file that is read unasked, where it stands in the working directory.
 pub const CONFIG_FILE: &str = "config.toml";
@@ -103,7 +103,7 @@ pub fn from_toml(text: &str, path: &str) -> Result<Layer, Error> {
         let start = error.span().map_or(0, |span| span.start);
         let before = text.get(..start).unwrap_or_default();
         let column = before.rsplit('\n').next().unwrap_or_default().chars().count() + 1;
-        let problem = format!("not TOML: {}", tame(error.message().trim(), 200));
+        let problem = format!("not TOML: {}", escape_untrusted(error.message().trim(), 200));
         Error::Input { path: format!("{path}:{}:{column}", line_of(text, start)), problem }
     })?;
     let mut file = FileReader { text, path: path.into(), layer: Layer::default(), lines: BTreeMap::new() };
@@ -172,7 +172,7 @@ fn scalar(value: &DeValue<'_>, name: &str, origin: &Origin) -> Result<String, Er
         DeValue::Float(number) => Ok(number.as_str().replace('_', "")),
         DeValue::Boolean(on) => Ok(if *on { "on" } else { "off" }.to_owned()),
         DeValue::Integer(_) | DeValue::Datetime(_) | DeValue::Array(_) | DeValue::Table(_) => Err(Error::Setting {
-            name: tame(name, 60),
+            name: escape_untrusted(name, 60),
             origin: origin.to_string(),
             problem: "takes a text in quotes, a decimal number, or true or false".to_owned(),
         }),
@@ -199,7 +199,7 @@ pub fn from_environment(
         if variable_of(&name) != variable || !Layer::NAMES.contains(&name.as_str()) {
             warnings.push(format!(
                 "environment variable {} is no setting and is ignored; the nearest is {}",
-                tame(&variable, 80),
+                escape_untrusted(&variable, 80),
                 variable_of(nearest(&name))
             ));
             continue;

@@ -7,7 +7,7 @@ use std::num::{NonZeroU32, NonZeroUsize};
 use std::path::PathBuf;
 use std::time::Duration;
 
-use crate::model::tame;
+use crate::text::escape_untrusted;
 
 /// Text for people and for the run's identity: one spelling for each value, and one that reads back.
 pub trait Shown {
@@ -40,7 +40,7 @@ pub fn or_off<T>(text: &str, read: impl Fn(&str) -> Result<T, String>) -> Result
 
 /// A value as it may be repeated in a message: short, and harmless to a terminal.
 pub fn quoted(text: &str) -> String {
-    format!("`{}`", tame(text, 60))
+    format!("`{}`", escape_untrusted(text, 60))
 }
 
 /// Requests started in a second or in a minute at most: `5/s`, `100/min`.

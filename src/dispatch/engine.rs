@@ -17,15 +17,17 @@ use tokio_util::sync::CancellationToken;
 use super::rules::{Rules, StopReason};
 use super::state::{Done, LOOK_LASTS, Op, Output, Part, Start, State, kind_of};
 use super::verdict::{Verdict, judge};
-use crate::api::{Class, Reader, Reply, Writer};
+use crate::api::{Reader, Reply, Writer};
 use crate::error::Error;
-use crate::event::{Event, Observer};
 use crate::journal::record::{AnswerRecord, Attempt, ItemId, Record};
 use crate::journal::{AnswerKind, Item, Journal, JournalError, Progress};
-use crate::model::{DesktopId, Outcome, PartLabel, timestamp_now};
+use crate::model::Class;
+use crate::model::{DesktopId, Outcome, PartLabel};
+use crate::model::{Event, Observer};
 use crate::pace::{Ceiling, Gates, Heard, Held, MAX_GATE, Pass, Turn};
 use crate::reconcile::judge::{ReadSpan, newcomers};
 use crate::reconcile::reads::{self, JobWord, ReadFault, judge_job};
+use crate::text::timestamp_now;
 
 /// Sub jobs are read page by page; a job with more of them than this is not of our making.
 const MAX_SUB_JOBS: u64 = 10_000;
@@ -483,7 +485,7 @@ impl Write {
         let too_long = (wait > MAX_GATE).then_some(wait);
         Ok(Done::Wrote {
             part: self.part,
-            request_id: crate::model::tame(&request_id, 100),
+            request_id: crate::text::escape_untrusted(&request_id, 100),
             verdict,
             began,
             ended,
@@ -531,7 +533,7 @@ impl Write {
         let mut record = AnswerRecord {
             status,
             code,
-            request_id: crate::model::tame(request_id, 100),
+            request_id: crate::text::escape_untrusted(request_id, 100),
             took_ms: u64::try_from(took.as_millis()).unwrap_or(u64::MAX),
             ..empty_answer(attempt, kind)
         };

@@ -2,8 +2,8 @@
 
 use std::time::Duration;
 
-use crate::api::Class;
 use crate::config::Percent;
+use crate::model::Class;
 
 /// How a run behaves. Defaults and meaning: RELIABILITY.md; the settings of the same names.
 #[derive(Debug, Clone)]

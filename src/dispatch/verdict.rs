@@ -4,8 +4,9 @@ use std::time::Duration;
 
 use crate::api::wire::WriteAnswer;
 use crate::api::{Answer, ErrorBody, Reply};
-use crate::model::{Refusal, tame};
+use crate::model::Refusal;
 use crate::pace::{ThrottleHint, parse_limit_text, parse_retry_after};
+use crate::text::escape_untrusted;
 
 /// What became of one write, and so what may be done next.
 #[derive(Debug, Clone, PartialEq)]
@@ -61,9 +62,11 @@ pub fn is_passing(refusal: &Refusal) -> bool {
 /// Judges the reply to a write; `was_sent`: whether it carried this desktop. Codes come first, then the status.
 pub fn judge(reply: &Reply, was_sent: impl Fn(&str) -> bool) -> Verdict {
     let answer = match reply {
-        Reply::NotSent { cause } => return Verdict::NotSent { cause: tame(cause, 300) },
+        Reply::NotSent { cause } => return Verdict::NotSent { cause: escape_untrusted(cause, 300) },
         Reply::Lost { cause } => {
-            return Verdict::Doubt { cause: Refusal { code: "NO_ANSWER".to_owned(), message: tame(cause, 300) } };
+            return Verdict::Doubt {
+                cause: Refusal { code: "NO_ANSWER".to_owned(), message: escape_untrusted(cause, 300) },
+            };
         }
         Reply::Answer(answer) => answer,
     };
@@ -78,19 +81,23 @@ fn taken(answer: &Answer, was_sent: impl Fn(&str) -> bool) -> Verdict {
     }
     let told: WriteAnswer = match serde_json::from_slice(&answer.body) {
         Ok(told) => told,
-        Err(error) => return doubt(tame(&format!("the answer cannot be read: {error}"), 300)),
+        Err(error) => return doubt(escape_untrusted(&format!("the answer cannot be read: {error}"), 300)),
     };
     if let Some(foreign) = told.failed_operation_list.iter().find(|failed| !was_sent(&failed.desktop_id)) {
-        return doubt(format!("the answer names a desktop that was not sent: {:?}", tame(&foreign.desktop_id, 60)));
+        return doubt(format!(
+            "the answer names a desktop that was not sent: {:?}",
+            escape_untrusted(&foreign.desktop_id, 60)
+        ));
     }
     let refused = told.failed_operation_list.into_iter().map(|failed| {
-        let code = if failed.error_code.is_empty() { "REFUSED".to_owned() } else { tame(&failed.error_code, 255) };
-        (failed.desktop_id, Refusal { code, message: tame(&failed.error_msg, crate::api::fault::MAX_TEXT) })
+        let code =
+            if failed.error_code.is_empty() { "REFUSED".to_owned() } else { escape_untrusted(&failed.error_code, 255) };
+        (failed.desktop_id, Refusal { code, message: escape_untrusted(&failed.error_msg, crate::api::fault::MAX_TEXT) })
     });
     Verdict::Taken {
         refused: refused.collect(),
-        job_id: tame(&told.job_id, 255),
-        success_jobs: told.success_job_ids.iter().map(|id| tame(id, 255)).collect(),
+        job_id: escape_untrusted(&told.job_id, 255),
+        success_jobs: told.success_job_ids.iter().map(|id| escape_untrusted(id, 255)).collect(),
     }
 }
 
@@ -162,7 +169,7 @@ fn refused(answer: &Answer) -> Verdict {
 /// The host that a `Location` names, safe to print.
 fn host_of(location: &str) -> String {
     let host = location.split_once("://").map_or(location, |(_, rest)| rest);
-    tame(host.split(['/', '?', '#']).next().unwrap_or(host), 100)
+    escape_untrusted(host.split(['/', '?', '#']).next().unwrap_or(host), 100)
 }
 
 /// How long to stay away where a 503 names it; used for pacing alone.

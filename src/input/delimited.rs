@@ -5,7 +5,7 @@ use memchr::{memchr, memchr_iter};
 
 use super::header;
 use super::row::{MAX_CELL, MAX_COLUMNS, MAX_RECORD, Record, is_odd, is_plain};
-use crate::model::{eight, holds, to_usize};
+use crate::text::bytes::{eight, holds, to_usize};
 
 /// What a file may be delimited by.
 pub(super) const DELIMITERS: [u8; 4] = [b',', b';', b'\t', b'|'];

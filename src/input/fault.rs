@@ -2,7 +2,7 @@
 
 use std::fmt::Write;
 
-use crate::model::tame;
+use crate::text::escape_untrusted;
 
 /// One rule that one row breaks. A row may break several.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -35,7 +35,7 @@ pub fn report(faults: &[RowFault], limit: usize) -> String {
                     lines,
                     "line {}, column \"{}\": {} ({})",
                     fault.line,
-                    tame(column, 60),
+                    escape_untrusted(column, 60),
                     fault.message,
                     fault.code
                 )

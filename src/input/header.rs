@@ -1,7 +1,7 @@
 //! Which column is which field.
 
 use super::source::ReadOptions;
-use crate::model::tame;
+use crate::text::escape_untrusted;
 
 /// A column of the input that means something to the run.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -171,10 +171,11 @@ impl Layout {
             .min()
             .filter(|&(far, column)| far <= 2 && far < normal[column].chars().count());
         let what_to_do = if let Some((_, column)) = near {
-            let header = tame(&self.headers[column], 60);
+            let header = escape_untrusted(&self.headers[column], 60);
             format!("did you mean \"{header}\"? Then rename it, or say --column \"user_name={header}\"")
         } else {
-            let found: Vec<String> = self.headers.iter().take(12).map(|h| format!("\"{}\"", tame(h, 60))).collect();
+            let found: Vec<String> =
+                self.headers.iter().take(12).map(|h| format!("\"{}\"", escape_untrusted(h, 60))).collect();
             format!("found: {}. Name the column with --column user_name=HEADER", found.join(", "))
         };
         Err(format!("no column `user_name` in the header line; {what_to_do}"))
@@ -198,7 +199,7 @@ impl Layout {
                 if !field.aliases().iter().any(is_near) {
                     continue;
                 }
-                let (name, header) = (field.as_str(), tame(&self.headers[column], 60));
+                let (name, header) = (field.as_str(), escape_untrusted(&self.headers[column], 60));
                 if no_desktop && matches!(field, Field::DesktopId | Field::DesktopName) {
                     return Err(format!(
                         "the header \"{header}\" is not known; did you mean `{name}`? Without a desktop column each \
@@ -235,7 +236,7 @@ impl Layout {
             if !replaced {
                 self.extras.push(column);
             } else if !self.is_results {
-                let header = tame(&self.headers[column], 60);
+                let header = escape_untrusted(&self.headers[column], 60);
                 self.notes.push(format!("the column \"{header}\" is replaced in the results by their own"));
             }
         }
@@ -259,7 +260,9 @@ fn explicit(field: Field, wanted: &str, headers: &[String], normal: &[String]) -
     match (first, second) {
         (Some(column), None) => Ok(column),
         (Some(first), Some(second)) => Err(twice(name, headers, first, second)),
-        (None, _) => Err(format!("--column {name}={}: the header line has no such column", tame(wanted, 60))),
+        (None, _) => {
+            Err(format!("--column {name}={}: the header line has no such column", escape_untrusted(wanted, 60)))
+        }
     }
 }
 
@@ -277,7 +280,7 @@ fn place(
 
 fn twice(name: &str, headers: &[String], first: usize, second: usize) -> String {
     let header = |column: usize| {
-        format!("column {} \"{}\"", column + 1, headers.get(column).map_or(String::new(), |h| tame(h, 60)))
+        format!("column {} \"{}\"", column + 1, headers.get(column).map_or(String::new(), |h| escape_untrusted(h, 60)))
     };
     format!(
         "`{name}` is there twice: {} and {}; rename or remove one, or choose with --column {name}=HEADER",

@@ -5,7 +5,7 @@ use std::hash::{BuildHasher, Hash};
 
 use hashbrown::{DefaultHashBuilder, HashTable};
 
-use crate::model::{eight, holds, to_usize};
+use crate::text::bytes::{eight, holds, to_usize};
 
 /// A little less than what comes from the memory together.
 const CACHE_LINE: usize = 48;

@@ -11,11 +11,11 @@
 //! keeps all cells in one text. What is wrong with the file as a whole is an [`Error`](crate::error::Error); what
 //! is wrong with a row is a [`RowFault`], and the row stays in the table.
 
-mod batches;
 mod delimited;
 mod encoding;
 mod fault;
 pub mod guard;
+mod handover;
 mod header;
 mod ids;
 mod row;

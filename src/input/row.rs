@@ -1,13 +1,15 @@
 //! From records to rows: the header first, then every rule that a row can break without a look at the API.
 
-use super::batches::{Batch, NewRow, Rest, too_much};
 use super::delimited::Sink;
 use super::fault::RowFault;
 use super::guard::unguard;
+use super::handover::{Batch, NewRow, Rest, too_much};
 use super::header::{Field, Layout};
 use super::source::ReadOptions;
 use super::table::{Full, Table};
-use crate::model::{Kind, Outcome, holds, is_invisible, tame};
+use crate::model::{Kind, Outcome};
+use crate::text::bytes::holds;
+use crate::text::{escape_untrusted, is_invisible};
 
 /// Bytes that one record may hold, its quotes and delimiters not counted.
 pub(super) const MAX_RECORD: usize = 64 * 1024;
@@ -168,7 +170,7 @@ impl<'o, R: Rest> Rows<'o, R> {
             && let Some(column) = (0..record.ends.len()).find(|&column| record.cell(column).len() > MAX_CELL)
         {
             let header = self.layout.as_ref().and_then(|layout| layout.headers.get(column));
-            let name = header.map_or(String::new(), |header| format!(" \"{}\"", tame(header, 60)));
+            let name = header.map_or(String::new(), |header| format!(" \"{}\"", escape_untrusted(header, 60)));
             return Err(format!(
                 "{place} {}, column {}{name}: a cell is longer than 4 KiB; a quote before it may be unbalanced",
                 record.line,
@@ -330,7 +332,7 @@ impl<'o, R: Rest> Rows<'o, R> {
                     format!(
                         "\"{}\" is what a spreadsheet made of the real value; format the column as text and enter it \
                          anew",
-                        tame(text, 40)
+                        escape_untrusted(text, 40)
                     )
                 };
                 fault(Some(field), "INVALID_DAMAGED_CELL", message);
@@ -379,7 +381,7 @@ fn check_type(
         None => {
             let message = format!(
                 "the type \"{}\" is none of USER, GROUP and ALL; write one of them, or leave it empty for USER",
-                tame(cell(Field::Type), 40)
+                escape_untrusted(cell(Field::Type), 40)
             );
             fault(Some(Field::Type), "INVALID_TYPE", message);
         }

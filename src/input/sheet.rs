@@ -13,7 +13,7 @@ use super::Table;
 use super::delimited::Sink;
 use super::row::{Collected, MAX_COLUMNS, Record, Rows, is_plain};
 use super::source::{Bytes, ReadOptions, Trouble};
-use crate::model::tame;
+use crate::text::escape_untrusted;
 
 /// Bytes of a workbook file.
 const MAX_FILE: u64 = 256 << 20;
@@ -86,7 +86,7 @@ pub(super) fn read(bytes: &mut dyn Bytes, kind: Kind, options: &ReadOptions) -> 
         let note = "the settings `encoding` and `delimiter` say nothing here: this is a workbook";
         collected.notes.push(note.to_owned());
     }
-    collected.table.describe(String::new(), None, Some(tame(&chosen.name, 100)));
+    collected.table.describe(String::new(), None, Some(escape_untrusted(&chosen.name, 100)));
     Ok((sha256, collected))
 }
 
@@ -120,7 +120,9 @@ enum Format {
 /// merged cells that the reader does not tell.
 fn check_parts(bytes: &mut dyn Bytes) -> Result<(Format, bool), Trouble> {
     bytes.rewind()?;
-    let damaged = |error: &dyn std::fmt::Display| format!("the workbook is damaged: {}", tame(&error.to_string(), 200));
+    let damaged = |error: &dyn std::fmt::Display| {
+        format!("the workbook is damaged: {}", escape_untrusted(&error.to_string(), 200))
+    };
     let mut archive = zip::ZipArchive::new(BufReader::new(bytes)).map_err(|error| damaged(&error))?;
     let mut names = Vec::new();
     for index in 0..archive.len() {
@@ -240,7 +242,7 @@ impl<R: Read + Seek> Book<R> {
         opened.map_err(|error| {
             format!(
                 "cannot open the workbook ({}); if it has a password, remove it, else save it again as .xlsx or CSV",
-                tame(&error, 200)
+                escape_untrusted(&error, 200)
             )
         })
     }
@@ -261,7 +263,7 @@ impl<R: Read + Seek> Book<R> {
             let alike = || sheets.iter().find(|(name, _)| name.to_lowercase() == wanted.trim().to_lowercase());
             return match exact.or_else(alike) {
                 Some((name, _)) => Ok(Chosen { name: name.clone(), notes: Vec::new() }),
-                None => Err(format!("no sheet \"{}\"; there are: {}", tame(wanted, 60), list(&sheets))),
+                None => Err(format!("no sheet \"{}\"; there are: {}", escape_untrusted(wanted, 60), list(&sheets))),
             };
         }
         let mut filled = Vec::new();
@@ -278,7 +280,7 @@ impl<R: Read + Seek> Book<R> {
         if !others.is_empty() {
             notes.push(format!(
                 "only the sheet \"{}\" is read; others hold something, too: {}. Choose with --sheet",
-                tame(name, 60),
+                escape_untrusted(name, 60),
                 list(&others)
             ));
         }
@@ -334,11 +336,12 @@ impl<R: Read + Seek> Book<R> {
 }
 
 fn unreadable(name: &str, error: &dyn std::fmt::Display) -> String {
-    format!("sheet \"{}\" cannot be read: {}", tame(name, 60), tame(&error.to_string(), 200))
+    format!("sheet \"{}\" cannot be read: {}", escape_untrusted(name, 60), escape_untrusted(&error.to_string(), 200))
 }
 
 fn list(sheets: &[(String, bool)]) -> String {
-    let names: Vec<String> = sheets.iter().take(12).map(|(name, _)| format!("\"{}\"", tame(name, 60))).collect();
+    let names: Vec<String> =
+        sheets.iter().take(12).map(|(name, _)| format!("\"{}\"", escape_untrusted(name, 60))).collect();
     names.join(", ")
 }
 

@@ -9,12 +9,13 @@ use std::sync::mpsc::{Receiver, Sender, SyncSender, channel, sync_channel};
 use encoding_rs::UTF_8;
 use tempfile::SpooledTempFile;
 
-use super::batches::{self, Sending};
 use super::encoding::{self, Block, Reading, TextBlocks};
+use super::handover::{self, Sending};
 use super::row::{Checked, Collected, Rows};
 use super::{RowFault, Table, delimited, header::Field, sheet};
 use crate::error::Error;
-use crate::model::{Outcome, tame};
+use crate::model::Outcome;
+use crate::text::escape_untrusted;
 
 /// Rows that an input may have.
 pub const MAX_ROWS: usize = 10_000_000;
@@ -115,7 +116,7 @@ pub fn read(source: Source, options: &ReadOptions) -> Result<Input, Error> {
         Source::Path(path) => path.clone(),
         Source::Bytes { name, .. } | Source::Stream { name, .. } => PathBuf::from(name),
     };
-    let name = tame(&path.display().to_string(), 1_000);
+    let name = escape_untrusted(&path.display().to_string(), 1_000);
     let read = open(source).and_then(|mut bytes| read_bytes(&mut *bytes, &path, &name, options));
     read.map_err(|trouble| match trouble {
         Trouble::Problem(problem) => Error::Input { path: name, problem },
@@ -210,7 +211,7 @@ fn read_text(bytes: &mut dyn Bytes, reading: Reading, options: &ReadOptions) -> 
         let (full, blocks) = sync_channel(BLOCKS_AHEAD);
         let (back, used) = channel();
         let text = scope.spawn(move || read_blocks(bytes, reading, &full, &used));
-        let (sending, receiving) = batches::line(&table);
+        let (sending, receiving) = handover::line(&table);
         let rows = Rows::new(options, false, sending);
         let rows = scope.spawn(move || split(blocks, &back, reading, options, rows));
         let kept = receiving.hand_to(&mut table);

@@ -1,6 +1,6 @@
 //! All rows in one flat text: a million rows are a million short slices, not three million strings.
 
-use super::batches::Batch;
+use super::handover::Batch;
 use super::header::Field;
 use super::ids::{Ids, Texts};
 use crate::model::Kind;
@@ -385,7 +385,7 @@ fn whole(low: u16, high: u16) -> u32 {
 
 #[cfg(test)]
 mod tests {
-    use super::super::batches::{NewRow, Rest};
+    use super::super::handover::{NewRow, Rest};
     use super::*;
 
     #[test]

@@ -6,11 +6,11 @@ use std::iter::Peekable;
 use rusqlite::{Connection, params};
 
 use super::codec;
+use super::item_sizes::Shapes;
 use super::load::{self, signed};
 use super::record::{AnswerRecord, Attempt, ItemId, Record, Settlement, SlotNo, Stopped};
 use super::replay::{is_final, latest, no_intent, wants_recheck};
 use super::schema::Fault;
-use super::shapes::Shapes;
 
 /// What one transaction adds to the counts. Written at its end, so that a thousand outcomes cost one write each.
 #[derive(Debug, Default)]

@@ -10,9 +10,9 @@ use rusqlite::{Connection, OpenFlags, params};
 use crate::error::Error;
 
 use super::codec;
-use super::fs;
 use super::record::{Entry, EntryRef, Fate, Identity, Item};
 use super::schema::{self, Fault, beside};
+use crate::files;
 
 /// Entries in one block.
 const BLOCK: u64 = 1_000;
@@ -121,9 +121,9 @@ impl Builder {
         }
         // What a killed process left of its own attempt: it was never a journal.
         for ending in ["", "-journal", "-wal", "-shm"] {
-            fs::remove_if_there(&beside(&aside, ending)).map_err(trouble)?;
+            files::remove_if_there(&beside(&aside, ending)).map_err(trouble)?;
         }
-        drop(fs::create_private(&aside).map_err(trouble)?);
+        drop(files::create_private(&aside).map_err(trouble)?);
         let made = Self {
             inserter: None,
             path: path.to_owned(),
@@ -279,10 +279,10 @@ impl Builder {
         File::open(&self.aside)?.sync_all()?;
         // Left over from a journal that was taken away by hand, they would be taken for this one's.
         for ending in ["-wal", "-shm", "-journal"] {
-            fs::remove_if_there(&beside(&self.path, ending))?;
+            files::remove_if_there(&beside(&self.path, ending))?;
         }
-        fs::rename_new(&self.aside, &self.path)?;
-        fs::sync_dir_of(&self.path)?;
+        files::rename_new(&self.aside, &self.path)?;
+        files::sync_dir_of(&self.path)?;
         Ok(())
     }
 
@@ -302,7 +302,7 @@ impl Drop for Builder {
     fn drop(&mut self) {
         drop(self.end_inserting());
         // Nothing to tell anybody: the next one clears it away, too.
-        _ = fs::remove_if_there(&self.aside);
+        _ = files::remove_if_there(&self.aside);
     }
 }
 
@@ -346,7 +346,7 @@ mod tests {
         drop(builder);
         for end in [0, 50, 4_096, torn.len()] {
             std::fs::write(&path, &torn[..end]).unwrap();
-            assert!(matches!(View::open(&path), Err(Error::Foreign { .. })), "{end} bytes");
+            assert!(matches!(View::open(&path), Err(Error::NotOurJournal { .. })), "{end} bytes");
             std::fs::remove_file(&path).unwrap();
             std::fs::write(beside(&path, ".new"), &torn[..end]).unwrap();
             build(&path, 1);

@@ -51,7 +51,7 @@ struct Durable {
     processes: Vec<Process>,
     canary: Option<bool>,
     undone_by: Option<String>,
-    requests: BTreeMap<(crate::api::Class, String), u64>,
+    requests: BTreeMap<(crate::model::Class, String), u64>,
 }
 
 impl Durable {
@@ -431,7 +431,7 @@ mod tests {
                     },
                     1 => Record::Stopped { at: AT.to_owned(), exit: 5, reason: "signal".to_owned() },
                     2 => Record::Canary { passed: *flag },
-                    _ => Record::Requests { counts: vec![(crate::api::Class::ShowJob, "ok.x".to_owned(), n % 3)] },
+                    _ => Record::Requests { counts: vec![(crate::model::Class::ShowJob, "ok.x".to_owned(), n % 3)] },
                 },
                 _ => {
                     attempts += 1;

@@ -5,32 +5,31 @@
 //! What is *in* it is [`record`]; [`Builder`] makes it, [`Store`] drives it, [`View`] reads it.
 
 mod apply;
-mod aside;
+mod archive;
 mod build;
 mod codec;
-pub mod fs;
-mod label;
+mod item_sizes;
 mod load;
 mod lock;
 mod memory;
 mod open;
+mod outcomes;
+mod peek;
 pub mod record;
 mod replay;
 #[cfg(test)]
 mod sample;
 mod schema;
 mod seam;
-mod shapes;
 mod store;
 mod view;
-mod words;
 mod writer;
 
-pub use aside::{MovedAside, move_aside};
+pub use archive::{MovedAside, move_aside};
 pub use build::Builder;
-pub use label::Label;
 pub use lock::RunLock;
 pub use memory::MemoryJournal;
+pub use peek::Label;
 pub use record::{
     AnswerKind, AnswerRecord, Attempt, AttemptId, Entry, EntryRef, Fate, Identity, Item, ItemId, LastAttempt, OpenItem,
     Process, Progress, Recheck, Record, ResultRow, Sent, Settlement, Slot, SlotNo, Stopped,

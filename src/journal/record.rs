@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-use crate::api::Class;
+use crate::model::Class;
 use crate::model::{DesktopId, Kind, Outcome, PartLabel, Refusal};
 
 /// An item's number in its journal, from 1, in the order of the plan.

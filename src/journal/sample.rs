@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use crate::api::Class;
+use crate::model::Class;
 use crate::model::{DesktopId, Kind, Outcome, PartLabel, Refusal};
 
 use super::record::{

@@ -124,7 +124,7 @@ impl Fault {
 }
 
 fn foreign(path: &Path, problem: String) -> Error {
-    Error::Foreign { path: path.display().to_string(), problem }
+    Error::NotOurJournal { path: path.display().to_string(), problem }
 }
 
 fn damaged(path: &Path, what: &str) -> Error {
@@ -135,7 +135,7 @@ fn damaged(path: &Path, what: &str) -> Error {
 /// file that is not ours stays untouched.
 ///
 /// # Errors
-/// [`Error::File`] where it can't be read, [`Error::Foreign`] where it is no journal.
+/// [`Error::File`] where it can't be read, [`Error::NotOurJournal`] where it is no journal.
 pub(super) fn format_of(path: &Path) -> Result<u32, Error> {
     let mut header = [0; 100];
     let read = File::open(path).and_then(|mut file| match file.read_exact(&mut header) {
@@ -151,7 +151,7 @@ pub(super) fn format_of(path: &Path) -> Result<u32, Error> {
 }
 
 /// # Errors
-/// As [`format_of`], and [`Error::Foreign`] where it is no journal of this version.
+/// As [`format_of`], and [`Error::NotOurJournal`] where it is no journal of this version.
 pub(super) fn check_header(path: &Path) -> Result<(), Error> {
     match format_of(path)? {
         VERSION => Ok(()),

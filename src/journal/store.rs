@@ -9,13 +9,14 @@ use futures::future::BoxFuture;
 use tokio::sync::oneshot;
 
 use crate::error::Error;
+use crate::files;
 
+use super::load;
 use super::record::{AttemptId, Identity, OpenItem, Progress, Recheck, Record};
 use super::schema::{self, Fault};
 use super::seam::{Journal, JournalError};
 use super::view::View;
 use super::writer::{Job, Medium, OPENING, Shared, Writer, connect};
-use super::{fs, load};
 
 /// A journal that this process drives: the only way to change it.
 ///
@@ -37,11 +38,11 @@ impl Store {
     /// Opens a journal to go on with it.
     ///
     /// # Errors
-    /// [`Error::Foreign`] where it is no journal, a newer one or a damaged one: the file is then untouched.
+    /// [`Error::NotOurJournal`] where it is no journal, a newer one or a damaged one: the file is then untouched.
     /// [`Error::File`] where the disk says no.
     pub fn open(path: &Path) -> Result<Self, Error> {
         schema::check_header(path)?;
-        let medium = if fs::is_network(path) { Medium::Network } else { Medium::Local };
+        let medium = if files::is_network(path) { Medium::Network } else { Medium::Local };
         Self::open_on(path, medium)
     }
 
@@ -58,7 +59,7 @@ impl Store {
         let (jobs, queue) = mpsc::channel();
         // The log is there since the first read; that its name is durable, too, is not left to `SQLite`, which does not
         // mind a directory that can't be synced.
-        fs::sync_dir_of(path).map_err(|error| Fault::Io(error).before(OPENING, path))?;
+        files::sync_dir_of(path).map_err(|error| Fault::Io(error).before(OPENING, path))?;
         let writer = Writer::new(view, Arc::clone(&shared), medium);
         let writer = writer.map_err(|error| Fault::Io(error).before(OPENING, path))?;
         let thread = std::thread::Builder::new().name("journal".to_owned()).spawn(move || writer.work(&queue));
@@ -306,7 +307,7 @@ mod tests {
         for cut in (0..=log.len()).step_by(1_111).chain([log.len()]) {
             std::fs::copy(&path, &copy).unwrap();
             std::fs::write(beside(&copy, "-wal"), &log[..cut]).unwrap();
-            _ = fs::remove_if_there(&beside(&copy, "-shm"));
+            _ = files::remove_if_there(&beside(&copy, "-shm"));
             let view = View::open(&copy).unwrap();
             let mut ids = Vec::new();
             view.for_each_attempt(|sent| {
@@ -504,8 +505,8 @@ mod tests {
         ];
         for (n, bytes) in files.iter().enumerate() {
             std::fs::write(&path, bytes).unwrap();
-            assert!(matches!(Store::open(&path), Err(Error::Foreign { .. })), "file {n}");
-            assert!(matches!(View::open(&path), Err(Error::Foreign { .. })), "file {n}");
+            assert!(matches!(Store::open(&path), Err(Error::NotOurJournal { .. })), "file {n}");
+            assert!(matches!(View::open(&path), Err(Error::NotOurJournal { .. })), "file {n}");
             // What another version made can be moved aside.
             assert_eq!(stand_alone(&path).is_ok(), n == 2, "file {n}");
             assert_eq!(&std::fs::read(&path).unwrap(), bytes, "file {n}");

@@ -5,19 +5,19 @@ use std::time::Duration;
 
 use rusqlite::Connection;
 
-use crate::api::Class;
 use crate::error::Error;
+use crate::model::Class;
 use crate::model::Outcome;
 
 use super::codec::{Entries, FateRef};
 use super::load::{self, Range, attempt_columns, unsigned};
 use super::open::open_to_read;
+use super::outcomes::Words;
 use super::record::{
     AnswerKind, Identity, Item, ItemId, OpenItem, Process, Progress, Recheck, ResultRow, Sent, Settlement, SlotNo,
 };
 use super::replay::History;
 use super::schema::{self, Fault};
-use super::words::Words;
 
 pub(super) const VERB: &str = "read the journal";
 
@@ -34,7 +34,7 @@ pub struct View {
 
 impl View {
     /// # Errors
-    /// [`Error::File`] where it can't be read, [`Error::Foreign`] where it is no whole journal of this version.
+    /// [`Error::File`] where it can't be read, [`Error::NotOurJournal`] where it is no whole journal of this version.
     pub fn open(path: &Path) -> Result<Self, Error> {
         schema::check_header(path)?;
         let opened = open_to_read(path, schema::read_identity);

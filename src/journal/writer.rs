@@ -14,10 +14,10 @@ use tokio::sync::oneshot;
 
 use crate::error::Error;
 
+use super::item_sizes::Shapes;
 use super::record::{Identity, Record};
 use super::schema::{self, Fault, beside};
 use super::seam::JournalError;
-use super::shapes::Shapes;
 use super::view::View;
 use super::{apply, load};
 
@@ -164,7 +164,7 @@ fn fold(connection: &Connection) -> Result<(), Fault> {
 /// Checkpoints a journal that nobody drives, whichever version made it, so that it can be renamed.
 ///
 /// # Errors
-/// [`Error::Foreign`] where it is no journal or a damaged one: the file is then untouched. [`Error::File`] where the
+/// [`Error::NotOurJournal`] where it is no journal or a damaged one: the file is then untouched. [`Error::File`] where the
 /// disk says no, or a reader holds on to it.
 pub(super) fn stand_alone(path: &Path) -> Result<(), Error> {
     let known = schema::format_of(path)? == schema::VERSION;

@@ -4,7 +4,7 @@ use std::fmt;
 
 use crate::error::Exit;
 use crate::model::Outcome;
-use crate::outcome::text::grouped;
+use crate::text::grouped;
 
 /// Rows by outcome.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]

@@ -3,8 +3,8 @@
 use std::io::{self, Write};
 use std::time::Duration;
 
-use crate::api::Class;
 use crate::error::Exit;
+use crate::model::Class;
 use crate::outcome::counts::Counts;
 
 const LAST_SUCCESS: &str = "batch_detach_last_success_timestamp_seconds";

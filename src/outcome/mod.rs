@@ -8,7 +8,6 @@ pub mod metrics;
 pub mod next;
 pub mod results;
 pub mod summary;
-pub mod text;
 
 pub use counts::{Counts, exit_of};
 pub use metrics::Metrics;

@@ -1,9 +1,10 @@
 //! What an exit code means, and the exact command that comes next.
 
 use crate::error::Exit;
-use crate::model::{Outcome, timestamp_now};
+use crate::model::Outcome;
 use crate::outcome::counts::Counts;
-use crate::outcome::text::{columns, shell_line, wrap};
+use crate::text::timestamp_now;
+use crate::text::{columns, shell_line, wrap};
 
 /// The end of a run, and what it has to offer for going on.
 #[derive(Debug, Clone, Copy)]

@@ -5,7 +5,7 @@ use std::fmt::Write as _;
 use std::io::{self, Write};
 
 use crate::input::guard::guard;
-use crate::model::{is_invisible, tame};
+use crate::text::{escape_untrusted, is_invisible};
 
 /// The columns of a results file before the input's other columns. A public interface.
 pub const COLUMNS: [&str; 16] = [
@@ -125,11 +125,11 @@ impl<W: Write> ResultsWriter<W> {
     }
 }
 
-/// [`tame`] without a bound and, for text that is safe already, without a copy.
+/// [`escape_untrusted`] without a bound and, for text that is safe already, without a copy.
 pub(crate) fn safe(text: &str) -> Cow<'_, str> {
     let is_plain = text.bytes().all(|byte| matches!(byte, b' '..=b'~')); // nearly always, and told much faster
     if !is_plain && text.chars().any(|c| c.is_control() || is_invisible(c)) {
-        Cow::Owned(tame(text, usize::MAX))
+        Cow::Owned(escape_untrusted(text, usize::MAX))
     } else {
         Cow::Borrowed(text)
     }

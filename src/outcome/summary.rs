@@ -6,14 +6,15 @@ use std::time::Duration;
 use anstyle::{AnsiColor, Style};
 use serde::Serialize;
 
-use crate::api::Class;
 use crate::error::Exit;
-use crate::model::{Outcome, tame};
+use crate::model::Class;
+use crate::model::Outcome;
 use crate::outcome::advice::advice;
 use crate::outcome::counts::Counts;
 use crate::outcome::next::{Next, meaning};
 use crate::outcome::results::{ResultRow, safe};
-use crate::outcome::text::{counted, grouped, spell_duration, wrap};
+use crate::text::escape_untrusted;
+use crate::text::{counted, grouped, spell_duration, wrap};
 
 /// Rises when a key of the JSON summary changes its meaning or goes.
 pub const FORMAT: u32 = 1;
@@ -302,12 +303,20 @@ impl Page {
         for cause in causes.iter().take(SHOWN_CAUSES) {
             self.out.push('\n');
             let code = if cause.code.is_empty() { "" } else { ": " };
-            let head =
-                format!("{} {}{code}{}", counted(cause.rows, "row", "rows"), cause.outcome, tame(&cause.code, 80));
+            let head = format!(
+                "{} {}{code}{}",
+                counted(cause.rows, "row", "rows"),
+                cause.outcome,
+                escape_untrusted(&cause.code, 80)
+            );
             self.paragraph("", &head, style_of(cause.outcome));
             if !cause.message.is_empty() {
                 let more = if cause.varied { " (the message varies)" } else { "" };
-                self.paragraph("  ", &format!("{}{more}", tame(&cause.message, SHOWN_MESSAGE)), Style::new());
+                self.paragraph(
+                    "  ",
+                    &format!("{}{more}", escape_untrusted(&cause.message, SHOWN_MESSAGE)),
+                    Style::new(),
+                );
             }
             for example in &cause.examples {
                 self.paragraph("  - ", &example.words(), DIM);

@@ -1,5 +1,5 @@
 use super::*;
-use crate::outcome::text::columns;
+use crate::text::columns;
 
 const ID: &str = "5f0c2a7e-9d41-4c1b-8a53-0d6b7f2e9c10";
 

@@ -11,7 +11,7 @@ use tokio_util::sync::CancellationToken;
 use super::adaptive::{Adaptive, ThrottleHint};
 use super::breaker::{Breaker, Verdict};
 use super::limiter::{Ceiling, Limiter, sleep_finely};
-use crate::api::Class;
+use crate::model::Class;
 
 /// A server that wants a class closed for longer than this ends the run, resumably (RELIABILITY.md section 5.5).
 pub const MAX_GATE: Duration = Duration::from_secs(15 * 60);

@@ -9,7 +9,7 @@ use tokio::time::{Instant, sleep};
 use tokio_util::sync::CancellationToken;
 
 use super::{Ceiling, Gates, Heard, ThrottleHint};
-use crate::api::Class;
+use crate::model::Class;
 
 const CLASS: Class = Class::BatchDetach;
 

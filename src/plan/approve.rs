@@ -4,10 +4,11 @@ use std::iter::Peekable;
 
 use serde_json::Value;
 
+use super::draft::{Plan, PlanEntry};
 use super::fingerprint::Digests;
 use super::show::{FORMAT, Facts};
-use super::value::{Plan, PlanEntry};
-use crate::model::{Outcome, tame};
+use crate::model::Outcome;
+use crate::text::escape_untrusted;
 
 /// How many differing rows are named.
 const NAMED: usize = 50;
@@ -56,7 +57,11 @@ fn facts_that_differ(approved: &Value, plan: &Plan<'_>, facts: &Facts<'_>) -> Ve
         [("endpoint", text("/endpoint"), facts.covered.endpoint), ("project", text("/project"), facts.covered.project)]
     {
         if was != is {
-            differences.push(format!("the {name} was `{}` and is `{}`", tame(was, 200), tame(is, 200)));
+            differences.push(format!(
+                "the {name} was `{}` and is `{}`",
+                escape_untrusted(was, 200),
+                escape_untrusted(is, 200)
+            ));
         }
     }
     if approved.get("preflight").and_then(Value::as_bool) != Some(plan.looked()) {
@@ -68,9 +73,10 @@ fn facts_that_differ(approved: &Value, plan: &Plan<'_>, facts: &Facts<'_>) -> Ve
     for name in facts.covered.settings.keys().chain(gone) {
         let (was, is) = (was.get(name).and_then(Value::as_str), facts.covered.settings.get(name).map(String::as_str));
         if was != is {
-            let word =
-                |value: Option<&str>| value.map_or("not set".to_owned(), |value| format!("`{}`", tame(value, 200)));
-            differences.push(format!("--{} was {} and is {}", tame(name, 60), word(was), word(is)));
+            let word = |value: Option<&str>| {
+                value.map_or("not set".to_owned(), |value| format!("`{}`", escape_untrusted(value, 200)))
+            };
+            differences.push(format!("--{} was {} and is {}", escape_untrusted(name, 60), word(was), word(is)));
         }
     }
     differences
@@ -152,7 +158,11 @@ impl Rows {
 }
 
 fn place(line: u64, desktop: &str) -> String {
-    if desktop.is_empty() { format!("line {line}") } else { format!("line {line} (desktop {})", tame(desktop, 60)) }
+    if desktop.is_empty() {
+        format!("line {line}")
+    } else {
+        format!("line {line} (desktop {})", escape_untrusted(desktop, 60))
+    }
 }
 
 fn approved(old: &ApprovedRow<'_>) -> String {
@@ -160,7 +170,7 @@ fn approved(old: &ApprovedRow<'_>) -> String {
         "was approved to be detached".to_owned()
     } else {
         let code = if old.code.is_empty() { "" } else { ", " };
-        format!("was approved as {}{code}{}", tame(old.outcome, 40), tame(old.code, 60))
+        format!("was approved as {}{code}{}", escape_untrusted(old.outcome, 40), escape_untrusted(old.code, 60))
     }
 }
 

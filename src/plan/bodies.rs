@@ -2,7 +2,8 @@
 
 use crate::api::wire::{AssignModel, AttachDesktop, AttachRequest, AttachUser};
 use crate::journal::{Item, Slot, SlotNo};
-use crate::model::{Kind, holds};
+use crate::model::Kind;
+use crate::text::bytes::holds;
 
 /// One binding as it goes on the wire, borrowed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

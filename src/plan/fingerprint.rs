@@ -9,11 +9,12 @@ use std::sync::{Mutex, MutexGuard, PoisonError, mpsc};
 use sha2::{Digest, Sha256};
 
 use super::bodies::Binding;
-use super::ground::NONE;
-use super::reason::Tag;
+use super::context::NONE;
+use super::draft::{Plan, PlanEntry};
+use super::fate::Tag;
 use super::shares::threads;
-use super::value::{Plan, PlanEntry};
-use crate::model::{Bound, to_usize};
+use crate::model::Bound;
+use crate::text::bytes::to_usize;
 
 /// What the hash covers beside the plan itself.
 #[derive(Debug, Clone, Copy)]
@@ -367,9 +368,9 @@ mod tests {
 
     use proptest::prelude::*;
 
+    use super::super::draft::plan;
     use super::super::fixture::input;
     use super::super::policy::{Bounds, Policy};
-    use super::super::value::plan;
 
     proptest! {
         #[test]

@@ -2,10 +2,10 @@
 
 use std::collections::HashSet;
 
-use super::ground::Ground;
-use super::group::Entries;
+use super::context::Ground;
+use super::entries::Entries;
+use super::fate::Tag;
 use super::matching::distance;
-use super::reason::Tag;
 use super::snapshot::{fold, same_name};
 use crate::input::Field;
 use crate::model::Kind;

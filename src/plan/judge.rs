@@ -6,14 +6,15 @@ use std::sync::mpsc::{Receiver, sync_channel};
 use hashbrown::{DefaultHashBuilder, HashTable};
 
 use super::bodies::{EMPTY_BODY, desktop_len};
-use super::ground::{Ground, ItemRec, NONE, SlotRec, place};
-use super::group::{ByDesk, Entries, EntryRows, by_desk};
+use super::context::{Ground, ItemRec, NONE, SlotRec, place};
+use super::entries::{ByDesk, Entries, EntryRows, by_desk};
+use super::fate::{Tag, is_protected, protected};
 use super::matching::{Found, Matcher, places};
 use super::policy::Policy;
-use super::reason::{Tag, is_protected, protected};
 use super::shares::threads;
 use crate::input::Field;
-use crate::model::{Bound, Kind, LiveDesktop, to_usize};
+use crate::model::{Bound, Kind, LiveDesktop};
+use crate::text::bytes::to_usize;
 
 /// What a row of a desktop comes to.
 #[derive(Debug, Clone, Copy)]
@@ -417,8 +418,8 @@ mod tests {
 
     use proptest::prelude::*;
 
+    use super::super::entries::entries;
     use super::super::fixture::{desktop, input, snapshot};
-    use super::super::group::entries;
     use super::super::policy::Bounds;
     use super::*;
 

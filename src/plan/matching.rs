@@ -3,7 +3,8 @@
 use std::borrow::Cow;
 
 use super::snapshot::{domain_fits, fold, same_name};
-use crate::model::{Bound, Kind, to_usize};
+use crate::model::{Bound, Kind};
+use crate::text::bytes::to_usize;
 
 /// Whom a row names: its cells, empty where it says nothing.
 #[derive(Debug, Clone, Copy)]

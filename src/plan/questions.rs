@@ -5,7 +5,8 @@ use std::collections::HashSet;
 use super::policy::Policy;
 use super::snapshot::{UserKey, fold};
 use crate::input::{Field, Input};
-use crate::model::{DesktopId, Kind, to_usize};
+use crate::model::{DesktopId, Kind};
+use crate::text::bytes::to_usize;
 
 /// What the preflight has to find out; each thing once, in first-seen order.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]

@@ -6,10 +6,11 @@ use std::fmt::Write as _;
 use anstyle::{AnsiColor, Style};
 use serde::{Serialize, Serializer};
 
+use super::draft::Plan;
 use super::fingerprint::{Digests, HashFacts};
 use super::stats::PlanStats;
-use super::value::Plan;
-use crate::model::{Outcome, tame};
+use crate::model::Outcome;
+use crate::text::escape_untrusted;
 use crate::text::{counted as some, grouped};
 
 /// What is shown beside the plan itself.
@@ -47,7 +48,7 @@ pub fn human(plan: &Plan<'_>, facts: &Facts<'_>, width: usize) -> String {
     if !plan.input().notes.is_empty() {
         page.title("About the input");
         for note in &plan.input().notes {
-            page.item(&tame(note, 300));
+            page.item(&escape_untrusted(note, 300));
         }
     }
     _ = write!(page.text, "\nPlan {}\n", facts.hash);
@@ -55,14 +56,14 @@ pub fn human(plan: &Plan<'_>, facts: &Facts<'_>, width: usize) -> String {
 }
 
 fn heading(page: &mut Page, plan: &Plan<'_>, facts: &Facts<'_>, stats: &PlanStats<'_>) {
-    let mut line = format!("{}: {}", tame(&plan.input().name, 200), some(stats.rows, "row", "rows"));
+    let mut line = format!("{}: {}", escape_untrusted(&plan.input().name, 200), some(stats.rows, "row", "rows"));
     if stats.entries > stats.rows {
         _ = write!(line, ", {} with every desktop of the users named alone", stats.entries);
     }
     page.painted(BOLD, &line);
     let own = [("endpoint", facts.covered.endpoint.to_owned()), ("project", facts.covered.project.to_owned())];
     for (label, value) in own.iter().chain(facts.context).filter(|(_, value)| !value.is_empty()) {
-        page.line(2, &format!("{label:<12} {}", tame(value, 300)));
+        page.line(2, &format!("{label:<12} {}", escape_untrusted(value, 300)));
     }
     if !plan.looked() {
         page.line(2, "The live bindings were not looked at (--preflight off): who is already gone is not known.");
@@ -114,7 +115,7 @@ fn named(page: &mut Page, what: &str, count: u64, names: &[&str]) {
         return;
     }
     let mut line = format!("{what}: ");
-    line.push_str(&names.iter().map(|name| tame(name, 60)).collect::<Vec<_>>().join(", "));
+    line.push_str(&names.iter().map(|name| escape_untrusted(name, 60)).collect::<Vec<_>>().join(", "));
     let rest = count.saturating_sub(u64::try_from(names.len()).unwrap_or(u64::MAX));
     if rest > 0 {
         _ = write!(line, " and {} more", grouped(rest));
@@ -182,7 +183,10 @@ fn invalid(page: &mut Page, plan: &Plan<'_>, facts: &Facts<'_>, stats: &PlanStat
         if let Some(known) = complaints.iter_mut().find(|known| known.message == fault.message) {
             known.lines.extend((known.lines.len() < LINES_SHOWN).then_some(fault.line));
         } else if complaints.len() < MESSAGES_SHOWN {
-            let column = fault.column.map(|column| format!(", column \"{}\"", tame(&column, 60))).unwrap_or_default();
+            let column = fault
+                .column
+                .map(|column| format!(", column \"{}\"", escape_untrusted(&column, 60)))
+                .unwrap_or_default();
             complaints.push(Complaint { message: fault.message, column, lines: vec![fault.line] });
         }
     }
@@ -216,18 +220,18 @@ fn hints(page: &mut Page, stats: &PlanStats<'_>) {
     }
     page.caution("Taken as already gone, but perhaps a slip of the pen");
     for hint in stats.hints.iter().take(HINTS_SHOWN) {
-        let user = tame(hint.user, 64);
+        let user = escape_untrusted(hint.user, 64);
         let mut line = match hint.desktop {
             "" => format!("line {}: `{user}` holds no desktop", hint.line),
-            desktop => format!("line {}: `{user}` is not bound to {}", hint.line, tame(desktop, 60)),
+            desktop => format!("line {}: `{user}` is not bound to {}", hint.line, escape_untrusted(desktop, 60)),
         };
         if hint.unknown_user {
             line.push_str(", and the service knows no user of this name");
         }
         if let Some(domain) = hint.other_domain {
-            _ = write!(line, " in the row's domain, but is in the domain `{}`", tame(domain, 64));
+            _ = write!(line, " in the row's domain, but is in the domain `{}`", escape_untrusted(domain, 64));
         } else if let Some(nearest) = hint.nearest {
-            _ = write!(line, "; the nearest name is `{}`", tame(nearest, 64));
+            _ = write!(line, "; the nearest name is `{}`", escape_untrusted(nearest, 64));
         }
         page.item(&line);
     }

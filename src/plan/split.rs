@@ -1,9 +1,9 @@
 //! From slices to chunks, in rounds, so that two parts of one desktop never share a chunk and keep their order.
 
 use super::bodies::EMPTY_BODY;
-use super::ground::{ItemRec, place};
+use super::context::{ItemRec, place};
 use super::policy::Bounds;
-use crate::model::to_usize;
+use crate::text::bytes::to_usize;
 
 /// What one batch-detach request carries.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

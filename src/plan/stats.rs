@@ -2,13 +2,14 @@
 
 use std::collections::{BTreeMap, HashSet};
 
-use super::ground::{ItemRec, NONE};
+use super::context::{ItemRec, NONE};
+use super::draft::Plan;
+use super::fate::Tag;
 use super::hints::Hint;
 use super::matching::places;
-use super::reason::Tag;
 use super::snapshot::fold;
-use super::value::Plan;
-use crate::model::{Kind, LiveDesktop, Outcome, to_usize};
+use crate::model::{Kind, LiveDesktop, Outcome};
+use crate::text::bytes::to_usize;
 use crate::text::counted;
 
 /// Counts of a plan. The `…_named` lists hold the first few of what is counted.

@@ -15,9 +15,10 @@ use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use super::reads::{self, Page, ReadFault};
-use crate::api::{Asked, Class, Reader, Reply, explain};
+use crate::api::{Asked, Reader, Reply, explain};
 use crate::dispatch::rules::FIRST_TRIES;
 use crate::error::Error;
+use crate::model::Class;
 use crate::model::{DesktopId, LiveDesktop};
 use crate::pace::{Gates, Heard, MAX_GATE, backoff};
 use crate::plan::{Questions, Snapshot, UserKey, fold};

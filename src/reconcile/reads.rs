@@ -5,8 +5,9 @@ use std::time::Duration;
 use crate::api::wire::{DesktopAnswer, DesktopsAnswer, JobAnswer, RawUser, SubJob, SubJobsAnswer, UsersAnswer};
 use crate::api::{Answer, Reply};
 use crate::dispatch::verdict::refusal_of;
-use crate::model::{LiveDesktop, Refusal, tame};
+use crate::model::{LiveDesktop, Refusal};
 use crate::pace::{ThrottleHint, parse_limit_text, parse_retry_after};
+use crate::text::escape_untrusted;
 
 /// Why a read told nothing. Reads change nothing, so they may all be repeated.
 #[derive(Debug, Clone, PartialEq)]
@@ -121,8 +122,8 @@ fn nonsense(cause: &str) -> ReadFault {
 
 fn body<T: serde::de::DeserializeOwned>(reply: &Reply) -> Result<T, ReadFault> {
     let answer = match reply {
-        Reply::NotSent { cause } => return Err(ReadFault::NotSent { cause: tame(cause, 300) }),
-        Reply::Lost { cause } => return Err(ReadFault::Lost { cause: tame(cause, 300) }),
+        Reply::NotSent { cause } => return Err(ReadFault::NotSent { cause: escape_untrusted(cause, 300) }),
+        Reply::Lost { cause } => return Err(ReadFault::Lost { cause: escape_untrusted(cause, 300) }),
         Reply::Answer(answer) => answer,
     };
     if answer.status == 200 {
@@ -130,7 +131,7 @@ fn body<T: serde::de::DeserializeOwned>(reply: &Reply) -> Result<T, ReadFault> {
             return Err(nonsense("the answer is not a JSON object"));
         }
         return serde_json::from_slice(&answer.body)
-            .map_err(|error| nonsense(&tame(&format!("the answer cannot be read: {error}"), 300)));
+            .map_err(|error| nonsense(&escape_untrusted(&format!("the answer cannot be read: {error}"), 300)));
     }
     let (parsed, cause) = refusal_of(answer);
     let retry_after =
@@ -142,7 +143,8 @@ fn body<T: serde::de::DeserializeOwned>(reply: &Reply) -> Result<T, ReadFault> {
     } else if answer.status == 401 {
         ReadFault::Unauthorized { cause }
     } else if (300..400).contains(&answer.status) {
-        let host = answer.location.as_deref().map_or_else(|| "another place".to_owned(), |to| tame(to, 200));
+        let host =
+            answer.location.as_deref().map_or_else(|| "another place".to_owned(), |to| escape_untrusted(to, 200));
         ReadFault::Halt {
             why: format!("the endpoint answers with a redirect to {host}; redirects are never followed"),
             cause,
@@ -182,8 +184,8 @@ pub fn judge_job(parent: &JobAnswer, subs: &[SubJob]) -> JobWord {
         return JobWord::Pending;
     }
     let refusal = |code: &str, texts: [&str; 2]| Refusal {
-        code: if code.is_empty() { "JOB_FAILED".to_owned() } else { tame(code, 255) },
-        message: tame(
+        code: if code.is_empty() { "JOB_FAILED".to_owned() } else { escape_untrusted(code, 255) },
+        message: escape_untrusted(
             texts.into_iter().find(|text| !text.is_empty()).unwrap_or("the job failed and gave no reason"),
             crate::api::fault::MAX_TEXT,
         ),

@@ -4,7 +4,7 @@
 
 use tracing::{debug, info, warn};
 
-use crate::event::{Event, Observer};
+use crate::model::{Event, Observer};
 use crate::outcome::results::safe;
 
 /// Turns events into records: what an operator should see is `info`, every single request `debug`.

@@ -8,8 +8,8 @@ use tokio::sync::mpsc;
 use tokio::time::{Instant, MissedTickBehavior, interval_at};
 
 use super::tally::{Tally, spell_rate};
-use crate::event::{Event, Observer};
-use crate::outcome::text::{counted, grouped};
+use crate::model::{Event, Observer};
+use crate::text::{counted, grouped};
 
 /// Between two lines.
 const EVERY: Duration = Duration::from_secs(30);

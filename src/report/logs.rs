@@ -103,7 +103,7 @@ mod tests {
     use std::sync::Mutex;
 
     use super::*;
-    use crate::event::{Event, Observer};
+    use crate::model::{Event, Observer};
     use crate::report::Records;
 
     #[derive(Clone, Default)]

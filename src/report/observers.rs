@@ -6,7 +6,7 @@ use super::json::Records;
 use super::lines::{Lines, Logged, Plain};
 use super::progress::Bars;
 use super::screen::Screen;
-use crate::event::{Event, Observer};
+use crate::model::{Event, Observer};
 
 /// The setting `progress`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]

@@ -9,8 +9,8 @@ use tokio::time::Instant;
 
 use super::screen::Screen;
 use super::tally::Tally;
-use crate::event::{Event, Observer};
-use crate::outcome::text::one_line;
+use crate::model::{Event, Observer};
+use crate::text::one_line;
 
 /// How often the clock moves on the screen where nothing else happens.
 const TICK: Duration = Duration::from_millis(250);

@@ -6,10 +6,11 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
-use crate::event::Event;
-use crate::model::{Outcome, tame};
+use crate::model::Event;
+use crate::model::Outcome;
 use crate::outcome::Counts;
-use crate::outcome::text::{counted, grouped, spell_duration};
+use crate::text::escape_untrusted;
+use crate::text::{counted, grouped, spell_duration};
 
 /// The pace is judged by this much of the past.
 const WINDOW: Duration = Duration::from_secs(60);
@@ -121,7 +122,7 @@ impl Tally {
                 }
             }
             Event::Waiting { why, wait } => self.wait(why, now + *wait),
-            Event::Stopping { why } => self.phase = Phase::Stopping { why: tame(why, SHOWN_REASON) },
+            Event::Stopping { why } => self.phase = Phase::Stopping { why: escape_untrusted(why, SHOWN_REASON) },
             Event::Verifying { .. } => {
                 if !matches!(self.phase, Phase::Stopping { .. }) {
                     self.phase = Phase::Verifying;
@@ -143,7 +144,7 @@ impl Tally {
     fn wait(&mut self, why: &str, until: Instant) {
         // The longest wait is the one that holds the run up.
         if self.waiting.as_ref().is_none_or(|(_, other)| *other < until) {
-            self.waiting = Some((tame(why, SHOWN_REASON), until));
+            self.waiting = Some((escape_untrusted(why, SHOWN_REASON), until));
         }
     }
 
@@ -306,7 +307,7 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
-    use crate::api::Class;
+    use crate::model::Class;
     use crate::model::PartLabel;
 
     const BEGUN: Event<'static> = Event::Begun {

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use crate::event::{Event, Observer};
+use crate::model::{Event, Observer};
 
 /// The label of waits that a 429 asked for.
 const THROTTLED: &str = "throttled";
@@ -47,7 +47,7 @@ impl Observer for Waits {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::api::Class;
+    use crate::model::Class;
 
     #[test]
     fn waits_add_up_by_reason_and_the_kept_clone_sees_them() {

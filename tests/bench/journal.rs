@@ -3,10 +3,10 @@
 use std::collections::BTreeMap;
 use std::path::Path;
 
-use batch_detach::api::Class;
 use batch_detach::journal::{
     AnswerKind, AnswerRecord, Attempt, Builder, Entry, Fate, Identity, Item, Record, Settlement, Slot, Store, View,
 };
+use batch_detach::model::Class;
 use batch_detach::model::{DesktopId, Kind, Outcome, PartLabel};
 use batch_detach::outcome::ResultsWriter;
 use criterion::{Criterion, Throughput, criterion_group, criterion_main};

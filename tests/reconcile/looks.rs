@@ -3,7 +3,8 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use batch_detach::api::{Class, Reader};
+use batch_detach::api::Reader;
+use batch_detach::model::Class;
 use batch_detach::pace::{Ceiling, Gates, Heard};
 use batch_detach::reconcile::preflight::Preflight;
 use batch_detach::sim::{App, Effect, Fault, Op, Scenario};

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use batch_detach::api::Class;
+use batch_detach::model::Class;
 use batch_detach::plan::Policy;
 use batch_detach::sim::{App, Effect, Fate, Fault, Op, Scenario, World};
 use serde_json::json;

@@ -4,8 +4,8 @@ use std::fmt::Write as _;
 use std::sync::Arc;
 use std::time::Duration;
 
-use batch_detach::api::Class;
 use batch_detach::dispatch::{Ended, Rules};
+use batch_detach::model::Class;
 use batch_detach::plan::{Bounds, Policy};
 use batch_detach::sim::{App, Fate, Physics, Scenario, Seat, World};
 

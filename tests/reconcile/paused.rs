@@ -5,10 +5,11 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use batch_detach::api::auth::Nobody;
-use batch_detach::api::{Class, Reader, Target, Writer};
+use batch_detach::api::{Reader, Target, Writer};
 use batch_detach::dispatch::{Drive, Ended, Rules, drive};
 use batch_detach::input::{self, ReadOptions};
 use batch_detach::journal::{Entry, Identity, Item, MemoryJournal, Progress};
+use batch_detach::model::Class;
 use batch_detach::pace::{Ceiling, Gates};
 use batch_detach::plan::{Policy, plan, questions};
 use batch_detach::reconcile::preflight::Preflight;

@@ -5,13 +5,14 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use batch_detach::api::auth::Nobody;
-use batch_detach::api::{Class, Reader, Target, Transport, Writer};
+use batch_detach::api::{Reader, Target, Transport, Writer};
 use batch_detach::config::Percent;
 use batch_detach::dispatch::{Drive, Ended, Rules, StopReason, drive};
 use batch_detach::error::Error;
 use batch_detach::input::{self, Input, ReadOptions, RowRef, Source};
 use batch_detach::journal::{Entry, Identity, Item, Journal, MemoryJournal, Record};
 use batch_detach::model::Bound;
+use batch_detach::model::Class;
 use batch_detach::model::DesktopId;
 use batch_detach::pace::{Ceiling, Gates};
 use batch_detach::plan::{plan, questions};

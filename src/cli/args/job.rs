@@ -7,7 +7,7 @@ use super::{RunArgs, UndoArgs};
 use crate::config::Settings;
 use crate::config::value::list_text;
 use crate::error::Error;
-use crate::model::tame;
+use crate::text::escape_untrusted;
 
 /// What `plan` and `run` work on.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -175,7 +175,8 @@ fn usage(problem: &str) -> Result<(), Error> {
 pub fn plan_differences(planned: &BTreeMap<String, String>, now: &BTreeMap<String, String>) -> Vec<String> {
     let names: BTreeSet<&String> = planned.keys().chain(now.keys()).collect();
     let differ = names.into_iter().filter(|name| planned.get(*name) != now.get(*name));
-    let word = |value: Option<&String>| value.map_or_else(|| "not set".to_owned(), |value| tame(value, 200));
+    let word =
+        |value: Option<&String>| value.map_or_else(|| "not set".to_owned(), |value| escape_untrusted(value, 200));
     differ.map(|name| format!("`{name}` was {}, and is {} now", word(planned.get(name)), word(now.get(name)))).collect()
 }
 

@@ -1,9 +1,9 @@
 //! What the engine knows and what it does next. Decides only: takes what happened, gives operations, records and
 //! events. Time is an argument, and nothing in here waits, sends or touches a disk.
 
-mod ask;
+mod answers;
 mod begin;
-mod hear;
+mod next_op;
 mod reads;
 mod settle;
 mod writes;
@@ -19,14 +19,15 @@ use tokio::time::Instant;
 
 use super::rules::{ALIKE_LIMIT, FIRST_TRIES, FORBIDDEN_LIMIT, MAX_BUSY_WAIT, Rules, STOP_AT_FROM, StopReason};
 use super::verdict::{Verdict, is_passing};
-use crate::api::Class;
-use crate::event::Event;
 use crate::journal::record::{AnswerKind, Attempt, AttemptId, ItemId, OpenItem, Record, Settlement, SlotNo};
 use crate::journal::{Item, LastAttempt};
-use crate::model::{DesktopId, Kind, LiveDesktop, Outcome, PartLabel, Refusal, timestamp_now};
+use crate::model::Class;
+use crate::model::Event;
+use crate::model::{DesktopId, Kind, LiveDesktop, Outcome, PartLabel, Refusal};
 use crate::pace::{Budget, Ceiling, Held, MAX_GATE, backoff};
 use crate::reconcile::judge::{Proof, ReadSpan, Sight, Watch, newcomers};
 use crate::reconcile::reads::{JobWord, ReadFault};
+use crate::text::timestamp_now;
 
 /// Ids in one `desktop_id` filter at most.
 pub const MAX_IDS_PER_READ: usize = 100;

@@ -227,7 +227,7 @@ impl State {
             let names: Vec<_> = new.iter().take(5).map(|one| one.user_name.as_str()).collect();
             let refusal = Refusal {
                 code: "STILL_BOUND".to_owned(),
-                message: crate::model::tame(
+                message: crate::text::escape_untrusted(
                     &format!(
                         "not sent{}: {} bound to this desktop since the plan was made ({}); plan again to include them",
                         if was_sent { " again" } else { "" },

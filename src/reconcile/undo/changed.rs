@@ -4,11 +4,12 @@ use std::collections::{HashMap, HashSet};
 
 use sha2::{Digest as _, Sha256};
 
-use crate::api::Class;
 use crate::error::Error;
 use crate::journal::{Identity, Item, ItemId, SlotNo, View};
-use crate::model::{DesktopId, Kind, Outcome, tame};
+use crate::model::Class;
+use crate::model::{DesktopId, Kind, Outcome};
 use crate::plan::{Questions, fold};
+use crate::text::escape_untrusted;
 
 /// Whom an undo is for: `--only-user` and `--only-desktop`; nobody named is everybody.
 #[derive(Debug, Clone, Default)]
@@ -168,7 +169,7 @@ impl<'a> Filter<'a> {
         let what = if *option == "--only-user" { "nobody of this name" } else { "no desktop of this id" };
         let problem = format!(
             "{option} {}: the run changed {what}; its results file names those whom it did",
-            tame(word, DesktopId::MAX_CHARS)
+            escape_untrusted(word, DesktopId::MAX_CHARS)
         );
         Err(Error::Usage { problem })
     }

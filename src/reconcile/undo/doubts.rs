@@ -6,9 +6,9 @@ use std::time::Duration;
 use tokio::time::Instant;
 
 use super::changed::Changed;
-use crate::api::Class;
 use crate::error::Error;
 use crate::journal::{Item, SlotNo};
+use crate::model::Class;
 use crate::plan::{Questions, Snapshot};
 use crate::reconcile::judge::{Proof, ReadSpan, Sight, Watch};
 

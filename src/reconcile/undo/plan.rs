@@ -4,9 +4,9 @@ use std::collections::{BTreeMap, HashSet};
 use std::io::{self, Write};
 
 use super::changed::{Changed, Row};
-use crate::api::Class;
 use crate::input::RowFault;
 use crate::journal::{EntryRef, Fate, Item, Slot, SlotNo};
+use crate::model::Class;
 use crate::model::{Bound, DesktopId, Kind, LiveDesktop, Outcome};
 use crate::plan::{
     Chunk, Fields, HashFacts, Policy, Snapshot, attach_body, attachments, bound_digest, detach_body, first_eight,

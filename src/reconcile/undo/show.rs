@@ -7,11 +7,12 @@ use serde::{Serialize, Serializer};
 use serde_json::Value;
 
 use super::plan::{Stats, UndoPlan, word};
-use crate::api::Class;
 use crate::journal::Fate;
-use crate::model::{Outcome, tame};
+use crate::model::Class;
+use crate::model::Outcome;
 use crate::plan::HashFacts;
 use crate::plan::show::{BOLD, FORMAT, Page, duration, rate, size};
+use crate::text::escape_untrusted;
 use crate::text::{counted as some, grouped};
 
 /// What is shown beside the plan itself.
@@ -45,7 +46,7 @@ pub fn human(plan: &UndoPlan<'_>, facts: &Facts<'_>, width: usize) -> String {
         &format!(
             "Undo of run {} ({}): {} that it {}",
             run.run_id,
-            tame(facts.journal, 200),
+            escape_untrusted(facts.journal, 200),
             some(stats.rows, "row", "rows"),
             if attaches { "detached" } else { "attached" }
         ),
@@ -56,7 +57,7 @@ pub fn human(plan: &UndoPlan<'_>, facts: &Facts<'_>, width: usize) -> String {
         ("project", facts.covered.project.to_owned()),
     ];
     for (label, value) in own.iter().chain(facts.context).filter(|(_, value)| !value.is_empty()) {
-        page.line(2, &format!("{label:<12} {}", tame(value, 300)));
+        page.line(2, &format!("{label:<12} {}", escape_untrusted(value, 300)));
     }
     if plan.changed.left > 0 {
         let left = some(plan.changed.left, "other row of that run stays", "other rows of that run stay");
@@ -258,7 +259,11 @@ pub fn compare(approved: &Value, plan: &UndoPlan<'_>, facts: &Facts<'_>) -> Vec<
     ] {
         let was = was.and_then(Value::as_str).unwrap_or_default();
         if was != is {
-            differences.push(format!("the {name} was `{}` and is `{}`", tame(was, 200), tame(is, 200)));
+            differences.push(format!(
+                "the {name} was `{}` and is `{}`",
+                escape_untrusted(was, 200),
+                escape_untrusted(is, 200)
+            ));
         }
     }
     let none = serde_json::Map::new();
@@ -266,9 +271,11 @@ pub fn compare(approved: &Value, plan: &UndoPlan<'_>, facts: &Facts<'_>) -> Vec<
     let gone = was.keys().filter(|name| !facts.covered.settings.contains_key(*name));
     for name in facts.covered.settings.keys().chain(gone) {
         let (was, is) = (was.get(name).and_then(Value::as_str), facts.covered.settings.get(name).map(String::as_str));
-        let word = |value: Option<&str>| value.map_or("not set".to_owned(), |value| format!("`{}`", tame(value, 200)));
+        let word = |value: Option<&str>| {
+            value.map_or("not set".to_owned(), |value| format!("`{}`", escape_untrusted(value, 200)))
+        };
         if was != is {
-            differences.push(format!("--{} was {} and is {}", tame(name, 60), word(was), word(is)));
+            differences.push(format!("--{} was {} and is {}", escape_untrusted(name, 60), word(was), word(is)));
         }
     }
     let key = |row: &Value| {
@@ -278,14 +285,17 @@ pub fn compare(approved: &Value, plan: &UndoPlan<'_>, facts: &Facts<'_>) -> Vec<
     let mut old: HashMap<_, &Value> = rows.iter().map(|row| (key(row), row)).collect();
     let mut differing = Vec::new();
     for (row, fate) in plan.rows() {
-        let place = format!("line {} ({})", row.line, tame(&row.cells[0], 60));
+        let place = format!("line {} ({})", row.line, escape_untrusted(&row.cells[0], 60));
         let was = old.remove(&(row.line, row.cells[0].clone(), row.cells[2].clone()));
         let text = |at: usize| was.and_then(|was| was.get(at)).and_then(Value::as_str).unwrap_or_default();
         if was.is_none() {
             differing.push(format!("{place}: was not in the approved plan"));
         } else if (text(3), text(4)) != (word(fate).0.as_str(), word(fate).1) {
             let now = told(fate);
-            differing.push(format!("{place}: was {}, and is {now}", tame(&format!("{} {}", text(3), text(4)), 80)));
+            differing.push(format!(
+                "{place}: was {}, and is {now}",
+                escape_untrusted(&format!("{} {}", text(3), text(4)), 80)
+            ));
         } else if text(5) != plan.row_digest(row, fate) {
             differing.push(format!("{place}: who is bound to this desktop has changed"));
         }
@@ -293,7 +303,7 @@ pub fn compare(approved: &Value, plan: &UndoPlan<'_>, facts: &Facts<'_>) -> Vec<
     let mut gone: Vec<_> = old.into_keys().collect();
     gone.sort_unstable();
     differing.extend(gone.into_iter().map(|(line, desktop, _)| {
-        format!("line {line} ({}): was approved, and is not in the plan now", tame(&desktop, 60))
+        format!("line {line} ({}): was approved, and is not in the plan now", escape_untrusted(&desktop, 60))
     }));
     let more = differing.len().saturating_sub(NAMED);
     differing.truncate(NAMED);

@@ -4,9 +4,9 @@ use std::time::Duration;
 use tokio::time::Instant;
 
 use super::*;
-use crate::api::Class;
 use crate::config::Protected;
 use crate::journal::{Fate, Identity, Item, Slot};
+use crate::model::Class;
 use crate::model::{Bound, DesktopId, Kind, LiveDesktop, Outcome};
 use crate::plan::{HashFacts, Policy, Snapshot};
 use crate::reconcile::judge::ReadSpan;

@@ -8,7 +8,7 @@ use super::timeline::{ENDS, LATENCIES, Strip, Work, clock};
 use crate::journal::AnswerKind;
 use crate::model::Outcome;
 use crate::outcome::Counts;
-use crate::outcome::text::{counted, grouped, spell_duration};
+use crate::text::{counted, grouped, spell_duration};
 
 /// Width of a picture in its own units, and the frame of what is drawn in it.
 const WIDTH: f64 = 760.0;

@@ -7,9 +7,10 @@ use maud::{Markup, html};
 
 use super::redact::Veil;
 use super::timeline::clock_of;
-use crate::model::{Kind, Outcome, tame};
+use crate::model::{Kind, Outcome};
 use crate::outcome::ResultRow;
 use crate::outcome::results::safe;
+use crate::text::escape_untrusted;
 
 /// Up to so many rows, all of them are in the HTML.
 pub(super) const ALL_IN_HTML: u64 = 5_000;
@@ -92,7 +93,7 @@ impl<'r> Shown<'r> {
             user_more: more.join(" · "),
             outcome: row.outcome,
             code: safe(code),
-            message: tame(&veil.message(code, message), SHOWN_MESSAGE),
+            message: escape_untrusted(&veil.message(code, message), SHOWN_MESSAGE),
             attempts: row.attempts,
             chunk: safe(row.chunk),
             request_id: safe(row.request_id),

@@ -6,12 +6,14 @@ use super::chart;
 use super::facts::{Facts, to_u64};
 use super::rows::class;
 use super::timeline::{Strip, date_of};
-use crate::api::{Class, advice as api_advice};
-use crate::model::{Outcome, tame};
+use crate::api::advice as api_advice;
+use crate::model::Class;
+use crate::model::Outcome;
 use crate::outcome::advice::advice;
 use crate::outcome::next::Next;
 use crate::outcome::summary::{Cause, Place, words_of};
-use crate::outcome::text::{counted, grouped, spell_duration};
+use crate::text::escape_untrusted;
+use crate::text::{counted, grouped, spell_duration};
 
 /// Causes that are told one by one; the table of rows has them all.
 const SHOWN_CAUSES: usize = 30;
@@ -87,7 +89,7 @@ pub(super) fn overview(facts: &Facts, running: bool, next: &Next) -> Markup {
                 p.note { strong { "Note: " } "The canary failed: nothing more of this run is sent." }
             }
             div.next {
-                p { (tame(&next.words, 1_000)) }
+                p { (escape_untrusted(&next.words, 1_000)) }
                 @if let Some(line) = next.line() { pre tabindex="0" { code { (facts.veil.text(&line)) } } }
             }
         }
@@ -136,12 +138,12 @@ fn cause(facts: &Facts, cause: &Cause) -> Markup {
         li.cause.(class(cause.outcome)) {
             h3 {
                 span.o.(class(cause.outcome)) { (cause.outcome) } " " (counted(cause.rows, "row", "rows"))
-                @if !cause.code.is_empty() { " " code { (tame(&cause.code, 80)) } }
+                @if !cause.code.is_empty() { " " code { (escape_untrusted(&cause.code, 80)) } }
             }
             @if let Some(meaning) = meaning.filter(|_| cause.outcome == Outcome::Failed) { p { (capital(meaning)) "." } }
             @if !cause.message.is_empty() {
                 p.message {
-                    (tame(&facts.veil.message(&cause.code, &cause.message), 400))
+                    (escape_untrusted(&facts.veil.message(&cause.code, &cause.message), 400))
                     @if cause.varied { " (the message varies)" }
                 }
             }
@@ -270,7 +272,7 @@ fn tallies(facts: &Facts) -> Markup {
             div.scroll tabindex="0" role="region" aria-label="Requests by class" {
                 table {
                     caption { "Requests by class and by what became of them, as processes that ended in good order counted them" }
-                    thead { tr { th scope="col" { "Class" } @for end in &ends { th.num scope="col" { (tame(&end.replace('_', " "), 40)) } } } }
+                    thead { tr { th scope="col" { "Class" } @for end in &ends { th.num scope="col" { (escape_untrusted(&end.replace('_', " "), 40)) } } } }
                     tbody {
                         @for class in Class::ALL.into_iter().filter(|class| seen(*class)) {
                             tr {
@@ -309,11 +311,11 @@ pub(super) fn identity(facts: &Facts, journal: &str) -> Markup {
         section aria-labelledby="identity" {
             h2 #identity { "Which run this is" }
             dl.identity {
-                dt { "Run" } dd { code { (tame(&identity.run_id, 40)) } ", " (kind(facts).to_lowercase()) }
+                dt { "Run" } dd { code { (escape_untrusted(&identity.run_id, 40)) } ", " (kind(facts).to_lowercase()) }
                 @if let Some(ticket) = &identity.ticket { dt { "Ticket" } dd { (veil.text(ticket)) } }
                 dt { "Input" } dd { (veil.text(&identity.input_path)) }
-                dt { "Input SHA-256" } dd { code { (tame(&identity.input_sha256, 128)) } }
-                dt { "Plan hash" } dd { code { (tame(&identity.plan_hash, 128)) } }
+                dt { "Input SHA-256" } dd { code { (escape_untrusted(&identity.input_sha256, 128)) } }
+                dt { "Plan hash" } dd { code { (escape_untrusted(&identity.plan_hash, 128)) } }
                 dt { "Endpoint" } dd { (veil.text(&identity.endpoint)) }
                 dt { "Project" } dd { (veil.text(&identity.project_id)) }
                 @if let Some(region) = &identity.region { dt { "Region" } dd { (veil.text(region)) } }
@@ -321,7 +323,7 @@ pub(super) fn identity(facts: &Facts, journal: &str) -> Markup {
                 dt { "Operator" } dd { (operator) " on " (veil.text(&identity.host)) }
                 @if let Some(undone) = &identity.undo_of { dt { "Takes back" } dd { (veil.text(undone)) } }
                 dt { "Journal" } dd { (veil.text(journal)) }
-                dt { "Version" } dd { "batch-detach " (tame(&identity.program_version, 40)) }
+                dt { "Version" } dd { "batch-detach " (escape_untrusted(&identity.program_version, 40)) }
             }
             (processes(facts))
             details {
@@ -331,7 +333,7 @@ pub(super) fn identity(facts: &Facts, journal: &str) -> Markup {
                     thead { tr { th scope="col" { "Setting" } th scope="col" { "Value" } } }
                     tbody {
                         @for (name, value) in &identity.plan_settings {
-                            tr { th scope="row" { (tame(name, 80)) } td { (veil.text(value)) } }
+                            tr { th scope="row" { (escape_untrusted(name, 80)) } td { (veil.text(value)) } }
                         }
                     }
                 }
@@ -359,7 +361,7 @@ fn processes(facts: &Facts) -> Markup {
                                 @if let Some(stopped) = &process.stopped {
                                     td { (time(&stopped.at)) }
                                     td { (stopped.exit) }
-                                    td { @if stopped.reason.is_empty() { "came to its end" } @else { (facts.veil.text(&tame(&stopped.reason, 300))) } }
+                                    td { @if stopped.reason.is_empty() { "came to its end" } @else { (facts.veil.text(&escape_untrusted(&stopped.reason, 300))) } }
                                 } @else {
                                     td { "–" }
                                     td { "–" }
@@ -376,7 +378,7 @@ fn processes(facts: &Facts) -> Markup {
 
 /// A time on record, for people and for programs.
 pub(super) fn time(at: &str) -> Markup {
-    html! { time datetime=(tame(at, 40)) { (tame(&date_of(at), 40)) } }
+    html! { time datetime=(escape_untrusted(at, 40)) { (escape_untrusted(&date_of(at), 40)) } }
 }
 
 #[cfg(test)]

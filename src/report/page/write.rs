@@ -12,10 +12,11 @@ use super::rows::{ALL_AS_DATA, ALL_IN_HTML, Pick, SOME_IN_HTML, Shown};
 use super::sections;
 use crate::error::Error;
 use crate::journal::{Identity, Progress, View};
-use crate::model::{Outcome, tame};
+use crate::model::Outcome;
 use crate::outcome::Counts;
 use crate::outcome::next::Next;
-use crate::outcome::text::{counted, grouped};
+use crate::text::escape_untrusted;
+use crate::text::{counted, grouped};
 
 const STYLE: &str = include_str!("page.css");
 const SCRIPT: &str = include_str!("page.js");
@@ -93,7 +94,12 @@ fn base64(bytes: &[u8]) -> String {
 fn title(facts: &Facts) -> String {
     let input = &facts.identity.input_path;
     let name = Path::new(input).file_name().map_or_else(|| input.clone(), |name| name.to_string_lossy().into_owned());
-    format!("{} {}: {}", sections::kind(facts), tame(&facts.identity.run_id, 40), tame(&facts.veil.text(&name), 200))
+    format!(
+        "{} {}: {}",
+        sections::kind(facts),
+        escape_untrusted(&facts.identity.run_id, 40),
+        escape_untrusted(&facts.veil.text(&name), 200)
+    )
 }
 
 fn head(facts: &Facts) -> Markup {
@@ -238,10 +244,10 @@ fn rows_head(counts: &Counts, as_data: bool, in_html: u64, bad: u64) -> Markup {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::api::Class;
     use crate::journal::{
         AnswerKind, AnswerRecord, Attempt, Builder, EntryRef, Fate, Item, Record, Settlement, Slot, Store,
     };
+    use crate::model::Class;
     use crate::model::{DesktopId, Kind, PartLabel};
 
     #[test]

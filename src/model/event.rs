@@ -2,8 +2,7 @@
 
 use std::time::Duration;
 
-use crate::api::Class;
-use crate::model::{Outcome, PartLabel};
+use super::{Class, Outcome, PartLabel};
 
 /// Something that happened, told only after it is durable.
 #[derive(Debug, Clone, PartialEq)]

@@ -3,12 +3,12 @@
 use super::bodies::{
     EMPTY_ATTACH_BODY, EMPTY_BODY, attach_desktop_len, attach_user_len, binding, desktop_len, user_len,
 };
-use super::ground::{ItemRec, place};
+use super::context::{ItemRec, place};
 use super::policy::Bounds;
 use super::split::{Chunk, pack};
-use crate::api::Class;
 use crate::journal::{Item, ItemId, SlotNo};
-use crate::model::to_usize;
+use crate::model::Class;
+use crate::text::bytes::to_usize;
 
 /// Bindings to put back (or, by an undo of an undo, to take away again), in chunks.
 #[derive(Debug, Clone, PartialEq, Eq)]

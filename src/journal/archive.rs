@@ -4,9 +4,9 @@ use std::path::{Path, PathBuf};
 
 use crate::error::Error;
 
-use super::fs;
 use super::schema::{self, beside};
 use super::writer::stand_alone;
+use crate::files;
 
 /// Where an older run's files are now.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -31,13 +31,13 @@ const ID_CHARS: usize = 32;
 /// the next call takes it to the results that went ahead.
 ///
 /// # Errors
-/// [`Error::Foreign`] where the journal is none, [`Error::File`] where somebody reads it or the disk says no.
+/// [`Error::NotOurJournal`] where the journal is none, [`Error::File`] where somebody reads it or the disk says no.
 pub fn move_aside(journal: &Path, results: &Path, run_id: &str) -> Result<MovedAside, Error> {
     schema::format_of(journal)?;
     let parts: &[&str] = match stand_alone(journal) {
         Ok(()) => &[],
         // It could not be made one file, and somebody may still want to mend it.
-        Err(Error::Foreign { .. }) => &["-wal", "-journal"],
+        Err(Error::NotOurJournal { .. }) => &["-wal", "-journal"],
         Err(error) => return Err(error),
     };
     let verb = "move aside the older run of";
@@ -48,7 +48,7 @@ pub fn move_aside(journal: &Path, results: &Path, run_id: &str) -> Result<MovedA
     let is_there = |path: &Path| path.symlink_metadata().is_ok();
     let has_results = is_there(results);
     let names = (1_u64..).map(|n| if n == 1 { id.clone() } else { format!("{id}.{n}") });
-    let free = names.map(|word| fs::with_word(results, &word)).find(|new| {
+    let free = names.map(|word| files::with_word(results, &word)).find(|new| {
         // Without results in the old place those in the new one are the ones that went ahead.
         let new_journal = beside(new, ".journal");
         let clash = |part: &&str| is_there(&beside(journal, part)) && is_there(&beside(&new_journal, part));
@@ -59,17 +59,17 @@ pub fn move_aside(journal: &Path, results: &Path, run_id: &str) -> Result<MovedA
     for part in parts {
         let (from, to) = (beside(journal, part), beside(&new_journal, part));
         if is_there(&from) {
-            fs::rename_new(&from, &to).map_err(trouble)?;
+            files::rename_new(&from, &to).map_err(trouble)?;
         }
     }
     if has_results {
-        fs::rename_new(results, &new).map_err(trouble)?;
-        fs::sync_dir_of(&new).map_err(trouble)?;
+        files::rename_new(results, &new).map_err(trouble)?;
+        files::sync_dir_of(&new).map_err(trouble)?;
     }
-    fs::rename_new(journal, &new_journal).map_err(trouble)?;
-    fs::sync_dir_of(&new_journal).map_err(trouble)?;
-    if fs::parent(journal) != fs::parent(&new_journal) {
-        fs::sync_dir_of(journal).map_err(trouble)?;
+    files::rename_new(journal, &new_journal).map_err(trouble)?;
+    files::sync_dir_of(&new_journal).map_err(trouble)?;
+    if files::parent(journal) != files::parent(&new_journal) {
+        files::sync_dir_of(journal).map_err(trouble)?;
     }
     let moved = is_there(&new).then_some(new);
     Ok(MovedAside { results: moved, journal: new_journal })
@@ -169,7 +169,7 @@ mod tests {
         let directory = tempfile::tempdir().unwrap();
         let journal = directory.path().join("l.csv.journal");
         std::fs::write(&journal, "somebody else's").unwrap();
-        assert!(matches!(move_aside(&journal, &directory.path().join("l.csv"), ""), Err(Error::Foreign { .. })));
+        assert!(matches!(move_aside(&journal, &directory.path().join("l.csv"), ""), Err(Error::NotOurJournal { .. })));
         assert_eq!(names(directory.path()), ["l.csv.journal"]);
     }
 

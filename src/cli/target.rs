@@ -8,11 +8,12 @@ use sha2::{Digest as _, Sha256};
 
 use super::session::Session;
 use crate::api::auth::Nobody;
-use crate::api::{AccessOptions, Class, HttpOptions, HttpTransport, ProcessEnv, Proxies, Target, prepare};
+use crate::api::{AccessOptions, HttpOptions, HttpTransport, ProcessEnv, Proxies, Target, prepare};
 use crate::config::Settings;
 use crate::error::Error;
 use crate::input::{Field, Input};
 use crate::journal::View;
+use crate::model::Class;
 use crate::model::{Bound, DesktopId, Kind, Outcome};
 use crate::pace::{Ceiling, Gates};
 use crate::reconcile::judge::holds;

@@ -2,12 +2,14 @@
 
 use std::borrow::Cow;
 
-use super::ground::{Ground, NONE};
+use super::context::{Ground, NONE};
 use super::matching::{Found, Matcher, may_be, places};
 use super::snapshot::same_name;
 use crate::config::Protected;
 use crate::input::Field;
-use crate::model::{Bound, Kind, Outcome, tame, to_usize};
+use crate::model::{Bound, Kind, Outcome};
+use crate::text::bytes::to_usize;
+use crate::text::escape_untrusted;
 
 /// What the plan decided on an entry.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -100,12 +102,12 @@ const MAX_NAME: usize = 64;
 /// How many things a message lists.
 const MAX_LISTED: usize = 5;
 
-/// Puts a decision into words. `to`: of the entry ([`EntryRec`](super::ground::EntryRec)).
+/// Puts a decision into words. `to`: of the entry ([`EntryRec`](super::context::EntryRec)).
 pub(super) fn explain<'t>(ground: &Ground<'t>, row: u32, tag: Tag, to: u32) -> Fixed<'t> {
     let (outcome, mut code, field) = tag.verdict();
     let mut column = field.map(Field::as_str);
     let cells = ground.row(row);
-    let get = |field| tame(cells.get(field), MAX_NAME);
+    let get = |field| escape_untrusted(cells.get(field), MAX_NAME);
     let message: Cow<'t, str> = match tag {
         Tag::Send | Tag::Gone | Tag::GoneEverywhere | Tag::NobodyBound => "".into(),
         Tag::Fault => match ground.input.faults.get(to_usize(to)) {
@@ -131,7 +133,7 @@ pub(super) fn explain<'t>(ground: &Ground<'t>, row: u32, tag: Tag, to: u32) -> F
             "no desktop of this project has this id; correct it, or take the row out if the desktop is gone".into()
         }
         Tag::NameAmbiguous => {
-            let ids = ground.named(cells.get(Field::DesktopName)).iter().map(|id| tame(id.as_str(), 255));
+            let ids = ground.named(cells.get(Field::DesktopName)).iter().map(|id| escape_untrusted(id.as_str(), 255));
             let list = list(ids);
             format!("several desktops have this name ({list}); give the desktop_id of the one that is meant").into()
         }
@@ -139,7 +141,7 @@ pub(super) fn explain<'t>(ground: &Ground<'t>, row: u32, tag: Tag, to: u32) -> F
             let theirs = ground.live(to).map_or("", |live| live.name.as_str());
             format!(
                 "the desktop of this id is named `{}`, not `{}`; correct one of the two",
-                tame(theirs, MAX_NAME),
+                escape_untrusted(theirs, MAX_NAME),
                 get(Field::DesktopName)
             )
             .into()
@@ -148,7 +150,7 @@ pub(super) fn explain<'t>(ground: &Ground<'t>, row: u32, tag: Tag, to: u32) -> F
         Tag::ProtectedDesktop => "this desktop is protected (--protect); take the row out".into(),
         Tag::ProtectedBinding => format!(
             "`{}` is bound to this desktop and protected (--protect); name the others one by one instead of ALL",
-            protected(ground, to).map_or_else(String::new, |(_, one)| tame(&one.user_name, MAX_NAME))
+            protected(ground, to).map_or_else(String::new, |(_, one)| escape_untrusted(&one.user_name, MAX_NAME))
         )
         .into(),
         Tag::WrongId => wrong_id(ground, row, to).into(),
@@ -185,7 +187,8 @@ pub(super) fn is_protected(protect: &Protected, one: &Bound) -> bool {
 
 fn wrong_id(ground: &Ground<'_>, row: u32, desk: u32) -> String {
     let cells = ground.row(row);
-    let (name, id) = (tame(cells.get(Field::UserName), MAX_NAME), tame(cells.get(Field::UserId), 255));
+    let (name, id) =
+        (escape_untrusted(cells.get(Field::UserName), MAX_NAME), escape_untrusted(cells.get(Field::UserId), 255));
     let bound = ground.bound(desk);
     let owner = match Matcher::new(bound, 1).find(&ground.wanted(row), &mut Vec::new()) {
         Found::WrongId(place) => bound.get(to_usize(place)),
@@ -194,11 +197,11 @@ fn wrong_id(ground: &Ground<'_>, row: u32, desk: u32) -> String {
     match owner {
         Some(one) if same_name(&one.user_name, cells.get(Field::UserName)) => format!(
             "`{name}` is bound here with the id {}, not {id}; correct the one that is wrong",
-            tame(one.user_id.as_deref().unwrap_or_default(), 255)
+            escape_untrusted(one.user_id.as_deref().unwrap_or_default(), 255)
         ),
         Some(one) => format!(
             "the id {id} is `{}` here, not `{name}` (renamed, or a column that slipped); correct the one that is wrong",
-            tame(&one.user_name, MAX_NAME)
+            escape_untrusted(&one.user_name, MAX_NAME)
         ),
         None => format!("`{name}` and the id {id} do not belong together; correct the one that is wrong"),
     }
@@ -210,8 +213,12 @@ fn ambiguous(ground: &Ground<'_>, row: u32, desk: u32, tag: Tag) -> String {
     let mut note = |live: &[Bound]| {
         for (_, one) in places(live).filter(|(_, one)| may_be(one, &wanted)) {
             let words = match one.domain.as_deref() {
-                Some(domain) => format!("{} in domain {}", tame(&one.user_name, MAX_NAME), tame(domain, MAX_NAME)),
-                None => format!("{} without a domain", tame(&one.user_name, MAX_NAME)),
+                Some(domain) => format!(
+                    "{} in domain {}",
+                    escape_untrusted(&one.user_name, MAX_NAME),
+                    escape_untrusted(domain, MAX_NAME)
+                ),
+                None => format!("{} without a domain", escape_untrusted(&one.user_name, MAX_NAME)),
             };
             if !domains.contains(&words) && domains.len() <= MAX_LISTED {
                 domains.push(words);

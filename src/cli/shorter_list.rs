@@ -3,11 +3,11 @@
 use std::collections::BTreeMap;
 use std::path::Path;
 
-use super::place::SIMULATOR;
+use super::target::SIMULATOR;
 use crate::error::Error;
 use crate::input::Input;
 use crate::journal::View;
-use crate::outcome::text::counted;
+use crate::text::counted;
 
 /// Lists of fewer rows come and go.
 const WORTH: u64 = 10;

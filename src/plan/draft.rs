@@ -3,18 +3,19 @@
 use std::sync::OnceLock;
 
 use super::bodies::DetachBody;
-use super::ground::{EntryRec, Ground, ItemRec, NONE, SlotRec};
-use super::group::{Entries, entries};
+use super::context::{EntryRec, Ground, ItemRec, NONE, SlotRec};
+use super::entries::{Entries, entries};
+use super::fate::{Fixed, Tag, explain};
 use super::hints::{Hint, hints};
 use super::judge::judge;
 use super::policy::Policy;
-use super::reason::{Fixed, Tag, explain};
 use super::snapshot::Snapshot;
 use super::split::{Chunk, pack};
 use super::stats::PlanStats;
 use crate::input::{Field, Input, RowFault, RowRef};
 use crate::journal;
-use crate::model::{DesktopId, Kind, LiveDesktop, Outcome, to_usize};
+use crate::model::{DesktopId, Kind, LiveDesktop, Outcome};
+use crate::text::bytes::to_usize;
 
 /// Every row's fate, the chunks and their bodies: a pure function of the rows, of what the preflight saw, and of the
 /// policy (P17). It borrows from the first two, and holds some 30 bytes a row and 20 a desktop itself.

@@ -7,7 +7,8 @@ use super::matching::Wanted;
 use super::snapshot::{Snapshot, UserKey, fold};
 use crate::config::Protected;
 use crate::input::{Field, Input, RowRef};
-use crate::model::{Bound, DesktopId, Kind, LiveDesktop, to_usize};
+use crate::model::{Bound, DesktopId, Kind, LiveDesktop};
+use crate::text::bytes::to_usize;
 
 /// No row, no desktop, no binding.
 pub(super) const NONE: u32 = u32::MAX;
@@ -18,7 +19,7 @@ pub(super) fn place(at: usize) -> u32 {
 }
 
 /// One record of the results to be: a row, or a row on one of the desktops that its user holds. See
-/// [`Entries`](super::group::Entries).
+/// [`Entries`](super::entries::Entries).
 #[derive(Debug, Clone, Copy)]
 pub(super) struct EntryRec {
     pub(super) row: u32,

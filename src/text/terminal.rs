@@ -3,8 +3,6 @@
 use std::borrow::Cow;
 use std::time::Duration;
 
-pub use crate::text::{counted, grouped};
-
 /// A time span in the two units that matter: `1.2 s`, `45 s`, `12 min 30 s`, `2 h 5 min`.
 pub fn spell_duration(span: Duration) -> String {
     let seconds = span.as_secs();

@@ -6,22 +6,24 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use super::args::Format;
-use super::place::{Place, ceiling};
 use super::session::Session;
 use super::signals::Signals;
+use super::target::{Place, ceiling};
 use super::{Closing, Failure, colour, note, say, width};
-use crate::api::{Class, Reader, Writer, advice};
+use crate::api::{Reader, Writer, advice};
 use crate::dispatch::{Drive, Ended, Rules, StopReason, drive};
 use crate::error::{Error, Exit};
-use crate::event::Observer;
+use crate::files;
 use crate::journal::record::Record;
-use crate::journal::{Identity, RunLock, Store, View, beside, fs};
-use crate::model::{tame, timestamp_now};
+use crate::journal::{Identity, RunLock, Store, View, beside};
+use crate::model::Class;
+use crate::model::Observer;
 use crate::outcome::metrics::last_success_in;
 use crate::outcome::next::{Next, Situation, next};
 use crate::outcome::{Counts, Metrics, ResultsWriter, Summary, SummaryFacts, exit_of};
 use crate::pace::Gates;
 use crate::report::{Tee, Waits, observer};
+use crate::text::{escape_untrusted, timestamp_now};
 
 /// A run whose plan is in its journal.
 pub(super) struct Job<'a> {
@@ -225,9 +227,9 @@ pub(super) fn export(
     bom: bool,
 ) -> Result<(Summary, crate::journal::Progress), Error> {
     let progress = view.progress()?;
-    fs::clear_leftovers(path);
+    files::clear_leftovers(path);
     let trouble = |source: std::io::Error| Error::Disk { verb: "write", path: path.to_owned(), source: source.into() };
-    let summary = fs::write_atomically(path, |out| {
+    let summary = files::write_atomically(path, |out| {
         let mut writer = ResultsWriter::new(out, columns, bom).map_err(trouble)?;
         let mut summary = Summary::default();
         view.for_each_result(|row| {
@@ -262,7 +264,7 @@ fn write_metrics(
         ended_at,
         last_success_at: if exit == Exit::Done { Some(ended_at) } else { older },
     };
-    fs::write_atomically(path, |out| {
+    files::write_atomically(path, |out| {
         metrics.render(out).map_err(|source| Error::Disk {
             verb: "write the metrics",
             path: path.to_owned(),
@@ -322,7 +324,7 @@ pub(super) fn nothing_to_do(
     let requests: Vec<_> = progress.requests.iter().map(|((class, what), n)| (*class, what.clone(), *n)).collect();
     let what = if identity.undo_of.is_some() { "undo" } else { "run" };
     let undone = progress.undone_by.as_ref().map_or_else(String::new, |undo| {
-        format!(" (and was taken back since then, at least in part, by the undo {})", tame(undo, 500))
+        format!(" (and was taken back since then, at least in part, by the undo {})", escape_untrusted(undo, 500))
     });
     let text = format!(
         "nothing to do: {what} {} of this input is finished{undone}; --fresh starts a new one",

@@ -4,14 +4,15 @@ use std::ops::Range;
 use std::sync::atomic::AtomicU32;
 use std::sync::atomic::Ordering::Relaxed;
 
-use super::ground::{EntryRec, Ground, NONE, Numbers, place};
+use super::context::{EntryRec, Ground, NONE, Numbers, place};
+use super::fate::Tag;
 use super::matching::{are_one_person, has_id, may_be, narrow};
 use super::policy::Policy;
-use super::reason::Tag;
 use super::shares::{shares, side_by_side};
 use super::snapshot::{Snapshot, same_name};
 use crate::input::{Field, Input, RowRef};
-use crate::model::{Bound, DesktopId, Kind, to_usize};
+use crate::model::{Bound, DesktopId, Kind};
+use crate::text::bytes::to_usize;
 
 /// Entries in input order, with the decision on those that need no look at a desktop. An open one has [`Tag::Send`]
 /// and points at its desktop.

@@ -22,13 +22,13 @@ pub struct Label {
 
 impl Label {
     /// # Errors
-    /// [`Error::Foreign`] where it is no journal at all, [`Error::File`] where the disk says no.
+    /// [`Error::NotOurJournal`] where it is no journal at all, [`Error::File`] where the disk says no.
     pub fn read(journal: &Path) -> Result<Self, Error> {
         let known = schema::format_of(journal)? == schema::VERSION;
         let identity = match open_to_read(journal, identity) {
             Ok((_, identity)) => identity,
             Err(fault) => match fault.before(VERB, journal) {
-                Error::Foreign { .. } => Value::Null,
+                Error::NotOurJournal { .. } => Value::Null,
                 error => return Err(error),
             },
         };
@@ -64,7 +64,7 @@ mod tests {
             assert_eq!(Label::read(&path).unwrap(), label, "format {format}");
         }
         std::fs::write(&path, "line,desktop_id\n".repeat(100)).unwrap();
-        assert!(matches!(Label::read(&path), Err(Error::Foreign { .. })));
+        assert!(matches!(Label::read(&path), Err(Error::NotOurJournal { .. })));
         assert_eq!(names(directory.path()), ["l.csv.journal"]);
     }
 }

@@ -1,0 +1,13 @@
+//! The words that every other module speaks: identifiers, kinds of bindings, operations, outcomes, events.
+
+mod binding;
+mod class;
+mod event;
+mod ids;
+mod outcome;
+
+pub use binding::{Bound, Kind, LiveDesktop};
+pub use class::Class;
+pub use event::{Event, Observer};
+pub use ids::{DesktopId, PartLabel};
+pub use outcome::{Outcome, Refusal};
