@@ -71,6 +71,8 @@ impl HttpTransport {
         let certificates = options.ca_file.as_deref().map(read_certificates).transpose()?.unwrap_or_default();
         let proxy = options.proxies.build()?;
         let builder = || {
+            // A provider that another part of the process has chosen stays.
+            _ = rustls::crypto::ring::default_provider().install_default();
             let mut builder = Client::builder()
                 .user_agent(USER_AGENT)
                 .http1_only()
