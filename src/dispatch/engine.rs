@@ -22,7 +22,7 @@ use crate::error::Error;
 use crate::journal::record::{AnswerRecord, Attempt, ItemId, Record};
 use crate::journal::{AnswerKind, Item, Journal, JournalError, Progress};
 use crate::model::Class;
-use crate::model::{DesktopId, Outcome, PartLabel};
+use crate::model::{DesktopId, Outcome};
 use crate::model::{Event, Observer};
 use crate::pace::{Ceiling, Gates, Heard, Held, MAX_GATE, Pass, Turn};
 use crate::reconcile::judge::{ReadSpan, newcomers};
@@ -128,7 +128,7 @@ pub async fn drive(run: Drive, observer: &mut dyn Observer) -> Result<Ended, Err
             () = run.abandon.cancelled() => return Ok(Ended::Abandoned),
             () = run.stop.cancelled(), if state.stop_reason().is_none() => state.stop(StopReason::Signal, &mut out),
             () = sleep_to(drain_until) => break,
-            Some(event) = told.recv() => observer.on_event(&event.as_event()),
+            Some(event) = told.recv() => observer.on_event(&event),
             Some(done) = ops.join_next(), if !ops.is_empty() => {
                 let mut next = Some(done);
                 while let Some(done) = next {
@@ -186,8 +186,8 @@ async fn flush(journal: &Arc<dyn Journal>, out: &mut Output, observer: &mut dyn 
     if !out.records.is_empty() {
         journal.commit(std::mem::take(&mut out.records)).await.map_err(broken)?;
     }
-    for told in out.told.drain(..) {
-        observer.on_event(&told.as_event());
+    for event in out.events.drain(..) {
+        observer.on_event(&event);
     }
     Ok(())
 }
@@ -203,23 +203,6 @@ async fn sleep_to(at: Option<Instant>) {
     }
 }
 
-/// What a task tells as it goes, before it has come to its end.
-enum Aside {
-    Sent { part: PartLabel, desktops: usize, users: usize },
-    Throttled { class: Class, wait: Duration },
-    Paced { class: Class, per_s: f64 },
-}
-
-impl Aside {
-    fn as_event(&self) -> Event<'static> {
-        match *self {
-            Self::Sent { part, desktops, users } => Event::Sent { part, desktops, users },
-            Self::Throttled { class, wait } => Event::Throttled { class, wait },
-            Self::Paced { class, per_s } => Event::Paced { class, per_s },
-        }
-    }
-}
-
 /// What the tasks share.
 struct Context {
     journal: Arc<dyn Journal>,
@@ -227,19 +210,20 @@ struct Context {
     writer: Writer,
     gates: Arc<Gates>,
     class: Class,
-    telling: mpsc::UnboundedSender<Aside>,
+    /// What a task tells as it goes, before it has come to its end.
+    telling: mpsc::UnboundedSender<Event>,
 }
 
 impl Context {
-    fn tell(&self, aside: Aside) {
-        _ = self.telling.send(aside); // nobody listens any more once the loop has ended
+    fn tell(&self, event: Event) {
+        _ = self.telling.send(event); // nobody listens any more once the loop has ended
     }
 
     fn throttled(&self, pass: &mut Pass, hint: crate::pace::ThrottleHint) -> Duration {
         let class = pass.class();
         let wait = self.gates.throttled(pass, hint);
-        self.tell(Aside::Throttled { class, wait });
-        self.tell(Aside::Paced { class, per_s: self.gates.pace(class) });
+        self.tell(Event::Throttled { class, wait });
+        self.tell(Event::Paced { class, per_s: self.gates.pace(class) });
         wait
     }
 
@@ -466,7 +450,7 @@ impl Write {
             context.journal.commit(vec![Record::Answer(empty_answer(id, AnswerKind::NotSent))]).await?;
             return Ok(self.withdrawn(None));
         }
-        context.tell(Aside::Sent { part: self.part.label, desktops: self.desktops.len(), users: self.users });
+        context.tell(Event::Sent { part: self.part.label, desktops: self.desktops.len(), users: self.users });
         let began = Instant::now();
         let reply = context.writer.send(context.class, self.body.clone()).await;
         let ended = Instant::now();

@@ -12,7 +12,7 @@ use crate::outcome::results::safe;
 pub struct Records;
 
 impl Observer for Records {
-    fn on_event(&mut self, event: &Event<'_>) {
+    fn on_event(&mut self, event: &Event) {
         match event {
             Event::Begun { rows, settled, chunks, chunks_open, ceiling_per_s, resumed } => {
                 info!(event = "begun", rows, settled, chunks, chunks_open, ceiling_per_s, resumed, "begins to send");

@@ -100,7 +100,7 @@ impl Lines {
 }
 
 impl Observer for Lines {
-    fn on_event(&mut self, event: &Event<'_>) {
+    fn on_event(&mut self, event: &Event) {
         self.tally.lock().unwrap_or_else(PoisonError::into_inner).absorb(event, Instant::now());
         match event {
             Event::Begun { rows, settled, chunks_open, ceiling_per_s, resumed, .. } => self.say(format!(
@@ -153,7 +153,7 @@ mod tests {
         }
     }
 
-    const BEGUN: Event<'static> = Event::Begun {
+    const BEGUN: Event = Event::Begun {
         rows: 2000,
         settled: 0,
         chunks: 20,
@@ -170,7 +170,7 @@ mod tests {
         sleep(Duration::from_secs(29)).await;
         lines.on_event(&Event::Settled { outcome: Outcome::Detached, rows: 1000 });
         sleep(Duration::from_secs(32)).await;
-        lines.on_event(&Event::Stopping { why: "interrupted" });
+        lines.on_event(&Event::Stopping { why: "interrupted".to_owned() });
         drop(lines);
         sleep(Duration::from_secs(100)).await;
         insta::assert_snapshot!(kept.text(), @r"

@@ -179,7 +179,7 @@ mod tests {
         let text = logged(LogFormat::Json, 2, None, || {
             for event in [
                 Event::Begun { rows: 2, settled: 0, chunks: 1, chunks_open: 1, ceiling_per_s: 1.5, resumed: false },
-                Event::Stopping { why: "in\x1bterrupted" },
+                Event::Stopping { why: "in\x1bterrupted".to_owned() },
                 Event::Verifying { open: 1 },
                 Event::Rechecking { open: 2 },
             ] {

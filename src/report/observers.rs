@@ -93,7 +93,7 @@ pub fn observer(shape: Shape, screen: &Screen, logged: bool) -> Box<dyn Observer
 pub struct Tee(pub Vec<Box<dyn Observer>>);
 
 impl Observer for Tee {
-    fn on_event(&mut self, event: &Event<'_>) {
+    fn on_event(&mut self, event: &Event) {
         for observer in &mut self.0 {
             observer.on_event(event);
         }
@@ -132,7 +132,7 @@ mod tests {
     fn every_observer_is_told() {
         struct Shared(Arc<Mutex<u32>>);
         impl Observer for Shared {
-            fn on_event(&mut self, _: &Event<'_>) {
+            fn on_event(&mut self, _: &Event) {
                 *self.0.lock().unwrap() += 1;
             }
         }

@@ -61,7 +61,7 @@ fn style(tally: &Arc<Mutex<Tally>>) -> ProgressStyle {
 }
 
 impl Observer for Bars {
-    fn on_event(&mut self, event: &Event<'_>) {
+    fn on_event(&mut self, event: &Event) {
         let (rows, settled) = {
             let mut tally = self.tally.lock().unwrap_or_else(PoisonError::into_inner);
             tally.absorb(event, Instant::now());
@@ -187,7 +187,7 @@ mod tests {
           0 requests sent, 0 answered; 100 rows failed; 0/min of 100/min
           sending
         ");
-        bars.on_event(&Event::Stopping { why: "interrupted" });
+        bars.on_event(&Event::Stopping { why: "interrupted".to_owned() });
         bars.bar.force_draw();
         assert!(term.contents().ends_with("\n  stopping: interrupted"));
     }
@@ -205,7 +205,7 @@ mod tests {
             resumed: true,
         });
         bars.on_event(&Event::Settled { outcome: Outcome::Failed, rows: 8_999_999 });
-        bars.on_event(&Event::Waiting { why: &"because ".repeat(20), wait: Duration::from_secs(719) });
+        bars.on_event(&Event::Waiting { why: "because ".repeat(20), wait: Duration::from_secs(719) });
         bars.bar.disable_steady_tick();
         bars.bar.force_draw();
         assert_eq!(term.contents().lines().count(), 3, "{}", term.contents());

@@ -87,7 +87,7 @@ impl Tally {
         }
     }
 
-    pub fn absorb(&mut self, event: &Event<'_>, now: Instant) {
+    pub fn absorb(&mut self, event: &Event, now: Instant) {
         match event {
             Event::Begun { rows, settled, chunks, chunks_open, ceiling_per_s, resumed } => {
                 *self = Self {
@@ -310,7 +310,7 @@ mod tests {
     use crate::model::Class;
     use crate::model::PartLabel;
 
-    const BEGUN: Event<'static> = Event::Begun {
+    const BEGUN: Event = Event::Begun {
         rows: 2000,
         settled: 0,
         chunks: 20,
@@ -319,9 +319,14 @@ mod tests {
         resumed: false,
     };
     const PART: PartLabel = PartLabel { chunk: 1, part: 0 };
-    const SENT: Event<'static> = Event::Sent { part: PART, desktops: 100, users: 100 };
-    const ANSWERED: Event<'static> =
-        Event::Answered { part: PART, kind: "answered", status: Some(200), code: "", took: Duration::from_millis(300) };
+    const SENT: Event = Event::Sent { part: PART, desktops: 100, users: 100 };
+    const ANSWERED: Event = Event::Answered {
+        part: PART,
+        kind: "answered",
+        status: Some(200),
+        code: String::new(),
+        took: Duration::from_millis(300),
+    };
 
     fn after(start: Instant, seconds: u64) -> Instant {
         start + Duration::from_secs(seconds)
@@ -401,7 +406,7 @@ mod tests {
         let mut tally = Tally::new(start);
         tally.absorb(&BEGUN, start);
         tally.absorb(&Event::Throttled { class: Class::BatchDetach, wait: Duration::from_millis(11_500) }, start);
-        tally.absorb(&Event::Waiting { why: "a desktop is busy", wait: Duration::from_secs(2) }, start);
+        tally.absorb(&Event::Waiting { why: "a desktop is busy".to_owned(), wait: Duration::from_secs(2) }, start);
         assert_eq!(tally.state(start), "waiting 12 s: the service asked to slow down (429)");
         assert_eq!(tally.state(after(start, 12)), "sending");
     }
@@ -456,7 +461,7 @@ mod tests {
         // A 429 holds up what is left, the reads.
         tally.absorb(&Event::Throttled { class: Class::ListDesktops, wait: Duration::from_secs(20) }, start);
         assert_eq!(tally.state(start), "waiting 20 s: the service asked to slow down (429)");
-        tally.absorb(&Event::Stopping { why: "interrupted" }, start);
+        tally.absorb(&Event::Stopping { why: "interrupted".to_owned() }, start);
         tally.absorb(&Event::Rechecking { open: 3 }, start);
         assert_eq!(tally.state(start), "stopping: interrupted");
     }
@@ -475,7 +480,7 @@ mod tests {
     fn a_stop_is_not_hidden_by_the_checks_after_it() {
         let start = Instant::now();
         let mut tally = Tally::new(start);
-        tally.absorb(&Event::Stopping { why: "interrupted" }, start);
+        tally.absorb(&Event::Stopping { why: "interrupted".to_owned() }, start);
         tally.absorb(&Event::Verifying { open: 3 }, start);
         assert_eq!(tally.state(start), "stopping: interrupted");
     }

@@ -24,7 +24,7 @@ impl Waits {
 }
 
 impl Observer for Waits {
-    fn on_event(&mut self, event: &Event<'_>) {
+    fn on_event(&mut self, event: &Event) {
         let (reason, wait) = match event {
             Event::Throttled { wait, .. } => (THROTTLED, *wait),
             Event::Waiting { wait, .. } => (OTHER, *wait),
@@ -56,7 +56,7 @@ mod tests {
         for seconds in [2, 3] {
             told.on_event(&Event::Throttled { class: Class::BatchDetach, wait: Duration::from_secs(seconds) });
         }
-        told.on_event(&Event::Waiting { why: "no connection", wait: Duration::from_secs(30) });
+        told.on_event(&Event::Waiting { why: "no connection".to_owned(), wait: Duration::from_secs(30) });
         told.on_event(&Event::Verifying { open: 1 });
         let sums = [("throttled".to_owned(), Duration::from_secs(5)), ("other".to_owned(), Duration::from_secs(30))];
         assert_eq!(kept.sums(), sums);

@@ -1,7 +1,7 @@
 //! What happened, and who has to know of it: credentials, outages, each kind of answer.
 
 use super::{
-    Access, Done, Duration, FIRST_TRIES, Instant, Output, ReadFault, Refusal, Sight, State, StopReason, Told, Verdict,
+    Access, Done, Duration, Event, FIRST_TRIES, Instant, Output, ReadFault, Refusal, Sight, State, StopReason, Verdict,
     kind_of,
 };
 
@@ -23,7 +23,7 @@ impl State {
                 }
                 self.wrote |= !matches!(verdict, Verdict::NotSent { .. });
                 let (kind, code) = kind_of(&verdict);
-                out.told.push(Told::Answered {
+                out.events.push(Event::Answered {
                     part: part.label,
                     kind: kind.as_str(),
                     status,
@@ -105,7 +105,7 @@ impl State {
             let open = self.items.len() - self.parked;
             if open > 0 && self.waiting.is_empty() {
                 self.said_verifying = true;
-                out.told.push(Told::Verifying { open: open as u64 });
+                out.events.push(Event::Verifying { open: open as u64 });
             }
         }
     }

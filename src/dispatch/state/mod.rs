@@ -174,35 +174,7 @@ pub enum Done {
 #[derive(Debug, Default)]
 pub struct Output {
     pub records: Vec<Record>,
-    pub told: Vec<Told>,
-}
-
-/// An event that owns its words, until it may be told.
-#[derive(Debug, Clone, PartialEq)]
-pub enum Told {
-    Answered { part: PartLabel, kind: &'static str, status: Option<u16>, code: String, took: Duration },
-    Settled { outcome: Outcome, rows: u64 },
-    Amended { from: Outcome, to: Outcome, rows: u64 },
-    Waiting { why: String, wait: Duration },
-    Stopping { why: String },
-    Verifying { open: u64 },
-    Rechecking { open: u64 },
-}
-
-impl Told {
-    pub fn as_event(&self) -> Event<'_> {
-        match self {
-            Self::Answered { part, kind, status, code, took } => {
-                Event::Answered { part: *part, kind, status: *status, code, took: *took }
-            }
-            Self::Settled { outcome, rows } => Event::Settled { outcome: *outcome, rows: *rows },
-            Self::Amended { from, to, rows } => Event::Amended { from: *from, to: *to, rows: *rows },
-            Self::Waiting { why, wait } => Event::Waiting { why, wait: *wait },
-            Self::Stopping { why } => Event::Stopping { why },
-            Self::Verifying { open } => Event::Verifying { open: *open },
-            Self::Rechecking { open } => Event::Rechecking { open: *open },
-        }
-    }
+    pub events: Vec<Event>,
 }
 
 /// An item in work.

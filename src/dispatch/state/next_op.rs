@@ -1,8 +1,8 @@
 //! What the engine asks of it: what to do next, when to wake, whether it is over.
 
 use super::{
-    Access, Attempt, Canary, DesktopId, Instant, Item, ItemId, LOOK_LASTS, Later, MAX_ASIDE, MAX_IDS_PER_READ,
-    MAX_LOADED_AT_ONCE, MAX_READY, Op, Output, Part, Phase, Reverse, SlotNo, State, StopReason, Told,
+    Access, Attempt, Canary, DesktopId, Event, Instant, Item, ItemId, LOOK_LASTS, Later, MAX_ASIDE, MAX_IDS_PER_READ,
+    MAX_LOADED_AT_ONCE, MAX_READY, Op, Output, Part, Phase, Reverse, SlotNo, State, StopReason,
 };
 
 impl State {
@@ -24,7 +24,7 @@ impl State {
     /// Starts nothing new from now on.
     pub fn stop(&mut self, reason: StopReason, out: &mut Output) {
         if self.stop.is_none() {
-            out.told.push(Told::Stopping { why: reason.in_words() });
+            out.events.push(Event::Stopping { why: reason.in_words() });
             self.stop = Some(reason);
         }
     }

@@ -1,9 +1,9 @@
 //! What follows from a read of a desktop, or of a job.
 
 use super::{
-    Canary, Class, DesktopId, Duration, HashMap, Instant, Item, ItemId, JOB_APPEARS_WITHIN, JobWatch, JobWord,
+    Canary, Class, DesktopId, Duration, Event, HashMap, Instant, Item, ItemId, JOB_APPEARS_WITHIN, JobWatch, JobWord,
     LiveDesktop, Look, MAX_GATE, Outcome, Output, Part, Phase, Proof, ReadFault, ReadSpan, Record, Refusal, Sight,
-    SlotNo, State, StopReason, Told, Watch, backoff, is_passing, newcomers, rows_of, split_seen,
+    SlotNo, State, StopReason, Watch, backoff, is_passing, newcomers, rows_of, split_seen,
 };
 
 impl State {
@@ -142,7 +142,7 @@ impl State {
             let rows: u64 = live.open.iter().map(|slot| rows_of(&live.item, *slot)).sum();
             let wait = self.rules.read_back_deadline;
             let why = format!("{rows} row(s) of desktop {} could not be read in time", live.item.desktop);
-            out.told.push(Told::Waiting { why, wait });
+            out.events.push(Event::Waiting { why, wait });
         }
     }
 

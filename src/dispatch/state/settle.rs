@@ -1,8 +1,9 @@
 //! The final word on a row, the brakes that hear of it, and the last read of what was ever in doubt.
 
 use super::{
-    AnswerKind, Canary, Class, Instant, Item, ItemId, Kind, Live, Outcome, Output, Phase, Proof, ReadSpan, Recheck,
-    Record, Refusal, STOP_AT_FROM, Settlement, Sight, SlotNo, State, StopReason, Told, Verdict, Watch, timestamp_now,
+    AnswerKind, Canary, Class, Event, Instant, Item, ItemId, Kind, Live, Outcome, Output, Phase, Proof, ReadSpan,
+    Recheck, Record, Refusal, STOP_AT_FROM, Settlement, Sight, SlotNo, State, StopReason, Verdict, Watch,
+    timestamp_now,
 };
 
 impl State {
@@ -36,7 +37,7 @@ impl State {
             evidence: evidence.to_owned(),
             recheck: live.ever_doubt,
         }));
-        out.told.push(Told::Settled { outcome, rows });
+        out.events.push(Event::Settled { outcome, rows });
         self.settled_rows += rows;
         self.failed_rows += if outcome == Outcome::Failed { rows } else { 0 };
         if !outcome.is_success()
@@ -98,7 +99,7 @@ impl State {
     pub(super) fn begin_rechecks(&mut self, list: Vec<(Item, Vec<Settlement>)>, now: Instant, out: &mut Output) {
         self.rechecks_loaded = Some(true);
         if !list.is_empty() {
-            out.told.push(Told::Rechecking { open: list.len() as u64 });
+            out.events.push(Event::Rechecking { open: list.len() as u64 });
         }
         let deadline = now + self.rules.read_back_deadline;
         for (item, settled) in list {
@@ -168,7 +169,7 @@ impl State {
                     let message = message.to_owned();
                     (Outcome::Failed, if want_bound { "NOT_BOUND" } else { "STILL_BOUND" }.to_owned(), message)
                 };
-                out.told.push(Told::Amended { from: one.outcome, to: outcome, rows });
+                out.events.push(Event::Amended { from: one.outcome, to: outcome, rows });
                 out.records.push(Record::Settled(Settlement {
                     slots: vec![*slot],
                     outcome,

@@ -3,8 +3,8 @@
 use std::time::Duration;
 
 use super::{
-    ALIKE_LIMIT, Class, FORBIDDEN_LIMIT, Instant, ItemId, JobWatch, Live, Look, MAX_BUSY_WAIT, Outcome, Output, Part,
-    Phase, Refusal, State, StopReason, Told, Triage, Verdict, Watch, backoff, is_passing,
+    ALIKE_LIMIT, Class, Event, FORBIDDEN_LIMIT, Instant, ItemId, JobWatch, Live, Look, MAX_BUSY_WAIT, Outcome, Output,
+    Part, Phase, Refusal, State, StopReason, Triage, Verdict, Watch, backoff, is_passing,
 };
 use crate::journal::Settlement;
 
@@ -45,7 +45,7 @@ impl State {
             Verdict::NotSent { cause } => {
                 let wait = backoff(part.failures, self.rules.retry_base, self.random.f64());
                 part.failures += 1;
-                out.told.push(Told::Waiting { why: format!("no connection: {cause}"), wait });
+                out.events.push(Event::Waiting { why: format!("no connection: {cause}"), wait });
                 self.back_later(part, now + wait);
             }
             Verdict::Throttled { .. } => self.requeue(part), // its gate is closed by now
