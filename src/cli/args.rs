@@ -9,7 +9,9 @@ use std::path::PathBuf;
 use clap::builder::{NonEmptyStringValueParser, PossibleValuesParser, TypedValueParser as _};
 use clap::{ArgAction, Args, Parser, Subcommand, ValueEnum};
 
-use crate::config::value::{Encoding, InUse, LogFormat, OnInvalid, Progress, Switch};
+use crate::config::value::{
+    EmptyDesktop, HiddenRows, InUse, LogFormat, OnInvalid, Progress, StillAccess, Switch, UnknownUsers,
+};
 use crate::config::{Layer, Origin, Written};
 use crate::error::Error;
 use crate::model::Outcome;
@@ -104,6 +106,10 @@ pub struct RunArgs {
     #[arg(value_parser = outcome_parser(), hide_possible_values = true)]
     pub only: Vec<Outcome>,
     #[command(flatten)]
+    pub meaning: MeaningOptions,
+    #[command(flatten)]
+    pub due: DueOptions,
+    #[command(flatten)]
     pub options: RunOptions,
 }
 
@@ -121,9 +127,10 @@ fn outcome_parser() -> impl clap::builder::TypedValueParser<Value = Outcome> {
 #[derive(Debug, Args, Default)]
 #[command(next_help_heading = "Input")]
 pub struct ReadingOptions {
-    /// utf-8, utf-16le, utf-16be or gb18030 [default: auto, which finds it out]
+    /// utf-8, utf-16, gb18030, windows-1252 or another label [default: auto, which finds it out]
+    ///
+    /// Any label of the WHATWG encoding standard.
     #[arg(long, value_name = "NAME", hide_short_help = true)]
-    #[arg(value_parser = one_of(Encoding::WORDS), hide_possible_values = true)]
     pub encoding: Option<String>,
     /// `,` `;` `tab` or `|` [default: auto, which finds it out]
     #[arg(long, value_name = "CHARACTER", hide_short_help = true)]
@@ -131,9 +138,61 @@ pub struct ReadingOptions {
     /// The sheet of an .xlsx, .xls or .ods file [default: found out]
     #[arg(long, value_name = "NAME", hide_short_help = true)]
     pub sheet: Option<String>,
-    /// Which header holds a field, as `user_name=Employee`; may be repeated [default: by the known headers]
+    /// Which header holds a field, as `user_name=Employee`, or `type=-` for none; may be repeated [default: by the known
+    /// headers]
     #[arg(long, value_name = "FIELD=HEADER", hide_short_help = true)]
     pub column: Vec<String>,
+    /// The line, or the sheet's row, that the header stands on [default: the first]
+    #[arg(long, value_name = "N", hide_short_help = true)]
+    pub header_row: Option<String>,
+    /// Rows that the spreadsheet hides or filters out [default: refuse]
+    ///
+    /// `refuse` refuses the whole file; skipped ones are no rows: they are counted, and get no record in the results.
+    #[arg(long, value_name = "refuse|skip|read", hide_short_help = true)]
+    #[arg(value_parser = one_of(HiddenRows::WORDS), hide_possible_values = true)]
+    pub hidden_rows: Option<String>,
+}
+
+/// What the input's rows mean.
+#[derive(Debug, Args, Default)]
+#[command(next_help_heading = "Input")]
+pub struct MeaningOptions {
+    /// A row without a desktop, in a list with a desktop column [default: refuse]
+    ///
+    /// Refused as invalid, or taken for every desktop of its user.
+    #[arg(long, value_name = "refuse|every", hide_short_help = true)]
+    #[arg(value_parser = one_of(EmptyDesktop::WORDS), hide_possible_values = true)]
+    pub empty_desktop: Option<String>,
+    /// A user or group that the service does not know at all [default: invalid]
+    ///
+    /// An invalid row, or one that counts as already detached, with a warning: for lists that are kept for ever.
+    #[arg(long, value_name = "invalid|gone", hide_short_help = true)]
+    #[arg(value_parser = one_of(UnknownUsers::WORDS), hide_possible_values = true)]
+    pub unknown_users: Option<String>,
+    /// What else each leaver still gets in by, after the run [default: report]
+    ///
+    /// Another desktop, a group or a pool. `fail` makes the run exit with 1 where there is something; `off` does not
+    /// look.
+    #[arg(long, value_name = "report|fail|off", hide_short_help = true)]
+    #[arg(value_parser = one_of(StillAccess::WORDS), hide_possible_values = true)]
+    pub still_access: Option<String>,
+}
+
+/// Which rows are due.
+#[derive(Debug, Args, Default)]
+#[command(next_help_heading = "Input")]
+pub struct DueOptions {
+    /// Leave out rows whose date under this header is still to come [default: none]
+    ///
+    /// They are `not_due`. `-` says that dates in the list mean nothing: all rows now.
+    #[arg(long, value_name = "HEADER", hide_short_help = true, allow_hyphen_values = true)]
+    pub due_column: Option<String>,
+    /// The day for --due-column, as 2026-11-30 [default: today]
+    #[arg(long, value_name = "DATE", hide_short_help = true)]
+    pub as_of: Option<jiff::civil::Date>,
+    /// How dates are written, as `%d/%m/%Y` [default: 2026-11-30, 30.11.2026 and the like]
+    #[arg(long, value_name = "FORMAT", hide_short_help = true)]
+    pub date_format: Option<String>,
 }
 
 /// The options that `run`, `plan` and `undo` share.
@@ -394,7 +453,13 @@ impl ReadingOptions {
     /// [`Error::Setting`], naming the option.
     pub fn layer(&self) -> Result<Layer, Error> {
         let mut layer = Layer::default();
-        let given = [("encoding", &self.encoding), ("delimiter", &self.delimiter), ("sheet", &self.sheet)];
+        let given = [
+            ("encoding", &self.encoding),
+            ("delimiter", &self.delimiter),
+            ("sheet", &self.sheet),
+            ("header-row", &self.header_row),
+            ("hidden-rows", &self.hidden_rows),
+        ];
         set_all(&mut layer, &given)?;
         if !self.column.is_empty() {
             layer.set("column", Written::List(self.column.clone()), Origin::Option("column"))?;
@@ -457,7 +522,16 @@ impl RunArgs {
     /// # Errors
     /// [`Error::Setting`], naming the option.
     pub fn layer(&self) -> Result<Layer, Error> {
-        Ok(self.reading.layer()?.over(self.options.layer()?))
+        let mut layer = self.reading.layer()?.over(self.options.layer()?);
+        let given = [
+            ("empty-desktop", &self.meaning.empty_desktop),
+            ("unknown-users", &self.meaning.unknown_users),
+            ("still-access", &self.meaning.still_access),
+            ("due-column", &self.due.due_column),
+            ("date-format", &self.due.date_format),
+        ];
+        set_all(&mut layer, &given)?;
+        Ok(layer)
     }
 }
 
@@ -570,7 +644,9 @@ mod tests {
             --max-users-per-request 5 --max-request-bytes 6000 --max-runtime 7h --max-desktops 8 \
             --max-percent 9 --in-use skip --on-invalid skip --canary 10 --stop-at 11% --preflight on \
             --verify on --encoding gb18030 --delimiter ; --sheet s --metrics m --log-format json --log-file \
-            l -vv --progress off --column type=Art --protect a,b --protect c";
+            l -vv --progress off --column type=Art --header-row 12 --hidden-rows read \
+            --empty-desktop every --due-column last_day --date-format %m/%d/%Y --unknown-users gone \
+            --still-access fail --protect a,b --protect c";
         let line: Vec<&str> = line.split_whitespace().collect();
         let lines = run(&line).layer().unwrap().lines();
         let said: Vec<&str> = lines.iter().map(|(name, ..)| *name).collect();

@@ -33,7 +33,7 @@ const HINTED_ROWS: usize = 100_000;
 pub(super) fn read(args: &RunArgs, session: &Session) -> Result<Input, Error> {
     let settings = &session.settings;
     let options = ReadOptions {
-        encoding: settings.encoding.map(|encoding| encoding.as_str().to_owned()),
+        encoding: settings.encoding.clone(),
         delimiter: settings.delimiter,
         sheet: settings.sheet.clone(),
         columns: settings

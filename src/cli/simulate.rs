@@ -26,7 +26,7 @@ pub(super) fn command(args: &SimulateArgs) -> Result<Closing, Error> {
         None => own_world(),
         Some(path) => {
             let options = ReadOptions {
-                encoding: settings.encoding.map(|encoding| encoding.as_str().to_owned()),
+                encoding: settings.encoding.clone(),
                 delimiter: settings.delimiter,
                 sheet: settings.sheet.clone(),
                 columns: settings

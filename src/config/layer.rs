@@ -7,8 +7,8 @@ use std::sync::Arc;
 
 use super::address;
 use super::value::{
-    self, ByteSize, Columns, Delimiter, Encoding, FilePath, InUse, LogFormat, OnInvalid, OrOff, Percent, Progress,
-    Rate, Shown, Switch, Wait,
+    self, ByteSize, Columns, Delimiter, DueColumn, EmptyDesktop, Encoding, FilePath, HiddenRows, InUse, LogFormat,
+    OnInvalid, OrOff, Percent, Progress, Rate, Shown, StillAccess, Switch, UnknownUsers, Wait,
 };
 use crate::error::Error;
 use crate::text::escape_untrusted;
@@ -89,6 +89,14 @@ macro_rules! layer {
                 Ok(layer)
             }
 
+            /// As it is written above; not every setting has one.
+            fn default_of(name: &str) -> Option<&'static str> {
+                match name {
+                    $($name => $default,)+
+                    _ => None,
+                }
+            }
+
             /// This layer where it says something, else the one below. `protect` adds up.
             #[must_use]
             pub fn over(mut self, below: Self) -> Self {
@@ -160,6 +168,13 @@ layer! {
     encoding "encoding": Encoding = Encoding::read, Some("auto");
     delimiter "delimiter": Delimiter = Delimiter::read, Some("auto");
     sheet "sheet": String = value::sheet, None::<&str>;
+    header_row "header-row": NonZeroU32 = value::count::<{ u32::MAX }>, None::<&str>;
+    hidden_rows "hidden-rows": HiddenRows = HiddenRows::read, Some("refuse");
+    empty_desktop "empty-desktop": EmptyDesktop = EmptyDesktop::read, Some("refuse");
+    due_column "due-column": DueColumn = DueColumn::read, None::<&str>;
+    date_format "date-format": String = value::date_format, None::<&str>;
+    unknown_users "unknown-users": UnknownUsers = UnknownUsers::read, Some("invalid");
+    still_access "still-access": StillAccess = StillAccess::read, Some("report");
     metrics "metrics": FilePath = value::path, None::<&str>;
     log_format "log-format": LogFormat = LogFormat::read, Some("text");
     log_file "log-file": FilePath = value::path, None::<&str>;
@@ -180,7 +195,7 @@ layer! {
 impl Layer {
     /// The settings that shape a plan: a resume under others is refused (P16). The options `--only` and
     /// `--allow-detach-all` shape it, too, and are no settings.
-    pub const PLAN_SHAPING: [&'static str; 12] = [
+    pub const PLAN_SHAPING: [&'static str; 18] = [
         "encoding",
         "delimiter",
         "sheet",
@@ -193,6 +208,29 @@ impl Layer {
         "max-desktops-per-request",
         "max-users-per-request",
         "max-request-bytes",
+        "header-row",
+        "hidden-rows",
+        "empty-desktop",
+        "due-column",
+        "date-format",
+        "unknown-users",
+    ];
+    /// The plan-shaping ones that belong to a run's identity only where they are not at their default: journals of
+    /// versions that did not know them can still be resumed, and plans keep their hashes.
+    const SILENT_BY_DEFAULT: [&'static str; 3] = ["hidden-rows", "empty-desktop", "unknown-users"];
+    /// The plan-shaping ones that say how the input is read and what it means. An undo's input is a journal, so they
+    /// say nothing about it.
+    pub const READING: [&'static str; 10] = [
+        "encoding",
+        "delimiter",
+        "sheet",
+        COLUMN,
+        "header-row",
+        "hidden-rows",
+        "empty-desktop",
+        "due-column",
+        "date-format",
+        "unknown-users",
     ];
 
     /// Sets one value. What was set under that name is replaced; `protect` adds up.
@@ -231,6 +269,9 @@ impl Layer {
             .lines()
             .into_iter()
             .filter(|(name, ..)| *name != PROTECT && Self::PLAN_SHAPING.contains(name))
+            .filter(|(name, value, _)| {
+                !Self::SILENT_BY_DEFAULT.contains(name) || Self::default_of(name) != Some(value.as_str())
+            })
             .map(|(name, value, _)| (name.to_owned(), value))
             .collect();
         if !self.protect.is_empty() {
@@ -453,6 +494,15 @@ mod tests {
             ("on-invalid", "on"),
             ("preflight", "yes"),
             ("encoding", "ebcdic"),
+            ("encoding", "iso-2022-kr"),
+            ("header-row", "0"),
+            ("hidden-rows", "show"),
+            ("empty-desktop", "all"),
+            ("unknown-users", "detached"),
+            ("still-access", "on"),
+            ("due-column", " "),
+            ("date-format", "%d/%m"),
+            ("date-format", "day"),
             ("delimiter", "x"),
             ("sheet", " "),
             ("metrics", ""),
@@ -462,7 +512,7 @@ mod tests {
             ("request-timeout", "11m"),
             ("settle-time", "0s"),
             ("retry-base", "2m"),
-            ("column", "mail=x"),
+            ("column", "phone=x"),
             ("protect", " , "),
         ] {
             let error = with(name, wrong).unwrap_err();

@@ -7,7 +7,10 @@ use std::time::Duration;
 
 use super::layer::{Layer, Origin, Sourced};
 use super::protect::Protected;
-use super::value::{Encoding, InUse, LogFormat, OnInvalid, Percent, Progress, Rate, Wait};
+use super::value::{
+    DueColumn, EmptyDesktop, HiddenRows, InUse, LogFormat, OnInvalid, Percent, Progress, Rate, StillAccess,
+    UnknownUsers, Wait,
+};
 use crate::error::Error;
 
 /// All settings of a run, each within its bounds and none against another. INTERFACE.md says what each does.
@@ -42,13 +45,23 @@ pub struct Settings {
     pub preflight: bool,
     pub verify: bool,
 
-    /// `None` is detected.
-    pub encoding: Option<Encoding>,
+    /// A label of the WHATWG standard; `None` is detected.
+    pub encoding: Option<String>,
     /// `,`, `;`, tab or `|`; `None` is detected.
     pub delimiter: Option<u8>,
     pub sheet: Option<String>,
-    /// Field and header, each field once, in the order of their names.
+    /// Field and header, each field once, in the order of their names; `-` says that no header holds the field.
     pub columns: Vec<(String, String)>,
+    /// The line, or the sheet's row, that the header stands on, from 1; `None` is the first.
+    pub header_row: Option<NonZeroU32>,
+    pub hidden_rows: HiddenRows,
+    pub empty_desktop: EmptyDesktop,
+    /// `None`: nothing was said about dates.
+    pub due_column: Option<DueColumn>,
+    /// A strftime pattern, beside the formats that are read by themselves.
+    pub date_format: Option<String>,
+    pub unknown_users: UnknownUsers,
+    pub still_access: StillAccess,
 
     pub metrics: Option<PathBuf>,
     pub log_format: LogFormat,
@@ -132,10 +145,17 @@ impl Layer {
             stop_at: set(layer.stop_at)?.0,
             preflight: set(layer.preflight)?.is_on(),
             verify: set(layer.verify)?.is_on(),
-            encoding: plain(layer.encoding).filter(|encoding| *encoding != Encoding::Auto),
+            encoding: set(layer.encoding)?.0,
             delimiter: set(layer.delimiter)?.0,
             sheet: plain(layer.sheet),
             columns: plain(layer.column).unwrap_or_default().0,
+            header_row: plain(layer.header_row),
+            hidden_rows: set(layer.hidden_rows)?,
+            empty_desktop: set(layer.empty_desktop)?,
+            due_column: plain(layer.due_column),
+            date_format: plain(layer.date_format),
+            unknown_users: set(layer.unknown_users)?,
+            still_access: set(layer.still_access)?,
             metrics: plain(layer.metrics).map(|path| path.0),
             log_format: set(layer.log_format)?,
             log_file: plain(layer.log_file).map(|path| path.0),
@@ -342,6 +362,16 @@ mod tests {
             ("delimiter", ";", true),
             ("column", "user_name=Who", true),
             ("sheet", "S", true),
+            ("header-row", "3", true),
+            ("hidden-rows", "skip", true),
+            ("empty-desktop", "every", true),
+            ("due-column", "last_day", true),
+            ("date-format", "%d/%m/%Y", true),
+            ("unknown-users", "gone", true),
+            ("hidden-rows", "refuse", false),
+            ("empty-desktop", "refuse", false),
+            ("unknown-users", "invalid", false),
+            ("still-access", "fail", false),
             ("protect", "ceo", true),
             ("write-rate", "1/s", false),
             ("max-desktops", "5", false),

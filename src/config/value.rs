@@ -7,6 +7,8 @@ use std::num::{NonZeroU32, NonZeroUsize};
 use std::path::PathBuf;
 use std::time::Duration;
 
+use jiff::civil::Date;
+
 use crate::text::escape_untrusted;
 
 /// Text for people and for the run's identity: one spelling for each value, and one that reads back.
@@ -347,13 +349,73 @@ words! {
     Switch { On = "on", Off = "off", }
 }
 words! {
-    /// Encodings that an input can be forced to.
-    Encoding {
-        Auto = "auto",
-        Utf8 = "utf-8",
-        Utf16Le = "utf-16le",
-        Utf16Be = "utf-16be",
-        Gb18030 = "gb18030",
+    /// What becomes of rows that the spreadsheet hides or filters out.
+    HiddenRows {
+        /// The whole file is refused.
+        Refuse = "refuse",
+        /// They are no rows.
+        Skip = "skip",
+        Read = "read",
+    }
+}
+words! {
+    /// An empty desktop in a list that has a desktop column.
+    EmptyDesktop {
+        /// The row is invalid.
+        Refuse = "refuse",
+        /// It means every desktop of the row's user.
+        Every = "every",
+    }
+}
+words! {
+    /// A user or a group that the service does not know at all.
+    UnknownUsers {
+        /// The row is invalid.
+        Invalid = "invalid",
+        /// It counts as already detached, with a doubt that is told.
+        Gone = "gone",
+    }
+}
+words! {
+    /// What else a leaver still gets in by, once the run is over.
+    StillAccess {
+        /// Told.
+        Report = "report",
+        /// Told, and the run exits with 1.
+        Fail = "fail",
+        /// Not looked for.
+        Off = "off",
+    }
+}
+
+/// The encoding that the input is in, by one label for each; `None` is detected.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Encoding(pub Option<String>);
+
+impl Encoding {
+    /// Reads `auto`, or any label of the WHATWG encoding standard, as `latin1` or `Shift_JIS`.
+    pub fn read(text: &str) -> Result<Self, String> {
+        let label = text.trim();
+        match label.to_ascii_lowercase().as_str() {
+            "auto" => return Ok(Self(None)),
+            // Leaves the order of the bytes to the file's mark.
+            "utf-16" => return Ok(Self(Some("utf-16".to_owned()))),
+            _ => {}
+        }
+        match encoding_rs::Encoding::for_label_no_replacement(label.as_bytes()) {
+            Some(known) => Ok(Self(Some(known.name().to_ascii_lowercase()))),
+            None => Err(format!(
+                "{} is no encoding: write `utf-8`, `utf-16`, `gb18030`, `windows-1252` or another label of the WHATWG \
+                 encoding standard; or `auto`",
+                quoted(text)
+            )),
+        }
+    }
+}
+
+impl fmt::Display for Encoding {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.0.as_deref().unwrap_or("auto"))
     }
 }
 
@@ -417,16 +479,61 @@ pub fn sheet(text: &str) -> Result<String, String> {
     if text.trim().is_empty() { Err("is empty: name a sheet".to_owned()) } else { Ok(text.to_owned()) }
 }
 
+/// The column of the rows' last days.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum DueColumn {
+    /// Dates in the list say nothing: all rows are done now.
+    Ignored,
+    /// Rows whose date under this header is still to come are not done yet.
+    Header(String),
+}
+
+impl DueColumn {
+    /// Reads a header, or `-`.
+    pub fn read(text: &str) -> Result<Self, String> {
+        match text.trim() {
+            "" => Err("is empty: name a header, or write `-` for all rows now".to_owned()),
+            "-" => Ok(Self::Ignored),
+            header => Ok(Self::Header(header.to_owned())),
+        }
+    }
+}
+
+impl fmt::Display for DueColumn {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Ignored => "-",
+            Self::Header(header) => header,
+        })
+    }
+}
+
+/// Reads a strftime pattern that says a whole date: year, month and day.
+pub fn date_format(text: &str) -> Result<String, String> {
+    let pattern = text.trim();
+    // One that leaves the day or the month out, or turns them round, does not give the same date again.
+    let says_a_date = |date: Date| {
+        let written = jiff::fmt::strtime::format(pattern, date).ok()?;
+        (Date::strptime(pattern, written).ok()? == date).then_some(())
+    };
+    let dates = [jiff::civil::date(2026, 3, 4), jiff::civil::date(2031, 11, 28)];
+    if dates.into_iter().all(|date| says_a_date(date).is_some()) {
+        Ok(pattern.to_owned())
+    } else {
+        Err(format!("{} is not a pattern for a date: write one as `%d/%m/%Y`, with year, month and day", quoted(text)))
+    }
+}
+
 /// Which header holds which field, where that is not found out by itself: fields of the input with their headers.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Columns(pub Vec<(String, String)>);
 
 impl Columns {
     /// The fields of INTERFACE.md, section "Input".
-    pub const FIELDS: [&'static str; 7] =
-        ["desktop_id", "desktop_name", "user_name", "user_id", "user_group", "domain", "type"];
+    pub const FIELDS: [&'static str; 8] =
+        ["desktop_id", "desktop_name", "user_name", "user_email", "user_id", "user_group", "domain", "type"];
 
-    /// Reads `FIELD=HEADER` entries; the field is matched without case, blanks, `_` and `-`.
+    /// Reads `FIELD=HEADER` entries, or `FIELD=-` where no header holds it; the field is matched without case, blanks, `_` and `-`.
     pub fn read(entries: &[String]) -> Result<Self, String> {
         let bare = |text: &str| text.replace([' ', '_', '-'], "").to_lowercase();
         let mut columns: Vec<(String, String)> = Vec::new();
@@ -533,10 +640,20 @@ mod tests {
     }
 
     #[test]
-    fn every_encoding_is_one_that_can_be_decoded() {
-        for word in Encoding::WORDS.iter().filter(|word| **word != "auto") {
-            let name = encoding_rs::Encoding::for_label(word.as_bytes()).unwrap().name();
-            assert!(name.eq_ignore_ascii_case(word), "{word}");
+    fn an_encoding_is_any_label_of_the_standard_by_one_name() {
+        let name = |label| Encoding::read(label).unwrap().to_string();
+        assert_eq!(["auto", "UTF8", "latin1", "Shift_JIS"].map(name), ["auto", "utf-8", "windows-1252", "shift_jis"]);
+        assert_eq!(["utf-16", "utf-16be", "x-cp1251"].map(name), ["utf-16", "utf-16be", "windows-1251"]);
+        assert!(Encoding::read("ebcdic").unwrap_err().contains("WHATWG"));
+    }
+
+    #[test]
+    fn a_pattern_for_dates_gives_the_whole_date() {
+        for right in ["%d/%m/%Y", "%Y%m%d", " %b %d, %Y ", "%d.%m.%y"] {
+            assert!(date_format(right).is_ok(), "{right}");
+        }
+        for wrong in ["", "%d/%m", "%Y-%m", "%H:%M", "%", "31.12.2026"] {
+            assert!(date_format(wrong).is_err(), "{wrong}");
         }
     }
 
@@ -546,7 +663,7 @@ mod tests {
         let both = columns(&["User-Name=员工", "desktop id=a=b"]).unwrap();
         assert_eq!(both.0, [("desktop_id".into(), "a=b".into()), ("user_name".into(), "员工".into())]);
         assert!(columns(&["user_name=a", "username=b"]).unwrap_err().contains("twice"));
-        assert!(columns(&["mail=a"]).unwrap_err().contains("desktop_id"));
+        assert!(columns(&["phone=a"]).unwrap_err().contains("desktop_id"));
         for wrong in ["user_name", "user_name=", "=x"] {
             assert!(columns(&[wrong]).is_err(), "{wrong}");
         }
