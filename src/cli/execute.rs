@@ -15,7 +15,7 @@ use crate::dispatch::{Drive, Ended, Rules, StopReason, drive};
 use crate::error::{Error, Exit};
 use crate::files;
 use crate::journal::record::Record;
-use crate::journal::{Identity, RunLock, Store, View, beside};
+use crate::journal::{Identity, Journal as _, RunLock, Store, View, beside};
 use crate::model::Class;
 use crate::model::Observer;
 use crate::outcome::metrics::last_success_in;

@@ -21,7 +21,7 @@ use crate::config::OnInvalid;
 use crate::error::{Error, Exit};
 use crate::files;
 use crate::journal::record::Record;
-use crate::journal::{Builder, Fate, Identity, ResultRow, RunLock, Store, View, move_aside};
+use crate::journal::{Builder, Fate, Identity, Journal as _, ResultRow, RunLock, Store, View, move_aside};
 use crate::model::Class;
 use crate::model::Outcome;
 use crate::outcome::next::{Next, Situation, next};

@@ -20,7 +20,7 @@ use super::verdict::{Verdict, judge};
 use crate::api::{Reader, Reply, Writer};
 use crate::error::Error;
 use crate::journal::record::{AnswerRecord, Attempt, ItemId, Record};
-use crate::journal::{AnswerKind, Item, Journal, JournalError, Progress};
+use crate::journal::{AnswerKind, Item, Journal, JournalError, Progress, Resume};
 use crate::model::Class;
 use crate::model::{DesktopId, Outcome};
 use crate::model::{Event, Observer};
@@ -70,7 +70,7 @@ pub enum Ended {
 pub async fn drive(run: Drive, observer: &mut dyn Observer) -> Result<Ended, Error> {
     let (telling, mut told) = mpsc::unbounded_channel();
     let (mut out, began) = (Output::default(), Instant::now());
-    let (start, progress) = begin(&run).await.map_err(broken)?;
+    let (start, progress) = start_of(&run, run.journal.resume().await.map_err(broken)?);
     let mut state = State::new(run.rules.clone(), start, began, &mut out);
     observer.on_event(&Event::Begun {
         rows: progress.rows,
@@ -163,14 +163,13 @@ pub async fn drive(run: Drive, observer: &mut dyn Observer) -> Result<Ended, Err
     })
 }
 
-/// What the journal says of where the run stands.
-async fn begin(run: &Drive) -> Result<(Start, Progress), JournalError> {
-    let progress = run.journal.totals().await?;
-    let chunks = run.journal.open_chunks().await?;
+/// What the state starts from, and where the run stands.
+fn start_of(run: &Drive, resume: Resume) -> (Start, Progress) {
+    let Resume { progress, open_chunks, in_flight, next_attempt } = resume;
     let start = Start {
-        chunks,
-        next_attempt: run.journal.next_attempt_id().await?,
-        in_flight: run.journal.in_flight().await?,
+        chunks: open_chunks,
+        next_attempt,
+        in_flight,
         resumed: run.resumed,
         canary: progress.canary,
         failed_before: progress.outcomes.contains_key(&Outcome::Failed),
@@ -178,7 +177,7 @@ async fn begin(run: &Drive) -> Result<(Start, Progress), JournalError> {
         write_ceiling: run.write_ceiling,
         seed: run.seed,
     };
-    Ok((start, progress))
+    (start, progress)
 }
 
 /// First durable, then told.

@@ -309,6 +309,7 @@ fn stopped(connection: &Connection, stopped: &Stopped) -> Result<(), Fault> {
 mod tests {
     use proptest::prelude::*;
 
+    use crate::journal::Journal as _;
     use crate::journal::sample::{build, line, settled};
     use crate::journal::store::Store;
     use crate::journal::view::View;

@@ -77,6 +77,7 @@ pub fn move_aside(journal: &Path, results: &Path, run_id: &str) -> Result<MovedA
 
 #[cfg(test)]
 mod tests {
+    use crate::journal::Journal as _;
     use crate::journal::Label;
     use crate::journal::View;
     use crate::journal::sample::{build, names, set_format};

@@ -76,6 +76,10 @@ pub(super) fn range(row: &rusqlite::Row<'_>) -> Result<Range, rusqlite::Error> {
     Ok(Range { chunk: row.get(0)?, first: row.get(1)?, last: row.get(2)? })
 }
 
+pub(super) fn ranges(connection: &Connection, sql: &str) -> Result<Vec<Range>, Fault> {
+    Ok(connection.prepare_cached(sql)?.query_map([], range)?.collect::<Result<_, _>>()?)
+}
+
 pub(super) fn item(connection: &Connection, id: ItemId) -> Result<Option<Item>, Fault> {
     let mut found = connection.prepare_cached("SELECT body FROM item WHERE id = ?1")?;
     let mut rows = found.query([id])?;

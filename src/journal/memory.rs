@@ -11,7 +11,7 @@ use futures::future::BoxFuture;
 use crate::error::Error;
 
 use super::record::{
-    AttemptId, Entry, Fate, Identity, Item, OpenItem, Process, Progress, Recheck, Record, ResultRow, Stopped,
+    Entry, Fate, Identity, Item, OpenItem, Process, Progress, Recheck, Record, ResultRow, Resume, Stopped,
 };
 use super::replay::History;
 use super::seam::{Journal, JournalError};
@@ -33,7 +33,6 @@ struct Inner {
     /// Commits that were queued, and those of them that are durable: a commit's ticket lies between.
     queued: u64,
     done: u64,
-    next_attempt: AttemptId,
     failed: Option<Arc<str>>,
     /// The commit that fails, counted from the process's first.
     fail_at: Option<u64>,
@@ -92,7 +91,6 @@ impl MemoryJournal {
             pending: VecDeque::new(),
             queued: 0,
             done: 0,
-            next_attempt: 1,
             failed: None,
             fail_at: None,
             commits: 0,
@@ -145,7 +143,6 @@ impl MemoryJournal {
         inner.fail_at = None;
         inner.commits = 0;
         inner.life += 1;
-        inner.next_attempt = inner.durable.history.next_attempt();
     }
 
     /// Every durable record, in order.
@@ -261,11 +258,6 @@ impl MemoryJournal {
             if let Some(cause) = &inner.failed {
                 return Err(Self::failed(cause));
             }
-            for record in &records {
-                if let Record::Intent(attempt) = record {
-                    inner.next_attempt = inner.next_attempt.max(attempt.id.saturating_add(1));
-                }
-            }
             inner.pending.push_back(records);
             inner.queued += 1;
             (inner.queued, inner.life, inner.latency)
@@ -333,23 +325,17 @@ impl Journal for MemoryJournal {
         self.inner().failed.is_some()
     }
 
-    fn next_attempt_id(&self) -> BoxFuture<'_, Result<AttemptId, JournalError>> {
-        let mut inner = self.inner();
-        let id = inner.next_attempt;
-        inner.next_attempt += 1;
-        let result = inner.failed.as_ref().map_or(Ok(id), |cause| Err(Self::failed(cause)));
-        Box::pin(std::future::ready(result))
-    }
-
-    fn open_chunks(&self) -> BoxFuture<'_, Result<Vec<u32>, JournalError>> {
-        let open = self.read(|history| {
+    fn resume(&self) -> BoxFuture<'_, Result<Resume, JournalError>> {
+        let progress = self.progress();
+        let resume = self.read(|history| {
             let open = history.items.values().filter(|item| history.finals(item).contains(&false));
-            let mut chunks: Vec<u32> = open.map(|item| item.chunk).collect();
-            chunks.sort_unstable();
-            chunks.dedup();
-            chunks
+            let mut open_chunks: Vec<u32> = open.map(|item| item.chunk).collect();
+            open_chunks.sort_unstable();
+            open_chunks.dedup();
+            let (in_flight, next_attempt) = (history.in_flight().collect(), history.next_attempt());
+            Resume { progress, open_chunks, in_flight, next_attempt }
         });
-        Box::pin(std::future::ready(Ok(open)))
+        Box::pin(std::future::ready(Ok(resume)))
     }
 
     fn chunk(&self, number: u32) -> BoxFuture<'_, Result<Vec<OpenItem>, JournalError>> {
@@ -360,20 +346,12 @@ impl Journal for MemoryJournal {
         Box::pin(std::future::ready(Ok(open)))
     }
 
-    fn in_flight(&self) -> BoxFuture<'_, Result<Vec<OpenItem>, JournalError>> {
-        Box::pin(std::future::ready(Ok(self.read(|history| history.in_flight().collect()))))
-    }
-
     fn rechecks(&self) -> BoxFuture<'_, Result<Vec<Recheck>, JournalError>> {
         let wanted = self.read(|history| {
             let items = history.rechecks.iter().filter_map(|id| history.items.get(id));
             items.map(|item| (item.clone(), history.to_recheck(item.id))).collect()
         });
         Box::pin(std::future::ready(Ok(wanted)))
-    }
-
-    fn totals(&self) -> BoxFuture<'_, Result<Progress, JournalError>> {
-        Box::pin(std::future::ready(Ok(self.progress())))
     }
 }
 
@@ -450,10 +428,8 @@ mod tests {
         for chunk in 0..=CHUNKS + 1 {
             told.push(format!("{:?}", journal.chunk(chunk).await.unwrap()));
         }
-        told.push(format!("{:?}", journal.open_chunks().await.unwrap()));
-        told.push(format!("{:?}", journal.in_flight().await.unwrap()));
+        told.push(format!("{:?}", journal.resume().await.unwrap()));
         told.push(format!("{:?}", journal.rechecks().await.unwrap()));
-        told.push(format!("{:?}", journal.totals().await.unwrap()));
         told
     }
 
@@ -496,7 +472,7 @@ mod tests {
                     .unwrap();
                 assert_eq!(handle.with_view(results).await.unwrap(), lines);
                 memory.crash();
-                assert_eq!(memory.next_attempt_id().await, handle.next_attempt_id().await);
+                assert_eq!(memory.resume().await, handle.resume().await);
             });
             store.close().unwrap();
             let view = View::open(&path).unwrap();
@@ -547,7 +523,7 @@ mod tests {
         counted.retain(|_, rows| *rows > 0);
         assert_eq!(rows, counted);
 
-        let (records, in_flight) = (journal.records(), journal.in_flight().await.unwrap());
+        let (records, in_flight) = (journal.records(), journal.resume().await.unwrap().in_flight);
         let mut open = Vec::new();
         for chunk in 1..=CHUNKS {
             open.extend(journal.chunk(chunk).await.unwrap());
@@ -594,7 +570,7 @@ mod tests {
         journal.crash();
         assert!(waiting.await.unwrap().is_err());
         assert_eq!((journal.pending(), journal.records().len()), (0, 1));
-        assert_eq!(journal.next_attempt_id().await, Ok(2));
+        assert_eq!(journal.resume().await.unwrap().next_attempt, 2);
     }
 
     #[tokio::test(start_paused = true)]
@@ -618,7 +594,7 @@ mod tests {
         let (entries, items) = plan(1);
         let journal = MemoryJournal::new(identity(), entries, items);
         assert!(journal.commit(vec![intent(1, 1, &[(1, &[0])]), intent(2, 1, &[(9, &[0])])]).await.is_err());
-        assert!(journal.in_flight().await.unwrap().is_empty());
+        assert!(journal.resume().await.unwrap().in_flight.is_empty());
         assert!(journal.records().is_empty());
     }
 }

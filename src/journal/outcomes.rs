@@ -9,7 +9,6 @@ use super::load::{self, Range};
 use super::record::{ItemId, Settlement, SlotNo};
 use super::replay::{History, Word, latest, no_item};
 use super::schema::Fault;
-use super::view::ranges;
 
 /// Open chunks whose writes are kept at most, so that memory stays bounded.
 const KEPT: usize = 1_024;
@@ -33,7 +32,7 @@ pub(super) struct Words<'c> {
 
 impl<'c> Words<'c> {
     pub(super) fn new(connection: &'c Connection) -> Result<Self, Fault> {
-        let ranges = ranges(connection, "SELECT number, first_item, last_item FROM chunk ORDER BY first_item")?;
+        let ranges = load::ranges(connection, "SELECT number, first_item, last_item FROM chunk ORDER BY first_item")?;
         let settled = Settled::new(connection, ranges.last().map_or(0, |range| range.last), MAX_BYTES)?;
         let sql = "SELECT DISTINCT c.chunk FROM attempt_chunk AS c JOIN chunk ON chunk.number = c.chunk WHERE open > 0";
         let tried = connection.prepare(sql)?.query_map([], |row| row.get(0))?.collect::<Result<_, _>>()?;
@@ -201,6 +200,7 @@ mod tests {
     use proptest::prelude::*;
     use rusqlite::StatementStatus;
 
+    use crate::journal::Journal as _;
     use crate::journal::View;
     use crate::journal::record::Record;
     use crate::journal::sample::{build, settled};
@@ -210,7 +210,7 @@ mod tests {
     use super::*;
 
     fn all_ranges(connection: &Connection) -> Vec<Range> {
-        ranges(connection, "SELECT number, first_item, last_item FROM chunk ORDER BY first_item").unwrap()
+        load::ranges(connection, "SELECT number, first_item, last_item FROM chunk ORDER BY first_item").unwrap()
     }
 
     #[test]

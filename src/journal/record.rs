@@ -414,6 +414,18 @@ impl Progress {
     }
 }
 
+/// What a process starts from, all of one state of the journal.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Resume {
+    pub progress: Progress,
+    /// The chunks with slots that have no final word, by number.
+    pub open_chunks: Vec<u32>,
+    /// Every open item that was sent, or may have been.
+    pub in_flight: Vec<OpenItem>,
+    /// The number that the next write gets: none had it yet.
+    pub next_attempt: AttemptId,
+}
+
 /// One record of the results, borrowed from the block it was read from.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct ResultRow<'a> {

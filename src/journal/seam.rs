@@ -7,7 +7,7 @@ use futures::future::BoxFuture;
 
 use crate::error::Error;
 
-use super::record::{AttemptId, OpenItem, Progress, Recheck, Record};
+use super::record::{OpenItem, Recheck, Record, Resume};
 
 /// Why the journal did not do what it was asked to.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -45,21 +45,12 @@ pub trait Journal: Send + Sync {
     /// Whether a commit has failed, so that every later one does.
     fn has_failed(&self) -> bool;
 
-    /// A number that no write has had, and that is handed out once.
-    fn next_attempt_id(&self) -> BoxFuture<'_, Result<AttemptId, JournalError>>;
-
-    /// The chunks with slots that have no final word, by number.
-    fn open_chunks(&self) -> BoxFuture<'_, Result<Vec<u32>, JournalError>>;
+    /// Where the run stands, and all that a process needs to go on with it.
+    fn resume(&self) -> BoxFuture<'_, Result<Resume, JournalError>>;
 
     /// The items of a chunk that are not settled; none where there is no such chunk.
     fn chunk(&self, number: u32) -> BoxFuture<'_, Result<Vec<OpenItem>, JournalError>>;
 
-    /// Every open item that was sent, or may have been.
-    fn in_flight(&self) -> BoxFuture<'_, Result<Vec<OpenItem>, JournalError>>;
-
     /// The items that are to be read once more at the end of the run, each with the words that rest on a doubt.
     fn rechecks(&self) -> BoxFuture<'_, Result<Vec<Recheck>, JournalError>>;
-
-    /// Where the run stands.
-    fn totals(&self) -> BoxFuture<'_, Result<Progress, JournalError>>;
 }

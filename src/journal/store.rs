@@ -1,7 +1,6 @@
 //! The one writer of a journal, and how the rest of the program reaches it.
 
 use std::path::Path;
-use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock, mpsc};
 use std::thread::JoinHandle;
 
@@ -11,8 +10,7 @@ use tokio::sync::oneshot;
 use crate::error::Error;
 use crate::files;
 
-use super::load;
-use super::record::{AttemptId, Identity, OpenItem, Progress, Recheck, Record};
+use super::record::{Identity, OpenItem, Recheck, Record, Resume};
 use super::schema::{self, Fault};
 use super::seam::{Journal, JournalError};
 use super::view::View;
@@ -48,14 +46,8 @@ impl Store {
 
     fn open_on(path: &Path, medium: Medium) -> Result<Self, Error> {
         let (connection, identity, medium) = connect(path, medium).map_err(|fault| fault.before(OPENING, path))?;
-        let next_attempt = load::next_attempt(&connection).map_err(|fault| fault.before(OPENING, path))?;
         let view = View::over(connection, path, identity.clone());
-        let shared = Arc::new(Shared {
-            path: path.to_owned(),
-            identity,
-            failed: OnceLock::new(),
-            next_attempt: AtomicU64::new(next_attempt),
-        });
+        let shared = Arc::new(Shared { path: path.to_owned(), identity, failed: OnceLock::new() });
         let (jobs, queue) = mpsc::channel();
         // The log is there since the first read; that its name is durable, too, is not left to `SQLite`, which does not
         // mind a directory that can't be synced.
@@ -106,27 +98,6 @@ impl Handle {
         &self.shared.path
     }
 
-    /// See [`Journal::commit`].
-    pub async fn commit(&self, records: Vec<Record>) -> Result<(), JournalError> {
-        self.shared.check()?;
-        if records.is_empty() {
-            return Ok(());
-        }
-        for record in &records {
-            if let Record::Intent(attempt) = record {
-                self.shared.next_attempt.fetch_max(attempt.id.saturating_add(1), Ordering::Relaxed);
-            }
-        }
-        let (done, answer) = oneshot::channel();
-        self.jobs.send(Job::Commit { records, done }).map_err(|_| self.shared.closed())?;
-        answer.await.unwrap_or_else(|_| Err(self.shared.closed()))
-    }
-
-    /// See [`Journal::has_failed`].
-    pub fn has_failed(&self) -> bool {
-        self.shared.failed.get().is_some()
-    }
-
     /// Runs `read` on the writer's own connection, after what was queued before it; commits wait meanwhile.
     /// What it sees is durable; after a failed commit it is the last state before that. `read` must not wait for this
     /// journal itself.
@@ -150,71 +121,35 @@ impl Handle {
             JournalError::Unreadable { path: self.shared.path.clone(), cause: cause.into() }
         })
     }
-
-    /// See [`Journal::next_attempt_id`].
-    #[expect(clippy::unused_async, reason = "as in the trait; another journal may have to look")]
-    pub async fn next_attempt_id(&self) -> Result<AttemptId, JournalError> {
-        self.shared.check()?;
-        Ok(self.shared.next_attempt.fetch_add(1, Ordering::Relaxed))
-    }
-
-    /// See [`Journal::open_chunks`].
-    pub async fn open_chunks(&self) -> Result<Vec<u32>, JournalError> {
-        self.ask(View::open_chunks).await
-    }
-
-    /// See [`Journal::chunk`].
-    pub async fn chunk(&self, number: u32) -> Result<Vec<OpenItem>, JournalError> {
-        self.ask(move |view| view.chunk(number)).await
-    }
-
-    /// See [`Journal::in_flight`].
-    pub async fn in_flight(&self) -> Result<Vec<OpenItem>, JournalError> {
-        self.ask(View::in_flight).await
-    }
-
-    /// See [`Journal::rechecks`].
-    pub async fn rechecks(&self) -> Result<Vec<Recheck>, JournalError> {
-        self.ask(View::rechecks).await
-    }
-
-    /// See [`Journal::totals`].
-    pub async fn totals(&self) -> Result<Progress, JournalError> {
-        self.ask(View::progress).await
-    }
 }
 
 impl Journal for Handle {
     fn commit(&self, records: Vec<Record>) -> BoxFuture<'_, Result<(), JournalError>> {
-        Box::pin(self.commit(records))
+        Box::pin(async move {
+            self.shared.check()?;
+            if records.is_empty() {
+                return Ok(());
+            }
+            let (done, answer) = oneshot::channel();
+            self.jobs.send(Job::Commit { records, done }).map_err(|_| self.shared.closed())?;
+            answer.await.unwrap_or_else(|_| Err(self.shared.closed()))
+        })
     }
 
     fn has_failed(&self) -> bool {
-        self.has_failed()
+        self.shared.failed.get().is_some()
     }
 
-    fn next_attempt_id(&self) -> BoxFuture<'_, Result<AttemptId, JournalError>> {
-        Box::pin(self.next_attempt_id())
-    }
-
-    fn open_chunks(&self) -> BoxFuture<'_, Result<Vec<u32>, JournalError>> {
-        Box::pin(self.open_chunks())
+    fn resume(&self) -> BoxFuture<'_, Result<Resume, JournalError>> {
+        Box::pin(self.ask(View::resume))
     }
 
     fn chunk(&self, number: u32) -> BoxFuture<'_, Result<Vec<OpenItem>, JournalError>> {
-        Box::pin(self.chunk(number))
-    }
-
-    fn in_flight(&self) -> BoxFuture<'_, Result<Vec<OpenItem>, JournalError>> {
-        Box::pin(self.in_flight())
+        Box::pin(self.ask(move |view| view.chunk(number)))
     }
 
     fn rechecks(&self) -> BoxFuture<'_, Result<Vec<Recheck>, JournalError>> {
-        Box::pin(self.rechecks())
-    }
-
-    fn totals(&self) -> BoxFuture<'_, Result<Progress, JournalError>> {
-        Box::pin(self.totals())
+        Box::pin(self.ask(View::rechecks))
     }
 }
 
@@ -236,9 +171,9 @@ mod tests {
         let store = Store::open(&path).unwrap();
         assert_eq!(store.identity(), &identity());
         let handle = store.handle();
-        assert_eq!(handle.next_attempt_id().await, Ok(1));
+        assert_eq!(handle.resume().await.unwrap().next_attempt, 1);
         handle.commit(vec![intent(1, 1, &[(1, &[0, 1]), (2, &[0, 1])])]).await.unwrap();
-        assert_eq!(handle.in_flight().await.unwrap().len(), 2);
+        assert_eq!(handle.resume().await.unwrap().in_flight.len(), 2);
         handle.commit(vec![Record::Answer(answer(1, AnswerKind::Answered))]).await.unwrap();
         handle.commit(vec![Record::Settled(settled(1, &[0, 1], Outcome::Detached))]).await.unwrap();
         assert_eq!(names(directory.path()), ["r.csv.journal", "r.csv.journal-shm", "r.csv.journal-wal"]);
@@ -288,7 +223,7 @@ mod tests {
         assert_eq!(open[0].last.as_ref().map(|last| (last.id, last.kind)), Some((1, None)));
         assert!(open[0].ever_doubt);
         assert_eq!(open[1].last, None);
-        assert_eq!(resumed.handle().next_attempt_id().await, Ok(2));
+        assert_eq!(resumed.handle().resume().await.unwrap().next_attempt, 2);
         resumed.close().unwrap();
         assert_eq!(View::open(&copy).unwrap().progress().unwrap().open_unknown, 3);
     }
@@ -342,7 +277,7 @@ mod tests {
             Ok::<_, Error>(ids)
         });
         assert_eq!(ids.await.unwrap().unwrap(), (1..=100).collect::<Vec<_>>());
-        assert_eq!(handle.in_flight().await.unwrap().len(), 100);
+        assert_eq!(handle.resume().await.unwrap().in_flight.len(), 100);
     }
 
     #[tokio::test]
@@ -355,7 +290,7 @@ mod tests {
         handle.commit(vec![intent(1, 1, &[(2, &[0]), (3, &[0])])]).await.unwrap();
         for (kind, in_flight) in [(AnswerKind::Throttled, 0), (AnswerKind::Doubt, 2)] {
             handle.commit(vec![Record::Answer(answer(1, kind))]).await.unwrap();
-            assert_eq!(handle.in_flight().await.unwrap().len(), in_flight);
+            assert_eq!(handle.resume().await.unwrap().in_flight.len(), in_flight);
         }
     }
 
@@ -392,14 +327,17 @@ mod tests {
         assert!(matches!(&failed, Err(JournalError::Failed { .. })), "{failed:?}");
         assert!(handle.has_failed());
         assert_eq!(handle.commit(vec![intent(600, 1, &[(1, &[0])])]).await, failed);
-        assert!(handle.next_attempt_id().await.is_err());
-        assert_eq!(handle.totals().await.unwrap().attempts, [(None, 1)].into(), "the results can still be written");
+        assert_eq!(
+            handle.resume().await.unwrap().progress.attempts,
+            [(None, 1)].into(),
+            "the results can still be written"
+        );
         let before = std::fs::read(&path).unwrap();
         assert!(store.close().is_err());
         assert_eq!(std::fs::read(&path).unwrap(), before);
         assert!(std::fs::metadata(beside(&path, "-wal")).unwrap().len() > 0);
         let store = Store::open(&path).unwrap();
-        assert_eq!(store.handle().totals().await.unwrap().attempts, [(None, 1)].into());
+        assert_eq!(store.handle().resume().await.unwrap().progress.attempts, [(None, 1)].into());
         store
             .handle()
             .with_view(|view| assert_eq!(pragma(view.connection(), "integrity_check").unwrap(), "ok"))
@@ -418,7 +356,7 @@ mod tests {
         let senseless = vec![Record::Answer(answer(7, AnswerKind::Doubt)); 5_000];
         let both = tokio::join!(handle.commit(senseless), handle.commit(vec![intent(2, 1, &[(1, &[0])])]));
         assert!(both.0.is_err() && both.1.is_err(), "{both:?}");
-        assert!(handle.totals().await.unwrap().attempts.is_empty());
+        assert!(handle.resume().await.unwrap().progress.attempts.is_empty());
     }
 
     #[tokio::test]
@@ -452,7 +390,7 @@ mod tests {
         let store = Store::open(&path).unwrap();
         let records = vec![intent(1, 1, &[(1, &[0])]), Record::Answer(answer(2, AnswerKind::Doubt))];
         assert!(store.handle().commit(records).await.is_err());
-        assert!(store.handle().totals().await.unwrap().attempts.is_empty());
+        assert!(store.handle().resume().await.unwrap().progress.attempts.is_empty());
     }
 
     #[tokio::test]

@@ -14,7 +14,8 @@ use super::load::{self, Range, attempt_columns, unsigned};
 use super::open::open_to_read;
 use super::outcomes::Words;
 use super::record::{
-    AnswerKind, Identity, Item, ItemId, OpenItem, Process, Progress, Recheck, ResultRow, Sent, Settlement, SlotNo,
+    AnswerKind, Identity, Item, ItemId, OpenItem, Process, Progress, Recheck, ResultRow, Resume, Sent, Settlement,
+    SlotNo,
 };
 use super::replay::History;
 use super::schema::{self, Fault};
@@ -93,12 +94,17 @@ impl View {
         })
     }
 
-    /// The chunks with slots that have no final word, by number.
-    pub fn open_chunks(&self) -> Result<Vec<u32>, Error> {
+    /// Where the run stands, and all that a process needs to go on with it.
+    pub fn resume(&self) -> Result<Resume, Error> {
         self.read(|connection| {
             let mut found = connection.prepare_cached("SELECT number FROM chunk WHERE open > 0 ORDER BY number")?;
-            let numbers = found.query_map([], |row| row.get(0))?.collect::<Result<_, _>>()?;
-            Ok(numbers)
+            let open_chunks = found.query_map([], |row| row.get(0))?.collect::<Result<_, _>>()?;
+            let mut in_flight = Vec::new();
+            for range in touched(connection)? {
+                in_flight.extend(load::chunk(connection, range)?.in_flight());
+            }
+            let next_attempt = load::next_attempt(connection)?;
+            Ok(Resume { progress: progress(connection)?, open_chunks, in_flight, next_attempt })
         })
     }
 
@@ -107,17 +113,6 @@ impl View {
         self.read(|connection| {
             let Some(range) = load::range_of_chunk(connection, number)? else { return Ok(Vec::new()) };
             Ok(load::chunk(connection, range)?.into_open())
-        })
-    }
-
-    /// Every open item that was sent, or may have been.
-    pub fn in_flight(&self) -> Result<Vec<OpenItem>, Error> {
-        self.read(|connection| {
-            let mut open = Vec::new();
-            for range in touched(connection)? {
-                open.extend(load::chunk(connection, range)?.in_flight());
-            }
-            Ok(open)
         })
     }
 
@@ -181,7 +176,7 @@ impl View {
     pub fn for_each_item(&self, mut f: impl FnMut(&Item, &[Outcome]) -> Result<(), Error>) -> Result<(), Error> {
         self.read(|connection| {
             let mut outcomes = Vec::new();
-            for range in ranges(connection, "SELECT number, first_item, last_item FROM chunk ORDER BY number")? {
+            for range in load::ranges(connection, "SELECT number, first_item, last_item FROM chunk ORDER BY number")? {
                 let history = load::chunk(connection, range)?;
                 for (id, item) in &history.items {
                     outcomes.clear();
@@ -243,13 +238,12 @@ macro_rules! process_columns {
 }
 use process_columns;
 
-pub(super) fn ranges(connection: &Connection, sql: &str) -> Result<Vec<Range>, Fault> {
-    Ok(connection.prepare_cached(sql)?.query_map([], load::range)?.collect::<Result<_, _>>()?)
-}
-
 /// The chunks that hold open slots which may have been sent.
 fn touched(connection: &Connection) -> Result<Vec<Range>, Fault> {
-    ranges(connection, "SELECT number, first_item, last_item FROM chunk WHERE open > 0 AND touched > 0 ORDER BY number")
+    load::ranges(
+        connection,
+        "SELECT number, first_item, last_item FROM chunk WHERE open > 0 AND touched > 0 ORDER BY number",
+    )
 }
 
 fn processes(connection: &Connection, sql: &str) -> Result<Vec<Process>, Fault> {
@@ -362,7 +356,7 @@ mod tests {
     use crate::journal::record::{AnswerRecord, Record};
     use crate::journal::sample::{AT, answer, build, identity, intent, line, names, refusal, settled};
     use crate::journal::schema::beside;
-    use crate::journal::{Builder, EntryRef, Fate, Store};
+    use crate::journal::{Builder, EntryRef, Fate, Journal as _, Store};
 
     use super::*;
 
@@ -541,14 +535,14 @@ mod tests {
         let doubtful = Settlement { recheck: true, ..settled(1, &[0, 1], Outcome::Detached) };
         handle.commit(vec![Record::Settled(doubtful.clone())]).await.unwrap();
         handle.commit(vec![Record::Settled(settled(2, &[0, 1], Outcome::Detached))]).await.unwrap();
-        assert!(!handle.totals().await.unwrap().finished);
+        assert!(!handle.resume().await.unwrap().progress.finished);
         // The last read decides otherwise for one of them.
         handle.commit(vec![Record::Settled(settled(1, &[1], Outcome::Failed))]).await.unwrap();
         let wanted = handle.rechecks().await.unwrap();
         assert_eq!(wanted.len(), 1);
         assert_eq!(wanted[0].1, [Settlement { slots: vec![0], ..doubtful }]);
         handle.commit(vec![Record::Rechecked { item: 1 }]).await.unwrap();
-        let progress = handle.totals().await.unwrap();
+        let progress = handle.resume().await.unwrap().progress;
         assert!(progress.finished);
         let (detached, failed) = ((Outcome::Detached, 5), (Outcome::Failed, 1));
         assert_eq!(progress.outcomes, [detached, failed, (Outcome::Invalid, 1)].into());

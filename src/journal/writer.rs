@@ -3,7 +3,6 @@
 use std::fs::Metadata;
 use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
-use std::sync::atomic::AtomicU64;
 use std::sync::{Arc, OnceLock, mpsc};
 use std::time::Duration;
 
@@ -55,7 +54,6 @@ pub(super) struct Shared {
     pub(super) path: PathBuf,
     pub(super) identity: Identity,
     pub(super) failed: OnceLock<Arc<str>>,
-    pub(super) next_attempt: AtomicU64,
 }
 
 impl Shared {

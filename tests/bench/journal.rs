@@ -4,7 +4,8 @@ use std::collections::BTreeMap;
 use std::path::Path;
 
 use batch_detach::journal::{
-    AnswerKind, AnswerRecord, Attempt, Builder, Entry, Fate, Identity, Item, Record, Settlement, Slot, Store, View,
+    AnswerKind, AnswerRecord, Attempt, Builder, Entry, Fate, Identity, Item, Journal as _, Record, Settlement, Slot,
+    Store, View,
 };
 use batch_detach::model::Class;
 use batch_detach::model::{DesktopId, Kind, Outcome, PartLabel};

@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use batch_detach::api::auth::Authenticator;
 use batch_detach::api::{Reply, Transport};
-use batch_detach::journal::{AttemptId, Journal, JournalError, MemoryJournal, OpenItem, Progress, Recheck, Record};
+use batch_detach::journal::{Journal, JournalError, MemoryJournal, OpenItem, Recheck, Record, Resume};
 use batch_detach::pace::parse_retry_after;
 use batch_detach::sim::{App, SimTransport};
 use bytes::Bytes;
@@ -163,28 +163,16 @@ impl Journal for WitnessJournal {
         self.journal.has_failed()
     }
 
-    fn next_attempt_id(&self) -> BoxFuture<'_, Result<AttemptId, JournalError>> {
-        self.journal.next_attempt_id()
-    }
-
-    fn open_chunks(&self) -> BoxFuture<'_, Result<Vec<u32>, JournalError>> {
-        self.journal.open_chunks()
+    fn resume(&self) -> BoxFuture<'_, Result<Resume, JournalError>> {
+        self.journal.resume()
     }
 
     fn chunk(&self, number: u32) -> BoxFuture<'_, Result<Vec<OpenItem>, JournalError>> {
         self.journal.chunk(number)
     }
 
-    fn in_flight(&self) -> BoxFuture<'_, Result<Vec<OpenItem>, JournalError>> {
-        self.journal.in_flight()
-    }
-
     fn rechecks(&self) -> BoxFuture<'_, Result<Vec<Recheck>, JournalError>> {
         self.journal.rechecks()
-    }
-
-    fn totals(&self) -> BoxFuture<'_, Result<Progress, JournalError>> {
-        self.journal.totals()
     }
 }
 

@@ -245,7 +245,7 @@ fn rows_head(counts: &Counts, as_data: bool, in_html: u64, bad: u64) -> Markup {
 mod tests {
     use super::*;
     use crate::journal::{
-        AnswerKind, AnswerRecord, Attempt, Builder, EntryRef, Fate, Item, Record, Settlement, Slot, Store,
+        AnswerKind, AnswerRecord, Attempt, Builder, EntryRef, Fate, Item, Journal as _, Record, Settlement, Slot, Store,
     };
     use crate::model::Class;
     use crate::model::{DesktopId, Kind, PartLabel};
