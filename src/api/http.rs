@@ -85,6 +85,10 @@ impl HttpTransport {
                 .pool_max_idle_per_host(options.concurrency.max(1))
                 .tls_version_min(reqwest::tls::Version::TLS_1_2)
                 .no_proxy();
+            #[cfg(feature = "own-resolver")]
+            {
+                builder = builder.dns_resolver(super::resolver::Resolver::default());
+            }
             if let Some(proxy) = &proxy {
                 builder = builder.proxy(proxy.clone());
             }

@@ -16,6 +16,8 @@ pub mod percent;
 pub mod probe;
 pub mod proxy;
 pub mod redact;
+#[cfg(feature = "own-resolver")]
+mod resolver;
 #[cfg(test)]
 pub(crate) mod testing;
 pub mod transport;
