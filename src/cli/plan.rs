@@ -15,7 +15,7 @@ use super::target::{self, Place};
 use super::{Closing, Failure, note, say, width};
 use crate::error::Error;
 use crate::files;
-use crate::journal::{Label, ResultRow, RunLock};
+use crate::journal::{Label, ResultRow, RowOutcome, RunLock};
 use crate::model::Outcome;
 use crate::outcome::next::{Situation, next};
 use crate::outcome::{Counts, ResultsWriter, exit_of};
@@ -205,24 +205,12 @@ fn write_results(made: &Plan<'_>, path: &Path) -> Result<(), Error> {
         let writer = writer.as_mut().map_err(|error| trouble(std::io::Error::new(error.kind(), error.to_string())))?;
         for entry in made.entries() {
             let extras: Vec<&str> = entry.extras().collect();
-            let fixed = match entry.fate() {
-                EntryFate::Fixed(fixed) => Some(fixed),
-                EntryFate::Send { .. } => None,
+            let (code, message) = match entry.fate() {
+                EntryFate::Fixed(Fixed { code, message, .. }) => (code.into(), message.into()),
+                EntryFate::Send { .. } => <(String, String)>::default(),
             };
-            let (code, message) = fixed.as_ref().map_or(("", ""), |Fixed { code, message, .. }| (code, message));
-            let row = ResultRow {
-                line: entry.line(),
-                cells: entry.cells(),
-                outcome: entry.outcome(),
-                job_id: "",
-                error_code: code,
-                error_msg: message,
-                attempts: 0,
-                request_id: "",
-                chunk: "",
-                finished_at: "",
-                extras: &extras,
-            };
+            let result = &RowOutcome::new(entry.outcome(), code, message);
+            let row = ResultRow { line: entry.line(), cells: entry.cells(), result, extras: &extras };
             writer.write(&row).map_err(trouble)?;
         }
         Ok(())

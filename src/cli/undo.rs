@@ -21,7 +21,7 @@ use crate::config::OnInvalid;
 use crate::error::{Error, Exit};
 use crate::files;
 use crate::journal::record::Record;
-use crate::journal::{Builder, Fate, Identity, Journal as _, ResultRow, RunLock, Store, View, move_aside};
+use crate::journal::{Builder, Fate, Identity, Journal as _, ResultRow, RowOutcome, RunLock, Store, View, move_aside};
 use crate::model::Class;
 use crate::model::Outcome;
 use crate::outcome::next::{Next, Situation, next};
@@ -419,23 +419,11 @@ fn write_planned(made: &UndoPlan<'_>, path: &Path) -> Result<(), Error> {
     files::write_atomically(path, |out| {
         let mut writer = ResultsWriter::new(out, &run.extra_columns, run.results_bom).map_err(trouble)?;
         made.for_each_entry(|entry| {
-            let (outcome, code, message) = match entry.fate {
-                Fate::Send { .. } => (Outcome::Planned, "", ""),
-                Fate::Fixed { outcome, code, message } => (*outcome, code.as_str(), message.as_str()),
+            let result = match entry.fate {
+                Fate::Send { .. } => RowOutcome::new(Outcome::Planned, String::new(), String::new()),
+                Fate::Fixed { outcome, code, message } => RowOutcome::new(*outcome, code.clone(), message.clone()),
             };
-            let row = ResultRow {
-                line: entry.line,
-                cells: entry.cells,
-                outcome,
-                job_id: "",
-                error_code: code,
-                error_msg: message,
-                attempts: 0,
-                request_id: "",
-                chunk: "",
-                finished_at: "",
-                extras: entry.extras,
-            };
+            let row = ResultRow { line: entry.line, cells: entry.cells, result: &result, extras: entry.extras };
             writer.write(&row).map_err(trouble)
         })?;
         writer.finish().map(drop).map_err(trouble)

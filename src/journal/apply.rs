@@ -8,7 +8,7 @@ use rusqlite::{Connection, params};
 use super::codec;
 use super::item_sizes::Shapes;
 use super::load::{self, signed};
-use super::record::{AnswerRecord, Attempt, ItemId, Record, Settlement, SlotNo, Stopped};
+use super::record::{AnswerRecord, Attempt, ItemId, Record, RowOutcome, Settlement, SlotNo, Stopped};
 use super::replay::{is_final, latest, no_intent, wants_recheck};
 use super::schema::Fault;
 
@@ -68,55 +68,26 @@ pub(super) fn apply(
     sums.write(connection)
 }
 
-/// Takes from `rest` the settlements that say the same as `word` of further items of its chunk: that is one row for
-/// them all. The items of a request mostly get their word together.
-fn same_words(
+/// Takes from `rest` the settlements with the same outcome of further items of the chunk: that is one row for them all.
+/// The items of a request mostly get their outcome together.
+fn of_same_outcome(
     shapes: &Shapes,
-    word: &Settlement,
+    settlement: Settlement,
     chunk: u32,
     rest: &mut Peekable<impl Iterator<Item = Record>>,
-) -> Vec<(ItemId, Vec<SlotNo>)> {
-    let mut carries = vec![(word.item, word.slots.clone())];
-    let mut last = word.item;
+) -> (RowOutcome, Vec<(ItemId, Vec<SlotNo>)>) {
+    let Settlement { item, slots, result } = settlement;
+    let (mut last, mut carries) = (item, vec![(item, slots)]);
     let is_next = |next: &Record, last| match next {
         // Upwards, so that none comes twice.
-        Record::Settled(next) => next.item > last && shapes.is_of(next.item, chunk) && is_same_word(word, next),
+        Record::Settled(next) => next.item > last && shapes.is_of(next.item, chunk) && next.result == result,
         _ => false,
     };
     while let Some(Record::Settled(next)) = rest.next_if(|next| is_next(next, last)) {
         last = next.item;
         carries.push((next.item, next.slots));
     }
-    carries
-}
-
-/// Whether two settlements differ in whom they speak of alone.
-fn is_same_word(one: &Settlement, other: &Settlement) -> bool {
-    let Settlement {
-        item: _,
-        slots: _,
-        outcome,
-        code,
-        message,
-        job_id,
-        attempts,
-        request_id,
-        part,
-        finished_at,
-        evidence,
-        recheck,
-    } = one;
-    (outcome, attempts, recheck) == (&other.outcome, &other.attempts, &other.recheck)
-        && [code, message, job_id, request_id, part, finished_at, evidence]
-            == [
-                &other.code,
-                &other.message,
-                &other.job_id,
-                &other.request_id,
-                &other.part,
-                &other.finished_at,
-                &other.evidence,
-            ]
+    (result, carries)
 }
 
 fn one(
@@ -152,10 +123,10 @@ fn one(
                 insert.execute(params![item, slot])?;
             }
         }
-        Record::Settled(word) => {
-            let chunk = shapes.get(connection, word.item, &word.slots)?.chunk;
-            let carries = same_words(shapes, &word, chunk, rest);
-            settled(connection, shapes, sums, chunk, &word, &carries)?;
+        Record::Settled(settlement) => {
+            let chunk = shapes.get(connection, settlement.item, &settlement.slots)?.chunk;
+            let (result, carries) = of_same_outcome(shapes, settlement, chunk, rest);
+            settled(connection, shapes, sums, chunk, &result, &carries)?;
         }
         Record::Rechecked { item } => {
             shapes.get(connection, item, &[])?;
@@ -238,7 +209,7 @@ fn answer(connection: &Connection, sums: &mut Sums, answer: AnswerRecord) -> Res
     Ok(())
 }
 
-/// Writes a word, and moves the counts from the word that stood on each slot to the new one.
+/// Writes an outcome, and moves the counts from the one that stood on each slot to the new one.
 ///
 /// * `carries`: items of one chunk, each once, with the slots that it speaks of.
 fn settled(
@@ -246,10 +217,10 @@ fn settled(
     shapes: &mut Shapes,
     sums: &mut Sums,
     chunk: u32,
-    word: &Settlement,
+    result: &RowOutcome,
     carries: &[(ItemId, Vec<SlotNo>)],
 ) -> Result<(), Fault> {
-    let now = word.outcome;
+    let now = result.outcome;
     let (mut open, mut added) = (0, 0);
     for (id, slots) in carries {
         let shape = shapes.get(connection, *id, slots)?;
@@ -261,17 +232,17 @@ fn settled(
         slots.dedup();
         for slot in &slots {
             let rows = shape.rows.get(usize::from(*slot)).map_or(0, |rows| i64::from(*rows));
-            match latest(&all, *slot).map(|before| before.outcome).filter(|before| is_final(*before)) {
+            match latest(&all, *slot).map(|before| before.result.outcome).filter(|before| is_final(*before)) {
                 Some(before) => sums.add(&format!("rows.{before}"), -rows),
                 None => open -= 1,
             }
             added += rows;
             open += i64::from(!is_final(now));
         }
-        if word.recheck {
+        if result.recheck {
             connection.prepare_cached("INSERT OR IGNORE INTO recheck VALUES (?1)")?.execute([id])?;
         } else if !all.is_empty() {
-            all.push(Settlement { item: *id, slots, ..word.clone() });
+            all.push(Settlement { item: *id, slots, result: result.clone() });
             if !wants_recheck(&all) {
                 connection.prepare_cached("DELETE FROM recheck WHERE item = ?1")?.execute([id])?;
             }
@@ -282,7 +253,7 @@ fn settled(
             "INSERT INTO settled(chunk, n, carries, body)
              VALUES (?1, (SELECT coalesce(max(n), 0) + 1 FROM settled WHERE chunk = ?1), ?2, ?3)",
         )?
-        .execute(params![chunk, codec::write_carries(carries), codec::write_settlement(word)?])?;
+        .execute(params![chunk, codec::write_carries(carries), codec::write_outcome(result)?])?;
     if is_final(now) {
         sums.add(&format!("rows.{now}"), added);
     } else {
@@ -357,7 +328,9 @@ mod tests {
             let records: Vec<_> = seeds
                 .iter()
                 .map(|(item, slots, n, recheck)| {
-                    Record::Settled(Settlement { recheck: *recheck, ..settled(*item, slots, outcomes[*n]) })
+                    let mut settled = settled(*item, slots, outcomes[*n]);
+                    settled.result.recheck = *recheck;
+                    Record::Settled(settled)
                 })
                 .collect();
             let together = told(std::iter::once(records.clone()));

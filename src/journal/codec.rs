@@ -4,7 +4,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::model::{DesktopId, Outcome, Refusal};
 
-use super::record::{AnswerKind, AnswerRecord, AttemptId, EntryRef, Fate, Item, ItemId, Settlement, Slot, SlotNo};
+use super::record::{AnswerKind, AnswerRecord, AttemptId, EntryRef, Fate, Item, ItemId, RowOutcome, Slot, SlotNo};
 
 /// What was read is not what this program writes; the text says which part.
 pub(super) type Malformed = String;
@@ -131,55 +131,21 @@ pub(super) fn read_rows(id: ItemId, text: &str) -> Result<Box<[u32]>, Malformed>
     numbers.collect::<Result<_, _>>().map_err(|_| format!("rows of item {id}: {text:?}"))
 }
 
-#[derive(Serialize, Deserialize)]
-struct SettlementBody<T>(Outcome, T, T, T, u32, T, T, T, T, u8);
-
-/// Without item and slots: several have the same word.
-pub(super) fn write_settlement(settlement: &Settlement) -> Result<String, Malformed> {
-    let body = SettlementBody(
-        settlement.outcome,
-        &settlement.code,
-        &settlement.message,
-        &settlement.job_id,
-        settlement.attempts,
-        &settlement.request_id,
-        &settlement.part,
-        &settlement.finished_at,
-        &settlement.evidence,
-        u8::from(settlement.recheck),
-    );
-    serde_json::to_string(&body).map_err(|error| format!("outcome of item {}: {error}", settlement.item))
+/// Without item and slots: several have the same outcome.
+pub(super) fn write_outcome(result: &RowOutcome) -> Result<String, Malformed> {
+    let RowOutcome { outcome, code, message, job_id, attempts, request_id, part, finished_at, evidence, recheck } =
+        result;
+    let recheck = u8::from(*recheck);
+    let body = (outcome, code, message, job_id, attempts, request_id, part, finished_at, evidence, recheck);
+    serde_json::to_string(&body).map_err(|error| format!("an outcome: {error}"))
 }
 
-pub(super) fn read_settlement(item: ItemId, slots: Vec<SlotNo>, text: &str) -> Result<Settlement, Malformed> {
-    let body = serde_json::from_str(text).map_err(|error| format!("outcome of item {item}: {error}"))?;
-    let SettlementBody::<String>(
-        outcome,
-        code,
-        message,
-        job_id,
-        attempts,
-        request_id,
-        part,
-        finished_at,
-        evidence,
-        recheck,
-    ) = body;
+pub(super) fn read_outcome(text: &str) -> Result<RowOutcome, Malformed> {
+    type Body = (Outcome, String, String, String, u32, String, String, String, String, u8);
+    let body: Body = serde_json::from_str(text).map_err(|error| format!("an outcome: {error}"))?;
+    let (outcome, code, message, job_id, attempts, request_id, part, finished_at, evidence, recheck) = body;
     let recheck = recheck != 0;
-    Ok(Settlement {
-        item,
-        slots,
-        outcome,
-        code,
-        message,
-        job_id,
-        attempts,
-        request_id,
-        part,
-        finished_at,
-        evidence,
-        recheck,
-    })
+    Ok(RowOutcome { outcome, code, message, job_id, attempts, request_id, part, finished_at, evidence, recheck })
 }
 
 #[derive(Serialize, Deserialize)]
@@ -365,7 +331,7 @@ mod tests {
         fn garbage_is_refused_without_a_panic(bytes in prop::collection::vec(any::<u8>(), 0..200), text in ".{0,60}") {
             let (mut entries, mut extras) = (Entries::new(&bytes, 1), Vec::new());
             while let Ok(Some(_)) = entries.next(&mut extras) {}
-            _ = (read_slots(&text), read_carries(&text), read_item(1, &text), read_rows(1, &text), read_settlement(1, vec![], &text));
+            _ = (read_slots(&text), read_carries(&text), read_item(1, &text), read_rows(1, &text), read_outcome(&text));
         }
     }
 

@@ -68,7 +68,7 @@ impl Shapes {
             self.slots += rows.len();
             self.items.insert(id, Shape { chunk: range.chunk, rows, settled: false });
         }
-        load::each_word(connection, range.chunk, |carries, _| {
+        load::each_outcome(connection, range.chunk, |carries, _| {
             for (item, _) in carries {
                 if let Some(shape) = self.items.get_mut(&item) {
                     shape.settled = true;

@@ -93,9 +93,9 @@ pub(super) fn item(connection: &Connection, id: ItemId) -> Result<Option<Item>, 
 pub(super) fn settlements(connection: &Connection, item: ItemId) -> Result<Vec<Settlement>, Fault> {
     let Some(range) = range_of_item(connection, item)? else { return Ok(Vec::new()) };
     let mut all = Vec::new();
-    each_word(connection, range.chunk, |carries, body| {
+    each_outcome(connection, range.chunk, |carries, body| {
         for (_, slots) in carries.into_iter().filter(|(carried, _)| *carried == item) {
-            all.push(codec::read_settlement(item, slots, body)?);
+            all.push(Settlement { item, slots, result: codec::read_outcome(body)? });
         }
         Ok(())
     })?;
@@ -105,28 +105,23 @@ pub(super) fn settlements(connection: &Connection, item: ItemId) -> Result<Vec<S
 /// All settlements of a chunk, in their order.
 pub(super) fn settlements_of_chunk(connection: &Connection, chunk: u32) -> Result<Vec<Settlement>, Fault> {
     let mut all = Vec::new();
-    each_word(connection, chunk, |carries, body| {
-        let mut carries = carries.into_iter();
-        let Some((item, slots)) = carries.next() else { return Ok(()) };
-        let first = codec::read_settlement(item, slots, body)?;
-        let others = carries.map(|(item, slots)| Settlement { item, slots, ..first.clone() });
-        let others: Vec<_> = others.collect();
-        all.push(first);
-        all.extend(others);
+    each_outcome(connection, chunk, |carries, body| {
+        let result = codec::read_outcome(body)?;
+        all.extend(carries.into_iter().map(|(item, slots)| Settlement { item, slots, result: result.clone() }));
         Ok(())
     })?;
     Ok(all)
 }
 
-pub(super) const WORDS_OF_CHUNK: &str = "SELECT carries, body FROM settled WHERE chunk = ?1 ORDER BY n";
+pub(super) const OUTCOMES_OF_CHUNK: &str = "SELECT carries, body FROM settled WHERE chunk = ?1 ORDER BY n";
 
 /// The rows of a chunk's settlements, in their order: of whom each speaks, and what it says.
-pub(super) fn each_word(
+pub(super) fn each_outcome(
     connection: &Connection,
     chunk: u32,
     mut f: impl FnMut(Vec<(ItemId, Vec<SlotNo>)>, &str) -> Result<(), Fault>,
 ) -> Result<(), Fault> {
-    let mut found = connection.prepare_cached(WORDS_OF_CHUNK)?;
+    let mut found = connection.prepare_cached(OUTCOMES_OF_CHUNK)?;
     let mut rows = found.query([chunk])?;
     while let Some(row) = rows.next()? {
         let carries = codec::read_carries(row.get_ref(0)?.as_str().map_err(rusqlite::Error::from)?)?;

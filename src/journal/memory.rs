@@ -11,7 +11,7 @@ use futures::future::BoxFuture;
 use crate::error::Error;
 
 use super::record::{
-    Entry, Fate, Identity, Item, OpenItem, Process, Progress, Recheck, Record, ResultRow, Resume, Stopped,
+    Entry, Fate, Identity, Item, OpenItem, Process, Progress, Recheck, Record, ResultRow, Resume, RowOutcome, Stopped,
 };
 use super::replay::History;
 use super::seam::{Journal, JournalError};
@@ -176,26 +176,15 @@ impl MemoryJournal {
         for entry in &*self.entries {
             let extras: Vec<&str> = entry.extras.iter().map(String::as_str).collect();
             let cells = entry.cells.each_ref().map(String::as_str);
-            match &entry.fate {
-                Fate::Send { item, slot } => {
-                    let word = inner.durable.history.word(*item, *slot);
-                    let word = word.ok_or_else(|| Error::Internal(format!("line {}: no such slot", entry.line)))?;
-                    f(word.row(entry.line, cells, &extras))?;
+            let result = match &entry.fate {
+                Fate::Send { item, slot } => inner.durable.history.outcome(*item, *slot),
+                Fate::Fixed { outcome, code, message } => {
+                    let finished_at = self.identity.created_at.clone();
+                    Some(RowOutcome { finished_at, ..RowOutcome::new(*outcome, code.clone(), message.clone()) })
                 }
-                Fate::Fixed { outcome, code, message } => f(ResultRow {
-                    line: entry.line,
-                    cells,
-                    outcome: *outcome,
-                    job_id: "",
-                    error_code: code,
-                    error_msg: message,
-                    attempts: 0,
-                    request_id: "",
-                    chunk: "",
-                    finished_at: &self.identity.created_at,
-                    extras: &extras,
-                })?,
-            }
+            };
+            let result = result.ok_or_else(|| Error::Internal(format!("line {}: no such slot", entry.line)))?;
+            f(ResultRow { line: entry.line, cells, result: &result, extras: &extras })?;
         }
         Ok(())
     }
@@ -216,7 +205,7 @@ impl MemoryJournal {
         for entry in &*self.entries {
             let outcome = match &entry.fate {
                 Fate::Fixed { outcome, .. } => Some(*outcome),
-                Fate::Send { item, slot } => history.word(*item, *slot).map(|word| word.outcome).filter(|_| {
+                Fate::Send { item, slot } => history.outcome(*item, *slot).map(|result| result.outcome).filter(|_| {
                     let finals = history.items.get(item).map(|item| history.finals(item)).unwrap_or_default();
                     finals.get(usize::from(*slot)).copied().unwrap_or_default()
                 }),
@@ -361,7 +350,7 @@ mod tests {
 
     use crate::journal::record::{AnswerKind, AnswerRecord, ItemId, SlotNo};
     use crate::journal::sample::{AT, answer, build, identity, intent, line, plan, refusal, settled};
-    use crate::journal::{Settlement, Store, View};
+    use crate::journal::{Store, View};
     use crate::model::Outcome;
 
     use super::*;
@@ -398,7 +387,9 @@ mod tests {
                 7 => Record::Seen { item: *item, slots: slots.to_vec() },
                 8 | 9 => {
                     let outcome = outcomes[usize::try_from(n % 5).unwrap()];
-                    Record::Settled(Settlement { recheck: *flag, ..settled(*item, slots, outcome) })
+                    let mut settled = settled(*item, slots, outcome);
+                    settled.result.recheck = *flag;
+                    Record::Settled(settled)
                 }
                 10 => Record::Rechecked { item: *item },
                 11 => match n % 4 {
@@ -508,10 +499,10 @@ mod tests {
         let mut words = BTreeMap::new();
         journal
             .for_each_result(|row| {
-                *rows.entry(row.outcome).or_insert(0) += 1;
+                *rows.entry(row.result.outcome).or_insert(0) += 1;
                 let binding = (row.cells[0].to_owned(), row.cells[2].to_lowercase());
                 // Rows of the same binding share one outcome.
-                assert_eq!(*words.entry(binding).or_insert(row.outcome), row.outcome);
+                assert_eq!(*words.entry(binding).or_insert(row.result.outcome), row.result.outcome);
                 Ok(())
             })
             .unwrap();
@@ -533,7 +524,7 @@ mod tests {
             for slot in [0, 1] {
                 let of_slot = |record: &&Record| matches!(record, Record::Settled(s) if s.item == item && s.slots.contains(&slot));
                 let word = records.iter().rev().find(of_slot);
-                let is_final = matches!(word, Some(Record::Settled(s)) if s.outcome != Outcome::Unknown);
+                let is_final = matches!(word, Some(Record::Settled(s)) if s.result.outcome != Outcome::Unknown);
                 // P3: what is settled is never handed out to be sent again, and all else is.
                 assert_eq!(found.is_none_or(|open| open.settled.contains(&slot)), is_final);
                 // P4: a write of an open slot that may have been sent is in flight.

@@ -32,7 +32,7 @@ pub use memory::MemoryJournal;
 pub use peek::Label;
 pub use record::{
     AnswerKind, AnswerRecord, Attempt, AttemptId, Entry, EntryRef, Fate, Identity, Item, ItemId, LastAttempt, OpenItem,
-    Process, Progress, Recheck, Record, ResultRow, Resume, Sent, Settlement, Slot, SlotNo, Stopped,
+    Process, Progress, Recheck, Record, ResultRow, Resume, RowOutcome, Sent, Settlement, Slot, SlotNo, Stopped,
 };
 pub(crate) use schema::beside;
 pub use seam::{Journal, JournalError};

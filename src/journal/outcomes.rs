@@ -6,8 +6,8 @@ use rusqlite::Connection;
 
 use super::codec;
 use super::load::{self, Range};
-use super::record::{ItemId, Settlement, SlotNo};
-use super::replay::{History, Word, latest, no_item};
+use super::record::{ItemId, RowOutcome, Settlement, SlotNo};
+use super::replay::{History, latest, no_item};
 use super::schema::Fault;
 
 /// Open chunks whose writes are kept at most, so that memory stays bounded.
@@ -15,10 +15,10 @@ const KEPT: usize = 1_024;
 /// Bytes of settlements that are kept at most; 100,000 chunks need a quarter of it.
 const MAX_BYTES: usize = 256 << 20;
 /// Bytes of a settlement besides its longest texts, with what keeps it.
-const WORD_BYTES: usize = 400;
+const OUTCOME_BYTES: usize = 400;
 
-/// The words on slots, while the results are walked through.
-pub(super) struct Words<'c> {
+/// The outcomes of slots, while the results are walked through.
+pub(super) struct Outcomes<'c> {
     connection: &'c Connection,
     ranges: Vec<Range>,
     settled: Settled<'c>,
@@ -30,7 +30,7 @@ pub(super) struct Words<'c> {
     untried: History,
 }
 
-impl<'c> Words<'c> {
+impl<'c> Outcomes<'c> {
     pub(super) fn new(connection: &'c Connection) -> Result<Self, Fault> {
         let ranges = load::ranges(connection, "SELECT number, first_item, last_item FROM chunk ORDER BY first_item")?;
         let settled = Settled::new(connection, ranges.last().map_or(0, |range| range.last), MAX_BYTES)?;
@@ -39,17 +39,17 @@ impl<'c> Words<'c> {
         Ok(Self { connection, ranges, settled, tried, attempts: HashMap::new(), untried: History::default() })
     }
 
-    /// The word on a slot that has one.
-    pub(super) fn settled(&mut self, item: ItemId, slot: SlotNo) -> Result<Option<&Settlement>, Fault> {
-        self.settled.word(item, slot, &self.ranges)
+    /// The outcome of a slot that is settled.
+    pub(super) fn settled(&mut self, item: ItemId, slot: SlotNo) -> Result<Option<&RowOutcome>, Fault> {
+        self.settled.outcome(item, slot, &self.ranges)
     }
 
-    /// What there is to say of a slot without one.
-    pub(super) fn open(&mut self, item: ItemId, slot: SlotNo) -> Result<Word, Fault> {
+    /// What there is to say of a slot that is not.
+    pub(super) fn open(&mut self, item: ItemId, slot: SlotNo) -> Result<RowOutcome, Fault> {
         let chunk = chunk_of(&self.ranges, item).ok_or_else(|| no_item(item))?;
         if !self.tried.contains(&chunk) {
             // Most chunks of a run that was stopped; rows go through them in no order.
-            return Ok(self.untried.open_word(chunk, item, slot));
+            return Ok(self.untried.open_outcome(chunk, item, slot));
         }
         if self.attempts.len() >= KEPT && !self.attempts.contains_key(&chunk) {
             self.attempts.clear();
@@ -62,7 +62,7 @@ impl<'c> Words<'c> {
                 new.insert(history)
             }
         };
-        Ok(history.open_word(chunk, item, slot))
+        Ok(history.open_outcome(chunk, item, slot))
     }
 }
 
@@ -83,7 +83,7 @@ struct Settled<'c> {
     connection: &'c Connection,
     /// By item: its place in `kinds`, or [`OPEN`], or [`AGAIN`].
     places: Vec<u32>,
-    kinds: Vec<Settlement>,
+    kinds: Vec<(Vec<SlotNo>, RowOutcome)>,
     again: HashMap<ItemId, Vec<u32>>,
     /// `false`: too much would have to be kept, and the words of a chunk are read when a row comes to it.
     whole: bool,
@@ -130,12 +130,12 @@ impl<'c> Settled<'c> {
                 let kind = if let Some(kind) = known.get(&slots) {
                     *kind
                 } else {
-                    bytes += body.len() + WORD_BYTES;
+                    bytes += body.len() + OUTCOME_BYTES;
                     let kind = u32::try_from(self.kinds.len()).unwrap_or(AGAIN);
                     if bytes > self.most || kind >= AGAIN {
                         return Ok(false);
                     }
-                    self.kinds.push(codec::read_settlement(item, slots.clone(), body)?);
+                    self.kinds.push((slots.clone(), codec::read_outcome(body)?));
                     known.insert(slots, kind);
                     kind
                 };
@@ -154,14 +154,14 @@ impl<'c> Settled<'c> {
         Ok(true)
     }
 
-    fn word(&mut self, item: ItemId, slot: SlotNo, ranges: &[Range]) -> Result<Option<&Settlement>, Fault> {
+    fn outcome(&mut self, item: ItemId, slot: SlotNo, ranges: &[Range]) -> Result<Option<&RowOutcome>, Fault> {
         if !self.whole {
             let Some(chunk) = chunk_of(ranges, item) else { return Ok(None) };
             if !self.lately.contains_key(&chunk) {
                 self.look_up(chunk)?;
             }
-            let words = self.lately.get(&chunk).and_then(|words| words.get(&item));
-            return Ok(words.and_then(|words| latest(words, slot)));
+            let settled = self.lately.get(&chunk).and_then(|of_chunk| of_chunk.get(&item));
+            return Ok(settled.and_then(|settled| latest(settled, slot)).map(|settled| &settled.result));
         }
         let place = usize::try_from(item).ok().and_then(|item| self.places.get(item));
         Ok(match place.copied().unwrap_or(OPEN) {
@@ -176,7 +176,8 @@ impl<'c> Settled<'c> {
 
     fn look_up(&mut self, chunk: u32) -> Result<(), Fault> {
         let all = load::settlements_of_chunk(self.connection, chunk)?;
-        let bytes: usize = all.iter().map(|word| word.message.len() + word.evidence.len() + WORD_BYTES).sum();
+        let bytes = |RowOutcome { message, evidence, .. }: &RowOutcome| message.len() + evidence.len() + OUTCOME_BYTES;
+        let bytes: usize = all.iter().map(|settled| bytes(&settled.result)).sum();
         if self.bytes + bytes > self.most {
             self.lately.clear();
             self.bytes = 0;
@@ -189,9 +190,9 @@ impl<'c> Settled<'c> {
         Ok(())
     }
 
-    fn one(&self, kind: u32, slot: SlotNo) -> Option<&Settlement> {
-        let kind = self.kinds.get(usize::try_from(kind).ok()?)?;
-        kind.slots.contains(&slot).then_some(kind)
+    fn one(&self, kind: u32, slot: SlotNo) -> Option<&RowOutcome> {
+        let (slots, result) = self.kinds.get(usize::try_from(kind).ok()?)?;
+        slots.contains(&slot).then_some(result)
     }
 }
 
@@ -220,8 +221,12 @@ mod tests {
         build(&path, 3);
         let store = Store::open(&path).unwrap();
         // Each says something else, so that none are kept as one.
-        let word = |item| Settlement { message: format!("word {item}"), ..settled(item, &[0, 1], Outcome::Failed) };
-        let records = (1..=6).map(|item| Record::Settled(word(item))).collect();
+        let one = |item| {
+            let mut settled = settled(item, &[0, 1], Outcome::Failed);
+            settled.result.message = format!("outcome {item}");
+            Record::Settled(settled)
+        };
+        let records = (1..=6).map(one).collect();
         let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
         runtime.block_on(store.handle().commit(records)).unwrap();
         store.close().unwrap();
@@ -234,15 +239,16 @@ mod tests {
             let mut kept = Settled::new(view.connection(), 6, most).unwrap();
             assert!(!kept.whole);
             let read = || {
-                let found = view.connection().prepare_cached(load::WORDS_OF_CHUNK).unwrap();
+                let found = view.connection().prepare_cached(load::OUTCOMES_OF_CHUNK).unwrap();
                 found.get_status(StatementStatus::Run)
             };
             let before = read();
             for (item, reads) in items.into_iter().zip(reads) {
-                assert_eq!(kept.word(item, 1, &ranges).unwrap().map(|word| word.item), Some(item));
+                let message = kept.outcome(item, 1, &ranges).unwrap().map(|result| result.message.clone());
+                assert_eq!(message, Some(format!("outcome {item}")));
                 assert_eq!(read() - before, reads, "up to item {item}, of {most} bytes");
             }
-            assert!(kept.word(7, 0, &ranges).unwrap().is_none());
+            assert!(kept.outcome(7, 0, &ranges).unwrap().is_none());
         }
     }
 
@@ -273,9 +279,8 @@ mod tests {
             for item in 1..=6 {
                 let all = load::settlements(view.connection(), item).unwrap();
                 for slot in 0..2 {
-                    // What is kept once for many items has the number of one of them.
-                    let wanted = latest(&all, slot).map(|one| Settlement { item: 0, ..one.clone() });
-                    let is = kept.word(item, slot, &ranges).unwrap().map(|one| Settlement { item: 0, ..one.clone() });
+                    let wanted = latest(&all, slot).map(|one| &one.result);
+                    let is = kept.outcome(item, slot, &ranges).unwrap();
                     prop_assert_eq!(is, wanted, "item {}, slot {}", item, slot);
                 }
             }

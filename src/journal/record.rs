@@ -62,7 +62,7 @@ pub struct Identity {
 }
 
 /// What the plan holds for one record of the results.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Fate {
     /// To be sent, as this binding of this item.
     Send { item: ItemId, slot: SlotNo },
@@ -71,7 +71,7 @@ pub enum Fate {
 }
 
 /// One record of the results to be, in input order.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Entry {
     /// The line (or sheet row) its row starts on.
     pub line: u64,
@@ -95,32 +95,24 @@ pub struct EntryRef<'a> {
 }
 
 /// One binding that is to be changed, as it goes on the wire.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Slot {
-    #[serde(rename = "t")]
     pub kind: Kind,
-    #[serde(rename = "n")]
     pub user_name: String,
-    #[serde(rename = "i", default, skip_serializing_if = "Option::is_none")]
     pub user_id: Option<String>,
     /// Privilege group as the service has it: an undo needs it.
-    #[serde(rename = "g", default, skip_serializing_if = "Option::is_none")]
     pub user_group: Option<String>,
     /// Privilege group as the row gives it: a detach sends this one alone.
-    #[serde(rename = "w", default, skip_serializing_if = "Option::is_none")]
     pub sent_group: Option<String>,
-    #[serde(rename = "d", default, skip_serializing_if = "Option::is_none")]
     pub domain: Option<String>,
     /// How many entries share it: what one settled slot adds to the counts.
-    #[serde(rename = "r")]
     pub rows: u32,
     /// Whether the preflight saw it bound.
-    #[serde(rename = "s", default, skip_serializing_if = "std::ops::Not::not")]
     pub seen: bool,
 }
 
 /// One desktop's share of one chunk.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Item {
     pub id: ItemId,
     pub chunk: u32,
@@ -235,36 +227,54 @@ pub struct AnswerRecord {
     pub took_ms: u64,
 }
 
-/// One final word on some slots of an item, with its evidence.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Settlement {
-    pub item: ItemId,
-    pub slots: Vec<SlotNo>,
+/// What the results say of a row, and what that rests on.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct RowOutcome {
     pub outcome: Outcome,
-    #[serde(default, skip_serializing_if = "String::is_empty")]
+    /// Of the API, of a job, or of this program; of a success it is what was overcome on the way.
     pub code: String,
-    #[serde(default, skip_serializing_if = "String::is_empty")]
     pub message: String,
-    #[serde(default, skip_serializing_if = "String::is_empty")]
     pub job_id: String,
-    /// Writes that carried the slots, 429s not counted.
+    /// Writes that carried the row, 429s not counted.
     pub attempts: u32,
-    #[serde(default, skip_serializing_if = "String::is_empty")]
     pub request_id: String,
-    /// The part that carried them last; the chunk where none did.
+    /// The part that carried it last; the chunk where none did; empty where the plan settled it.
     pub part: String,
-    /// UTC, RFC 3339.
+    /// UTC, RFC 3339; empty while the row has no final word.
     pub finished_at: String,
     /// In words, what the outcome rests on.
     pub evidence: String,
-    /// Whether the slots were ever in doubt, so that they are read once more at the end of the run.
-    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    /// Whether it was ever in doubt, so that it is read once more at the end of the run.
     pub recheck: bool,
 }
 
-impl Settlement {
+impl RowOutcome {
     /// The evidence of a success that was not read back (`--verify off`).
     pub const AT_ITS_WORD: &str = "the answer took it";
+
+    /// That of a row that no write carried.
+    pub const fn new(outcome: Outcome, code: String, message: String) -> Self {
+        Self {
+            outcome,
+            code,
+            message,
+            job_id: String::new(),
+            attempts: 0,
+            request_id: String::new(),
+            part: String::new(),
+            finished_at: String::new(),
+            evidence: String::new(),
+            recheck: false,
+        }
+    }
+}
+
+/// The outcome of some slots of an item.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Settlement {
+    pub item: ItemId,
+    pub slots: Vec<SlotNo>,
+    pub result: RowOutcome,
 }
 
 /// One change of the journal. What is committed together becomes durable together.
@@ -426,21 +436,12 @@ pub struct Resume {
     pub next_attempt: AttemptId,
 }
 
-/// One record of the results, borrowed from the block it was read from.
+/// One record of the results.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct ResultRow<'a> {
     pub line: u64,
     /// As in [`Entry::cells`].
     pub cells: [&'a str; 7],
-    pub outcome: Outcome,
-    pub job_id: &'a str,
-    pub error_code: &'a str,
-    pub error_msg: &'a str,
-    pub attempts: u32,
-    pub request_id: &'a str,
-    /// The part that carried it last; empty where the plan settled it.
-    pub chunk: &'a str,
-    /// UTC, RFC 3339; empty while the row has no final word.
-    pub finished_at: &'a str,
+    pub result: &'a RowOutcome,
     pub extras: &'a [&'a str],
 }

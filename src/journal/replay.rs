@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 use crate::model::{Outcome, PartLabel, Refusal};
 
 use super::record::{
-    AnswerKind, AttemptId, Item, ItemId, LastAttempt, OpenItem, Record, ResultRow, Sent, Settlement, SlotNo,
+    AnswerKind, AttemptId, Item, ItemId, LastAttempt, OpenItem, Record, RowOutcome, Sent, Settlement, SlotNo,
 };
 
 /// Whether a settlement with this outcome ends the work on a slot. An unknown one is asked for again by a resume.
@@ -25,38 +25,6 @@ pub(super) struct History {
     sent: BTreeMap<AttemptId, Sent>,
     /// Which attempts carried an item, and at which place of their list.
     carried: HashMap<ItemId, BTreeSet<(AttemptId, usize)>>,
-}
-
-/// One slot's line in the results.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct Word {
-    pub(super) outcome: Outcome,
-    pub(super) code: String,
-    pub(super) message: String,
-    pub(super) job_id: String,
-    pub(super) attempts: u32,
-    pub(super) request_id: String,
-    pub(super) part: String,
-    pub(super) finished_at: String,
-}
-
-impl Word {
-    /// As a record of the results.
-    pub(super) fn row<'a>(&'a self, line: u64, cells: [&'a str; 7], extras: &'a [&'a str]) -> ResultRow<'a> {
-        ResultRow {
-            line,
-            cells,
-            outcome: self.outcome,
-            job_id: &self.job_id,
-            error_code: &self.code,
-            error_msg: &self.message,
-            attempts: self.attempts,
-            request_id: &self.request_id,
-            chunk: &self.part,
-            finished_at: &self.finished_at,
-            extras,
-        }
-    }
 }
 
 impl History {
@@ -110,7 +78,7 @@ impl History {
                 self.check(settlement.item, &settlement.slots)?;
                 let all = self.settlements.entry(settlement.item).or_default();
                 all.push(settlement.clone());
-                if settlement.recheck {
+                if settlement.result.recheck {
                     self.rechecks.insert(settlement.item);
                 } else if !wants_recheck(all) {
                     self.rechecks.remove(&settlement.item);
@@ -152,7 +120,7 @@ impl History {
         for settlement in self.settlements_of(item.id) {
             for slot in &settlement.slots {
                 if let Some(is) = finals.get_mut(usize::from(*slot)) {
-                    *is = is_final(settlement.outcome);
+                    *is = is_final(settlement.result.outcome);
                 }
             }
         }
@@ -222,21 +190,19 @@ impl History {
 
     /// The settlements of an item that want a last read, each with the slots that it is the latest word on.
     pub(super) fn to_recheck(&self, item: ItemId) -> Vec<Settlement> {
-        current(self.settlements_of(item)).filter(|settlement| settlement.recheck).collect()
+        current(self.settlements_of(item)).filter(|settlement| settlement.result.recheck).collect()
     }
 
     /// What the results say of one slot. `None` where the plan does not hold it.
-    pub(super) fn word(&self, item: ItemId, slot: SlotNo) -> Option<Word> {
+    pub(super) fn outcome(&self, item: ItemId, slot: SlotNo) -> Option<RowOutcome> {
         let found = self.items.get(&item)?;
         found.slots.get(usize::from(slot))?;
-        Some(
-            latest(self.settlements_of(item), slot)
-                .map_or_else(|| self.open_word(found.chunk, item, slot), settled_word),
-        )
+        let settled = latest(self.settlements_of(item), slot);
+        Some(settled.map_or_else(|| self.open_outcome(found.chunk, item, slot), |settled| settled.result.clone()))
     }
 
     /// What the results say of a slot on which no settlement speaks.
-    pub(super) fn open_word(&self, chunk: u32, item: ItemId, slot: SlotNo) -> Word {
+    pub(super) fn open_outcome(&self, chunk: u32, item: ItemId, slot: SlotNo) -> RowOutcome {
         let carrying = || self.carried(item).filter(|(_, slots)| slots.contains(&slot)).map(|(sent, _)| sent);
         let unknown = carrying().any(|sent| !sent.is_not_executed());
         // A refused repeat of a write in doubt: the doubt is what the row hangs on.
@@ -244,7 +210,7 @@ impl History {
         let answer = last.and_then(|sent| sent.answer.as_ref());
         let refusal = last.and_then(|sent| listed(sent, item));
         let text = |text: fn(&super::record::AnswerRecord) -> &String| answer.map(text).cloned().unwrap_or_default();
-        Word {
+        RowOutcome {
             outcome: if unknown { Outcome::Unknown } else { Outcome::NotSent },
             code: refusal.map_or_else(|| text(|answer| &answer.code), |refusal| refusal.code.clone()),
             message: match (refusal, last, answer) {
@@ -257,6 +223,8 @@ impl History {
             request_id: text(|answer| &answer.request_id),
             part: last.map_or(PartLabel { chunk, part: 0 }, |sent| sent.attempt.part).to_string(),
             finished_at: String::new(),
+            evidence: String::new(),
+            recheck: false,
         }
     }
 
@@ -272,7 +240,7 @@ impl History {
 
     fn is_unknown(&self, settlements: &[Settlement], item: ItemId, slot: SlotNo) -> bool {
         match latest(settlements, slot) {
-            Some(settlement) => settlement.outcome == Outcome::Unknown,
+            Some(settlement) => settlement.result.outcome == Outcome::Unknown,
             None => self.carried(item).any(|(sent, slots)| slots.contains(&slot) && !sent.is_not_executed()),
         }
     }
@@ -315,18 +283,5 @@ fn current(settlements: &[Settlement]) -> impl Iterator<Item = Settlement> {
 
 /// Whether a word that stands asks for a last read.
 pub(super) fn wants_recheck(settlements: &[Settlement]) -> bool {
-    current(settlements).any(|settlement| settlement.recheck)
-}
-
-pub(super) fn settled_word(settlement: &Settlement) -> Word {
-    Word {
-        outcome: settlement.outcome,
-        code: settlement.code.clone(),
-        message: settlement.message.clone(),
-        job_id: settlement.job_id.clone(),
-        attempts: settlement.attempts,
-        request_id: settlement.request_id.clone(),
-        part: settlement.part.clone(),
-        finished_at: settlement.finished_at.clone(),
-    }
+    current(settlements).any(|settlement| settlement.result.recheck)
 }

@@ -6,8 +6,8 @@ use crate::model::Class;
 use crate::model::{DesktopId, Kind, Outcome, PartLabel, Refusal};
 
 use super::record::{
-    AnswerKind, AnswerRecord, Attempt, AttemptId, Entry, Fate, Identity, Item, ItemId, Record, ResultRow, Settlement,
-    Slot, SlotNo,
+    AnswerKind, AnswerRecord, Attempt, AttemptId, Entry, Fate, Identity, Item, ItemId, Record, ResultRow, RowOutcome,
+    Settlement, Slot, SlotNo,
 };
 use super::{Builder, MemoryJournal};
 
@@ -141,16 +141,15 @@ pub(super) fn settled(item: ItemId, slots: &[SlotNo], outcome: Outcome) -> Settl
     Settlement {
         item,
         slots: slots.to_vec(),
-        outcome,
-        code: String::new(),
-        message: String::new(),
-        job_id: "job".to_owned(),
-        attempts: 1,
-        request_id: "req".to_owned(),
-        part: "1".to_owned(),
-        finished_at: AT.to_owned(),
-        evidence: "absent in two reads".to_owned(),
-        recheck: false,
+        result: RowOutcome {
+            job_id: "job".to_owned(),
+            attempts: 1,
+            request_id: "req".to_owned(),
+            part: "1".to_owned(),
+            finished_at: AT.to_owned(),
+            evidence: "absent in two reads".to_owned(),
+            ..RowOutcome::new(outcome, String::new(), String::new())
+        },
     }
 }
 

@@ -188,7 +188,7 @@ mod tests {
         assert_eq!(progress.attempts, [(Some(AnswerKind::Answered), 1)].into());
         let mut outcomes = Vec::new();
         view.for_each_result(|row| {
-            outcomes.push(row.outcome.as_str());
+            outcomes.push(row.result.outcome.as_str());
             Ok(())
         })
         .unwrap();

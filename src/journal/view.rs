@@ -12,10 +12,10 @@ use crate::model::Outcome;
 use super::codec::{Entries, FateRef};
 use super::load::{self, Range, attempt_columns, unsigned};
 use super::open::open_to_read;
-use super::outcomes::Words;
+use super::outcomes::Outcomes;
 use super::record::{
-    AnswerKind, Identity, Item, ItemId, OpenItem, Process, Progress, Recheck, ResultRow, Resume, Sent, Settlement,
-    SlotNo,
+    AnswerKind, Identity, Item, ItemId, OpenItem, Process, Progress, Recheck, ResultRow, Resume, RowOutcome, Sent,
+    Settlement, SlotNo,
 };
 use super::replay::History;
 use super::schema::{self, Fault};
@@ -137,12 +137,12 @@ impl View {
     /// `unknown`.
     pub fn for_each_result(&self, mut f: impl FnMut(ResultRow<'_>) -> Result<(), Error>) -> Result<(), Error> {
         self.read(|connection| {
-            let mut words = Words::new(connection)?;
+            let mut outcomes = Outcomes::new(connection)?;
             let mut blocks = connection.prepare("SELECT body FROM entries ORDER BY first")?;
             let mut blocks = blocks.query([])?;
             while let Some(block) = blocks.next()? {
                 let block = block.get_ref(0)?.as_blob().map_err(rusqlite::Error::from)?;
-                each_in_block(block, &self.identity, &mut words, &mut f)?;
+                each_in_block(block, &self.identity, &mut outcomes, &mut f)?;
             }
             Ok(())
         })
@@ -180,8 +180,8 @@ impl View {
                 let history = load::chunk(connection, range)?;
                 for (id, item) in &history.items {
                     outcomes.clear();
-                    let words = (0..).zip(&item.slots).filter_map(|(slot, _)| history.word(*id, slot));
-                    outcomes.extend(words.map(|word| word.outcome));
+                    let of_slots = (0..).zip(&item.slots).filter_map(|(slot, _)| history.outcome(*id, slot));
+                    outcomes.extend(of_slots.map(|result| result.outcome));
                     f(item, &outcomes).map_err(Fault::Caller)?;
                 }
             }
@@ -305,45 +305,33 @@ fn progress(connection: &Connection) -> Result<Progress, Fault> {
 fn each_in_block(
     block: &[u8],
     identity: &Identity,
-    words: &mut Words<'_>,
+    outcomes: &mut Outcomes<'_>,
     f: &mut impl FnMut(ResultRow<'_>) -> Result<(), Error>,
 ) -> Result<(), Fault> {
     let mut extras = Vec::new();
     let mut entries = Entries::new(block, identity.extra_columns.len());
+    // One for all that the plan settled, so that they cost no allocation each.
+    let mut fixed = RowOutcome::new(Outcome::Planned, String::new(), String::new());
+    fixed.finished_at.clone_from(&identity.created_at);
     while let Some(entry) = entries.next(&mut extras)? {
-        let (line, cells, extras) = (entry.line, entry.cells, extras.as_slice());
+        let open;
         let result = match entry.fate {
-            FateRef::Fixed { outcome, code, message } => f(ResultRow {
-                line,
-                cells,
-                outcome,
-                job_id: "",
-                error_code: code,
-                error_msg: message,
-                attempts: 0,
-                request_id: "",
-                chunk: "",
-                finished_at: &identity.created_at,
-                extras,
-            }),
-            FateRef::Send { item, slot } => match words.settled(item, slot)? {
-                Some(word) => f(ResultRow {
-                    line,
-                    cells,
-                    outcome: word.outcome,
-                    job_id: &word.job_id,
-                    error_code: &word.code,
-                    error_msg: &word.message,
-                    attempts: word.attempts,
-                    request_id: &word.request_id,
-                    chunk: &word.part,
-                    finished_at: &word.finished_at,
-                    extras,
-                }),
-                None => f(words.open(item, slot)?.row(line, cells, extras)),
-            },
+            FateRef::Fixed { outcome, code, message } => {
+                fixed.outcome = outcome;
+                code.clone_into(&mut fixed.code);
+                message.clone_into(&mut fixed.message);
+                &fixed
+            }
+            FateRef::Send { item, slot } => {
+                if let Some(settled) = outcomes.settled(item, slot)? {
+                    settled
+                } else {
+                    open = outcomes.open(item, slot)?;
+                    &open
+                }
+            }
         };
-        result.map_err(Fault::Caller)?;
+        f(ResultRow { line: entry.line, cells: entry.cells, result, extras: &extras }).map_err(Fault::Caller)?;
     }
     Ok(())
 }
@@ -469,11 +457,13 @@ mod tests {
         let handle = store.handle();
         handle.commit(vec![intent(1, 1, &[(1, &[0, 1]), (2, &[0])])]).await.unwrap();
         let listed = vec![(2, refusal("WKS.9"))];
+        let mut still_bound = settled(1, &[1], Outcome::Failed);
+        still_bound.result.code = "STILL_BOUND".to_owned();
         handle
             .commit(vec![
                 Record::Answer(AnswerRecord { refused: listed, ..answer(1, AnswerKind::Answered) }),
                 Record::Settled(settled(1, &[0, 1], Outcome::Detached)),
-                Record::Settled(Settlement { code: "STILL_BOUND".to_owned(), ..settled(1, &[1], Outcome::Failed) }),
+                Record::Settled(still_bound),
                 intent(2, 2, &[(3, &[0])]),
                 Record::Answer(AnswerRecord { code: "APIGW.0308".to_owned(), ..answer(2, AnswerKind::Throttled) }),
                 intent(3, 2, &[(4, &[1])]),
@@ -483,8 +473,9 @@ mod tests {
         let rows = handle.with_view(|view| {
             let mut rows = Vec::new();
             view.for_each_result(|row| {
-                let words = [row.outcome.as_str(), row.error_code, row.request_id, row.chunk, row.finished_at];
-                rows.push(format!("{} {} {}", row.line, row.attempts, words.join(" ")));
+                let result = row.result;
+                let words = [&result.code, &result.request_id, &result.part, &result.finished_at].map(String::as_str);
+                rows.push(format!("{} {} {} {}", row.line, result.attempts, result.outcome, words.join(" ")));
                 Ok(())
             })?;
             Ok::<_, Error>(rows)
@@ -532,7 +523,8 @@ mod tests {
         build(&path, 1);
         let store = Store::open(&path).unwrap();
         let handle = store.handle();
-        let doubtful = Settlement { recheck: true, ..settled(1, &[0, 1], Outcome::Detached) };
+        let mut doubtful = settled(1, &[0, 1], Outcome::Detached);
+        doubtful.result.recheck = true;
         handle.commit(vec![Record::Settled(doubtful.clone())]).await.unwrap();
         handle.commit(vec![Record::Settled(settled(2, &[0, 1], Outcome::Detached))]).await.unwrap();
         assert!(!handle.resume().await.unwrap().progress.finished);

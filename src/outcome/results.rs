@@ -81,20 +81,22 @@ impl<W: Write> ResultsWriter<W> {
     /// Those of the writer below.
     pub fn write(&mut self, row: &ResultRow<'_>) -> io::Result<()> {
         // Codes of a success would read as a failure: an accepted row may have been refused once on the way.
-        let (code, message) = if row.outcome.is_success() { ("", "") } else { (row.error_code, row.error_msg) };
-        self.number(u64::from(row.attempts))?;
+        let result = row.result;
+        let (code, message) =
+            if result.outcome.is_success() { ("", "") } else { (result.code.as_str(), result.message.as_str()) };
+        self.number(u64::from(result.attempts))?;
         let attempts = std::mem::take(&mut self.digits);
         self.number(row.line)?;
         self.csv.write_field(&self.digits)?;
         for cell in row.cells {
             self.csv.write_field(guard(cell).as_bytes())?;
         }
-        self.csv.write_field(row.outcome.as_str())?;
-        for text in [row.job_id, code, message] {
+        self.csv.write_field(result.outcome.as_str())?;
+        for text in [&result.job_id, code, message] {
             self.foreign(text)?;
         }
         self.csv.write_field(&attempts)?;
-        for text in [row.request_id, row.chunk, row.finished_at] {
+        for text in [&result.request_id, &result.part, &result.finished_at] {
             self.foreign(text)?;
         }
         for column in 0..self.extra_columns {
@@ -141,22 +143,21 @@ mod tests {
 
     use super::*;
     use crate::input::guard::unguard;
+    use crate::journal::RowOutcome;
     use crate::model::Outcome;
 
-    fn row<'a>(cells: [&'a str; 7], extras: &'a [&'a str]) -> ResultRow<'a> {
-        ResultRow {
-            line: 2,
-            cells,
-            outcome: Outcome::Failed,
-            job_id: "",
-            error_code: "WKS.00010032",
-            error_msg: "Operation conflict.",
+    fn refused() -> RowOutcome {
+        RowOutcome {
             attempts: 3,
-            request_id: "7e1f",
-            chunk: "7.2",
-            finished_at: "2026-11-24T04:14:09.120Z",
-            extras,
+            request_id: "7e1f".to_owned(),
+            part: "7.2".to_owned(),
+            finished_at: "2026-11-24T04:14:09.120Z".to_owned(),
+            ..RowOutcome::new(Outcome::Failed, "WKS.00010032".to_owned(), "Operation conflict.".to_owned())
         }
+    }
+
+    fn row<'a>(cells: [&'a str; 7], extras: &'a [&'a str], result: &'a RowOutcome) -> ResultRow<'a> {
+        ResultRow { line: 2, cells, result, extras }
     }
 
     fn written(columns: &[&str], rows: &[ResultRow<'_>], bom: bool) -> String {
@@ -170,7 +171,7 @@ mod tests {
     #[test]
     fn a_file_has_the_documented_columns_and_then_those_of_the_input() {
         let cells = ["d-1", "PC-1", "zhang.san", "u-1", "sudo", "USER", ""];
-        let text = written(&["ticket", "last, day"], &[row(cells, &["INC-1", "2026-11-30"])], false);
+        let text = written(&["ticket", "last, day"], &[row(cells, &["INC-1", "2026-11-30"], &refused())], false);
         insta::assert_snapshot!(text, @r#"
         line,desktop_id,desktop_name,user_name,user_id,user_group,type,domain,outcome,job_id,error_code,error_msg,attempts,request_id,chunk,finished_at,ticket,"last, day"
         2,d-1,PC-1,zhang.san,u-1,sudo,USER,,failed,,WKS.00010032,Operation conflict.,3,7e1f,7.2,2026-11-24T04:14:09.120Z,INC-1,2026-11-30
@@ -179,8 +180,8 @@ mod tests {
 
     #[test]
     fn a_success_carries_no_error_though_it_was_refused_on_the_way() {
-        let detached = ResultRow { outcome: Outcome::Detached, ..row(["d", "", "u", "", "", "", ""], &[]) };
-        let text = written(&[], &[detached], false);
+        let detached = RowOutcome { outcome: Outcome::Detached, ..refused() };
+        let text = written(&[], &[row(["d", "", "u", "", "", "", ""], &[], &detached)], false);
         assert!(text.ends_with("detached,,,,3,7e1f,7.2,2026-11-24T04:14:09.120Z\n"), "{text}");
     }
 
@@ -192,19 +193,19 @@ mod tests {
 
     #[test]
     fn a_short_row_is_filled_with_blanks() {
-        let text = written(&["a", "b"], &[row(["d", "", "u", "", "", "", ""], &["1"])], false);
+        let text = written(&["a", "b"], &[row(["d", "", "u", "", "", "", ""], &["1"], &refused())], false);
         assert!(text.ends_with(",1,\n"), "{text}");
     }
 
     #[test]
     fn p21_text_of_the_api_carries_no_controls_and_starts_no_formula() {
-        let hostile = ResultRow {
-            error_code: "=cmd|x",
-            error_msg: "a\x1b[31m\u{202e}b\nc",
-            job_id: "@job",
-            ..row(["d", "", "u", "", "", "", ""], &[])
+        let hostile = RowOutcome {
+            code: "=cmd|x".to_owned(),
+            message: "a\x1b[31m\u{202e}b\nc".to_owned(),
+            job_id: "@job".to_owned(),
+            ..refused()
         };
-        let text = written(&[], &[hostile], false);
+        let text = written(&[], &[row(["d", "", "u", "", "", "", ""], &[], &hostile)], false);
         assert!(text.contains("'@job,'=cmd|x,a\\u{1b}[31m\\u{202e}b\\u{a}c,"), "{text}");
     }
 
@@ -220,7 +221,8 @@ mod tests {
             }
         }
         let mut writer = ResultsWriter::new(Full, &[] as &[&str], false).unwrap();
-        let outcome = writer.write(&row(["d", "", "u", "", "", "", ""], &[])).and_then(|()| writer.finish());
+        let outcome =
+            writer.write(&row(["d", "", "u", "", "", "", ""], &[], &refused())).and_then(|()| writer.finish());
         assert_eq!(outcome.err().map(|error| error.kind()), Some(io::ErrorKind::StorageFull));
     }
 
@@ -232,7 +234,8 @@ mod tests {
             line in 2_u64..,
         ) {
             let extras: Vec<&str> = extras.iter().map(String::as_str).collect();
-            let given = ResultRow { line, ..row(cells.each_ref().map(String::as_str), &extras) };
+            let result = refused();
+            let given = ResultRow { line, ..row(cells.each_ref().map(String::as_str), &extras, &result) };
             let text = written(&vec!["x"; extras.len()], &[given], false);
             let mut reader = csv::Reader::from_reader(text.as_bytes());
             let records: Vec<_> = reader.records().collect::<Result<_, _>>().unwrap();

@@ -94,20 +94,21 @@ pub struct SummaryFacts<'a> {
 impl Summary {
     /// Counts one row and keeps why it is not as wanted.
     pub fn absorb(&mut self, row: &ResultRow<'_>) {
-        self.counts.add(row.outcome, 1);
-        self.attempts += u64::from(row.attempts);
-        if row.outcome.is_success() || row.outcome == Outcome::Planned {
+        let result = row.result;
+        self.counts.add(result.outcome, 1);
+        self.attempts += u64::from(result.attempts);
+        if result.outcome.is_success() || result.outcome == Outcome::Planned {
             return;
         }
-        let (own, message) = (safe(row.error_code), safe(row.error_msg));
+        let (own, message) = (safe(&result.code), safe(&result.message));
         let position = |causes: &[Cause], code: &str| {
-            causes.iter().position(|cause| cause.outcome == row.outcome && cause.code == code)
+            causes.iter().position(|cause| cause.outcome == result.outcome && cause.code == code)
         };
         let found = position(&self.causes, &own);
         let code = if found.is_some() || self.causes.len() < MAX_CAUSES { &own } else { OTHER_CODES };
         let place = found.or_else(|| position(&self.causes, code)).unwrap_or_else(|| {
             self.causes.push(Cause {
-                outcome: row.outcome,
+                outcome: result.outcome,
                 code: code.to_owned(),
                 message: message.clone().into_owned(),
                 varied: false,

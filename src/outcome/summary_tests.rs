@@ -1,22 +1,18 @@
 use super::*;
+use crate::journal::RowOutcome;
 use crate::text::columns;
 
 const ID: &str = "5f0c2a7e-9d41-4c1b-8a53-0d6b7f2e9c10";
 
-fn row<'a>(line: u64, user: &'a str, outcome: Outcome, code: &'a str, message: &'a str) -> ResultRow<'a> {
-    ResultRow {
-        line,
-        cells: [ID, "WIN-FIN-01", user, "", "", "USER", ""],
-        outcome,
-        job_id: "",
-        error_code: code,
-        error_msg: message,
+fn row<'a>(line: u64, user: &'a str, outcome: Outcome, code: &str, message: &str) -> ResultRow<'a> {
+    let result = RowOutcome {
         attempts: 1,
-        request_id: "",
-        chunk: "1",
-        finished_at: "",
-        extras: &[],
-    }
+        part: "1".to_owned(),
+        ..RowOutcome::new(outcome, code.to_owned(), message.to_owned())
+    };
+    // Kept for the rest of the test, so that it can be borrowed like one of a journal.
+    let result = Box::leak(Box::new(result));
+    ResultRow { line, cells: [ID, "WIN-FIN-01", user, "", "", "USER", ""], result, extras: &[] }
 }
 
 fn no_advice(_: &str) -> Option<String> {

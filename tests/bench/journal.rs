@@ -4,8 +4,8 @@ use std::collections::BTreeMap;
 use std::path::Path;
 
 use batch_detach::journal::{
-    AnswerKind, AnswerRecord, Attempt, Builder, Entry, Fate, Identity, Item, Journal as _, Record, Settlement, Slot,
-    Store, View,
+    AnswerKind, AnswerRecord, Attempt, Builder, Entry, Fate, Identity, Item, Journal as _, Record, RowOutcome,
+    Settlement, Slot, Store, View,
 };
 use batch_detach::model::Class;
 use batch_detach::model::{DesktopId, Kind, Outcome, PartLabel};
@@ -118,16 +118,14 @@ fn records(chunk: u32) -> [Vec<Record>; 3] {
         Record::Settled(Settlement {
             item,
             slots: slots.clone(),
-            outcome: Outcome::Detached,
-            code: String::new(),
-            message: String::new(),
-            job_id: String::new(),
-            attempts: 1,
-            request_id: format!("request-{chunk}"),
-            part: chunk.to_string(),
-            finished_at: AT.to_owned(),
-            evidence: "the answer took it".to_owned(),
-            recheck: false,
+            result: RowOutcome {
+                attempts: 1,
+                request_id: format!("request-{chunk}"),
+                part: chunk.to_string(),
+                finished_at: AT.to_owned(),
+                evidence: RowOutcome::AT_ITS_WORD.to_owned(),
+                ..RowOutcome::new(Outcome::Detached, String::new(), String::new())
+            },
         })
     });
     [vec![Record::Intent(attempt)], vec![Record::Answer(answer)], settled.collect()]

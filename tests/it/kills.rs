@@ -144,7 +144,7 @@ fn settled(stage: &Stage) -> BTreeSet<String> {
     if path.exists() {
         let view = View::open(&path).unwrap();
         view.for_each_result(|row| {
-            if !row.finished_at.is_empty() {
+            if !row.result.finished_at.is_empty() {
                 settled.insert(row.user_name().to_owned());
             }
             Ok(())

@@ -123,9 +123,9 @@ impl Go {
                 line: row.line,
                 desktop: row.desktop_id().to_owned(),
                 user: row.user_name().to_owned(),
-                outcome: row.outcome.as_str(),
-                code: row.error_code.to_owned(),
-                message: row.error_msg.to_owned(),
+                outcome: row.result.outcome.as_str(),
+                code: row.result.code.clone(),
+                message: row.result.message.clone(),
             });
             Ok(())
         });

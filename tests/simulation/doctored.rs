@@ -112,7 +112,7 @@ fn rewrite(history: &mut History, write: usize, from: &str, to: &str) {
 }
 
 fn settled(outcome: Outcome) -> impl Fn(&Record) -> bool {
-    move |record| matches!(record, Record::Settled(settlement) if settlement.outcome == outcome)
+    move |record| matches!(record, Record::Settled(settlement) if settlement.result.outcome == outcome)
 }
 
 #[test]
@@ -144,9 +144,9 @@ fn p02_outcomes_that_are_not_true_or_not_proved_are_found() {
         found(|history| {
             for stamped in &mut history.records {
                 if let Record::Settled(settlement) = &mut stamped.record
-                    && settlement.outcome == from
+                    && settlement.result.outcome == from
                 {
-                    settlement.outcome = to;
+                    settlement.result.outcome = to;
                 }
             }
         })

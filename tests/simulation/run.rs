@@ -398,9 +398,9 @@ impl Simulation<'_> {
                 line: row.line,
                 desktop: row.cells[0].to_owned(),
                 user: row.cells[2].to_owned(),
-                outcome: row.outcome,
-                code: row.error_code.to_owned(),
-                attempts: row.attempts,
+                outcome: row.result.outcome,
+                code: row.result.code.clone(),
+                attempts: row.result.attempts,
             });
             Ok(())
         });

@@ -19,7 +19,9 @@ use tokio::time::Instant;
 
 use super::rules::{ALIKE_LIMIT, FIRST_TRIES, FORBIDDEN_LIMIT, MAX_BUSY_WAIT, Rules, STOP_AT_FROM, StopReason};
 use super::verdict::{Verdict, is_passing};
-use crate::journal::record::{AnswerKind, Attempt, AttemptId, ItemId, OpenItem, Record, Settlement, SlotNo};
+use crate::journal::record::{
+    AnswerKind, Attempt, AttemptId, ItemId, OpenItem, Record, RowOutcome, Settlement, SlotNo,
+};
 use crate::journal::{Item, LastAttempt};
 use crate::model::Class;
 use crate::model::Event;

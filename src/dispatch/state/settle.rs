@@ -2,7 +2,7 @@
 
 use super::{
     AnswerKind, Canary, Class, Event, Instant, Item, ItemId, Kind, Live, Outcome, Output, Phase, Proof, ReadSpan,
-    Recheck, Record, Refusal, STOP_AT_FROM, Settlement, Sight, SlotNo, State, StopReason, Verdict, Watch,
+    Recheck, Record, Refusal, RowOutcome, STOP_AT_FROM, Settlement, Sight, SlotNo, State, StopReason, Verdict, Watch,
     timestamp_now,
 };
 
@@ -23,9 +23,7 @@ impl State {
         live.open.retain(|slot| !slots.contains(slot));
         let rows: u64 = slots.iter().map(|slot| rows_of(&live.item, *slot)).sum();
         let refusal = refusal.filter(|_| outcome == Outcome::Failed);
-        out.records.push(Record::Settled(Settlement {
-            item: id,
-            slots: slots.to_vec(),
+        let result = RowOutcome {
             outcome,
             code: refusal.map(|refusal| refusal.code.clone()).unwrap_or_default(),
             message: refusal.map(|refusal| refusal.message.clone()).unwrap_or_default(),
@@ -36,7 +34,8 @@ impl State {
             finished_at: self.settled_at.get_or_insert_with(timestamp_now).clone(),
             evidence: evidence.to_owned(),
             recheck: live.ever_doubt,
-        }));
+        };
+        out.records.push(Record::Settled(Settlement { item: id, slots: slots.to_vec(), result }));
         out.events.push(Event::Settled { outcome, rows });
         self.settled_rows += rows;
         self.failed_rows += if outcome == Outcome::Failed { rows } else { 0 };
@@ -129,7 +128,7 @@ impl State {
                                 .slots
                                 .get(usize::from(*slot))
                                 .is_some_and(|slot| crate::reconcile::judge::holds(slot, bound));
-                            (is_bound == want_bound) != one.outcome.is_success()
+                            (is_bound == want_bound) != one.result.outcome.is_success()
                         })
                     }),
                 },
@@ -154,7 +153,7 @@ impl State {
                     Proof::Bound => want_bound,
                     Proof::Absent | Proof::Gone | Proof::Open => !want_bound,
                 };
-                if as_wanted == one.outcome.is_success() {
+                if as_wanted == one.result.outcome.is_success() {
                     continue;
                 }
                 let rows = rows_of(&item, *slot);
@@ -169,17 +168,17 @@ impl State {
                     let message = message.to_owned();
                     (Outcome::Failed, if want_bound { "NOT_BOUND" } else { "STILL_BOUND" }.to_owned(), message)
                 };
-                out.events.push(Event::Amended { from: one.outcome, to: outcome, rows });
-                out.records.push(Record::Settled(Settlement {
-                    slots: vec![*slot],
+                out.events.push(Event::Amended { from: one.result.outcome, to: outcome, rows });
+                let result = RowOutcome {
                     outcome,
                     code,
                     message,
                     finished_at: timestamp_now(),
                     evidence: "the last read of the run, and two more".to_owned(),
                     recheck: false,
-                    ..one.clone()
-                }));
+                    ..one.result.clone()
+                };
+                out.records.push(Record::Settled(Settlement { item: id, slots: vec![*slot], result }));
             }
         }
         out.records.push(Record::Rechecked { item: id });

@@ -6,7 +6,7 @@ use super::{
     ALIKE_LIMIT, Class, Event, FORBIDDEN_LIMIT, Instant, ItemId, JobWatch, Live, Look, MAX_BUSY_WAIT, Outcome, Output,
     Part, Phase, Refusal, State, StopReason, Triage, Verdict, Watch, backoff, is_passing,
 };
-use crate::journal::Settlement;
+use crate::journal::RowOutcome;
 
 impl State {
     pub(super) fn wrote_part(
@@ -182,7 +182,7 @@ impl State {
             let done = self.success();
             return match refusal {
                 Some(refusal) => self.settle(id, &slots, Outcome::Failed, Some(&refusal), "the answer refused it", out),
-                None => self.settle(id, &slots, done, None, Settlement::AT_ITS_WORD, out),
+                None => self.settle(id, &slots, done, None, RowOutcome::AT_ITS_WORD, out),
             };
         }
         let counts_from = if refusal.is_some() { answered } else { answered + self.rules.doubt_wait };

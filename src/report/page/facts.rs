@@ -6,7 +6,7 @@ use std::hash::{BuildHasher as _, RandomState};
 use super::redact::{Hashed, Names, Veil};
 use super::timeline::Work;
 use crate::error::Error;
-use crate::journal::{Identity, Process, Progress, Settlement, View};
+use crate::journal::{Identity, Process, Progress, RowOutcome, View};
 use crate::outcome::Summary;
 
 /// One state of a run.
@@ -60,7 +60,7 @@ impl Facts {
         })?;
         let mut verified = true;
         view.for_each_settlement(|word| {
-            verified &= word.evidence != Settlement::AT_ITS_WORD;
+            verified &= word.result.evidence != RowOutcome::AT_ITS_WORD;
             Ok(())
         })?;
         let veil = if redact { Veil::Hashed(Hashed::new(names)?) } else { Veil::Open };

@@ -66,7 +66,9 @@ impl<'r> Shown<'r> {
     pub(super) fn new(row: &ResultRow<'r>, veil: &Veil) -> Self {
         let [desktop_id, desktop_name, user_name, user_id, _, kind, domain] = row.cells;
         // A row that was refused once and then done is done.
-        let (code, message) = if row.outcome.is_success() { ("", "") } else { (row.error_code, row.error_msg) };
+        let result = row.result;
+        let (code, message) =
+            if result.outcome.is_success() { ("", "") } else { (result.code.as_str(), result.message.as_str()) };
         let mut more = Vec::new();
         let kind = Kind::parse(kind);
         if let Some(kind) = kind.filter(|kind| *kind != Kind::User) {
@@ -91,14 +93,14 @@ impl<'r> Shown<'r> {
             desktop_id: safe(desktop_id),
             user,
             user_more: more.join(" · "),
-            outcome: row.outcome,
+            outcome: result.outcome,
             code: safe(code),
             message: escape_untrusted(&veil.message(code, message), SHOWN_MESSAGE),
-            attempts: row.attempts,
-            chunk: safe(row.chunk),
-            request_id: safe(row.request_id),
-            job_id: safe(row.job_id),
-            finished_at: safe(row.finished_at),
+            attempts: result.attempts,
+            chunk: safe(&result.part),
+            request_id: safe(&result.request_id),
+            job_id: safe(&result.job_id),
+            finished_at: safe(&result.finished_at),
         }
     }
 
@@ -184,20 +186,15 @@ pub(super) const fn class(outcome: Outcome) -> &'static str {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::journal::RowOutcome;
 
-    fn row<'a>(cells: [&'a str; 7], outcome: Outcome, message: &'a str) -> ResultRow<'a> {
-        ResultRow {
-            line: 7,
-            cells,
-            outcome,
-            job_id: "",
-            error_code: "WKS.1",
-            error_msg: message,
+    fn result(outcome: Outcome, message: &str) -> RowOutcome {
+        RowOutcome {
             attempts: 1,
-            request_id: "r",
-            chunk: "1",
-            finished_at: "2026-11-24T05:16:02.123Z",
-            extras: &[],
+            request_id: "r".to_owned(),
+            part: "1".to_owned(),
+            finished_at: "2026-11-24T05:16:02.123Z".to_owned(),
+            ..RowOutcome::new(outcome, "WKS.1".to_owned(), message.to_owned())
         }
     }
 
@@ -205,7 +202,8 @@ mod tests {
 
     #[test]
     fn p21_no_text_from_outside_becomes_markup() {
-        let row = row([EVIL; 7], Outcome::Failed, EVIL);
+        let result = result(Outcome::Failed, EVIL);
+        let row = ResultRow { line: 7, cells: [EVIL; 7], result: &result, extras: &[] };
         let shown = Shown::new(&row, &Veil::Open);
         let html = shown.html().into_string();
         for tag in ["<script", "<img", "\u{202e}"] {
@@ -220,7 +218,8 @@ mod tests {
 
     #[test]
     fn data_leaves_out_what_the_row_before_said() {
-        let first = row(["d", "n", "u", "", "", "", ""], Outcome::Detached, "gone");
+        let result = result(Outcome::Detached, "gone");
+        let first = ResultRow { line: 7, cells: ["d", "n", "u", "", "", "", ""], result: &result, extras: &[] };
         let second = ResultRow { line: 8, cells: ["d", "n", "0", "", "", "GROUP", ""], ..first };
         let (mut before, mut out) = (Default::default(), String::new());
         Shown::new(&first, &Veil::Open).data(&mut before, &mut out);

@@ -178,7 +178,7 @@ fn rows(
     put(&rows_head(counts, as_data, in_html, bad).into_string())?;
     let mut pick = Pick::new(in_html, bad);
     view.for_each_result(|row| {
-        if pick.takes(row.outcome) { put(&Shown::new(&row, veil).html().into_string()) } else { Ok(()) }
+        if pick.takes(row.result.outcome) { put(&Shown::new(&row, veil).html().into_string()) } else { Ok(()) }
     })?;
     put("</tbody></table></div>")?;
     if as_data {
@@ -186,7 +186,7 @@ fn rows(
         let (mut pick, mut before, mut text, mut first) =
             (Pick::new(ALL_AS_DATA, bad), Default::default(), String::new(), true);
         view.for_each_result(|row| {
-            if !pick.takes(row.outcome) {
+            if !pick.takes(row.result.outcome) {
                 return Ok(());
             }
             text.clear();
@@ -245,7 +245,8 @@ fn rows_head(counts: &Counts, as_data: bool, in_html: u64, bad: u64) -> Markup {
 mod tests {
     use super::*;
     use crate::journal::{
-        AnswerKind, AnswerRecord, Attempt, Builder, EntryRef, Fate, Item, Journal as _, Record, Settlement, Slot, Store,
+        AnswerKind, AnswerRecord, Attempt, Builder, EntryRef, Fate, Item, Journal as _, Record, RowOutcome, Settlement,
+        Slot, Store,
     };
     use crate::model::Class;
     use crate::model::{DesktopId, Kind, PartLabel};
@@ -339,16 +340,15 @@ mod tests {
             Record::Settled(Settlement {
                 item: 1,
                 slots: vec![0],
-                outcome: Outcome::Failed,
-                code: evil(),
-                message: evil(),
-                job_id: evil(),
-                attempts: 1,
-                request_id: evil(),
-                part: evil(),
-                finished_at: evil(),
-                evidence: evil(),
-                recheck: false,
+                result: RowOutcome {
+                    job_id: evil(),
+                    attempts: 1,
+                    request_id: evil(),
+                    part: evil(),
+                    finished_at: evil(),
+                    evidence: evil(),
+                    ..RowOutcome::new(Outcome::Failed, evil(), evil())
+                },
             }),
             Record::Requests { counts: vec![(Class::BatchDetach, evil(), 1)] },
             Record::Stopped { at: evil(), exit: 5, reason: evil() },

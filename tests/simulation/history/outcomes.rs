@@ -57,13 +57,13 @@ impl Checker<'_> {
             }
         }
         for ((item, slot), (n, settlement, at)) in last {
-            if settlement.outcome == Outcome::Failed && settlement.code == "APIGW.0308" {
+            if settlement.result.outcome == Outcome::Failed && settlement.result.code == "APIGW.0308" {
                 self.broken("P9", format!("{} failed because of a 429", self.name(item, slot)));
             }
             if let Some(what) = self.untrue(item, slot, n, settlement, at) {
                 let name = self.name(item, slot);
-                let (outcome, code) = (settlement.outcome, &settlement.code);
-                self.broken("P2", format!("{name} is {outcome} {code}: {what} ({})", settlement.evidence));
+                let (outcome, code) = (settlement.result.outcome, &settlement.result.code);
+                self.broken("P2", format!("{name} is {outcome} {code}: {what} ({})", settlement.result.evidence));
             }
         }
     }
@@ -84,7 +84,7 @@ impl Checker<'_> {
             let window = promised.read_lag + promised.settle_time + TICK;
             self.was(desktop, slot, bound, at.checked_sub(window).unwrap_or(at), at)
         };
-        match word.outcome {
+        match word.result.outcome {
             Outcome::Detached => {
                 // One that was refused whole counts: the binding was there, or nobody had looked, and is not any more.
                 if !self.is_intended(id, number, n, |_| true) {
@@ -135,22 +135,25 @@ impl Checker<'_> {
     ) -> Option<String> {
         let promised = &self.history.promised;
         let (item, slot) = self.slot(id, number)?;
-        if word.code.is_empty() {
+        if word.result.code.is_empty() {
             return Some("it names no code".to_owned());
         }
-        let refusal = Refusal { code: word.code.clone(), message: word.message.clone() };
+        let refusal = Refusal { code: word.result.code.clone(), message: word.result.message.clone() };
         // Never seen and not there: a typo is no success.
         let nobody = |state: &[Bound]| state.is_empty();
         let exists = item.seen || !self.states_within(&item.desktop, at, at).any(nobody);
-        if !promised.verify && !matches!(word.code.as_str(), "STILL_BOUND") {
+        if !promised.verify && !matches!(word.result.code.as_str(), "STILL_BOUND") {
             return None; // the service's own word was taken
         }
         // Busy up to the deadline, or new people on an `ALL`: no two good reads are to be had, or needed.
-        let needs_no_proof = is_passing(&refusal) || word.code == "BUSY" || !exists || item.all;
+        let needs_no_proof = is_passing(&refusal) || word.result.code == "BUSY" || !exists || item.all;
         if needs_no_proof && exists && !bound {
             return Some("it was not bound then".to_owned());
         }
-        let counts = if word.code == "STILL_BOUND" && !word.recheck && word.evidence.starts_with("unchanged") {
+        let counts = if word.result.code == "STILL_BOUND"
+            && !word.result.recheck
+            && word.result.evidence.starts_with("unchanged")
+        {
             from + promised.doubt_wait
         } else {
             from
@@ -178,7 +181,7 @@ impl Checker<'_> {
                 let mut words = self.settled.iter().rev().filter(|(n, settlement, _)| {
                     *n < stop.records && settlement.item == *item && settlement.slots.contains(slot)
                 });
-                let word = words.next().map(|(_, settlement, _)| settlement.outcome);
+                let word = words.next().map(|(_, settlement, _)| settlement.result.outcome);
                 let expected = match word {
                     Some(word) => word,
                     None if intended => Outcome::Unknown,

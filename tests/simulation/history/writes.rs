@@ -95,10 +95,13 @@ impl<'h> Checker<'h> {
                     *n < durable && settlement.item == *item && settlement.slots.contains(slot)
                 });
                 if let Some((_, word, _)) = words.next()
-                    && is_final(word.outcome)
+                    && is_final(word.result.outcome)
                 {
                     let (number, name) = (sent.request.entry.number, self.name(*item, *slot));
-                    self.broken("P3", format!("request {number} sends {name}, which is {} already", word.outcome));
+                    self.broken(
+                        "P3",
+                        format!("request {number} sends {name}, which is {} already", word.result.outcome),
+                    );
                 }
             }
         }
@@ -148,7 +151,7 @@ impl<'h> Checker<'h> {
                 *n < durable
                     && settlement.item == item
                     && settlement.slots.contains(slot)
-                    && is_final(settlement.outcome)
+                    && is_final(settlement.result.outcome)
             })
         };
         if slots.iter().all(is_settled) {
