@@ -9,16 +9,15 @@ use std::path::PathBuf;
 use clap::builder::{NonEmptyStringValueParser, PossibleValuesParser, TypedValueParser as _};
 use clap::{ArgAction, Args, Parser, Subcommand, ValueEnum};
 
-use crate::config::value::{
-    EmptyDesktop, HiddenRows, InUse, LogFormat, OnInvalid, Progress, StillAccess, Switch, UnknownUsers,
-};
 use crate::config::{Layer, Origin, Written};
 use crate::error::Error;
 use crate::model::Outcome;
 
 mod job;
+mod settings;
 
 pub use job::{Source, beside_journal, keep_input, plan_differences, results_beside, resumed_undo_shaping};
+use settings::{ApiSettings, MeaningSettings, OutputSettings, PaceSettings, ReadingSettings, SafetySettings};
 
 const EXIT_CODES: &str = "\
 Exit codes:
@@ -108,14 +107,7 @@ pub struct RunArgs {
     #[command(flatten)]
     pub meaning: MeaningOptions,
     #[command(flatten)]
-    pub due: DueOptions,
-    #[command(flatten)]
     pub options: RunOptions,
-}
-
-/// Lets completions offer the words; the setting's own reader has the last say.
-fn one_of(words: &'static [&'static str]) -> PossibleValuesParser {
-    PossibleValuesParser::new(words)
 }
 
 fn outcome_parser() -> impl clap::builder::TypedValueParser<Value = Outcome> {
@@ -127,72 +119,19 @@ fn outcome_parser() -> impl clap::builder::TypedValueParser<Value = Outcome> {
 #[derive(Debug, Args, Default)]
 #[command(next_help_heading = "Input")]
 pub struct ReadingOptions {
-    /// utf-8, utf-16, gb18030, windows-1252 or another label [default: auto, which finds it out]
-    ///
-    /// Any label of the WHATWG encoding standard.
-    #[arg(long, value_name = "NAME", hide_short_help = true)]
-    pub encoding: Option<String>,
-    /// `,` `;` `tab` or `|` [default: auto, which finds it out]
-    #[arg(long, value_name = "CHARACTER", hide_short_help = true)]
-    pub delimiter: Option<String>,
-    /// The sheet of an .xlsx, .xls or .ods file [default: found out]
-    #[arg(long, value_name = "NAME", hide_short_help = true)]
-    pub sheet: Option<String>,
-    /// Which header holds a field, as `user_name=Employee`, or `type=-` for none; may be repeated [default: by the known
-    /// headers]
-    #[arg(long, value_name = "FIELD=HEADER", hide_short_help = true)]
-    pub column: Vec<String>,
-    /// The line, or the sheet's row, that the header stands on [default: the first]
-    #[arg(long, value_name = "N", hide_short_help = true)]
-    pub header_row: Option<String>,
-    /// Rows that the spreadsheet hides or filters out [default: refuse]
-    ///
-    /// `refuse` refuses the whole file; skipped ones are no rows: they are counted, and get no record in the results.
-    #[arg(long, value_name = "refuse|skip|read", hide_short_help = true)]
-    #[arg(value_parser = one_of(HiddenRows::WORDS), hide_possible_values = true)]
-    pub hidden_rows: Option<String>,
+    #[command(flatten)]
+    settings: ReadingSettings,
 }
 
 /// What the input's rows mean.
 #[derive(Debug, Args, Default)]
 #[command(next_help_heading = "Input")]
 pub struct MeaningOptions {
-    /// A row without a desktop, in a list with a desktop column [default: refuse]
-    ///
-    /// Refused as invalid, or taken for every desktop of its user.
-    #[arg(long, value_name = "refuse|every", hide_short_help = true)]
-    #[arg(value_parser = one_of(EmptyDesktop::WORDS), hide_possible_values = true)]
-    pub empty_desktop: Option<String>,
-    /// A user or group that the service does not know at all [default: invalid]
-    ///
-    /// An invalid row, or one that counts as already detached, with a warning: for lists that are kept for ever.
-    #[arg(long, value_name = "invalid|gone", hide_short_help = true)]
-    #[arg(value_parser = one_of(UnknownUsers::WORDS), hide_possible_values = true)]
-    pub unknown_users: Option<String>,
-    /// What else each leaver still gets in by, after the run [default: report]
-    ///
-    /// Another desktop, a group or a pool. `fail` makes the run exit with 1 where there is something; `off` does not
-    /// look.
-    #[arg(long, value_name = "report|fail|off", hide_short_help = true)]
-    #[arg(value_parser = one_of(StillAccess::WORDS), hide_possible_values = true)]
-    pub still_access: Option<String>,
-}
-
-/// Which rows are due.
-#[derive(Debug, Args, Default)]
-#[command(next_help_heading = "Input")]
-pub struct DueOptions {
-    /// Leave out rows whose date under this header is still to come [default: none]
-    ///
-    /// They are `not_due`. `-` says that dates in the list mean nothing: all rows now.
-    #[arg(long, value_name = "HEADER", hide_short_help = true, allow_hyphen_values = true)]
-    pub due_column: Option<String>,
+    #[command(flatten)]
+    settings: MeaningSettings,
     /// The day for --due-column, as 2026-11-30 [default: today]
     #[arg(long, value_name = "DATE", hide_short_help = true)]
     pub as_of: Option<jiff::civil::Date>,
-    /// How dates are written, as `%d/%m/%Y` [default: 2026-11-30, 30.11.2026 and the like]
-    #[arg(long, value_name = "FORMAT", hide_short_help = true)]
-    pub date_format: Option<String>,
 }
 
 /// The options that `run`, `plan` and `undo` share.
@@ -227,89 +166,25 @@ pub struct SafetyOptions {
     /// Start over; older files are moved aside [default: off]
     #[arg(long)]
     pub fresh: bool,
-    /// Refuse a plan of more desktops than this [default: off]
-    #[arg(long, value_name = "N")]
-    pub max_desktops: Option<String>,
-    /// Refuse a plan that touches a larger share of the assigned desktops [default: off]
-    #[arg(long, value_name = "P", hide_short_help = true)]
-    pub max_percent: Option<String>,
-    /// Users, groups, desktops that are never touched [default: none]
-    ///
-    /// Whatever else is said. `*` is any text, `?` one character, `[a-z]` one of a set, `{a,b}` either; without case.
-    /// Adds up over options, environment and config file. The members of a group are not looked up.
-    #[arg(long, value_name = "PATTERN,…")]
-    pub protect: Vec<String>,
     /// Allow rows of type ALL, which detach everybody from a desktop [default: off]
     #[arg(long, hide_short_help = true)]
     pub allow_detach_all: bool,
-    /// Desktops with a connected session [default: detach]
-    #[arg(long, value_name = "detach|skip", value_parser = one_of(InUse::WORDS), hide_possible_values = true)]
-    pub in_use: Option<String>,
-    /// An invalid row stops the run, or is left out [default: abort]
-    #[arg(long, value_name = "abort|skip", value_parser = one_of(OnInvalid::WORDS), hide_possible_values = true)]
-    pub on_invalid: Option<String>,
-    /// Send N desktops first; go on when all are verified [default: off]
-    #[arg(long, value_name = "N")]
-    pub canary: Option<String>,
-    /// Stop when more than P % of the rows failed, from the 20th on [default: off]
-    #[arg(long, value_name = "P%", hide_short_help = true)]
-    pub stop_at: Option<String>,
-    /// Read the bindings before the writes [default: on]
-    ///
-    /// To resolve names, to leave out what is gone, and to keep what `undo` needs.
-    #[arg(long, value_name = "on|off", hide_short_help = true)]
-    #[arg(value_parser = one_of(Switch::WORDS), hide_possible_values = true)]
-    pub preflight: Option<String>,
-    /// Read the bindings after the writes: a row is `detached` only when seen gone [default: on]
-    #[arg(long, value_name = "on|off", hide_short_help = true)]
-    #[arg(value_parser = one_of(Switch::WORDS), hide_possible_values = true)]
-    pub verify: Option<String>,
+    #[command(flatten)]
+    settings: SafetySettings,
 }
 
 #[derive(Debug, Args)]
 #[command(next_help_heading = "Pace")]
 pub struct PaceOptions {
-    /// Writes started at most, as `5/s` or `100/min` [default: 100/min]
-    #[arg(long, value_name = "RATE")]
-    pub write_rate: Option<String>,
-    /// Reads started at most, for each operation by itself [default: 200/min]
-    #[arg(long, value_name = "RATE", hide_short_help = true)]
-    pub read_rate: Option<String>,
-    /// Requests in flight at most [default: 8]
-    #[arg(long, value_name = "N", hide_short_help = true)]
-    pub concurrency: Option<String>,
-    /// Desktops in one request at most, 1 to 100 [default: 100]
-    #[arg(long, value_name = "N", hide_short_help = true)]
-    pub max_desktops_per_request: Option<String>,
-    /// Users in one request at most, over all its desktops [default: 5000]
-    #[arg(long, value_name = "N", hide_short_help = true)]
-    pub max_users_per_request: Option<String>,
-    /// Size of one request's body at most, 4 KiB to 12 MB [default: 1 MiB]
-    #[arg(long, value_name = "N", hide_short_help = true)]
-    pub max_request_bytes: Option<String>,
-    /// Start nothing new after that long, as `2h`; run again to go on [default: off]
-    #[arg(long, value_name = "DURATION", hide_short_help = true)]
-    pub max_runtime: Option<String>,
+    #[command(flatten)]
+    settings: PaceSettings,
 }
 
 #[derive(Debug, Args)]
 #[command(next_help_heading = "Where the API is")]
 pub struct ApiOptions {
-    /// The region, as `cn-north-4` [default: the credentials']
-    #[arg(long, value_name = "ID")]
-    pub region: Option<String>,
-    /// The address of Workspace, as `https://host` [default: the region's]
-    #[arg(long, value_name = "URL", hide_short_help = true)]
-    pub endpoint: Option<String>,
-    /// The address of IAM [default: the region's]
-    #[arg(long, value_name = "URL", hide_short_help = true)]
-    pub iam_endpoint: Option<String>,
-    /// The project's id [default: looked up by the region]
-    #[arg(long, value_name = "ID", hide_short_help = true)]
-    pub project_id: Option<String>,
-    /// A PEM file of certificates to trust, too [default: none]
-    #[arg(long, value_name = "FILE", hide_short_help = true)]
-    pub ca_file: Option<String>,
+    #[command(flatten)]
+    settings: ApiSettings,
     /// Use the built-in simulator, without credentials [default: off]
     #[arg(long)]
     pub simulate: bool,
@@ -343,26 +218,14 @@ pub struct OutputOptions {
     /// A text that is kept with the run, such as a change's number [default: none]
     #[arg(long, value_name = "TEXT", hide_short_help = true)]
     pub ticket: Option<String>,
-    /// A Prometheus text file, written at the end [default: none]
-    #[arg(long, value_name = "FILE", hide_short_help = true)]
-    pub metrics: Option<String>,
-    /// How logs are written [default: text]
-    #[arg(long, value_name = "text|json", hide_short_help = true)]
-    #[arg(value_parser = one_of(LogFormat::WORDS), hide_possible_values = true)]
-    pub log_format: Option<String>,
-    /// Where logs go [default: standard error]
-    #[arg(long, value_name = "FILE", hide_short_help = true)]
-    pub log_file: Option<String>,
+    #[command(flatten)]
+    settings: OutputSettings,
     /// Say more; -vv and -vvv still more [default: off]
     #[arg(short, long, action = ArgAction::Count, conflicts_with = "quiet")]
     pub verbose: u8,
     /// Say errors alone [default: off]
     #[arg(short, long)]
     pub quiet: bool,
-    /// Bars on a terminal, elsewhere a line every 30 s [default: auto]
-    #[arg(long, value_name = "auto|on|off", hide_short_help = true)]
-    #[arg(value_parser = one_of(Progress::WORDS), hide_possible_values = true)]
-    pub progress: Option<String>,
 }
 
 #[derive(Debug, Args)]
@@ -436,16 +299,6 @@ impl Cli {
     }
 }
 
-/// Sets what was given, each by its option's name.
-fn set_all(layer: &mut Layer, given: &[(&'static str, &Option<String>)]) -> Result<(), Error> {
-    for (name, value) in given {
-        if let Some(text) = value {
-            layer.set(name, Written::Text(text.clone()), Origin::Option(name))?;
-        }
-    }
-    Ok(())
-}
-
 impl ReadingOptions {
     /// What these options say as settings.
     ///
@@ -453,17 +306,7 @@ impl ReadingOptions {
     /// [`Error::Setting`], naming the option.
     pub fn layer(&self) -> Result<Layer, Error> {
         let mut layer = Layer::default();
-        let given = [
-            ("encoding", &self.encoding),
-            ("delimiter", &self.delimiter),
-            ("sheet", &self.sheet),
-            ("header-row", &self.header_row),
-            ("hidden-rows", &self.hidden_rows),
-        ];
-        set_all(&mut layer, &given)?;
-        if !self.column.is_empty() {
-            layer.set("column", Written::List(self.column.clone()), Origin::Option("column"))?;
-        }
+        self.settings.set(&mut layer)?;
         Ok(layer)
     }
 }
@@ -474,39 +317,13 @@ impl RunOptions {
     /// # Errors
     /// [`Error::Setting`], naming the option.
     pub fn layer(&self) -> Result<Layer, Error> {
-        let (safety, pace, api, output) = (&self.safety, &self.pace, &self.api, &self.output);
         let mut layer = Layer::default();
-        let given = [
-            ("region", &api.region),
-            ("endpoint", &api.endpoint),
-            ("iam-endpoint", &api.iam_endpoint),
-            ("project-id", &api.project_id),
-            ("ca-file", &api.ca_file),
-            ("write-rate", &pace.write_rate),
-            ("read-rate", &pace.read_rate),
-            ("concurrency", &pace.concurrency),
-            ("max-desktops-per-request", &pace.max_desktops_per_request),
-            ("max-users-per-request", &pace.max_users_per_request),
-            ("max-request-bytes", &pace.max_request_bytes),
-            ("max-runtime", &pace.max_runtime),
-            ("max-desktops", &safety.max_desktops),
-            ("max-percent", &safety.max_percent),
-            ("in-use", &safety.in_use),
-            ("on-invalid", &safety.on_invalid),
-            ("canary", &safety.canary),
-            ("stop-at", &safety.stop_at),
-            ("preflight", &safety.preflight),
-            ("verify", &safety.verify),
-            ("metrics", &output.metrics),
-            ("log-format", &output.log_format),
-            ("log-file", &output.log_file),
-            ("progress", &output.progress),
-        ];
-        set_all(&mut layer, &given)?;
-        for patterns in &safety.protect {
-            layer.set("protect", Written::Text(patterns.clone()), Origin::Option("protect"))?;
-        }
+        self.safety.settings.set(&mut layer)?;
+        self.pace.settings.set(&mut layer)?;
+        self.api.settings.set(&mut layer)?;
+        self.output.settings.set(&mut layer)?;
         // Each of the two takes back the other of a lower layer: `-v` must work beside `quiet = true` in the file.
+        let output = &self.output;
         if output.quiet || output.verbose > 0 {
             let (name, quiet) = if output.quiet { ("quiet", "on") } else { ("verbose", "off") };
             layer.set("quiet", Written::Text(quiet.to_owned()), Origin::Option(name))?;
@@ -523,14 +340,7 @@ impl RunArgs {
     /// [`Error::Setting`], naming the option.
     pub fn layer(&self) -> Result<Layer, Error> {
         let mut layer = self.reading.layer()?.over(self.options.layer()?);
-        let given = [
-            ("empty-desktop", &self.meaning.empty_desktop),
-            ("unknown-users", &self.meaning.unknown_users),
-            ("still-access", &self.meaning.still_access),
-            ("due-column", &self.due.due_column),
-            ("date-format", &self.due.date_format),
-        ];
-        set_all(&mut layer, &given)?;
+        self.meaning.settings.set(&mut layer)?;
         Ok(layer)
     }
 }
@@ -540,6 +350,8 @@ mod tests {
     use std::collections::BTreeMap;
 
     use clap::CommandFactory as _;
+
+    use crate::config::DECLARED;
 
     use super::*;
 
@@ -602,7 +414,7 @@ mod tests {
     #[test]
     fn every_option_says_its_default_and_those_of_settings_the_true_one() {
         let defaults: BTreeMap<_, _> =
-            Layer::defaults().unwrap().lines().into_iter().map(|(name, value, _)| (name, value)).collect();
+            DECLARED.iter().filter_map(|setting| Some((setting.name, setting.default?))).collect();
         let mut command = Cli::command();
         command.build();
         for sub in command.get_subcommands().filter(|sub| sub.get_name() != "help") {
@@ -626,14 +438,13 @@ mod tests {
 
     #[test]
     fn every_setting_but_the_waits_is_an_option() {
-        let waits = Layer::NAMES.iter().position(|name| *name == "request-timeout").unwrap();
         let command = Cli::command();
         let has = |sub: &str, name: &str| {
             command.find_subcommand(sub).unwrap().get_arguments().any(|arg| arg.get_long() == Some(name))
         };
-        for (place, name) in Layer::NAMES.iter().enumerate() {
-            let is_wait = (waits..Layer::NAMES.len() - 2).contains(&place);
-            assert_eq!(has("run", name) && has("plan", name), !is_wait, "{name}");
+        let waits = DECLARED.iter().position(|setting| setting.name == "request-timeout").unwrap();
+        for (place, setting) in DECLARED.iter().enumerate() {
+            assert_eq!(has("run", setting.name) && has("plan", setting.name), place < waits, "{}", setting.name);
         }
     }
 
@@ -649,18 +460,18 @@ mod tests {
             --still-access fail --protect a,b --protect c";
         let line: Vec<&str> = line.split_whitespace().collect();
         let lines = run(&line).layer().unwrap().lines();
-        let said: Vec<&str> = lines.iter().map(|(name, ..)| *name).collect();
-        for name in Layer::NAMES.iter().take_while(|name| **name != "request-timeout") {
+        let said: Vec<&str> = lines.iter().map(|line| line.name).collect();
+        for name in DECLARED.iter().map(|setting| &setting.name).take_while(|name| **name != "request-timeout") {
             assert!(said.contains(name), "{name}");
         }
-        let values: Vec<&str> = lines.iter().map(|(_, value, _)| value.as_str()).collect();
+        let values: Vec<&str> = lines.iter().map(|line| line.value.as_str()).collect();
         for value in
             ["1/s", "2/s", "3", "4", "5", "6 KB", "7h", "8", "9%", "10", "11%", "gb18030", ";", "2", "a", "b", "c"]
         {
             assert!(values.contains(&value), "{value} in {values:?}");
         }
-        for (name, _, origin) in lines.iter().filter(|(name, ..)| *name != "quiet") {
-            assert_eq!(*origin, Origin::Option(name));
+        for line in lines.iter().filter(|line| line.name != "quiet") {
+            assert_eq!(line.origin, Origin::Option(line.name));
         }
     }
 

@@ -47,20 +47,20 @@ pub(super) struct Job<'a> {
 
 /// The rules of a run, from its settings.
 pub(super) fn rules(session: &Session, identity: &Identity) -> Rules {
-    let (settings, waits) = (&session.settings, &session.settings.waits);
+    let settings = &session.settings;
     Rules {
         class: identity.class,
         verify: settings.verify,
         preflight: identity.preflight,
         concurrency: settings.concurrency.get(),
-        settle_time: waits.settle_time,
-        poll_interval: waits.poll_interval,
-        doubt_wait: waits.doubt_wait,
-        busy_wait: waits.busy_wait,
-        retry_base: waits.retry_base,
-        read_back_deadline: waits.read_back_deadline,
-        outage_limit: waits.outage_limit,
-        drain_time: waits.drain_time,
+        settle_time: settings.settle_time,
+        poll_interval: settings.poll_interval,
+        doubt_wait: settings.doubt_wait,
+        busy_wait: settings.busy_wait,
+        retry_base: settings.retry_base,
+        read_back_deadline: settings.read_back_deadline,
+        outage_limit: settings.outage_limit,
+        drain_time: settings.drain_time,
         stop_at: settings.stop_at,
         canary_chunks: identity.canary_chunks,
         max_runtime: settings.max_runtime,

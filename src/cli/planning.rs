@@ -33,11 +33,12 @@ const HINTED_ROWS: usize = 100_000;
 pub(super) fn read(args: &RunArgs, session: &Session) -> Result<Input, Error> {
     let settings = &session.settings;
     let options = ReadOptions {
-        encoding: settings.encoding.clone(),
-        delimiter: settings.delimiter,
+        encoding: settings.encoding.0.clone(),
+        delimiter: settings.delimiter.0,
         sheet: settings.sheet.clone(),
         columns: settings
             .columns
+            .0
             .iter()
             .filter_map(|(field, header)| Some((Field::parse(field)?, header.clone())))
             .collect(),
@@ -94,7 +95,7 @@ pub(super) fn bounds(settings: &Settings) -> Bounds {
     Bounds {
         max_desktops: settings.max_desktops_per_request.get(),
         max_users: NonZeroUsize::get(settings.max_users_per_request),
-        max_bytes: settings.max_request_bytes,
+        max_bytes: settings.max_request_bytes.0,
         ..Bounds::default()
     }
 }
@@ -145,7 +146,7 @@ pub(super) fn preflight(session: &Session, place: &Place, gates: &Arc<Gates>, st
         Reader::new(place.target.clone()),
         Arc::clone(gates),
         session.settings.concurrency.get(),
-        session.settings.waits.retry_base,
+        session.settings.retry_base,
         fastrand::u64(..),
         stop.clone(),
     )

@@ -4,7 +4,7 @@ use std::io::IsTerminal as _;
 use std::path::PathBuf;
 
 use super::args::{RunOptions, keep_input};
-use crate::config::{Layer, Loaded, Origin, Progress, Settings, Sources, load};
+use crate::config::{Layer, Loaded, Origin, Progress, SettingLine, Settings, Sources, load};
 use crate::error::Error;
 use crate::report::{Look, ProgressKind, Screen, Shape, start_logging};
 
@@ -74,7 +74,7 @@ fn repeated(options: &RunOptions, layer: &Layer) -> Vec<String> {
     if let Some(config) = &options.api.config {
         words.extend(["--config".to_owned(), config.display().to_string()]);
     }
-    for (name, value, origin) in layer.lines() {
+    for SettingLine { name, value, origin } in layer.lines() {
         match origin {
             Origin::Option(_) if matches!(name, "verbose" | "quiet") => {}
             Origin::Option(_) => words.extend([format!("--{name}"), value]),

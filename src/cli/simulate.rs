@@ -26,11 +26,12 @@ pub(super) fn command(args: &SimulateArgs) -> Result<Closing, Error> {
         None => own_world(),
         Some(path) => {
             let options = ReadOptions {
-                encoding: settings.encoding.clone(),
-                delimiter: settings.delimiter,
+                encoding: settings.encoding.0.clone(),
+                delimiter: settings.delimiter.0,
                 sheet: settings.sheet.clone(),
                 columns: settings
                     .columns
+                    .0
                     .iter()
                     .filter_map(|(field, header)| Some((Field::parse(field)?, header.clone())))
                     .collect(),

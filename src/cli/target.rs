@@ -49,7 +49,7 @@ impl Place {
         let prepared = prepare(&options, &ProcessEnv)?;
         let proxy = proxies.in_use(prepared.endpoint());
         let transport = Arc::new(HttpTransport::new(&HttpOptions {
-            request_timeout: settings.waits.request_timeout,
+            request_timeout: settings.request_timeout,
             ca_file: settings.ca_file.clone(),
             concurrency: settings.concurrency.get(),
             proxies,

@@ -183,7 +183,7 @@ impl Undo<'_> {
 
     /// What the run may have changed is read until it is known, or for as long as a read-back may take.
     async fn read_back(&self, preflight: &Preflight) -> Result<HashSet<(usize, usize)>, Error> {
-        let waits = &self.session.settings.waits;
+        let waits = &self.session.settings;
         let now = tokio::time::Instant::now;
         let (began, open) = (now(), self.changed.in_doubt.len());
         let mut doubts = Doubts::new(self.changed, began + waits.doubt_wait, waits.settle_time)?;

@@ -2,14 +2,10 @@
 
 use std::collections::BTreeMap;
 use std::fmt;
-use std::num::{NonZeroU32, NonZeroUsize};
 use std::sync::Arc;
 
-use super::address;
-use super::value::{
-    self, ByteSize, Columns, Delimiter, DueColumn, EmptyDesktop, Encoding, FilePath, HiddenRows, InUse, LogFormat,
-    OnInvalid, OrOff, Percent, Progress, Rate, Shown, StillAccess, Switch, UnknownUsers, Wait,
-};
+use super::declared::{DECLARED, Declared, SettingLine, Settings, Shapes, Takes, place_of};
+use super::value::{self, Value};
 use crate::error::Error;
 use crate::text::escape_untrusted;
 
@@ -41,11 +37,11 @@ impl fmt::Display for Origin {
     }
 }
 
-/// A value with the place it was written at.
+/// A value, in its one spelling, with the place it was written at.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Sourced<T> {
-    pub value: T,
-    pub origin: Origin,
+struct Sourced {
+    text: String,
+    origin: Origin,
 }
 
 /// A value as a source writes it.
@@ -57,229 +53,85 @@ pub enum Written {
     List(Vec<String>),
 }
 
-/// The names of the settings that are lists.
-const COLUMN: &str = "column";
-const PROTECT: &str = "protect";
-
-macro_rules! layer {
-    ($($field:ident $name:literal: $type:ty = $read:expr, $default:expr;)+) => {
-        /// One source of settings, as somebody wrote it: all of it optional, each value readable for itself.
-        #[derive(Debug, Clone, PartialEq, Eq, Default)]
-        pub struct Layer {
-            $(pub $field: Option<Sourced<$type>>,)+
-            /// Which header holds which field.
-            pub column: Option<Sourced<Columns>>,
-            /// Adds up over all layers, the highest first.
-            pub protect: Vec<Sourced<String>>,
-        }
-
-        impl Layer {
-            /// Every setting's name, in the order in which they are shown.
-            pub const NAMES: &'static [&'static str] = &[$($name,)+ COLUMN, PROTECT];
-
-            /// What holds where nothing else is said. Settings without a default are left out.
-            ///
-            /// # Errors
-            /// None, as a test proves.
-            pub fn defaults() -> Result<Self, Error> {
-                let mut layer = Self::default();
-                $(if let Some(text) = $default {
-                    layer.set($name, Written::Text(text.to_owned()), Origin::Default)?;
-                })+
-                Ok(layer)
-            }
-
-            /// As it is written above; not every setting has one.
-            fn default_of(name: &str) -> Option<&'static str> {
-                match name {
-                    $($name => $default,)+
-                    _ => None,
-                }
-            }
-
-            /// This layer where it says something, else the one below. `protect` adds up.
-            #[must_use]
-            pub fn over(mut self, below: Self) -> Self {
-                self.protect.extend(below.protect);
-                Self {
-                    $($field: self.$field.or(below.$field),)+
-                    column: self.column.or(below.column),
-                    protect: self.protect,
-                }
-            }
-
-            /// `None` where no setting has that name.
-            fn set_text(&mut self, name: &str, text: &str, origin: &Origin) -> Option<Result<(), String>> {
-                match name {
-                    $($name => Some($read(text).map(|value| {
-                        self.$field = Some(Sourced { value, origin: origin.clone() });
-                    })),)+
-                    _ => None,
-                }
-            }
-
-            /// Name, value and origin of what is set, in the order of [`Layer::NAMES`].
-            pub fn lines(&self) -> Vec<(&'static str, String, Origin)> {
-                let mut lines = Vec::new();
-                $(if let Some(set) = &self.$field {
-                    lines.push(($name, set.value.shown(), set.origin.clone()));
-                })+
-                if let Some(set) = &self.column {
-                    lines.push((COLUMN, set.value.shown(), set.origin.clone()));
-                }
-                lines.extend(self.protect.iter().map(|set| (PROTECT, set.value.clone(), set.origin.clone())));
-                lines
-            }
-
-            fn unset(&mut self, name: &str) {
-                match name {
-                    $($name => self.$field = None,)+
-                    COLUMN => self.column = None,
-                    PROTECT => self.protect.clear(),
-                    _ => {}
-                }
-            }
-        }
-    };
-}
-
-// field, name: type = how it is read, its default
-layer! {
-    region "region": String = address::region, None::<&str>;
-    endpoint "endpoint": String = address::endpoint, None::<&str>;
-    iam_endpoint "iam-endpoint": String = address::iam_endpoint, None::<&str>;
-    project_id "project-id": String = address::project_id, None::<&str>;
-    ca_file "ca-file": FilePath = value::path, None::<&str>;
-    write_rate "write-rate": Rate = Rate::read, Some("100/min");
-    read_rate "read-rate": Rate = Rate::read, Some("200/min");
-    concurrency "concurrency": NonZeroUsize = value::size::<1_000>, Some("8");
-    max_desktops_per_request "max-desktops-per-request": NonZeroUsize = value::size::<100>, Some("100");
-    max_users_per_request "max-users-per-request": NonZeroUsize = value::size::<50_000>, Some("5000");
-    max_request_bytes "max-request-bytes": ByteSize = ByteSize::read, Some("1 MiB");
-    max_runtime "max-runtime": OrOff<Wait> = |text| value::or_off(text, value::wait), Some("off");
-    max_desktops "max-desktops": OrOff<u64> = |text| value::or_off(text, value::number), Some("off");
-    max_percent "max-percent": OrOff<Percent> = |text| value::or_off(text, Percent::read), Some("off");
-    in_use "in-use": InUse = InUse::read, Some("detach");
-    on_invalid "on-invalid": OnInvalid = OnInvalid::read, Some("abort");
-    canary "canary": OrOff<NonZeroU32> = |text| value::or_off(text, value::count::<{ u32::MAX }>), Some("off");
-    stop_at "stop-at": OrOff<Percent> = |text| value::or_off(text, Percent::read), Some("off");
-    preflight "preflight": Switch = Switch::read, Some("on");
-    verify "verify": Switch = Switch::read, Some("on");
-    encoding "encoding": Encoding = Encoding::read, Some("auto");
-    delimiter "delimiter": Delimiter = Delimiter::read, Some("auto");
-    sheet "sheet": String = value::sheet, None::<&str>;
-    header_row "header-row": NonZeroU32 = value::count::<{ u32::MAX }>, None::<&str>;
-    hidden_rows "hidden-rows": HiddenRows = HiddenRows::read, Some("refuse");
-    empty_desktop "empty-desktop": EmptyDesktop = EmptyDesktop::read, Some("refuse");
-    due_column "due-column": DueColumn = DueColumn::read, None::<&str>;
-    date_format "date-format": String = value::date_format, None::<&str>;
-    unknown_users "unknown-users": UnknownUsers = UnknownUsers::read, Some("invalid");
-    still_access "still-access": StillAccess = StillAccess::read, Some("report");
-    metrics "metrics": FilePath = value::path, None::<&str>;
-    log_format "log-format": LogFormat = LogFormat::read, Some("text");
-    log_file "log-file": FilePath = value::path, None::<&str>;
-    verbose "verbose": u8 = value::verbosity, Some("0");
-    quiet "quiet": Switch = Switch::read, Some("off");
-    progress "progress": Progress = Progress::read, Some("auto");
-    request_timeout "request-timeout": Wait = value::request_timeout, Some("75s");
-    settle_time "settle-time": Wait = value::wait, Some("5s");
-    poll_interval "poll-interval": Wait = value::wait, Some("5s");
-    doubt_wait "doubt-wait": Wait = value::wait, Some("30s");
-    busy_wait "busy-wait": Wait = value::wait, Some("15s");
-    retry_base "retry-base": Wait = value::retry_base, Some("1s");
-    read_back_deadline "read-back-deadline": Wait = value::wait, Some("10m");
-    outage_limit "outage-limit": Wait = value::wait, Some("30m");
-    drain_time "drain-time": Wait = value::wait_or_zero, Some("30s");
-}
+/// One source of settings: what it says, each value readable for itself. By the places of the settings in
+/// [`DECLARED`]; a list that adds up has an entry for each of its entries, the highest layer's first.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Layer(BTreeMap<usize, Vec<Sourced>>);
 
 impl Layer {
-    /// The settings that shape a plan: a resume under others is refused (P16). The options `--only` and
-    /// `--allow-detach-all` shape it, too, and are no settings.
-    pub const PLAN_SHAPING: [&'static str; 18] = [
-        "encoding",
-        "delimiter",
-        "sheet",
-        COLUMN,
-        "on-invalid",
-        PROTECT,
-        "in-use",
-        "preflight",
-        "canary",
-        "max-desktops-per-request",
-        "max-users-per-request",
-        "max-request-bytes",
-        "header-row",
-        "hidden-rows",
-        "empty-desktop",
-        "due-column",
-        "date-format",
-        "unknown-users",
-    ];
-    /// The plan-shaping ones that belong to a run's identity only where they are not at their default: journals of
-    /// versions that did not know them can still be resumed, and plans keep their hashes.
-    const SILENT_BY_DEFAULT: [&'static str; 3] = ["hidden-rows", "empty-desktop", "unknown-users"];
-    /// The plan-shaping ones that say how the input is read and what it means. An undo's input is a journal, so they
-    /// say nothing about it.
-    pub const READING: [&'static str; 10] = [
-        "encoding",
-        "delimiter",
-        "sheet",
-        COLUMN,
-        "header-row",
-        "hidden-rows",
-        "empty-desktop",
-        "due-column",
-        "date-format",
-        "unknown-users",
-    ];
+    /// What holds where nothing else is said. Settings without a default are left out.
+    ///
+    /// # Errors
+    /// None, as a test proves.
+    pub fn defaults() -> Result<Self, Error> {
+        let mut layer = Self::default();
+        for setting in DECLARED {
+            if let Some(text) = setting.default {
+                layer.set(setting.name, Written::Text(text.to_owned()), Origin::Default)?;
+            }
+        }
+        Ok(layer)
+    }
 
-    /// Sets one value. What was set under that name is replaced; `protect` adds up.
+    /// Sets one value. What was set under that name is replaced, but for lists that add up.
     ///
     /// # Errors
     /// [`Error::Setting`]: no such setting (names the nearest one), or not a value of it (says how to write it).
     pub fn set(&mut self, name: &str, written: Written, origin: Origin) -> Result<(), Error> {
-        let done = match (name, written) {
-            (PROTECT, written) => {
-                let is_text = matches!(written, Written::Text(_));
-                let patterns = written.entries();
-                // `--protect "$NAMES"` with nothing in NAMES must not pass for a protected run.
-                if is_text && patterns.is_empty() {
-                    Err("is empty: write a name, or a pattern as in `admin*`".to_owned())
-                } else {
-                    self.protect.extend(patterns.into_iter().map(|value| Sourced { value, origin: origin.clone() }));
-                    Ok(())
-                }
+        let Some(place) = place_of(name) else { return Err(unknown(name, &origin)) };
+        let setting = &DECLARED[place];
+        let texts = setting.texts(written).map_err(|problem| wrong(name, &origin, problem))?;
+        let values = texts.into_iter().map(|text| Sourced { text, origin: origin.clone() });
+        let set = self.0.entry(place).or_default();
+        if setting.takes != Takes::AllLists {
+            set.clear();
+        }
+        set.extend(values);
+        Ok(())
+    }
+
+    /// This layer where it says something, else the one below. Lists that add up hold both.
+    #[must_use]
+    pub fn over(mut self, below: Self) -> Self {
+        for (place, values) in below.0 {
+            let set = self.0.entry(place).or_default();
+            if set.is_empty() || DECLARED[place].takes == Takes::AllLists {
+                set.extend(values);
             }
-            (COLUMN, written) => Columns::read(&written.entries()).map(|value| {
-                self.column = Some(Sourced { value, origin: origin.clone() });
-            }),
-            (_, Written::Text(text)) => match self.set_text(name, &text, &origin) {
-                Some(done) => done,
-                None => return Err(unknown(name, &origin)),
-            },
-            (_, Written::List(_)) if Self::NAMES.contains(&name) => Err("takes one value, not a list".to_owned()),
-            (_, Written::List(_)) => return Err(unknown(name, &origin)),
+        }
+        self
+    }
+
+    /// The only way to get [`Settings`]: fill in the defaults, then check the whole.
+    ///
+    /// # Errors
+    /// [`Error::Setting`] for the first setting that stands against another one.
+    pub fn resolve(self) -> Result<Settings, Error> {
+        let settings = Settings::of(&self.over(Self::defaults()?))?;
+        super::together::check(&settings)?;
+        Ok(settings)
+    }
+
+    /// What is set, in the order of [`DECLARED`].
+    pub fn lines(&self) -> Vec<SettingLine> {
+        let line = |place: &usize, set: &Sourced| SettingLine {
+            name: DECLARED[*place].name,
+            value: set.text.clone(),
+            origin: set.origin.clone(),
         };
-        done.map_err(|problem| Error::Setting { name: name.to_owned(), origin: origin.to_string(), problem })
+        self.0.iter().flat_map(|(place, values)| values.iter().map(move |set| line(place, set))).collect()
     }
 
     /// The plan-shaping settings that this layer says, each in its one spelling.
     pub fn plan_shaping(&self) -> BTreeMap<String, String> {
-        let mut shaping: BTreeMap<String, String> = self
-            .lines()
-            .into_iter()
-            .filter(|(name, ..)| *name != PROTECT && Self::PLAN_SHAPING.contains(name))
-            .filter(|(name, value, _)| {
-                !Self::SILENT_BY_DEFAULT.contains(name) || Self::default_of(name) != Some(value.as_str())
-            })
-            .map(|(name, value, _)| (name.to_owned(), value))
-            .collect();
-        if !self.protect.is_empty() {
-            // Order, case and repetition say nothing, so they make no other plan.
-            let mut patterns: Vec<String> = self.protect.iter().map(|set| set.value.to_lowercase()).collect();
-            patterns.sort_unstable();
-            patterns.dedup();
-            shaping.insert(PROTECT.to_owned(), value::list_text(&patterns));
+        let mut shaping = BTreeMap::new();
+        for (place, values) in &self.0 {
+            let setting = &DECLARED[*place];
+            let text = setting.identity(values);
+            let is_silent = !setting.counts_at_default && setting.default == Some(text.as_str());
+            if setting.shapes != Shapes::Nothing && !is_silent {
+                shaping.insert(setting.name.to_owned(), text);
+            }
         }
         shaping
     }
@@ -292,17 +144,75 @@ impl Layer {
     /// # Errors
     /// [`Error::Setting`] for a value that this version can't read.
     pub fn under_plan(mut self, journal: &str, planned: &BTreeMap<String, String>) -> Result<Self, Error> {
-        for name in Self::PLAN_SHAPING {
-            self.unset(name);
-            if let Some(text) = planned.get(name) {
+        for (place, setting) in DECLARED.iter().enumerate().filter(|(_, setting)| setting.shapes != Shapes::Nothing) {
+            self.0.remove(&place);
+            if let Some(text) = planned.get(setting.name) {
                 let written = match serde_json::from_str(text) {
-                    Ok(list) if name == PROTECT || name == COLUMN => Written::List(list),
+                    Ok(list) if setting.takes != Takes::One => Written::List(list),
                     _ => Written::Text(text.clone()),
                 };
-                self.set(name, written, Origin::Journal(journal.into()))?;
+                self.set(setting.name, written, Origin::Journal(journal.into()))?;
             }
         }
         Ok(self)
+    }
+
+    /// The value of one setting.
+    ///
+    /// # Errors
+    /// [`Error::Setting`] where `read` refuses it; [`Error::Internal`] where a setting that must have a default lacks it.
+    pub(super) fn value<T: Value>(&self, name: &str, read: fn(&str) -> Result<T, String>) -> Result<T, Error> {
+        let set = place_of(name).and_then(|place| Some((&DECLARED[place], self.0.get(&place)?)));
+        match set {
+            Some((setting, values)) => {
+                let origin = values.first().map_or(&Origin::Default, |set| &set.origin);
+                read(&setting.whole(values)).map_err(|problem| wrong(name, origin, problem))
+            }
+            None => T::unset().ok_or_else(|| Error::Internal(format!("the setting `{name}` lacks its default"))),
+        }
+    }
+}
+
+impl Declared {
+    /// What is written, each entry in its one spelling.
+    fn texts(&self, written: Written) -> Result<Vec<String>, String> {
+        match (self.takes, written) {
+            (Takes::One, Written::Text(text)) => Ok(vec![(self.check)(&text)?]),
+            (Takes::One, Written::List(_)) => Err("takes one value, not a list".to_owned()),
+            (Takes::List, written) => Ok(vec![(self.check)(&value::list_text(&written.entries()))?]),
+            (Takes::AllLists, written) => {
+                let is_text = matches!(written, Written::Text(_));
+                let entries = written.entries();
+                // `--protect "$NAMES"` with nothing in NAMES must not pass for a protected run.
+                if is_text && entries.is_empty() {
+                    return Err("is empty: write a name, or a pattern as in `admin*`".to_owned());
+                }
+                for entry in &entries {
+                    (self.check)(&value::list_text(std::slice::from_ref(entry)))?;
+                }
+                Ok(entries)
+            }
+        }
+    }
+
+    /// The whole value as one text.
+    fn whole(&self, values: &[Sourced]) -> String {
+        match (self.takes, values) {
+            (Takes::One | Takes::List, [set, ..]) => set.text.clone(),
+            _ => value::list_text(&values.iter().map(|set| set.text.clone()).collect::<Vec<_>>()),
+        }
+    }
+
+    /// As [`whole`](Self::whole), so that what means the same is the same text: of a list that adds up, order, case
+    /// and repetition say nothing.
+    fn identity(&self, values: &[Sourced]) -> String {
+        if self.takes != Takes::AllLists {
+            return self.whole(values);
+        }
+        let mut entries: Vec<String> = values.iter().map(|set| set.text.to_lowercase()).collect();
+        entries.sort_unstable();
+        entries.dedup();
+        value::list_text(&entries)
     }
 }
 
@@ -349,26 +259,16 @@ fn unknown(name: &str, origin: &Origin) -> Error {
     Error::Setting { name: escape_untrusted(name, 60), origin: origin.to_string(), problem }
 }
 
-/// The setting whose name takes the fewest changes of one character to get from `name`.
-pub fn nearest(name: &str) -> &'static str {
-    // A longer one can't be a slip of the hand, and the work grows with its length.
-    let name: Vec<char> = name.to_lowercase().chars().take(100).map(|c| if c == '_' { '-' } else { c }).collect();
-    Layer::NAMES.iter().copied().min_by_key(|known| distance(&name, known)).unwrap_or("region")
+pub(super) fn wrong(name: &str, origin: &Origin, problem: String) -> Error {
+    Error::Setting { name: name.to_owned(), origin: origin.to_string(), problem }
 }
 
-/// Levenshtein's distance.
-fn distance(from: &[char], to: &str) -> usize {
-    let mut row: Vec<usize> = (0..=from.len()).collect();
-    for (line, wanted) in to.chars().enumerate() {
-        let mut diagonal = row[0];
-        row[0] = line + 1;
-        for (at, have) in from.iter().enumerate() {
-            let replaced = diagonal + usize::from(*have != wanted);
-            diagonal = row[at + 1];
-            row[at + 1] = replaced.min(diagonal + 1).min(row[at] + 1);
-        }
-    }
-    row[from.len()]
+/// The setting whose name takes the fewest changes of one character to get from `name`.
+pub fn nearest(name: &str) -> &'static str {
+    // A longer one can't be a typing error, and the work grows with its length.
+    let name: String = name.to_lowercase().chars().take(100).map(|c| if c == '_' { '-' } else { c }).collect();
+    let distance = |known: &&str| strsim::levenshtein(&name, known);
+    DECLARED.iter().map(|setting| setting.name).min_by_key(distance).unwrap_or("region")
 }
 
 #[cfg(test)]
@@ -390,14 +290,14 @@ mod tests {
     #[test]
     fn every_default_can_be_read() {
         let lines = Layer::defaults().unwrap().lines();
-        assert!(lines.iter().any(|(name, value, _)| *name == "max-request-bytes" && value == "1 MiB"));
-        assert!(lines.iter().all(|(_, _, origin)| *origin == Origin::Default));
+        assert!(lines.iter().any(|line| line.name == "max-request-bytes" && line.value == "1 MiB"));
+        assert!(lines.iter().all(|line| line.origin == Origin::Default));
     }
 
     #[test]
     fn every_shown_value_reads_back() {
-        for (name, value, _) in Layer::defaults().unwrap().lines() {
-            assert_eq!(with(name, &value).unwrap().lines()[0].1, value, "{name}");
+        for SettingLine { name, value, .. } in Layer::defaults().unwrap().lines() {
+            assert_eq!(with(name, &value).unwrap().lines()[0].value, value, "{name}");
         }
     }
 
@@ -428,7 +328,7 @@ mod tests {
         assert_eq!(split_list("a*, {b,c}-x ,,[,]d"), ["a*", "{b,c}-x", "[,]d"]);
         let mut layer = with("protect", "a,b").unwrap();
         layer.set("protect", Written::List(vec!["c,d".into()]), Origin::Default).unwrap();
-        let patterns: Vec<&str> = layer.protect.iter().map(|set| set.value.as_str()).collect();
+        let patterns: Vec<String> = layer.lines().into_iter().map(|line| line.value).collect();
         assert_eq!(patterns, ["a", "b", "c,d"]);
         assert!(layer.set("region", Written::List(vec!["a".into()]), Origin::Default).is_err());
     }
@@ -438,8 +338,9 @@ mod tests {
         let high = with("concurrency", "2").unwrap().over(with("protect", "ceo").unwrap());
         let low = with("concurrency", "3").unwrap().over(with("protect", "cto").unwrap());
         let both = high.over(low);
-        assert_eq!(both.concurrency.unwrap().value.get(), 2);
-        assert_eq!(both.protect.len(), 2);
+        let settings = both.resolve().unwrap();
+        assert_eq!(settings.concurrency.get(), 2);
+        assert_eq!(settings.protect.patterns().count(), 2);
     }
 
     #[test]
@@ -461,16 +362,10 @@ mod tests {
         let now = now.over(with("protect", "y").unwrap()).over(with("concurrency", "3").unwrap());
         let resumed = now.under_plan("j.journal", &shaping).unwrap();
         assert_eq!(resumed.plan_shaping(), shaping);
-        assert_eq!(resumed.concurrency.as_ref().unwrap().value.get(), 3);
-        assert_eq!(resumed.canary.as_ref().unwrap().origin.to_string(), "journal j.journal");
+        let line = |name| resumed.lines().into_iter().find(|line| line.name == name).unwrap();
+        assert_eq!(line("concurrency").value, "3");
+        assert_eq!(line("canary").origin.to_string(), "journal j.journal");
         assert_ne!(with("canary", "5").unwrap().over(resumed).plan_shaping(), shaping);
-    }
-
-    #[test]
-    fn every_plan_shaping_name_is_a_setting() {
-        for name in Layer::PLAN_SHAPING {
-            assert!(Layer::NAMES.contains(&name), "{name}");
-        }
     }
 
     #[test]

@@ -4,14 +4,15 @@
 //! Nothing else in the program looks a setting up: `Settings` is passed in.
 
 pub mod address;
+pub mod declared;
 pub mod layer;
 pub mod protect;
-pub mod settings;
 pub mod sources;
+mod together;
 pub mod value;
 
-pub use layer::{Layer, Origin, Sourced, Written};
+pub use declared::{DECLARED, Declared, Group, SettingLine, Settings, Shapes, Takes};
+pub use layer::{Layer, Origin, Written};
 pub use protect::Protected;
-pub use settings::{SettingLine, Settings, Waits};
 pub use sources::{Loaded, Sources, load};
 pub use value::{ByteSize, Encoding, InUse, LogFormat, OnInvalid, Percent, Progress, Rate};

@@ -8,8 +8,8 @@ use std::sync::Arc;
 
 use toml::de::{DeTable, DeValue};
 
+use super::declared::{Settings, place_of};
 use super::layer::{Layer, Origin, Written, nearest};
-use super::settings::Settings;
 use crate::error::Error;
 use crate::text::escape_untrusted;
 
@@ -196,7 +196,7 @@ pub fn from_environment(
     let (mut layer, mut warnings) = (Layer::default(), Vec::new());
     for (variable, value) in ours {
         let name = variable[PREFIX.len()..].to_ascii_lowercase().replace('_', "-");
-        if variable_of(&name) != variable || !Layer::NAMES.contains(&name.as_str()) {
+        if variable_of(&name) != variable || place_of(&name).is_none() {
             warnings.push(format!(
                 "environment variable {} is no setting and is ignored; the nearest is {}",
                 escape_untrusted(&variable, 80),
@@ -221,6 +221,7 @@ pub fn variable_of(name: &str) -> String {
 
 #[cfg(test)]
 mod tests {
+    use super::super::declared::DECLARED;
     use super::*;
 
     const SHIPPED: &str = include_str!("../../config.toml");
@@ -301,7 +302,7 @@ mod tests {
     fn tables_are_headings_at_any_depth() {
         let layer = from_toml("region = 'a'\n[x]\nconcurrency = 1_000\n[x.y]\nverify = false\n", "f").unwrap();
         let lines: Vec<_> =
-            layer.lines().into_iter().map(|(name, value, origin)| (name, value, origin.to_string())).collect();
+            layer.lines().into_iter().map(|line| (line.name, line.value, line.origin.to_string())).collect();
         let line = |name, value: &str, origin: &str| (name, value.to_owned(), origin.to_owned());
         assert_eq!(
             lines,
@@ -350,7 +351,7 @@ mod tests {
     fn columns_are_a_list_or_a_table() {
         let list = from_toml("column = ['user_name=Who', 'desktop_id=Desk, top']", "f").unwrap();
         let table = from_toml("[column]\nuser_name = 'Who'\ndesktop_id = 'Desk, top'\n", "f").unwrap();
-        assert_eq!(list.column.unwrap().value, table.column.unwrap().value);
+        assert_eq!(list.resolve().unwrap().columns, table.resolve().unwrap().columns);
     }
 
     #[test]
@@ -392,13 +393,13 @@ mod tests {
             let defaults = Layer::defaults().unwrap();
             defaults.plan_shaping()
         });
-        let said = |layer: Layer| layer.lines().into_iter().map(|(name, value, _)| (name, value)).collect::<Vec<_>>();
+        let said = |layer: Layer| layer.lines().into_iter().map(|line| (line.name, line.value)).collect::<Vec<_>>();
         assert_eq!(said(shipped), said(Layer::defaults().unwrap()));
     }
 
     #[test]
     fn the_shipped_config_file_names_every_setting_once() {
-        for name in Layer::NAMES {
+        for name in DECLARED.iter().map(|setting| setting.name) {
             let names_it = |line: &&str| {
                 line.trim_start_matches("# ").strip_prefix(name).is_some_and(|rest| rest.trim_start().starts_with("= "))
             };
@@ -410,7 +411,7 @@ mod tests {
     fn every_commented_example_of_the_shipped_config_file_can_be_read() {
         let examples: Vec<&str> = SHIPPED.lines().filter_map(|line| line.strip_prefix("# ")).collect();
         let settings =
-            examples.iter().filter(|line| line.split_once(" = ").is_some_and(|(name, _)| Layer::NAMES.contains(&name)));
+            examples.iter().filter(|line| line.split_once(" = ").is_some_and(|(name, _)| place_of(name).is_some()));
         let text: Vec<&str> = settings.copied().collect();
         assert!(text.len() >= 9, "{text:?}");
         from_toml(&text.join("\n"), "examples").unwrap().resolve().unwrap();

@@ -8,36 +8,85 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use jiff::civil::Date;
+use serde::Serialize;
 
+use super::protect::Protected;
 use crate::text::escape_untrusted;
 
-/// Text for people and for the run's identity: one spelling for each value, and one that reads back.
-pub trait Shown {
+/// A value of a setting.
+pub trait Value: Sized {
+    /// Text for people and for the run's identity: one spelling for each value, and one that reads back.
     fn shown(&self) -> String;
-}
 
-impl<T: fmt::Display> Shown for T {
-    fn shown(&self) -> String {
-        self.to_string()
+    /// What holds where nothing is said and there is no default.
+    fn unset() -> Option<Self> {
+        None
     }
 }
 
-/// `off`, or a value.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct OrOff<T>(pub Option<T>);
+/// Values whose text is that of `Display`.
+macro_rules! displayed {
+    ($($type:ty),+) => {
+        $(impl Value for $type {
+            fn shown(&self) -> String {
+                self.to_string()
+            }
+        })+
+    };
+}
+displayed!(String, u8, u64, NonZeroU32, NonZeroUsize, Rate, Percent, ByteSize, Delimiter, Encoding, DueColumn);
 
-impl<T: Shown> fmt::Display for OrOff<T> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.0.as_ref().map_or_else(|| "off".to_owned(), Shown::shown))
+impl<T: Value> Value for Option<T> {
+    fn shown(&self) -> String {
+        self.as_ref().map_or_else(|| "off".to_owned(), Value::shown)
+    }
+
+    fn unset() -> Option<Self> {
+        Some(None)
+    }
+}
+
+impl Value for bool {
+    fn shown(&self) -> String {
+        if *self { "on" } else { "off" }.to_owned()
+    }
+}
+
+impl Value for PathBuf {
+    fn shown(&self) -> String {
+        self.display().to_string()
+    }
+}
+
+/// As it is written: `300ms`, `75s`, `10m`, `2h`.
+impl Value for Duration {
+    fn shown(&self) -> String {
+        let millis = self.as_millis();
+        match millis {
+            _ if !millis.is_multiple_of(1_000) => format!("{millis}ms"),
+            _ if millis == 0 || !millis.is_multiple_of(60_000) => format!("{}s", millis / 1_000),
+            _ if !millis.is_multiple_of(3_600_000) => format!("{}m", millis / 60_000),
+            _ => format!("{}h", millis / 3_600_000),
+        }
+    }
+}
+
+impl Value for Protected {
+    fn shown(&self) -> String {
+        list_text(&self.patterns().collect::<Vec<_>>())
+    }
+
+    fn unset() -> Option<Self> {
+        Some(Self::default())
     }
 }
 
 /// Reads `off` as nothing, and all else by `read`.
-pub fn or_off<T>(text: &str, read: impl Fn(&str) -> Result<T, String>) -> Result<OrOff<T>, String> {
+pub fn or_off<T>(text: &str, read: impl Fn(&str) -> Result<T, String>) -> Result<Option<T>, String> {
     if text.eq_ignore_ascii_case("off") {
-        return Ok(OrOff(None));
+        return Ok(None);
     }
-    read(text).map(|value| OrOff(Some(value))).map_err(|problem| format!("{problem}; or `off`"))
+    read(text).map(Some).map_err(|problem| format!("{problem}; or `off`"))
 }
 
 /// A value as it may be repeated in a message: short, and harmless to a terminal.
@@ -199,24 +248,8 @@ impl fmt::Display for ByteSize {
     }
 }
 
-/// A length of time that is shown as it is written: `300ms`, `75s`, `10m`, `2h`.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub struct Wait(pub Duration);
-
-impl fmt::Display for Wait {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let millis = self.0.as_millis();
-        match millis {
-            _ if !millis.is_multiple_of(1_000) => write!(f, "{millis}ms"),
-            _ if millis == 0 || !millis.is_multiple_of(60_000) => write!(f, "{}s", millis / 1_000),
-            _ if !millis.is_multiple_of(3_600_000) => write!(f, "{}m", millis / 60_000),
-            _ => write!(f, "{}h", millis / 3_600_000),
-        }
-    }
-}
-
 /// Reads a duration, zero included; at most 30 days.
-pub fn wait_or_zero(text: &str) -> Result<Wait, String> {
+pub fn wait_or_zero(text: &str) -> Result<Duration, String> {
     const MAX: Duration = Duration::from_secs(30 * 24 * 3_600);
     let trimmed = text.trim();
     let digits = trimmed.len() - trimmed.trim_start_matches(|c: char| c.is_ascii_digit()).len();
@@ -235,28 +268,28 @@ pub fn wait_or_zero(text: &str) -> Result<Wait, String> {
             quoted(text)
         )),
         Some(wait) if wait > MAX => Err(format!("{} is too long: at most 720h", quoted(text))),
-        Some(wait) => Ok(Wait(wait)),
+        Some(wait) => Ok(wait),
     }
 }
 
 /// Reads a duration of more than nothing.
-pub fn wait(text: &str) -> Result<Wait, String> {
+pub fn wait(text: &str) -> Result<Duration, String> {
     wait_or_zero(text)
-        .and_then(|wait| if wait.0.is_zero() { Err(format!("{} must be more than 0", quoted(text))) } else { Ok(wait) })
+        .and_then(|wait| if wait.is_zero() { Err(format!("{} must be more than 0", quoted(text))) } else { Ok(wait) })
 }
 
 /// Reads the time that one request may take: up to 10 minutes, or a stuck one would hold its desktops for too long.
-pub fn request_timeout(text: &str) -> Result<Wait, String> {
+pub fn request_timeout(text: &str) -> Result<Duration, String> {
     at_most(wait(text)?, Duration::from_secs(600), text)
 }
 
 /// Reads the first step of the backoff, whose steps end at 60 s.
-pub fn retry_base(text: &str) -> Result<Wait, String> {
+pub fn retry_base(text: &str) -> Result<Duration, String> {
     at_most(wait(text)?, Duration::from_secs(60), text)
 }
 
-fn at_most(wait: Wait, max: Duration, text: &str) -> Result<Wait, String> {
-    if wait.0 > max { Err(format!("{} is too long: at most {}", quoted(text), Wait(max))) } else { Ok(wait) }
+fn at_most(wait: Duration, max: Duration, text: &str) -> Result<Duration, String> {
+    if wait > max { Err(format!("{} is too long: at most {}", quoted(text), max.shown())) } else { Ok(wait) }
 }
 
 /// Reads a whole number from 1 to `MAX`.
@@ -313,9 +346,9 @@ macro_rules! words {
             }
         }
 
-        impl fmt::Display for $name {
-            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                f.write_str(self.as_str())
+        impl Value for $name {
+            fn shown(&self) -> String {
+                self.as_str().to_owned()
             }
         }
     };
@@ -420,8 +453,8 @@ impl fmt::Display for Encoding {
 }
 
 impl Switch {
-    pub const fn is_on(self) -> bool {
-        matches!(self, Self::On)
+    pub fn read_bool(text: &str) -> Result<bool, String> {
+        Self::read(text).map(|switch| switch == Self::On)
     }
 }
 
@@ -457,26 +490,17 @@ impl fmt::Display for Delimiter {
     }
 }
 
-/// A path, as text: a setting can be written in a file, so its path is Unicode.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct FilePath(pub PathBuf);
-
-impl fmt::Display for FilePath {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}", self.0.display())
-    }
-}
-
-pub fn path(text: &str) -> Result<FilePath, String> {
+/// Reads a path. A setting can be written in a file, so its path is Unicode.
+pub fn path(text: &str) -> Result<Option<PathBuf>, String> {
     if text.is_empty() || text.contains('\0') {
         return Err("is empty: name a file".to_owned());
     }
-    Ok(FilePath(PathBuf::from(text)))
+    Ok(Some(PathBuf::from(text)))
 }
 
 /// Reads the name of a sheet.
-pub fn sheet(text: &str) -> Result<String, String> {
-    if text.trim().is_empty() { Err("is empty: name a sheet".to_owned()) } else { Ok(text.to_owned()) }
+pub fn sheet(text: &str) -> Result<Option<String>, String> {
+    if text.trim().is_empty() { Err("is empty: name a sheet".to_owned()) } else { Ok(Some(text.to_owned())) }
 }
 
 /// The column of the rows' last days.
@@ -509,7 +533,7 @@ impl fmt::Display for DueColumn {
 }
 
 /// Reads a strftime pattern that says a whole date: year, month and day.
-pub fn date_format(text: &str) -> Result<String, String> {
+pub fn date_format(text: &str) -> Result<Option<String>, String> {
     let pattern = text.trim();
     // One that leaves the day or the month out, or turns them round, does not give the same date again.
     let says_a_date = |date: Date| {
@@ -518,7 +542,7 @@ pub fn date_format(text: &str) -> Result<String, String> {
     };
     let dates = [jiff::civil::date(2026, 3, 4), jiff::civil::date(2031, 11, 28)];
     if dates.into_iter().all(|date| says_a_date(date).is_some()) {
-        Ok(pattern.to_owned())
+        Ok(Some(pattern.to_owned()))
     } else {
         Err(format!("{} is not a pattern for a date: write one as `%d/%m/%Y`, with year, month and day", quoted(text)))
     }
@@ -533,11 +557,12 @@ impl Columns {
     pub const FIELDS: [&'static str; 8] =
         ["desktop_id", "desktop_name", "user_name", "user_email", "user_id", "user_group", "domain", "type"];
 
-    /// Reads `FIELD=HEADER` entries, or `FIELD=-` where no header holds it; the field is matched without case, blanks, `_` and `-`.
-    pub fn read(entries: &[String]) -> Result<Self, String> {
+    /// Reads a list, as [`list_text`] gives it, of `FIELD=HEADER` entries, or `FIELD=-` where no header holds it; the field is matched without case, blanks, `_` and `-`.
+    pub fn read(list: &str) -> Result<Self, String> {
+        let entries = listed(list)?;
         let bare = |text: &str| text.replace([' ', '_', '-'], "").to_lowercase();
         let mut columns: Vec<(String, String)> = Vec::new();
-        for entry in entries {
+        for entry in &entries {
             let (field, header) = entry
                 .split_once('=')
                 .filter(|(_, header)| !header.trim().is_empty())
@@ -556,16 +581,28 @@ impl Columns {
     }
 }
 
-impl fmt::Display for Columns {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let entries: Vec<String> = self.0.iter().map(|(field, header)| format!("{field}={header}")).collect();
-        f.write_str(&list_text(&entries))
+impl Value for Columns {
+    fn shown(&self) -> String {
+        list_text(&self.0.iter().map(|(field, header)| format!("{field}={header}")).collect::<Vec<_>>())
+    }
+
+    fn unset() -> Option<Self> {
+        Some(Self::default())
     }
 }
 
+/// Reads patterns for names, a list as [`list_text`] gives it.
+pub fn patterns(list: &str) -> Result<Protected, String> {
+    Protected::new(listed(list)?.iter().map(String::as_str))
+}
+
 /// A list in one line that reads back, whatever its entries hold.
-pub fn list_text(entries: &[String]) -> String {
-    serde_json::Value::from(entries).to_string()
+pub fn list_text<T: Serialize>(entries: &[T]) -> String {
+    serde_json::json!(entries).to_string()
+}
+
+fn listed(list: &str) -> Result<Vec<String>, String> {
+    serde_json::from_str(list).map_err(|_| format!("{} is not a list of texts", quoted(list)))
 }
 
 #[cfg(test)]
@@ -594,13 +631,13 @@ mod tests {
     #[test]
     fn durations_have_one_unit() {
         for (text, millis) in [("300ms", 300), ("75s", 75_000), ("10m", 600_000), ("2h", 7_200_000), ("5 s", 5_000)] {
-            assert_eq!(wait(text), Ok(Wait(Duration::from_millis(millis))), "{text}");
+            assert_eq!(wait(text), Ok(Duration::from_millis(millis)), "{text}");
         }
         for wrong in ["", "5", "s", "1h30m", "-1s", "1.5s", "5d", "5S", "99999999999999999999s", "721h"] {
             assert!(wait(wrong).is_err(), "{wrong}");
         }
         assert!(wait("0s").unwrap_err().contains("more than 0"));
-        assert_eq!(wait_or_zero("0s"), Ok(Wait(Duration::ZERO)));
+        assert_eq!(wait_or_zero("0s"), Ok(Duration::ZERO));
         assert!(request_timeout("601s").unwrap_err().contains("at most 10m"));
         assert!(retry_base("61s").unwrap_err().contains("at most 1m"));
     }
@@ -659,7 +696,7 @@ mod tests {
 
     #[test]
     fn columns_name_each_field_once() {
-        let columns = |entries: &[&str]| Columns::read(&entries.iter().map(|&e| e.to_owned()).collect::<Vec<_>>());
+        let columns = |entries: &[&str]| Columns::read(&list_text(entries));
         let both = columns(&["User-Name=员工", "desktop id=a=b"]).unwrap();
         assert_eq!(both.0, [("desktop_id".into(), "a=b".into()), ("user_name".into(), "员工".into())]);
         assert!(columns(&["user_name=a", "username=b"]).unwrap_err().contains("twice"));
@@ -677,7 +714,7 @@ mod tests {
         }
         assert!(verbosity("4").is_err());
         assert!(InUse::read("keep").unwrap_err().contains("detach, skip"));
-        assert_eq!(or_off("OFF", count::<9>), Ok(OrOff(None)));
+        assert_eq!(or_off("OFF", count::<9>), Ok(None));
         assert!(or_off("x", count::<9>).unwrap_err().ends_with("or `off`"));
     }
 
@@ -692,8 +729,8 @@ mod tests {
             for text in [format!("{n}/min"), format!("{}/s", n % 10_000 + 1)] {
                 prop_assert_eq!(Rate::read(&text).unwrap().to_string(), text);
             }
-            let duration = Wait(Duration::from_millis(millis));
-            prop_assert_eq!(wait(&duration.to_string()), Ok(duration));
+            let duration = Duration::from_millis(millis);
+            prop_assert_eq!(wait(&duration.shown()), Ok(duration));
             prop_assert_eq!(ByteSize::read(&ByteSize(bytes).to_string()), Ok(ByteSize(bytes)));
             let percent = Percent { hundredths };
             prop_assert_eq!(Percent::read(&percent.to_string()), Ok(percent));
@@ -707,7 +744,7 @@ mod tests {
 
         #[test]
         fn p18_no_text_makes_a_reader_panic(text in any::<String>()) {
-            _ = (Rate::read(&text), Percent::read(&text), ByteSize::read(&text), wait(&text), Columns::read(&[text]));
+            _ = (Rate::read(&text), Percent::read(&text), ByteSize::read(&text), wait(&text), Columns::read(&text));
         }
     }
 }

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 
 use super::{RunArgs, UndoArgs};
 use crate::config::value::list_text;
-use crate::config::{Layer, Settings};
+use crate::config::{DECLARED, Settings, Shapes};
 use crate::error::Error;
 use crate::text::escape_untrusted;
 
@@ -101,7 +101,7 @@ impl RunArgs {
             Some(list_text(&words))
         };
         shaping.extend(only.map(|only| ("only".to_owned(), only)));
-        let as_of = self.due.as_of.map(|day| day.to_string()).or_else(|| before("as-of"));
+        let as_of = self.meaning.as_of.map(|day| day.to_string()).or_else(|| before("as-of"));
         shaping.extend(as_of.map(|day| ("as-of".to_owned(), day)));
         let all = if self.options.safety.allow_detach_all { Some("on".to_owned()) } else { before("allow-detach-all") };
         shaping.insert("allow-detach-all".to_owned(), all.unwrap_or_else(|| "off".to_owned()));
@@ -154,8 +154,8 @@ impl UndoArgs {
 /// What of the settings shapes an undo's plan.
 fn undo_shaping(settings: &Settings) -> BTreeMap<String, String> {
     let mut shaping = settings.plan_shaping();
-    for name in Layer::READING {
-        shaping.remove(name);
+    for setting in DECLARED.iter().filter(|setting| setting.shapes == Shapes::Input) {
+        shaping.remove(setting.name);
     }
     shaping
 }
