@@ -1,8 +1,7 @@
 //! What happened, and who has to know of it: credentials, outages, each kind of answer.
 
 use super::{
-    Access, Done, Duration, Event, FIRST_TRIES, Instant, Output, ReadFault, Refusal, Sight, State, StopReason, Verdict,
-    kind_of,
+    Done, Duration, Event, Instant, Output, ReadFault, Refusal, Refused, Sight, State, StopReason, Verdict, kind_of,
 };
 
 impl State {
@@ -11,7 +10,7 @@ impl State {
         self.settled_at = None;
         match done {
             Done::Loaded { chunks } => {
-                self.loading = false;
+                self.parts.loaded();
                 for (chunk, items) in chunks {
                     self.loaded(chunk, items, now);
                 }
@@ -21,7 +20,9 @@ impl State {
                 if let Some(wait) = too_long {
                     self.stay_away(wait, out);
                 }
-                self.wrote |= !matches!(verdict, Verdict::NotSent { .. });
+                if !matches!(verdict, Verdict::NotSent { .. }) {
+                    self.link.sent();
+                }
                 let (kind, code) = kind_of(&verdict);
                 out.events.push(Event::Answered {
                     part: part.label,
@@ -49,25 +50,23 @@ impl State {
                 }
             }
             Done::Turn { .. } | Done::TurnLost => {
-                self.turn_asked = false;
-                self.reads_out -= 1;
+                self.reads.end_turn();
+                self.reads.out -= 1;
             }
             Done::ShowLost { item } => {
-                self.reads_out -= 1;
-                self.shows.push_back(item);
+                self.reads.out -= 1;
+                self.reads.single(item);
             }
             Done::JobLost { job_id } => {
-                self.reads_out -= 1;
-                if let Some(job) = self.jobs.get_mut(&job_id) {
-                    job.asked = false;
-                }
+                self.reads.out -= 1;
+                self.jobs.unasked(&job_id);
             }
             Done::Read { asked, result, span, generation } => {
-                self.reads_out -= 1;
+                self.reads.out -= 1;
                 self.read_list(asked, result, span, generation, now, out);
             }
             Done::Shown { item, result, span, generation } => {
-                self.reads_out -= 1;
+                self.reads.out -= 1;
                 match result {
                     Ok(Some(desktop)) => {
                         self.hear_read(now, out);
@@ -81,7 +80,7 @@ impl State {
                 }
             }
             Done::JobTold { job_id, result, generation } => {
-                self.reads_out -= 1;
+                self.reads.out -= 1;
                 self.job_told(&job_id, result, generation, now, out);
             }
             Done::Renewed(result) => self.renewed(result, out),
@@ -96,17 +95,10 @@ impl State {
             },
         }
         self.judge_canary(out);
-        if self.todo.is_empty()
-            && !self.loading
-            && self.ready.is_empty()
-            && self.writes_out == 0
-            && !self.said_verifying
-        {
-            let open = self.items.len() - self.parked;
-            if open > 0 && self.waiting.is_empty() {
-                self.said_verifying = true;
-                out.events.push(Event::Verifying { open: open as u64 });
-            }
+        let open = self.items.len() - self.parked;
+        if open > 0 && self.writes_out == 0 && !self.said_verifying && self.parts.is_idle(u32::MAX) {
+            self.said_verifying = true;
+            out.events.push(Event::Verifying { open: open as u64 });
         }
     }
 
@@ -116,67 +108,35 @@ impl State {
         self.stop(StopReason::Throttled(why), out);
     }
 
-    /// Counts answers and silence: for the breaker, the outage limit, and the first tries of a process.
+    /// Counts answers and silence: for the outage limit, and the first tries of a process.
     pub(super) fn hear(&mut self, answered: bool, now: Instant, out: &mut Output) {
         if answered {
-            self.answers += 1;
-            self.silent = 0;
-            self.last_answer = now;
-            return;
-        }
-        self.silent += 1;
-        let quiet = now.saturating_duration_since(self.last_answer);
-        if self.answers == 0 && self.silent >= FIRST_TRIES && !self.wrote {
-            self.no_access = true;
-            let why = format!("no answer from the endpoint in {} tries", self.silent);
-            self.stop(StopReason::Endpoint(why), out);
-        } else if quiet >= self.rules.outage_limit {
-            let why = format!("no answer from the endpoint for {} minutes", quiet.as_secs() / 60);
-            self.stop(StopReason::Outage(why), out);
+            self.link.answer(now);
+        } else if let Some(reason) = self.link.silence(now, &self.rules) {
+            self.stop(reason, out);
         }
     }
 
     pub(super) fn hear_read(&mut self, now: Instant, out: &mut Output) {
         self.hear(true, now, out);
-        self.proved();
-    }
-
-    /// An answer came that the credentials were good for.
-    pub(super) fn proved(&mut self) {
-        if self.access == Access::Unproved {
-            self.access = Access::Proved;
-        }
-        self.renewed_since_success = false;
+        self.link.prove();
     }
 
     pub(super) fn unauthorized(&mut self, generation: u32, cause: &Refusal, out: &mut Output) {
-        if generation != self.generation || self.access == Access::Renewing {
-            return; // asked with credentials that are being, or have been, replaced
+        match self.link.unauthorized(generation) {
+            Refused::Outdated | Refused::Renew => {}
+            Refused::Again => self.refuse_credentials(&format!("{}: {}", cause.code, cause.message), out),
         }
-        if self.renewed_since_success {
-            return self.refuse_credentials(&format!("{}: {}", cause.code, cause.message), out);
-        }
-        self.access = Access::Renewing;
-        self.renew_asked = false;
-        self.epoch += 1;
     }
 
     pub(super) fn refuse_credentials(&mut self, cause: &str, out: &mut Output) {
-        self.no_access = !self.wrote_any();
+        self.link.shut();
         self.stop(StopReason::Credentials(format!("the service refuses the credentials ({cause})")), out);
-    }
-
-    pub(super) fn wrote_any(&self) -> bool {
-        self.succeeded || self.resumed
     }
 
     pub(super) fn renewed(&mut self, result: Result<bool, String>, out: &mut Output) {
         match result {
-            Ok(true) => {
-                self.generation += 1;
-                self.renewed_since_success = true;
-                self.access = Access::Unproved;
-            }
+            Ok(true) => self.link.renewed(),
             Ok(false) => self.refuse_credentials("401, and they cannot be renewed", out),
             Err(why) => self.refuse_credentials(&format!("401, and renewing them failed: {why}"), out),
         }

@@ -29,7 +29,6 @@ impl State {
             busy_since: None,
             deadline: now + self.rules.read_back_deadline,
             overtime: false,
-            due: None,
             waited: Duration::ZERO,
             item: open.item,
         }
@@ -40,8 +39,8 @@ impl State {
         let id = open.item.id;
         let Some(last) = open.last.clone() else { return };
         let live = self.live(open, now);
-        self.divided.entry(last.part.chunk).and_modify(|n| *n = (*n).max(last.part.part)).or_insert(last.part.part);
-        self.holders.insert(live.item.desktop.clone(), id);
+        self.parts.take_label(last.part);
+        self.parts.hold(&live.item.desktop, id);
         self.items.insert(id, live);
         let LastAttempt { kind, job_id, job_done, refusal, .. } = last;
         if kind == Some(AnswerKind::Answered) {
@@ -73,55 +72,26 @@ impl State {
         }
         let label = PartLabel { chunk, part: 0 };
         if !plain.is_empty() {
-            self.ready.push_back(Part::new(label, plain));
+            self.parts.push(Part::new(label, plain));
         }
         self.look(look, now);
     }
 
     pub(super) fn look(&mut self, ids: Vec<ItemId>, now: Instant) {
         for id in ids {
+            let Some(live) = self.items.get_mut(&id) else { continue };
             // Another item of this desktop may be open; looking now would see its state, not ours.
-            let holder = self.items.get(&id).and_then(|live| self.holders.get(&live.item.desktop).copied());
-            if holder.is_some_and(|holder| holder != id)
-                && let Some(live) = self.items.get_mut(&id)
-            {
+            if self.parts.holder(&live.item.desktop).is_some_and(|holder| holder != id) {
                 live.phase = Phase::Queued;
-                let (label, desktop) = (live.label, live.item.desktop.clone());
-                let part = Part { look: true, ..Part::new(label, vec![id]) };
-                self.aside_items += 1;
-                self.aside.entry(desktop).or_default().push(part);
+                let part = Part { look: true, ..Part::new(live.label, vec![id]) };
+                self.parts.set_aside(live.item.desktop.clone(), part);
                 continue;
             }
-            if let Some(live) = self.items.get_mut(&id) {
-                live.phase = Phase::Looking;
-                live.deadline = now + self.rules.read_back_deadline;
-                self.holders.insert(live.item.desktop.clone(), id);
-                self.read_at(id, now);
-            }
+            live.phase = Phase::Looking;
+            live.deadline = now + self.rules.read_back_deadline;
+            self.parts.hold(&live.item.desktop, id);
+            self.reads.schedule(id, now);
         }
-    }
-
-    pub(super) fn read_at(&mut self, id: ItemId, at: Instant) {
-        let due = if let Some(recheck) = self.rechecks.get_mut(&id) {
-            &mut recheck.due
-        } else if let Some(live) = self.items.get_mut(&id) {
-            &mut live.due
-        } else {
-            return;
-        };
-        if let Some(old) = due.replace(at) {
-            self.due.remove(&(old, id));
-        }
-        self.due.insert((at, id));
-    }
-
-    /// The next point of a grid at or after `at`. Reads that may wait a little go by it, so that those of many chunks
-    /// fall together: the list takes a hundred desktops at the price of one.
-    pub(super) fn on_grid(&self, at: Instant) -> Instant {
-        let step = self.rules.poll_interval.min(self.rules.settle_time) / 4;
-        let over = at.saturating_duration_since(self.began).as_nanos() % step.as_nanos().max(1);
-        let rest = if over == 0 { 0 } else { step.as_nanos() - over };
-        at + Duration::from_nanos(u64::try_from(rest).unwrap_or_default())
     }
 
     /// The first looks that a read gave: where most came too early, the service takes longer, and later ones wait longer.
@@ -129,7 +99,7 @@ impl State {
         let (mut looks, mut early) = (0_usize, 0_usize);
         for live in asked.iter().filter_map(|id| self.items.get(id)) {
             // Others are looked at once they are due anyhow, or waited less than is waited by now.
-            let counts = live.refusal.is_none() && !live.ever_doubt && live.waited >= self.first_look;
+            let counts = live.refusal.is_none() && !live.ever_doubt && live.waited >= self.reads.first_look();
             if let Phase::Watching(watch) = &live.phase
                 && counts
                 && watch.is_first_look()
@@ -138,15 +108,6 @@ impl State {
                 early += usize::from(!watch.is_half_proved());
             }
         }
-        if early * 2 > looks {
-            let most = self.rules.doubt_wait.max(self.rules.settle_time);
-            self.first_look = (self.first_look * 2).min(most);
-        }
-    }
-
-    pub(super) fn next_label(&mut self, chunk: u32) -> PartLabel {
-        let part = self.divided.entry(chunk).or_insert(0);
-        *part += 1;
-        PartLabel { chunk, part: *part }
+        self.reads.learn(looks, early);
     }
 }

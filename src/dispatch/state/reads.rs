@@ -1,456 +1,169 @@
-//! What follows from a read of a desktop, or of a job.
+//! When which item is read, so that reads which may wait a little fall together: the list takes a hundred desktops at
+//! the price of one.
 
-use super::{
-    Canary, Class, DesktopId, Duration, Event, HashMap, Instant, Item, ItemId, JOB_APPEARS_WITHIN, JobWatch, JobWord,
-    LiveDesktop, Look, MAX_GATE, Outcome, Output, Part, Phase, Proof, ReadFault, ReadSpan, Record, Refusal, Sight,
-    SlotNo, State, StopReason, Watch, backoff, is_passing, newcomers, rows_of, split_seen,
-};
+use std::collections::{BTreeSet, HashMap, VecDeque};
+use std::time::Duration;
 
-impl State {
-    pub(super) fn read_list(
-        &mut self,
-        asked: Vec<ItemId>,
-        result: Result<Vec<LiveDesktop>, ReadFault>,
-        span: ReadSpan,
-        generation: u32,
-        now: Instant,
-        out: &mut Output,
-    ) {
-        let list = match result {
-            Ok(list) => list,
-            Err(fault) => return self.read_failed(&asked, &fault, generation, now, out),
-        };
-        self.hear_read(now, out);
-        let shown: HashMap<&DesktopId, &LiveDesktop> = list.iter().map(|desktop| (&desktop.id, desktop)).collect();
-        for id in &asked {
-            let Some(desktop) = self.desktop_of(*id) else { continue };
-            match shown.get(&desktop) {
-                Some(desktop) => self.sight(*id, Sight::Shown(desktop), span, now, out),
-                // A list that lacks it proves nothing: filters are fuzzy, ignored, or cut short.
-                None => self.shows.push_back(*id),
-            }
-        }
-        self.learn_first_look(&asked);
-    }
+use tokio::time::Instant;
 
-    pub(super) fn read_failed(
-        &mut self,
-        ids: &[ItemId],
-        fault: &ReadFault,
-        generation: u32,
-        now: Instant,
-        out: &mut Output,
-    ) {
-        let wait = match fault {
-            ReadFault::NotSent { .. } | ReadFault::Lost { .. } | ReadFault::Trouble { .. } => {
-                self.hear(false, now, out);
-                backoff(self.silent.min(6), self.rules.retry_base, self.random.f64()).max(self.rules.retry_base / 2)
-            }
-            ReadFault::Throttled { hint, .. } => {
-                self.hear(true, now, out);
-                let asked = hint.retry_after.or(hint.limit.map(|(_, window)| window / 6));
-                if let Some(wait) = asked.filter(|wait| *wait > MAX_GATE) {
-                    self.stay_away(wait, out);
-                }
-                Duration::ZERO
-            }
-            ReadFault::Unauthorized { cause } => {
-                self.hear(true, now, out);
-                self.unauthorized(generation, cause, out);
-                Duration::ZERO
-            }
-            ReadFault::Halt { why, .. } => {
-                self.no_access = !self.wrote_any();
-                self.stop(StopReason::Endpoint(why.clone()), out);
-                self.rules.poll_interval
-            }
-            ReadFault::Forbidden { .. } | ReadFault::Refused { .. } => {
-                self.hear(true, now, out);
-                self.rules.poll_interval
-            }
-        };
-        let hopeless = matches!(fault, ReadFault::Forbidden { .. } | ReadFault::Refused { .. });
-        for id in ids {
-            if let Some(Phase::Triage(number)) = self.items.get(id).map(|live| &live.phase)
-                && hopeless
-            {
-                let number = *number;
-                self.triaged(*id, number, Look::Idle, now, out); // none to see
-                continue;
-            }
-            self.again_or_park(*id, now + wait, now, out);
+use super::super::rules::Rules;
+use crate::journal::ItemId;
+
+/// Ids in one `desktop_id` filter at most.
+const MAX_IDS_PER_READ: usize = 100;
+/// The first look at a desktop after its answer; grows where the service is slower, but not over the doubt wait, from
+/// which on every look counts.
+const FIRST_LOOK: Duration = Duration::from_secs(1);
+
+/// See the module.
+#[derive(Debug)]
+pub(super) struct Reads {
+    due: BTreeSet<(Instant, ItemId)>,
+    /// When each item is due: it is so once at most.
+    at: HashMap<ItemId, Instant>,
+    /// To be read one by one, since a list lacked them.
+    single: VecDeque<ItemId>,
+    /// A read of the list waits for its turn at the gate.
+    turn_asked: bool,
+    /// Reads under way, those that wait for their turn included.
+    pub(super) out: usize,
+    first_look: Duration,
+    longest_first_look: Duration,
+    /// What the grid counts from, and its step.
+    began: Instant,
+    step: Duration,
+}
+
+impl Reads {
+    pub(super) fn new(rules: &Rules, now: Instant) -> Self {
+        Self {
+            due: BTreeSet::new(),
+            at: HashMap::new(),
+            single: VecDeque::new(),
+            turn_asked: false,
+            out: 0,
+            first_look: FIRST_LOOK.min(rules.settle_time),
+            longest_first_look: rules.doubt_wait.max(rules.settle_time),
+            began: now,
+            step: rules.poll_interval.min(rules.settle_time) / 4,
         }
     }
 
-    /// Reads an item again, or gives up on it once its deadline is over.
-    pub(super) fn again_or_park(&mut self, id: ItemId, at: Instant, now: Instant, out: &mut Output) {
-        if let Some(recheck) = self.rechecks.get(&id) {
-            if now >= recheck.deadline {
-                self.rechecks.remove(&id);
-                self.unchecked += 1;
-                return;
-            }
-            return self.read_at(id, at);
+    /// Reads an item at that time, and not at the one that was set before.
+    pub(super) fn schedule(&mut self, item: ItemId, at: Instant) {
+        if let Some(old) = self.at.insert(item, at) {
+            self.due.remove(&(old, item));
         }
-        let Some(live) = self.items.get(&id) else { return };
-        if now < live.deadline {
-            return self.read_at(id, at);
-        }
-        match live.phase {
-            // Not to be read just now: whatever held it, reads have to tell how it ended.
-            Phase::Busy => {
-                let refusal = live.refusal.clone().unwrap_or_else(stayed_busy);
-                self.mark_stuck(id);
-                self.answered(id, Some(refusal), now, now, out);
-            }
-            Phase::Triage(number) => self.triaged(id, number, Look::Idle, now, out),
-            _ => self.park(id, out),
+        self.due.insert((at, item));
+    }
+
+    pub(super) fn cancel(&mut self, item: ItemId) {
+        if let Some(at) = self.at.remove(&item) {
+            self.due.remove(&(at, item));
         }
     }
 
-    /// A desktop that was busy up to the deadline: what it shows bound has failed, the rest nobody can tell.
-    fn busy_too_long(&mut self, id: ItemId, sight: Sight<'_>, now: Instant, out: &mut Output) {
-        let Some(live) = self.items.get(&id) else { return };
-        let refusal = live.refusal.clone().unwrap_or_else(stayed_busy);
-        if live.ever_doubt {
-            // The refusal may be the echo of our own success: good reads decide, and without any it stays open.
-            self.mark_stuck(id);
-            return self.answered(id, Some(refusal), now, now, out);
-        }
-        let bound = match sight {
-            Sight::Shown(desktop) => desktop.bound.as_deref().unwrap_or_default(),
-            Sight::Nowhere => &[],
-        };
-        let want_bound = self.rules.class == Class::BatchAttach;
-        let is_bound = |slot: &SlotNo| {
-            live.item.slots.get(usize::from(*slot)).is_some_and(|one| crate::reconcile::judge::holds(one, bound))
-        };
-        let unchanged: Vec<_> = live.open.iter().copied().filter(|slot| is_bound(slot) != want_bound).collect();
-        self.settle(id, &unchanged, Outcome::Failed, Some(&refusal), "busy until the deadline", out);
-        self.park(id, out);
+    /// Reads an item by itself, as soon as may be.
+    pub(super) fn single(&mut self, item: ItemId) {
+        self.single.push_back(item);
     }
 
-    pub(super) fn park(&mut self, id: ItemId, out: &mut Output) {
-        if let Some(live) = self.items.get_mut(&id)
-            && !matches!(live.phase, Phase::Parked)
+    pub(super) fn next_single(&mut self) -> Option<ItemId> {
+        self.single.pop_front()
+    }
+
+    /// Whether a read of the list is to wait for its turn now.
+    pub(super) fn ask_turn(&mut self, now: Instant) -> bool {
+        let asks = !self.turn_asked && self.due.first().is_some_and(|(at, _)| *at <= now);
+        self.turn_asked |= asks;
+        asks
+    }
+
+    /// The turn has come, or was given up.
+    pub(super) fn end_turn(&mut self) {
+        self.turn_asked = false;
+    }
+
+    /// What is due now, as much as one read may ask for.
+    pub(super) fn take_due(&mut self, now: Instant) -> Vec<ItemId> {
+        let mut items = Vec::new();
+        while let Some((at, item)) = self.due.first().copied()
+            && at <= now
+            && items.len() < MAX_IDS_PER_READ
         {
-            live.phase = Phase::Parked;
-            self.parked += 1;
-            if let Canary::Pending { bad } = &mut self.canary {
-                *bad = true;
-            }
-            let rows: u64 = live.open.iter().map(|slot| rows_of(&live.item, *slot)).sum();
-            let wait = self.rules.read_back_deadline;
-            let why = format!("{rows} row(s) of desktop {} could not be read in time", live.item.desktop);
-            out.events.push(Event::Waiting { why, wait });
+            self.cancel(item);
+            items.push(item);
         }
+        items
     }
 
-    /// One desktop was seen by a read.
-    pub(super) fn sight(&mut self, id: ItemId, sight: Sight<'_>, span: ReadSpan, now: Instant, out: &mut Output) {
-        if self.rechecks.contains_key(&id) {
-            return self.recheck(id, sight, span, now, out);
-        }
-        let Some(live) = self.items.get_mut(&id) else { return };
-        match &mut live.phase {
-            Phase::Watching(watch) => {
-                let proofs = watch.see(&live.item, sight, span);
-                // Somebody else came first: the desktop can't be had, however often one asks.
-                live.stuck |= self.rules.class == Class::BatchAttach && is_taken(&live.item, sight);
-                self.proofs(id, &proofs, span, now, out);
-            }
-            Phase::Looking => self.looked(id, sight, now, out),
-            Phase::Triage(number) => {
-                let number = *number;
-                self.triaged(id, number, Look::at(sight), now, out);
-            }
-            Phase::Busy => {
-                let refusal = live.refusal.clone();
-                let too_long = now >= live.deadline;
-                match Look::at(sight) {
-                    Look::Stuck => {
-                        self.mark_stuck(id);
-                        self.answered(id, refusal, now, now, out);
-                    }
-                    // Idle all the same, and refused each time: whatever holds it, no read shows it (P10).
-                    Look::Idle if too_long || live.tries >= self.rules.max_tries => {
-                        self.mark_stuck(id);
-                        self.answered(id, refusal, now, now, out);
-                    }
-                    Look::Idle => self.send_again(id, now),
-                    Look::Busy if too_long => self.busy_too_long(id, sight, now, out),
-                    Look::Busy => self.wait_busy(id, now),
-                }
-            }
-            Phase::Queued | Phase::Sending | Phase::InJob | Phase::Parked => {}
-        }
+    /// When the next read is due for which no turn is asked yet.
+    pub(super) fn wakes_at(&self) -> Option<Instant> {
+        self.due.first().map(|(at, _)| *at).filter(|_| !self.turn_asked)
     }
 
-    /// A look before the first send: what is gone is settled, the rest may go (nothing is added to it).
-    pub(super) fn looked(&mut self, id: ItemId, sight: Sight<'_>, now: Instant, out: &mut Output) {
-        let poll = self.rules.poll_interval;
-        let want_bound = self.rules.class == Class::BatchAttach;
-        let Some(live) = self.items.get_mut(&id) else { return };
-        let Sight::Shown(desktop) = sight else {
-            if live.tries > 0 {
-                // It was sent before, and is gone perhaps only after that.
-                return self.watch(id, now, now + self.rules.read_back_deadline, now + self.rules.settle_time);
-            }
-            let slots = live.open.clone();
-            let refusal = Refusal {
-                code: "DESKTOP_NOT_FOUND".to_owned(),
-                message: "the desktop is gone since the plan was made".to_owned(),
-            };
-            let (outcome, refusal) = if want_bound || !live.item.seen {
-                (Outcome::Failed, Some(refusal))
-            } else {
-                (Outcome::AlreadyDetached, None)
-            };
-            return self.settle(id, &slots, outcome, refusal.as_ref(), "the service does not know the desktop", out);
-        };
-        let Some(bound) = desktop.bound.as_deref() else {
-            return self.again_or_park(id, now + poll, now, out);
-        };
-        if live.item.all && !desktop.is_idle() {
-            return self.again_or_park(id, now + poll, now, out);
-        }
-        let is_there = |slot: &SlotNo| {
-            live.item.slots.get(usize::from(*slot)).is_some_and(|one| crate::reconcile::judge::holds(one, bound))
-        };
-        let (done, mut left): (Vec<_>, Vec<_>) = live.open.iter().partition(|slot| is_there(slot) == want_bound);
-        if !done.is_empty() && !desktop.is_idle() {
-            return self.again_or_park(id, now + poll, now, out);
-        }
-        let new = if live.item.all { newcomers(&live.item, bound) } else { Vec::new() };
-        let was_sent = live.tries > 0;
-        if !new.is_empty() {
-            let names: Vec<_> = new.iter().take(5).map(|one| one.user_name.as_str()).collect();
-            let refusal = Refusal {
-                code: "STILL_BOUND".to_owned(),
-                message: crate::text::escape_untrusted(
-                    &format!(
-                        "not sent{}: {} bound to this desktop since the plan was made ({}); plan again to include them",
-                        if was_sent { " again" } else { "" },
-                        if new.len() == 1 { "1 was".to_owned() } else { format!("{} were", new.len()) },
-                        names.join(", ")
-                    ),
-                    crate::api::fault::MAX_TEXT,
-                ),
-            };
-            // Of the desktop's other rows each is judged for itself.
-            self.settle(id, &left, Outcome::Failed, Some(&refusal), "a look right before sending", out);
-            left.clear();
-        }
-        if !done.is_empty() && was_sent {
-            // It was sent before: what is gone now may be gone by that, and one read does not prove it.
-            return self.watch(id, now, now + self.rules.read_back_deadline, now + self.rules.settle_time);
-        }
-        if !done.is_empty() {
-            let outcome = if want_bound { Outcome::AlreadyAttached } else { Outcome::AlreadyDetached };
-            self.settle(id, &done, outcome, None, "a good read right before sending", out);
-        }
-        if left.is_empty() {
-            return;
-        }
-        let Some(live) = self.items.get_mut(&id) else { return };
-        live.phase = Phase::Queued;
-        let (label, looked_at) = (live.label, live.item.all.then_some(now));
-        // What was sent before draws on the budget of repeats, looked at or not (P10).
-        if let Some(part) = self.ready.iter_mut().rev().find(|part| part.repeat == was_sent && part.label == label) {
-            part.looked_at = match (part.looked_at, looked_at) {
-                (Some(a), Some(b)) => Some(a.min(b)),
-                (a, b) => a.or(b),
-            };
-            return part.items.push(id);
-        }
-        self.ready.push_back(Part { looked_at, repeat: was_sent, ..Part::new(label, vec![id]) });
+    /// The next point of the grid at or after `at`, for reads that may wait a little.
+    pub(super) fn on_grid(&self, at: Instant) -> Instant {
+        let over = at.saturating_duration_since(self.began).as_nanos() % self.step.as_nanos().max(1);
+        let rest = if over == 0 { 0 } else { self.step.as_nanos() - over };
+        at + Duration::from_nanos(u64::try_from(rest).unwrap_or_default())
     }
 
-    pub(super) fn success(&self) -> Outcome {
-        if self.rules.class == Class::BatchAttach { Outcome::Attached } else { Outcome::Detached }
+    /// How long after its answer a desktop is looked at first.
+    pub(super) fn first_look(&self) -> Duration {
+        self.first_look
     }
 
-    /// What the reads of a watched item prove.
-    pub(super) fn proofs(
-        &mut self,
-        id: ItemId,
-        proofs: &[(SlotNo, Proof)],
-        span: ReadSpan,
-        now: Instant,
-        out: &mut Output,
-    ) {
-        let want_bound = self.rules.class == Class::BatchAttach;
-        let of = |wanted: Proof| proofs.iter().filter(move |(_, proof)| *proof == wanted).map(|(slot, _)| *slot);
-        let (good, bad) = if want_bound { (Proof::Bound, Proof::Absent) } else { (Proof::Absent, Proof::Bound) };
-        let (wanted, unwanted, gone): (Vec<_>, Vec<_>, Vec<_>) =
-            (of(good).collect(), of(bad).collect(), of(Proof::Gone).collect());
-        let Some(live) = self.items.get_mut(&id) else { return };
-        if let Phase::Watching(watch) = &mut live.phase {
-            watch.close(&wanted);
-            watch.close(&gone);
-            watch.close(&unwanted);
-        }
-        let (was, was_not) = split_seen(live, &wanted, self.rules.preflight, want_bound);
-        let (gone_seen, gone_never): (Vec<_>, Vec<_>) =
-            gone.into_iter().partition(|slot| !want_bound && (live.item.seen || live.seen_bound.contains(slot)));
-        let refusal = live.refusal.clone();
-        let success = self.success();
-        let never = if want_bound { Outcome::AlreadyAttached } else { Outcome::AlreadyDetached };
-        self.settle(id, &was, success, None, "two good reads after it was sent", out);
-        self.settle(id, &was_not, never, None, "never seen bound, and absent in two good reads", out);
-        self.settle(id, &gone_seen, success, None, "the desktop is gone, and its bindings with it", out);
-        if !gone_never.is_empty() {
-            let unknown = Refusal {
-                code: "DESKTOP_NOT_FOUND".to_owned(),
-                message: "the service does not know this desktop".to_owned(),
-            };
-            let refusal = refusal.clone().unwrap_or(unknown);
-            self.settle(id, &gone_never, Outcome::Failed, Some(&refusal), "the service does not know the desktop", out);
-        }
-        if !unwanted.is_empty() {
-            self.still_there(id, &unwanted, refusal, now, out);
-        }
-        let Some(live) = self.items.get(&id) else { return };
-        let Phase::Watching(watch) = &live.phase else { return };
-        if watch.is_done() {
-            return;
-        }
-        let half = watch.is_half_proved();
-        let next = if half { span.ended + self.rules.settle_time } else { now + self.rules.poll_interval };
-        // After a long silence the first read may come past the deadline: the proof that it begins gets its second read.
-        let is_second = half && now >= live.deadline && !live.overtime;
-        if is_second && let Some(live) = self.items.get_mut(&id) {
-            live.overtime = true;
-            return self.read_at(id, self.on_grid(next));
-        }
-        self.again_or_park(id, self.on_grid(next), now, out);
-    }
-
-    /// Slots that are proved to be as they were: refused, or a new attempt.
-    pub(super) fn still_there(
-        &mut self,
-        id: ItemId,
-        slots: &[SlotNo],
-        refusal: Option<Refusal>,
-        now: Instant,
-        out: &mut Output,
-    ) {
-        let max = self.rules.max_tries;
-        let attaches = self.rules.class == Class::BatchAttach;
-        let Some(live) = self.items.get_mut(&id) else { return };
-        let mut newly = Vec::new();
-        // What an attach has not brought about was not seen bound.
-        for slot in slots.iter().filter(|_| !attaches) {
-            if !live.seen_bound.contains(slot) && !live.item.slots.get(usize::from(*slot)).is_some_and(|one| one.seen) {
-                live.seen_bound.push(*slot);
-                newly.push(*slot);
-            }
-        }
-        if !newly.is_empty() {
-            out.records.push(Record::Seen { item: id, slots: newly });
-        }
-        match refusal {
-            // The refusals of an attach come from its job: each of them was an attempt.
-            Some(refusal)
-                if is_passing(&refusal) && !live.stuck && now < live.deadline && !(attaches && live.tries >= max) =>
-            {
-                self.wait_busy(id, now);
-            }
-            Some(refusal) => {
-                self.settle(
-                    id,
-                    slots,
-                    Outcome::Failed,
-                    Some(&refusal),
-                    "refused, and unchanged in two good reads",
-                    out,
-                );
-            }
-            None if live.tries < max && !live.stuck => {
-                // The other slots of the item stay watched until they are proved, too; then all go together.
-                let others_open = matches!(&live.phase, Phase::Watching(watch) if !watch.is_done());
-                if others_open && let Phase::Watching(watch) = &mut live.phase {
-                    let counts_from = watch.unwanted_counts_from();
-                    let (apart, want) = (self.rules.settle_time, self.rules.class == Class::BatchAttach);
-                    *watch = Watch::new(&live.open, counts_from, apart, want);
-                } else {
-                    self.send_again(id, now);
-                }
-            }
-            None => {
-                let (code, words) = if attaches { ("NOT_BOUND", "not bound") } else { ("STILL_BOUND", "still bound") };
-                let times = if live.tries == 1 { "once".to_owned() } else { format!("{} times", live.tries) };
-                let taken = if attaches && live.stuck { ": somebody else holds the desktop now" } else { "" };
-                let refusal =
-                    Refusal { code: code.to_owned(), message: format!("sent {times} and {words} afterwards{taken}") };
-                self.settle(id, slots, Outcome::Failed, Some(&refusal), "unchanged in two good reads", out);
-            }
-        }
-    }
-
-    pub(super) fn job_told(
-        &mut self,
-        job_id: &str,
-        result: Result<Option<JobWord>, ReadFault>,
-        generation: u32,
-        now: Instant,
-        out: &mut Output,
-    ) {
-        let poll = self.rules.poll_interval;
-        let word = match result {
-            Ok(word) => {
-                self.hear_read(now, out);
-                word
-            }
-            Err(fault) => {
-                self.read_failed(&[], &fault, generation, now, out);
-                Some(JobWord::Pending)
-            }
-        };
-        let Some(job) = self.jobs.get_mut(job_id) else { return };
-        job.asked = false;
-        job.due = now + poll;
-        let late = now.saturating_duration_since(job.since);
-        let mut appeared = true;
-        let (failed, whole) = match word {
-            None if late < JOB_APPEARS_WITHIN => return,
-            // It never appeared: the reads alone judge, as for a desktop without a job.
-            None => {
-                appeared = false;
-                (Vec::new(), None)
-            }
-            Some(JobWord::Pending) if late < self.rules.read_back_deadline => return,
-            Some(JobWord::Pending) => {
-                let items = self.jobs.remove(job_id).map(|job| job.items).unwrap_or_default();
-                for id in items {
-                    self.park(id, out);
-                }
-                return;
-            }
-            Some(JobWord::Ended { failed }) => (failed, None),
-            Some(JobWord::FailedWhole { refusal }) => (Vec::new(), Some(refusal)),
-        };
-        let Some(JobWatch { items, since, .. }) = self.jobs.remove(job_id) else { return };
-        for id in items {
-            let Some(desktop) = self.desktop_of(id) else { continue };
-            let named = failed.iter().find(|(name, _)| *name == desktop.as_str()).map(|(_, refusal)| refusal.clone());
-            let refusal = named.or_else(|| whole.clone());
-            out.records.push(Record::Job { item: id, job_id: job_id.to_owned(), refusal: refusal.clone() });
-            if !appeared && let Some(live) = self.items.get_mut(&id) {
-                live.unspoken = true;
-            }
-            self.answered(id, refusal, since, now, out);
+    /// Where most first looks came too early, the service takes longer, and later ones wait longer.
+    pub(super) fn learn(&mut self, looks: usize, early: usize) {
+        if early * 2 > looks {
+            self.first_look = (self.first_look * 2).min(self.longest_first_look);
         }
     }
 }
 
-fn stayed_busy() -> Refusal {
-    Refusal { code: "BUSY".to_owned(), message: "the desktop stayed busy".to_owned() }
-}
+#[cfg(test)]
+mod tests {
+    use super::*;
 
-/// Whether somebody else has a desktop that one person alone can have.
-fn is_taken(item: &Item, sight: Sight<'_>) -> bool {
-    let Sight::Shown(desktop) = sight else { return false };
-    let single = desktop.is_pooled() || desktop.desktop_type == "DEDICATED";
-    single && desktop.good().is_some_and(|bound| !newcomers(item, bound).is_empty())
+    const SECOND: Duration = Duration::from_secs(1);
+
+    #[tokio::test(start_paused = true)]
+    async fn an_item_is_due_once_and_a_read_takes_a_hundred() {
+        let now = Instant::now();
+        let mut reads = Reads::new(&Rules::default(), now);
+        for item in 1..=150 {
+            reads.schedule(item, now);
+        }
+        reads.schedule(1, now + SECOND);
+        reads.cancel(2);
+        assert!(reads.ask_turn(now) && !reads.ask_turn(now), "one turn at a time");
+        assert_eq!(reads.wakes_at(), None);
+        reads.end_turn();
+        assert_eq!(reads.take_due(now), (3..=102).collect::<Vec<_>>());
+        assert_eq!(reads.take_due(now), (103..=150).collect::<Vec<_>>());
+        assert_eq!((reads.take_due(now), reads.wakes_at()), (vec![], Some(now + SECOND)));
+        assert_eq!(reads.take_due(now + SECOND), [1]);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn reads_that_may_wait_fall_on_a_grid() {
+        let now = Instant::now();
+        let reads = Reads::new(&Rules::default(), now); // a quarter of 5 s
+        for (at_ms, expected_ms) in [(0, 0), (1, 1_250), (1_250, 1_250), (1_251, 2_500)] {
+            let at = |ms| now + Duration::from_millis(ms);
+            assert_eq!(reads.on_grid(at(at_ms)), at(expected_ms), "{at_ms} ms");
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn the_first_look_is_learnt_up_to_the_wait_from_which_all_looks_count() {
+        let mut reads = Reads::new(&Rules::default(), Instant::now());
+        for (looks, early, expected_s) in
+            [(0, 0, 1), (4, 2, 1), (4, 3, 2), (1, 1, 4), (1, 1, 8), (1, 1, 16), (1, 1, 30)]
+        {
+            reads.learn(looks, early);
+            assert_eq!(reads.first_look(), SECOND * expected_s, "{early} of {looks}");
+        }
+    }
 }

@@ -3,10 +3,9 @@
 use std::time::Duration;
 
 use super::{
-    ALIKE_LIMIT, Class, Event, FORBIDDEN_LIMIT, Instant, ItemId, JobWatch, Live, Look, MAX_BUSY_WAIT, Outcome, Output,
-    Part, Phase, Refusal, State, StopReason, Triage, Verdict, Watch, backoff, is_passing,
+    Class, Event, FORBIDDEN_LIMIT, Instant, ItemId, Live, Look, MAX_BUSY_WAIT, Outcome, Output, Part, Phase, Refusal,
+    RowOutcome, State, StopReason, Triage, Verdict, Watch, backoff, is_passing,
 };
-use crate::journal::RowOutcome;
 
 impl State {
     pub(super) fn wrote_part(
@@ -19,19 +18,19 @@ impl State {
         out: &mut Output,
     ) {
         if verdict.is_answer() && !matches!(verdict, Verdict::Unauthorized { .. }) {
-            self.proved();
+            self.link.prove();
         }
         if !matches!(verdict, Verdict::NotSent { .. }) {
             part.failures = 0;
         }
         match verdict {
             Verdict::Taken { refused, job_id, success_jobs } => {
-                self.succeeded = true;
-                self.forbidden = 0;
+                self.link.taken = true;
+                self.brakes.taken();
                 self.taken(&part, &refused, &job_id, &success_jobs, ended, out);
             }
             Verdict::Doubt { cause } => {
-                self.doubted = true;
+                self.link.doubted();
                 for id in part.items {
                     if let Some(live) = self.items.get_mut(&id) {
                         live.tries += 1;
@@ -61,9 +60,8 @@ impl State {
             Verdict::Busy { cause } => self.triage(part, cause, now),
             Verdict::Divide { cause } => self.divide(part, cause, now, out),
             Verdict::Forbidden { cause } => {
-                self.forbidden += 1;
-                if self.forbidden >= FORBIDDEN_LIMIT {
-                    self.no_access = !self.wrote_any();
+                if self.brakes.forbidden() {
+                    self.link.shut();
                     let why = format!(
                         "the service forbids it, {FORBIDDEN_LIMIT} times in a row ({}: {}); the action needed is {}",
                         cause.code,
@@ -76,7 +74,7 @@ impl State {
                 self.divide(part, cause, now, out);
             }
             Verdict::Halt { why, .. } => {
-                self.no_access = !self.wrote_any();
+                self.link.shut();
                 self.requeue(part);
                 self.stop(StopReason::Endpoint(why), out);
             }
@@ -89,7 +87,7 @@ impl State {
                 live.phase = Phase::Queued;
             }
         }
-        self.put_off(part, at);
+        self.parts.put_off(part, at);
     }
 
     pub(super) fn taken(
@@ -155,9 +153,8 @@ impl State {
                 live.deadline = now + self.rules.read_back_deadline;
             }
         }
-        let due = now + self.first_look.min(self.rules.poll_interval);
-        let job = self.jobs.entry(job_id).or_insert(JobWatch { items: Vec::new(), due, asked: false, since: now });
-        job.items.extend(items);
+        let due = now + self.reads.first_look().min(self.rules.poll_interval);
+        self.jobs.follow(job_id, items, due, now);
     }
 
     /// The answer (and the job) spoke: `refusal` is its word against the desktop, if any. Now the reads decide, or
@@ -188,8 +185,8 @@ impl State {
         let counts_from = if refusal.is_some() { answered } else { answered + self.rules.doubt_wait };
         // A refusal changes nothing, and a job's end is its work's end: there is nothing to wait for.
         let is_over = refusal.is_some() || matches!(live.phase, Phase::InJob);
-        live.waited = if is_over { Duration::ZERO } else { self.first_look };
-        let first = if is_over { now } else { self.on_grid(now + self.first_look) };
+        live.waited = if is_over { Duration::ZERO } else { self.reads.first_look() };
+        let first = if is_over { now } else { self.reads.on_grid(now + self.reads.first_look()) };
         self.watch(id, counts_from, answered + self.rules.read_back_deadline, first);
     }
 
@@ -207,48 +204,39 @@ impl State {
             live.phase = Phase::Watching(Watch::new(&live.open, counts_from, apart, want_bound));
             live.deadline = deadline;
             live.overtime = false;
-            self.read_at(id, first);
+            self.reads.schedule(id, first);
         }
     }
 
     pub(super) fn divide(&mut self, part: Part, cause: Refusal, now: Instant, out: &mut Output) {
         if let [only] = part.items.as_slice() {
-            if !self.succeeded {
-                if self.alike.0 == cause.code {
-                    self.alike.1 += 1;
-                } else {
-                    self.alike = (cause.code.clone(), 1);
-                }
-                if self.alike.1 >= ALIKE_LIMIT {
-                    let why = format!(
-                        "{ALIKE_LIMIT} desktops were refused alike and none was taken ({}: {}); the request itself is wrong",
-                        cause.code, cause.message
-                    );
-                    self.requeue(part);
-                    return self.stop(StopReason::Endpoint(why), out);
-                }
+            if !self.link.taken
+                && let Some(reason) = self.brakes.refused_alone(&cause)
+            {
+                self.requeue(part);
+                return self.stop(reason, out);
             }
             return self.answered(*only, Some(cause), now, now, out);
         }
         let chunk = part.label.chunk;
         let mut items = part.items;
         let second = items.split_off(items.len().div_ceil(2));
-        let halves =
-            [items, second].map(|items| Part { looked_at: part.looked_at, ..Part::new(self.next_label(chunk), items) });
+        let halves = [items, second]
+            .map(|items| Part { looked_at: part.looked_at, ..Part::new(self.parts.next_label(chunk), items) });
         for half in halves.into_iter().rev() {
             self.requeue(half);
         }
     }
 
     pub(super) fn triage(&mut self, part: Part, cause: Refusal, now: Instant) {
-        self.serial += 1;
-        let number = self.serial;
+        self.last_triage += 1;
+        let number = self.last_triage;
         for id in &part.items {
             if let Some(live) = self.items.get_mut(id) {
                 live.phase = Phase::Triage(number);
                 live.deadline = now + self.rules.read_back_deadline;
             }
-            self.read_at(*id, now);
+            self.reads.schedule(*id, now);
         }
         let waiting = part.items.len();
         self.triages.insert(number, Triage { part, cause, waiting, seen: Vec::new() });
@@ -285,12 +273,12 @@ impl State {
         }
         let chunk = part.label.chunk;
         if !rest.is_empty() {
-            let rest = Part { looked_at: part.looked_at, ..Part::new(self.next_label(chunk), rest) };
+            let rest = Part { looked_at: part.looked_at, ..Part::new(self.parts.next_label(chunk), rest) };
             self.requeue(rest);
         }
         if !busy.is_empty() {
             // They become a part of their own.
-            let label = self.next_label(chunk);
+            let label = self.parts.next_label(chunk);
             for id in busy {
                 if let Some(live) = self.items.get_mut(&id) {
                     live.label = label;
@@ -319,21 +307,17 @@ impl State {
             live.phase = Phase::Busy;
             let wait = (base * 2_u32.saturating_pow(live.busy_rounds)).min(MAX_BUSY_WAIT.max(base));
             live.busy_rounds += 1;
-            self.read_at(id, now + wait);
+            self.reads.schedule(id, now + wait);
         }
     }
 
     pub(super) fn send_again(&mut self, id: ItemId, now: Instant) {
         let Some(live) = self.items.get_mut(&id) else { return };
         live.phase = Phase::Queued;
-        let (label, all) = (live.label, live.item.all);
-        if all {
+        if live.item.all {
             return self.look(vec![id], now);
         }
         // Rows of one chunk that become due together go together.
-        if let Some(part) = self.ready.iter_mut().rev().find(|part| part.repeat && part.label == label) {
-            return part.items.push(id);
-        }
-        self.ready.push_back(Part { repeat: true, ..Part::new(label, vec![id]) });
+        self.parts.join(live.label, id, true, None);
     }
 }
