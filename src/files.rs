@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use crate::error::Error;
 
 /// The directory that holds `path`.
-pub fn parent(path: &Path) -> &Path {
+pub(crate) fn parent(path: &Path) -> &Path {
     match path.parent() {
         Some(parent) if !parent.as_os_str().is_empty() => parent,
         _ => Path::new("."),
@@ -15,7 +15,7 @@ pub fn parent(path: &Path) -> &Path {
 }
 
 /// Makes durable what was created, renamed or removed in the directory that holds `path`.
-pub fn sync_dir_of(path: &Path) -> io::Result<()> {
+pub(crate) fn sync_dir_of(path: &Path) -> io::Result<()> {
     File::open(parent(path))?.sync_all()
 }
 
@@ -27,7 +27,10 @@ pub fn sync_dir_of(path: &Path) -> io::Result<()> {
 ///
 /// # Errors
 /// Whatever `write` says, or [`Error::Disk`]; the old file is then as it was.
-pub fn write_atomically<T>(path: &Path, write: impl FnOnce(&mut dyn Write) -> Result<T, Error>) -> Result<T, Error> {
+pub(crate) fn write_atomically<T>(
+    path: &Path,
+    write: impl FnOnce(&mut dyn Write) -> Result<T, Error>,
+) -> Result<T, Error> {
     let target = fs::canonicalize(path).unwrap_or_else(|_| path.to_owned());
     let trouble = |source: io::Error| Error::Disk { verb: "write", path: path.to_owned(), source: source.into() };
     let old = fs::metadata(&target).ok();
@@ -54,7 +57,7 @@ pub fn write_atomically<T>(path: &Path, write: impl FnOnce(&mut dyn Write) -> Re
 
 /// Removes what killed processes left of their own [`write_atomically`] to `path`. To be called by the one process that
 /// may write there now; what can't be removed is in nobody's way.
-pub fn clear_leftovers(path: &Path) {
+pub(crate) fn clear_leftovers(path: &Path) {
     let target = fs::canonicalize(path).unwrap_or_else(|_| path.to_owned());
     let prefix = temporary_prefix(&target);
     for entry in fs::read_dir(parent(&target)).into_iter().flatten().flatten() {
@@ -75,7 +78,7 @@ fn temporary_prefix(target: &Path) -> String {
 }
 
 /// Renames a file, but never over another one. Not yet durable: see [`sync_dir_of`].
-pub fn rename_new(from: &Path, to: &Path) -> io::Result<()> {
+pub(crate) fn rename_new(from: &Path, to: &Path) -> io::Result<()> {
     #[cfg(any(target_os = "linux", target_os = "macos"))]
     {
         use rustix::fs::{CWD, RenameFlags, renameat_with};
@@ -93,7 +96,7 @@ pub fn rename_new(from: &Path, to: &Path) -> io::Result<()> {
 }
 
 /// Removes a file that may not be there.
-pub fn remove_if_there(path: &Path) -> io::Result<()> {
+pub(crate) fn remove_if_there(path: &Path) -> io::Result<()> {
     match fs::remove_file(path) {
         Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
         result => result,
@@ -101,14 +104,14 @@ pub fn remove_if_there(path: &Path) -> io::Result<()> {
 }
 
 /// Makes a file of mode 0600 that was not there before.
-pub fn create_private(path: &Path) -> io::Result<File> {
+pub(crate) fn create_private(path: &Path) -> io::Result<File> {
     use std::os::unix::fs::OpenOptionsExt as _;
     OpenOptions::new().read(true).write(true).create_new(true).mode(0o600).open(path)
 }
 
 /// Whether the file system is one on which `SQLite`'s shared memory and locks can't be trusted: `SQLite` then works with
 /// a rollback journal. `false` where that can't be told.
-pub fn is_network(path: &Path) -> bool {
+pub(crate) fn is_network(path: &Path) -> bool {
     #[cfg(target_os = "linux")]
     {
         /// NFS, SMB, CIFS, SMB2, FUSE, 9P, AFS, Ceph, Lustre, GPFS, OCFS2, GFS2, Coda, vboxsf, beegfs, panfs.
@@ -148,7 +151,7 @@ pub fn is_network(path: &Path) -> bool {
 }
 
 /// A path that is not taken, with `word` put before the ending: `leavers.results.WORD.csv`.
-pub fn with_word(path: &Path, word: &str) -> PathBuf {
+pub(crate) fn with_word(path: &Path, word: &str) -> PathBuf {
     let mut name = path.file_stem().unwrap_or_default().to_owned();
     name.push(".");
     name.push(word);

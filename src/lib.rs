@@ -9,7 +9,7 @@
 //! beside   sim ─→ api::wire and model, never back
 //! ```
 //!
-//! The program is a thin `main` over [`cli`]. The parts can be used alone; reading and planning need no network:
+//! The program is a thin binary over [`main`]. Reading and planning can be used alone, and need no network:
 //!
 //! ```
 //! use batch_detach::input::{self, ReadOptions, Source};
@@ -32,19 +32,24 @@
 //! # }
 //! ```
 
-pub mod api;
-pub mod cli;
-pub mod config;
-pub mod dispatch;
-pub mod error;
-pub mod files;
+mod api;
+mod cli;
+mod config;
+mod dispatch;
+mod error;
+mod files;
 pub mod input;
-pub mod journal;
-pub mod model;
-pub mod outcome;
-pub mod pace;
+mod journal;
+mod model;
+mod outcome;
+mod pace;
 pub mod plan;
-pub mod reconcile;
-pub mod report;
-pub mod sim;
-pub mod text;
+mod reconcile;
+mod report;
+mod sim;
+#[doc(hidden)]
+pub mod testing;
+mod text;
+
+pub use cli::main;
+pub use error::{Error, Exit};

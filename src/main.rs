@@ -3,5 +3,5 @@
 use std::process::ExitCode;
 
 fn main() -> ExitCode {
-    batch_detach::cli::main(std::env::args_os())
+    batch_detach::main(std::env::args_os())
 }

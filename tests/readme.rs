@@ -4,12 +4,12 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use batch_detach::api::explain::action;
-use batch_detach::cli::args::Cli;
-use batch_detach::config::DECLARED;
-use batch_detach::error::Exit;
-use batch_detach::model::Class;
-use batch_detach::model::Outcome;
+use batch_detach::Exit;
+use batch_detach::testing::api::explain::action;
+use batch_detach::testing::cli::args::Cli;
+use batch_detach::testing::config::DECLARED;
+use batch_detach::testing::model::Class;
+use batch_detach::testing::model::Outcome;
 use clap::CommandFactory as _;
 
 const ROOT: &str = env!("CARGO_MANIFEST_DIR");

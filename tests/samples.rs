@@ -154,8 +154,8 @@ fn systemd_repeats_exit_code_5_alone_and_waits_longer_than_the_drain() {
 
 #[test]
 fn alerts_speak_only_of_metrics_that_exist() {
-    use batch_detach::error::Exit;
-    use batch_detach::outcome::{Counts, Metrics};
+    use batch_detach::Exit;
+    use batch_detach::testing::outcome::{Counts, Metrics};
     let metrics = Metrics {
         labels: Vec::new(),
         version: String::new(),

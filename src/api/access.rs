@@ -17,7 +17,7 @@ use crate::error::Error;
 
 /// The settings that say where, and as what project.
 #[derive(Debug, Clone, Default)]
-pub struct AccessOptions {
+pub(crate) struct AccessOptions {
     pub region: Option<String>,
     pub endpoint: Option<String>,
     pub iam_endpoint: Option<String>,
@@ -26,7 +26,7 @@ pub struct AccessOptions {
 
 /// What could be settled without a request.
 #[derive(Debug, Clone)]
-pub struct Prepared {
+pub(crate) struct Prepared {
     search: Search,
     endpoints: Endpoints,
     project_id: Option<String>,
@@ -34,7 +34,7 @@ pub struct Prepared {
 
 /// Who asks, whom, and for which project.
 #[derive(Clone)]
-pub struct Access {
+pub(crate) struct Access {
     pub auth: SharedAuthenticator,
     /// The Workspace API, without a slash at its end.
     pub endpoint: String,
@@ -45,7 +45,7 @@ pub struct Access {
 }
 
 impl Access {
-    pub fn target(&self, transport: Arc<dyn Transport>) -> Target {
+    pub(crate) fn target(&self, transport: Arc<dyn Transport>) -> Target {
         Target {
             transport,
             auth: self.auth.clone(),
@@ -60,7 +60,7 @@ impl Access {
 /// # Errors
 /// [`Error::Setting`] (exit 2) for an address or region that is none, or for none at all; [`Error::NoAccess`] (exit 4)
 /// for a source of credentials that is half-set or can't be read.
-pub fn prepare(options: &AccessOptions, env: &dyn Env) -> Result<Prepared, Error> {
+pub(crate) fn prepare(options: &AccessOptions, env: &dyn Env) -> Result<Prepared, Error> {
     let wanted = Wanted {
         region: options.region.as_deref(),
         endpoint: options.endpoint.as_deref(),
@@ -111,17 +111,17 @@ fn check_project_id(id: &str) -> Result<(), Error> {
 
 impl Prepared {
     /// The Workspace API's address.
-    pub fn endpoint(&self) -> &str {
+    pub(crate) fn endpoint(&self) -> &str {
         &self.endpoints.workspace
     }
 
     /// The project, where somebody gave it.
-    pub fn project_id(&self) -> Option<&str> {
+    pub(crate) fn project_id(&self) -> Option<&str> {
         self.project_id.as_deref()
     }
 
     /// Source of the credentials and the account part that may be shown.
-    pub fn credentials(&self) -> String {
+    pub(crate) fn credentials(&self) -> String {
         self.search.found.describe()
     }
 
@@ -130,7 +130,7 @@ impl Prepared {
     ///
     /// # Errors
     /// [`Error::NoAccess`] in words that say what to do.
-    pub async fn connect(self, transport: Arc<dyn Transport>) -> Result<Access, Error> {
+    pub(crate) async fn connect(self, transport: Arc<dyn Transport>) -> Result<Access, Error> {
         let credentials = self.credentials();
         let Self { search, endpoints, project_id } = self;
         let lookup = Lookup { transport: Arc::clone(&transport), endpoints: &endpoints };

@@ -11,12 +11,12 @@ use super::auth::SharedAuthenticator;
 use super::transport::{Reply, Transport};
 use crate::model::Class;
 
-pub use super::percent::encode;
+pub(crate) use super::percent::encode;
 
 /// Bytes of a write's answer at most.
-pub const MAX_WRITE_ANSWER: usize = 4 << 20;
+pub(crate) const MAX_WRITE_ANSWER: usize = 4 << 20;
 /// Bytes of a read's answer at most.
-pub const MAX_READ_ANSWER: usize = 32 << 20;
+pub(crate) const MAX_READ_ANSWER: usize = 32 << 20;
 
 /// Where requests go: a server, a project, and who asks.
 #[derive(Clone)]

@@ -4,7 +4,7 @@
 
 /// What a code means.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Advice {
+pub(crate) struct Advice {
     /// The code in its usual spelling: `APIGW.0308`, `WKS.00010032`, `HTTP_404`, `STILL_BOUND`.
     pub code: &'static str,
     /// The HTTP status that it belongs to, where one number has several meanings.
@@ -213,14 +213,14 @@ const OWN: &[Advice] = &[
 ];
 
 /// Whether the code is one of the gateway's, so that the service never saw the request.
-pub fn is_gateway(code: &str) -> bool {
+pub(crate) fn is_gateway(code: &str) -> bool {
     ["APIGW.", "APIG.", "APIC."].iter().any(|prefix| code.starts_with(prefix))
 }
 
 /// What `code` means; of an answer without a code (`""`), what its status means.
 ///
 /// * `status`: the answer's HTTP status, where there was one.
-pub fn advice(code: &str, status: Option<u16>) -> Option<&'static Advice> {
+pub(crate) fn advice(code: &str, status: Option<u16>) -> Option<&'static Advice> {
     let number = |code: &str| code.rsplit_once('.').map(|(_, number)| number.to_owned());
     let table = if is_gateway(code) { GATEWAY } else { SERVICE };
     let (code, by_number) = (code.trim(), number(code.trim()));

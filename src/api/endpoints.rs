@@ -44,7 +44,7 @@ const IAM_REGIONS: [&str; 27] = [
 
 /// Regions where Workspace is known to be offered (the official SDK's table, and the help pages). Others are tried by
 /// the pattern, too; the message about an address that is not there names these.
-pub const WORKSPACE_REGIONS: [&str; 19] = [
+pub(crate) const WORKSPACE_REGIONS: [&str; 19] = [
     "af-north-1",
     "af-south-1",
     "ap-southeast-1",
@@ -68,7 +68,7 @@ pub const WORKSPACE_REGIONS: [&str; 19] = [
 
 /// What was said about places, from the settings and from the source of the credentials.
 #[derive(Debug, Clone, Default)]
-pub struct Wanted<'a> {
+pub(crate) struct Wanted<'a> {
     pub region: Option<&'a str>,
     /// `--endpoint`.
     pub endpoint: Option<&'a str>,
@@ -80,7 +80,7 @@ pub struct Wanted<'a> {
 
 /// Addresses without a slash at their end.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Endpoints {
+pub(crate) struct Endpoints {
     pub workspace: String,
     /// `None` where nobody said where it is: credentials never go to a host that was only guessed.
     pub iam: Option<String>,
@@ -96,7 +96,7 @@ pub struct Endpoints {
 ///
 /// # Errors
 /// Where an address is not one, or neither region nor endpoint is known.
-pub fn resolve(wanted: &Wanted<'_>, env: &dyn Env) -> Result<Endpoints, Error> {
+pub(crate) fn resolve(wanted: &Wanted<'_>, env: &dyn Env) -> Result<Endpoints, Error> {
     let region = wanted.region.map(check_region).transpose()?;
     let cloud = match env.var("HW_CLOUD") {
         Some(cloud) => check_cloud(&cloud)?,

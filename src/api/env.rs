@@ -1,7 +1,7 @@
 //! The process's environment, as something that a test can stand in for.
 
 /// Looks up environment variables. An empty one counts as not set.
-pub trait Env: Send + Sync {
+pub(crate) trait Env: Send + Sync {
     fn var(&self, name: &str) -> Option<String>;
 
     /// The first of `names` that is set.
@@ -12,7 +12,7 @@ pub trait Env: Send + Sync {
 
 /// The real environment of this process.
 #[derive(Debug, Clone, Copy, Default)]
-pub struct ProcessEnv;
+pub(crate) struct ProcessEnv;
 
 impl Env for ProcessEnv {
     fn var(&self, name: &str) -> Option<String> {

@@ -10,7 +10,7 @@ use crate::error::Error;
 use crate::model::Class;
 
 /// Signatures older or newer than this are refused.
-pub const MAX_SKEW: SignedDuration = SignedDuration::from_mins(15);
+pub(crate) const MAX_SKEW: SignedDuration = SignedDuration::from_mins(15);
 /// How long a key stays locked after too many refusals in a row.
 const LOCK: SignedDuration = SignedDuration::from_mins(5);
 
@@ -71,7 +71,7 @@ impl From<ProbeFailure> for Error {
 
 /// Who asked whom for what.
 #[derive(Debug, Clone, Copy)]
-pub struct Asked<'a> {
+pub(crate) struct Asked<'a> {
     /// Of the credentials, as [`super::auth::Authenticator::describe`] has it.
     pub who: &'a str,
     /// The server's address.
@@ -84,7 +84,7 @@ pub struct Asked<'a> {
 
 impl<'a> Asked<'a> {
     /// For a call of the Workspace API.
-    pub fn of(class: Class, who: &'a str, endpoint: &'a str) -> Self {
+    pub(crate) fn of(class: Class, who: &'a str, endpoint: &'a str) -> Self {
         Self { who, endpoint, action: action(class), only_reads: !class.is_write() }
     }
 }
@@ -104,13 +104,13 @@ pub const fn action(class: Class) -> &'static str {
 
 /// How far this machine's clock is ahead of the server's (behind: negative), by the answer's `Date`, which has whole
 /// seconds.
-pub fn skew(answer: &Answer, now: Timestamp) -> Option<SignedDuration> {
+pub(crate) fn skew(answer: &Answer, now: Timestamp) -> Option<SignedDuration> {
     let date = httpdate::parse_http_date(answer.date.as_deref()?).ok()?;
     Some(now.duration_since(Timestamp::try_from(date).ok()?))
 }
 
 /// What a reply that is no success means. `now` is the time of its arrival.
-pub fn explain(reply: &Reply, asked: &Asked<'_>, now: Timestamp) -> ProbeFailure {
+pub(crate) fn explain(reply: &Reply, asked: &Asked<'_>, now: Timestamp) -> ProbeFailure {
     let bare = |cause, message| ProbeFailure { cause, message, status: None, code: String::new(), request_id: None };
     match reply {
         Reply::NotSent { cause } => bare(Cause::Unreachable, format!("{cause}{}", unreachable_hint(asked.endpoint))),

@@ -6,7 +6,7 @@ use super::redact::redact;
 use crate::text::escape_untrusted;
 
 /// Characters of foreign text that are kept (RELIABILITY.md section 6).
-pub const MAX_TEXT: usize = 1_000;
+pub(crate) const MAX_TEXT: usize = 1_000;
 /// Characters of `encoded_authorization_message` at most, as STS takes them: cut, it could not be decoded.
 const MAX_ENCODED: usize = 10_240;
 

@@ -19,7 +19,7 @@ use crate::error::Error;
 use crate::text::escape_untrusted;
 
 /// What servers see of this program.
-pub const USER_AGENT: &str = concat!("batch-detach/", env!("CARGO_PKG_VERSION"));
+pub(crate) const USER_AGENT: &str = concat!("batch-detach/", env!("CARGO_PKG_VERSION"));
 
 /// Idle connections are closed before a gateway in between closes them: one that closes while a write starts is a doubt.
 const POOL_IDLE: Duration = Duration::from_secs(15);
@@ -28,7 +28,7 @@ const MAX_HEADER: usize = 1_000;
 
 /// How requests travel.
 #[derive(Debug, Clone)]
-pub struct HttpOptions {
+pub(crate) struct HttpOptions {
     /// From the first byte of DNS to the last of the answer. Longer than the gateway's own 60 s, so that its verdict
     /// arrives.
     pub request_timeout: Duration,
@@ -57,7 +57,7 @@ impl Default for HttpOptions {
 ///
 /// Plain HTTP goes to loopback alone, and to the metadata service of the cloud, which speaks nothing else.
 #[derive(Debug, Clone)]
-pub struct HttpTransport {
+pub(crate) struct HttpTransport {
     client: Client,
     proxies: Proxies,
     /// Whether there is any certificate to check a server's by.
@@ -67,7 +67,7 @@ pub struct HttpTransport {
 impl HttpTransport {
     /// # Errors
     /// Where `ca_file` can't be read or holds no certificate, or the proxy's address is none.
-    pub fn new(options: &HttpOptions) -> Result<Self, Error> {
+    pub(crate) fn new(options: &HttpOptions) -> Result<Self, Error> {
         let certificates = options.ca_file.as_deref().map(read_certificates).transpose()?.unwrap_or_default();
         let proxy = options.proxies.build()?;
         let builder = || {
@@ -111,7 +111,7 @@ impl HttpTransport {
     }
 
     /// The proxy that requests to `endpoint` go through, user and password hidden.
-    pub fn proxy_in_use(&self, endpoint: &str) -> Option<String> {
+    pub(crate) fn proxy_in_use(&self, endpoint: &str) -> Option<String> {
         self.proxies.in_use(endpoint)
     }
 
@@ -175,10 +175,10 @@ impl Transport for HttpTransport {
 }
 
 /// Where a cloud server asks for keys of its own.
-pub const METADATA_HOST: &str = "169.254.169.254";
+pub(crate) const METADATA_HOST: &str = "169.254.169.254";
 
 /// Whether `url` names this machine: 127.0.0.0/8, `::1` or `localhost`.
-pub fn is_loopback(url: &Url) -> bool {
+pub(crate) fn is_loopback(url: &Url) -> bool {
     let Some(host) = url.host_str() else { return false };
     let host = host.trim_start_matches('[').trim_end_matches(']');
     host.parse::<std::net::IpAddr>().map_or(host == "localhost", |address| address.is_loopback())

@@ -58,7 +58,7 @@ pub(super) async fn ask<'a>(
 }
 
 /// Looks up the project of a region, which bears the region's name.
-pub struct Projects<'a> {
+pub(crate) struct Projects<'a> {
     pub transport: Arc<dyn Transport>,
     /// IAM's address, without a slash.
     pub endpoint: &'a str,
@@ -71,7 +71,7 @@ impl Projects<'_> {
     ///
     /// # Errors
     /// Where IAM refuses, or there is none or more than one: in words that say what to do.
-    pub async fn of_region(&self, region: &str) -> Result<String, Error> {
+    pub(crate) async fn of_region(&self, region: &str) -> Result<String, Error> {
         let by_name = self.get(&format!("/v3/projects?name={}", encode(region))).await?;
         let named = match by_name.status {
             200 => named(&by_name, region),

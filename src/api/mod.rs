@@ -2,34 +2,34 @@
 //!
 //! No retries and no pacing down here: every request that leaves is decided, paced and journaled above.
 
-pub mod access;
-pub mod auth;
-pub mod client;
-pub mod codes;
-pub mod endpoints;
-pub mod env;
-pub mod explain;
-pub mod fault;
-pub mod http;
-pub mod iam;
-pub mod percent;
-pub mod probe;
-pub mod proxy;
-pub mod redact;
+pub(crate) mod access;
+pub(crate) mod auth;
+pub(crate) mod client;
+pub(crate) mod codes;
+pub(crate) mod endpoints;
+pub(crate) mod env;
+pub(crate) mod explain;
+pub(crate) mod fault;
+pub(crate) mod http;
+pub(crate) mod iam;
+pub(crate) mod percent;
+#[cfg(test)]
+mod probe;
+pub(crate) mod proxy;
+pub(crate) mod redact;
 #[cfg(feature = "own-resolver")]
 mod resolver;
 #[cfg(test)]
 pub(crate) mod testing;
-pub mod transport;
-pub mod wire;
+pub(crate) mod transport;
+pub(crate) mod wire;
 
-pub use access::{Access, AccessOptions, prepare};
+pub(crate) use access::{AccessOptions, prepare};
 pub use client::{Reader, Target, Writer};
-pub use codes::{Advice, advice};
-pub use env::{Env, ProcessEnv};
-pub use explain::{Asked, Cause, ProbeFailure, explain, skew};
+pub(crate) use codes::advice;
+pub(crate) use env::ProcessEnv;
+pub(crate) use explain::{Asked, explain};
 pub use fault::ErrorBody;
-pub use http::{HttpOptions, HttpTransport};
-pub use probe::probe;
-pub use proxy::Proxies;
+pub(crate) use http::{HttpOptions, HttpTransport};
+pub(crate) use proxy::Proxies;
 pub use transport::{Answer, Reply, Transport};

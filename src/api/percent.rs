@@ -8,7 +8,7 @@ pub fn encode(text: &str) -> String {
 }
 
 /// [`encode`] of bytes that need not be UTF-8.
-pub fn encode_bytes(bytes: &[u8]) -> String {
+pub(crate) fn encode_bytes(bytes: &[u8]) -> String {
     let mut encoded = String::with_capacity(bytes.len());
     for &byte in bytes {
         if byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_' | b'.' | b'~') {
@@ -21,7 +21,7 @@ pub fn encode_bytes(bytes: &[u8]) -> String {
 }
 
 /// Takes `%XX` back to bytes. A `%` without two hex digits after it stays as it is.
-pub fn decode(text: &str) -> Vec<u8> {
+pub(crate) fn decode(text: &str) -> Vec<u8> {
     let digit =
         |byte: Option<&u8>| byte.and_then(|byte| char::from(*byte).to_digit(16)).and_then(|n| u8::try_from(n).ok());
     let bytes = text.as_bytes();

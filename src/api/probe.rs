@@ -21,7 +21,7 @@ const TRIES: u32 = 3;
 ///
 /// # Errors
 /// What is wrong, in words.
-pub async fn probe(reader: &Reader) -> Result<(), ProbeFailure> {
+pub(crate) async fn probe(reader: &Reader) -> Result<(), ProbeFailure> {
     let target = reader.target();
     let who = target.auth.describe();
     let asked = Asked::of(Class::ListDesktops, &who, &target.endpoint);

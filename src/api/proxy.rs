@@ -12,14 +12,14 @@ const LOCAL: &str = "localhost,127.0.0.0/8,::1,169.254.169.254";
 /// The proxy settings of the environment: `HTTPS_PROXY` (else `ALL_PROXY`) and `NO_PROXY`, in capitals or not.
 /// Plain HTTP goes to this machine alone, so that `HTTP_PROXY` has no use.
 #[derive(Clone, Default)]
-pub struct Proxies {
+pub(crate) struct Proxies {
     /// The variable's name and its value, which may hold a password.
     https: Option<(&'static str, String)>,
     none: String,
 }
 
 impl Proxies {
-    pub fn from_env(env: &dyn Env) -> Self {
+    pub(crate) fn from_env(env: &dyn Env) -> Self {
         let https = ["HTTPS_PROXY", "https_proxy", "ALL_PROXY", "all_proxy"]
             .into_iter()
             .find_map(|name| env.var(name).map(|value| (name, value)));
@@ -31,7 +31,7 @@ impl Proxies {
     }
 
     /// The proxy that requests to `endpoint` go through, user and password hidden; `None` where they go directly.
-    pub fn in_use(&self, endpoint: &str) -> Option<String> {
+    pub(crate) fn in_use(&self, endpoint: &str) -> Option<String> {
         let (name, value) = self.https.as_ref()?;
         let endpoint = endpoint.parse::<http::Uri>().ok()?;
         let matcher = Matcher::builder().https(value.as_str()).no(self.none.as_str()).build();

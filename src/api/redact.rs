@@ -32,7 +32,7 @@ const WORDS: [&str; 3] = ["ak", "sk", "access"];
 const LONGEST_WORD: usize = 60;
 
 /// `text` without what was signed, tokens, signatures and ids of keys.
-pub fn redact(text: &str) -> String {
+pub(crate) fn redact(text: &str) -> String {
     let lower = text.to_ascii_lowercase();
     let end = ECHOES.iter().filter_map(|echo| lower.find(echo)).min();
     let (kept, cut) = end.map_or((text, false), |end| (&text[..end], true));

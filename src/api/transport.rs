@@ -35,7 +35,7 @@ impl std::fmt::Debug for Answer {
 }
 
 /// A token that came in an answer; its `Debug` shows nothing.
-pub mod secrecy_token {
+pub(crate) mod secrecy_token {
     use secrecy::{ExposeSecret, SecretString};
 
     /// See the module.

@@ -11,40 +11,48 @@ use serde::{Deserialize, Deserializer, Serialize};
 
 use crate::model::{Bound, DesktopId, Kind, LiveDesktop};
 
-/// One user or group in `detach_user_infos`.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
-pub struct DetachUser<'a> {
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub user_id: Option<&'a str>,
-    pub user_name: &'a str,
-    #[serde(rename = "type")]
-    pub kind: Kind,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub user_group: Option<&'a str>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub domain: Option<&'a str>,
-}
+/// The body of batch-detach as it is documented. The program writes it by hand; the tests compare the two.
+#[cfg(test)]
+pub(crate) mod documented {
+    use serde::Serialize;
 
-/// One desktop of a batch-detach request.
-///
-/// `is_detach_all_users` is always present, and `detach_user_infos` is absent only where it is `true` (P5).
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
-pub struct DetachDesktop<'a> {
-    pub desktop_id: &'a str,
-    pub is_detach_all_users: bool,
-    #[serde(skip_serializing_if = "Vec::is_empty")]
-    pub detach_user_infos: Vec<DetachUser<'a>>,
-}
+    use crate::model::Kind;
 
-/// `POST /v2/{project_id}/desktops/batch-detach`.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
-pub struct DetachRequest<'a> {
-    pub desktops: Vec<DetachDesktop<'a>>,
+    /// One user or group in `detach_user_infos`.
+    #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+    pub(crate) struct DetachUser<'a> {
+        #[serde(skip_serializing_if = "Option::is_none")]
+        pub user_id: Option<&'a str>,
+        pub user_name: &'a str,
+        #[serde(rename = "type")]
+        pub kind: Kind,
+        #[serde(skip_serializing_if = "Option::is_none")]
+        pub user_group: Option<&'a str>,
+        #[serde(skip_serializing_if = "Option::is_none")]
+        pub domain: Option<&'a str>,
+    }
+
+    /// One desktop of a batch-detach request.
+    ///
+    /// `is_detach_all_users` is always present, and `detach_user_infos` is absent only where it is `true` (P5).
+    #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+    pub(crate) struct DetachDesktop<'a> {
+        pub desktop_id: &'a str,
+        pub is_detach_all_users: bool,
+        #[serde(skip_serializing_if = "Vec::is_empty")]
+        pub detach_user_infos: Vec<DetachUser<'a>>,
+    }
+
+    /// `POST /v2/{project_id}/desktops/batch-detach`.
+    #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+    pub(crate) struct DetachRequest<'a> {
+        pub desktops: Vec<DetachDesktop<'a>>,
+    }
 }
 
 /// One user or group in `attach_user_infos`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
-pub struct AttachUser<'a> {
+pub(crate) struct AttachUser<'a> {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub user_id: Option<&'a str>,
     pub user_name: &'a str,
@@ -57,7 +65,7 @@ pub struct AttachUser<'a> {
 
 /// One desktop of a batch-attach request. `is_clear_data` is always `false`: an undo keeps the user's data.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
-pub struct AttachDesktop<'a> {
+pub(crate) struct AttachDesktop<'a> {
     pub desktop_id: &'a str,
     pub is_clear_data: bool,
     pub attach_user_infos: Vec<AttachUser<'a>>,
@@ -65,18 +73,18 @@ pub struct AttachDesktop<'a> {
 
 /// How batch-attach maps users to desktops: always as written.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
-pub struct AssignModel {
+pub(crate) struct AssignModel {
     pub priority_strategy: &'static str,
     pub assign_dimension: &'static str,
 }
 
 impl AssignModel {
-    pub const FIXED: Self = Self { priority_strategy: "FIXED_RELATION", assign_dimension: "DESKTOP" };
+    pub(crate) const FIXED: Self = Self { priority_strategy: "FIXED_RELATION", assign_dimension: "DESKTOP" };
 }
 
 /// `POST /v2/{project_id}/desktops/batch-attach`.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
-pub struct AttachRequest<'a> {
+pub(crate) struct AttachRequest<'a> {
     pub assign_model: AssignModel,
     pub desktops: Vec<AttachDesktop<'a>>,
 }
@@ -176,7 +184,7 @@ struct RawBound {
 
 /// One desktop of a read.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Deserialize)]
-pub struct RawDesktop {
+pub(crate) struct RawDesktop {
     #[serde(default, deserialize_with = "lenient")]
     desktop_id: String,
     #[serde(default, deserialize_with = "lenient")]
@@ -207,7 +215,7 @@ pub struct RawDesktop {
 
 impl RawDesktop {
     /// `None` where the entry has no usable id.
-    pub fn into_live(self) -> Option<LiveDesktop> {
+    pub(crate) fn into_live(self) -> Option<LiveDesktop> {
         let id = DesktopId::parse(&self.desktop_id)?;
         let some = |text: String| (!text.is_empty()).then_some(text);
         let bound = match self.attach_user_infos {
@@ -256,7 +264,7 @@ impl RawDesktop {
 
 /// The answer of `GET …/desktops/detail`. A missing list is not an empty one: see [`DesktopsAnswer::desktops`].
 #[derive(Debug, Clone, PartialEq, Eq, Default, Deserialize)]
-pub struct DesktopsAnswer {
+pub(crate) struct DesktopsAnswer {
     /// `None` where the answer held no list: it says nothing about any desktop.
     #[serde(default)]
     pub desktops: Option<Vec<RawDesktop>>,
@@ -266,7 +274,7 @@ pub struct DesktopsAnswer {
 
 /// The answer of `GET …/desktops/{id}`.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Deserialize)]
-pub struct DesktopAnswer {
+pub(crate) struct DesktopAnswer {
     /// The definition has an object here, and its own example a list of one.
     #[serde(default, deserialize_with = "one_or_list_of_one")]
     pub desktop: Option<RawDesktop>,
@@ -328,7 +336,7 @@ pub struct SubJobEntities {
 
 /// The answer of `GET …/workspace-sub-jobs`.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Deserialize)]
-pub struct SubJobsAnswer {
+pub(crate) struct SubJobsAnswer {
     #[serde(default, deserialize_with = "lenient")]
     pub jobs: Vec<SubJob>,
     #[serde(default, deserialize_with = "lenient")]
@@ -337,7 +345,7 @@ pub struct SubJobsAnswer {
 
 /// The answer of `GET …/users`.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Deserialize)]
-pub struct UsersAnswer {
+pub(crate) struct UsersAnswer {
     #[serde(default)]
     pub users: Option<Vec<RawUser>>,
     #[serde(default, deserialize_with = "lenient")]
@@ -360,6 +368,7 @@ mod tests {
     use serde::de::DeserializeOwned;
     use serde_json::{Value, json};
 
+    use super::documented::{DetachDesktop, DetachRequest, DetachUser};
     use super::*;
 
     fn definition(operation: &str) -> Value {

@@ -3,7 +3,7 @@
 //! Standard output carries what was asked for; logs and progress go to standard error, whose last line says what the
 //! exit code means and what to type next.
 
-pub mod args;
+pub(crate) mod args;
 mod execute;
 mod generate;
 mod plan;

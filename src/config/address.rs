@@ -3,7 +3,7 @@
 use super::value::quoted;
 
 /// Reads a region's id. It becomes part of a host name, so nothing else may slip in (P20).
-pub fn region(text: &str) -> Result<String, String> {
+pub(crate) fn region(text: &str) -> Result<String, String> {
     let fits = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'-';
     let text = text.trim();
     if text.is_empty() || text.len() > 63 || !text.bytes().all(fits) || text.starts_with('-') || text.ends_with('-') {
@@ -13,7 +13,7 @@ pub fn region(text: &str) -> Result<String, String> {
 }
 
 /// Reads a project's id. It becomes part of a path.
-pub fn project_id(text: &str) -> Result<String, String> {
+pub(crate) fn project_id(text: &str) -> Result<String, String> {
     let fits = |byte: u8| byte.is_ascii_alphanumeric() || byte == b'-' || byte == b'_';
     let text = text.trim();
     if text.is_empty() || text.len() > 64 || !text.bytes().all(fits) {
@@ -27,7 +27,7 @@ pub fn project_id(text: &str) -> Result<String, String> {
 }
 
 /// Reads where the API is: `https://host[:port]`, or plain `http://` to this machine (P20). No slash at its end.
-pub fn endpoint(text: &str) -> Result<String, String> {
+pub(crate) fn endpoint(text: &str) -> Result<String, String> {
     let text = text.trim();
     let example = "write it as in `https://workspace.cn-north-4.myhuaweicloud.com`";
     let uri: http::Uri = text.parse().map_err(|_| format!("{} is not an address: {example}", shown_address(text)))?;
@@ -55,7 +55,7 @@ pub fn endpoint(text: &str) -> Result<String, String> {
 }
 
 /// As [`endpoint`]; IAM's is often given with the version of its API, which is taken off.
-pub fn iam_endpoint(text: &str) -> Result<String, String> {
+pub(crate) fn iam_endpoint(text: &str) -> Result<String, String> {
     let text = text.trim().trim_end_matches('/');
     endpoint(text.strip_suffix("/v3").unwrap_or(text))
 }

@@ -92,7 +92,7 @@ impl Declared {
     };
 
     /// The short help, which is the first paragraph with the default, and the long one.
-    pub fn help(&self) -> (String, String) {
+    pub(crate) fn help(&self) -> (String, String) {
         let words = |paragraph: &str| paragraph.split_whitespace().collect::<Vec<_>>().join(" ");
         let lines: Vec<&str> = self.doc.lines().map(str::trim).collect();
         let text = lines.join("\n");
@@ -134,7 +134,7 @@ macro_rules! settings {
         /// All settings of a run, each within its bounds and none against another.
         #[derive(Debug, Clone, PartialEq)]
         pub struct Settings {
-            $($(#[doc = $help])+ pub $field: $type,)+
+            $($(#[doc = $help])+ pub(crate) $field: $type,)+
             lines: Vec<SettingLine>,
             shaping: BTreeMap<String, String>,
         }

@@ -264,7 +264,7 @@ pub(super) fn wrong(name: &str, origin: &Origin, problem: String) -> Error {
 }
 
 /// The setting whose name takes the fewest changes of one character to get from `name`.
-pub fn nearest(name: &str) -> &'static str {
+pub(crate) fn nearest(name: &str) -> &'static str {
     // A longer one can't be a typing error, and the work grows with its length.
     let name: String = name.to_lowercase().chars().take(100).map(|c| if c == '_' { '-' } else { c }).collect();
     let distance = |known: &&str| strsim::levenshtein(&name, known);

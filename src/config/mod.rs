@@ -3,16 +3,19 @@
 //! A [`Layer`] is what one of these says, all of it optional; [`Settings`] is the whole, complete and checked.
 //! Nothing else in the program looks a setting up: `Settings` is passed in.
 
-pub mod address;
-pub mod declared;
-pub mod layer;
-pub mod protect;
-pub mod sources;
+pub(crate) mod address;
+pub(crate) mod declared;
+pub(crate) mod layer;
+pub(crate) mod protect;
+pub(crate) mod sources;
 mod together;
-pub mod value;
+pub(crate) mod value;
 
-pub use declared::{DECLARED, Declared, Group, SettingLine, Settings, Shapes, Takes};
-pub use layer::{Layer, Origin, Written};
-pub use protect::Protected;
-pub use sources::{Loaded, Sources, load};
-pub use value::{ByteSize, Encoding, InUse, LogFormat, OnInvalid, Percent, Progress, Rate};
+pub use declared::DECLARED;
+pub(crate) use declared::{Declared, Group, SettingLine, Settings, Shapes, Takes};
+pub use layer::Layer;
+pub(crate) use layer::{Origin, Written};
+pub(crate) use protect::Protected;
+pub(crate) use sources::{Loaded, Sources, load};
+pub use value::Percent;
+pub(crate) use value::{InUse, LogFormat, OnInvalid, Progress};

@@ -14,15 +14,15 @@ use crate::error::Error;
 use crate::text::escape_untrusted;
 
 /// The config file that is read unasked, where it stands in the working directory.
-pub const CONFIG_FILE: &str = "config.toml";
+pub(crate) const CONFIG_FILE: &str = "config.toml";
 /// What the names of the environment's settings begin with.
-pub const PREFIX: &str = "BATCH_DETACH_";
+pub(crate) const PREFIX: &str = "BATCH_DETACH_";
 /// Bytes of a config file at most.
 const MAX_FILE: u64 = 1 << 20;
 
 /// All that [`load`] reads, but for the environment.
 #[derive(Debug, Clone, Default)]
-pub struct Sources<'a> {
+pub(crate) struct Sources<'a> {
     pub options: Layer,
     /// `--config`; without it, [`CONFIG_FILE`] in `directory`, if it is there.
     pub config: Option<&'a Path>,
@@ -34,7 +34,7 @@ pub struct Sources<'a> {
 
 /// The settings, and how they came about.
 #[derive(Debug, Clone, PartialEq)]
-pub struct Loaded {
+pub(crate) struct Loaded {
     pub settings: Settings,
     /// The config file that was read.
     pub config: Option<PathBuf>,
@@ -49,7 +49,7 @@ pub struct Loaded {
 /// # Errors
 /// [`Error::Setting`] with the place of what is wrong; [`Error::Input`] where the config file is no TOML;
 /// [`Error::File`] where it can't be read.
-pub fn load(
+pub(crate) fn load(
     sources: Sources<'_>,
     environment: impl IntoIterator<Item = (OsString, OsString)>,
 ) -> Result<Loaded, Error> {
@@ -184,7 +184,7 @@ fn scalar(value: &DeValue<'_>, name: &str, origin: &Origin) -> Result<String, Er
 ///
 /// # Errors
 /// [`Error::Setting`] where a value can't be read.
-pub fn from_environment(
+pub(crate) fn from_environment(
     variables: impl IntoIterator<Item = (OsString, OsString)>,
 ) -> Result<(Layer, Vec<String>), Error> {
     let mut ours: Vec<(String, OsString)> = variables
@@ -215,7 +215,7 @@ pub fn from_environment(
 }
 
 /// The environment variable of a setting: `write-rate` is `BATCH_DETACH_WRITE_RATE`.
-pub fn variable_of(name: &str) -> String {
+pub(crate) fn variable_of(name: &str) -> String {
     format!("{PREFIX}{}", name.to_ascii_uppercase().replace('-', "_"))
 }
 

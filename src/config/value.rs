@@ -14,7 +14,7 @@ use super::protect::Protected;
 use crate::text::escape_untrusted;
 
 /// A value of a setting.
-pub trait Value: Sized {
+pub(crate) trait Value: Sized {
     /// Text for people and for the run's identity: one spelling for each value, and one that reads back.
     fn shown(&self) -> String;
 
@@ -82,7 +82,7 @@ impl Value for Protected {
 }
 
 /// Reads `off` as nothing, and all else by `read`.
-pub fn or_off<T>(text: &str, read: impl Fn(&str) -> Result<T, String>) -> Result<Option<T>, String> {
+pub(crate) fn or_off<T>(text: &str, read: impl Fn(&str) -> Result<T, String>) -> Result<Option<T>, String> {
     if text.eq_ignore_ascii_case("off") {
         return Ok(None);
     }
@@ -90,13 +90,13 @@ pub fn or_off<T>(text: &str, read: impl Fn(&str) -> Result<T, String>) -> Result
 }
 
 /// A value as it may be repeated in a message: short, and harmless to a terminal.
-pub fn quoted(text: &str) -> String {
+pub(crate) fn quoted(text: &str) -> String {
     format!("`{}`", escape_untrusted(text, 60))
 }
 
 /// Requests started in a second or in a minute at most: `5/s`, `100/min`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Rate {
+pub(crate) struct Rate {
     count: NonZeroU32,
     per: Per,
 }
@@ -112,7 +112,7 @@ impl Rate {
     const MAX_PER_S: u32 = 10_000;
 
     /// Reads `N/s` or `N/min`, N whole and from 1.
-    pub fn read(text: &str) -> Result<Self, String> {
+    pub(crate) fn read(text: &str) -> Result<Self, String> {
         let parts = text.split_once('/').and_then(|(count, unit)| {
             let per = match unit.trim() {
                 "s" => Per::Second,
@@ -137,12 +137,12 @@ impl Rate {
         Ok(Self { count, per })
     }
 
-    pub fn per_second(self) -> f64 {
+    pub(crate) fn per_second(self) -> f64 {
         f64::from(self.count.get()) / f64::from(self.seconds())
     }
 
     /// Time from one request to the next, rounded up to the nanosecond: the ceiling is never passed by rounding.
-    pub fn period(self) -> Duration {
+    pub(crate) fn period(self) -> Duration {
         let nanos = u64::from(self.seconds()) * 1_000_000_000;
         Duration::from_nanos(nanos.div_ceil(u64::from(self.count.get())))
     }
@@ -206,17 +206,17 @@ impl fmt::Display for Percent {
 
 /// A number of bytes: `65536`, `64 KiB`, `1 MiB`, `12 MB`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub struct ByteSize(pub usize);
+pub(crate) struct ByteSize(pub usize);
 
 impl ByteSize {
     /// Least size of a request body: one desktop with one user always fits, its texts at their longest.
-    pub const MIN: Self = Self(4 << 10);
+    pub(crate) const MIN: Self = Self(4 << 10);
     /// The gateway takes bodies of 12 MB at most. Source: API Gateway, limits.
-    pub const MAX: Self = Self(12_000_000);
+    pub(crate) const MAX: Self = Self(12_000_000);
 
     const UNITS: [(&str, usize); 5] = [("KiB", 1 << 10), ("MiB", 1 << 20), ("KB", 1_000), ("MB", 1_000_000), ("B", 1)];
 
-    pub fn read(text: &str) -> Result<Self, String> {
+    pub(crate) fn read(text: &str) -> Result<Self, String> {
         let trimmed = text.trim();
         let digits = trimmed.len() - trimmed.trim_start_matches(|c: char| c.is_ascii_digit()).len();
         let (number, unit) = trimmed.split_at(digits);
@@ -249,7 +249,7 @@ impl fmt::Display for ByteSize {
 }
 
 /// Reads a duration, zero included; at most 30 days.
-pub fn wait_or_zero(text: &str) -> Result<Duration, String> {
+pub(crate) fn wait_or_zero(text: &str) -> Result<Duration, String> {
     const MAX: Duration = Duration::from_secs(30 * 24 * 3_600);
     let trimmed = text.trim();
     let digits = trimmed.len() - trimmed.trim_start_matches(|c: char| c.is_ascii_digit()).len();
@@ -273,18 +273,18 @@ pub fn wait_or_zero(text: &str) -> Result<Duration, String> {
 }
 
 /// Reads a duration of more than nothing.
-pub fn wait(text: &str) -> Result<Duration, String> {
+pub(crate) fn wait(text: &str) -> Result<Duration, String> {
     wait_or_zero(text)
         .and_then(|wait| if wait.is_zero() { Err(format!("{} must be more than 0", quoted(text))) } else { Ok(wait) })
 }
 
 /// Reads the time that one request may take: up to 10 minutes, or a stuck one would hold its desktops for too long.
-pub fn request_timeout(text: &str) -> Result<Duration, String> {
+pub(crate) fn request_timeout(text: &str) -> Result<Duration, String> {
     at_most(wait(text)?, Duration::from_secs(600), text)
 }
 
 /// Reads the first step of the backoff, whose steps end at 60 s.
-pub fn retry_base(text: &str) -> Result<Duration, String> {
+pub(crate) fn retry_base(text: &str) -> Result<Duration, String> {
     at_most(wait(text)?, Duration::from_secs(60), text)
 }
 
@@ -293,7 +293,7 @@ fn at_most(wait: Duration, max: Duration, text: &str) -> Result<Duration, String
 }
 
 /// Reads a whole number from 1 to `MAX`.
-pub fn count<const MAX: u32>(text: &str) -> Result<NonZeroU32, String> {
+pub(crate) fn count<const MAX: u32>(text: &str) -> Result<NonZeroU32, String> {
     text.trim()
         .parse::<NonZeroU32>()
         .ok()
@@ -302,19 +302,19 @@ pub fn count<const MAX: u32>(text: &str) -> Result<NonZeroU32, String> {
 }
 
 /// As [`count`], for what is counted in memory.
-pub fn size<const MAX: u32>(text: &str) -> Result<NonZeroUsize, String> {
+pub(crate) fn size<const MAX: u32>(text: &str) -> Result<NonZeroUsize, String> {
     count::<MAX>(text).and_then(|count| {
         NonZeroUsize::try_from(count).map_err(|_| format!("{} is too large for this machine", quoted(text)))
     })
 }
 
 /// Reads a whole number from 0.
-pub fn number(text: &str) -> Result<u64, String> {
+pub(crate) fn number(text: &str) -> Result<u64, String> {
     text.trim().parse().map_err(|_| format!("{} is not a whole number", quoted(text)))
 }
 
 /// Reads how much more the logs say: 0 to 3.
-pub fn verbosity(text: &str) -> Result<u8, String> {
+pub(crate) fn verbosity(text: &str) -> Result<u8, String> {
     let level = text.trim().parse::<u8>().ok().filter(|level| *level <= 3);
     level.ok_or_else(|| format!("{} is not a number from 0 to 3", quoted(text)))
 }
@@ -324,21 +324,21 @@ macro_rules! words {
     ($(#[$meta:meta])* $name:ident { $($(#[$inner:meta])* $variant:ident = $word:literal,)+ }) => {
         $(#[$meta])*
         #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-        pub enum $name {
+        pub(crate) enum $name {
             $($(#[$inner])* $variant,)+
         }
 
         impl $name {
             /// The words that stand for it, in the order of the help.
-            pub const WORDS: &'static [&'static str] = &[$($word),+];
+            pub(crate) const WORDS: &'static [&'static str] = &[$($word),+];
 
-            pub const fn as_str(self) -> &'static str {
+            pub(crate) const fn as_str(self) -> &'static str {
                 match self {
                     $(Self::$variant => $word,)+
                 }
             }
 
-            pub fn read(text: &str) -> Result<Self, String> {
+            pub(crate) fn read(text: &str) -> Result<Self, String> {
                 $(if text.trim().eq_ignore_ascii_case($word) {
                     return Ok(Self::$variant);
                 })+
@@ -423,11 +423,11 @@ words! {
 
 /// The encoding that the input is in, by one label for each; `None` is detected.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Encoding(pub Option<String>);
+pub(crate) struct Encoding(pub Option<String>);
 
 impl Encoding {
     /// Reads `auto`, or any label of the WHATWG encoding standard, as `latin1` or `Shift_JIS`.
-    pub fn read(text: &str) -> Result<Self, String> {
+    pub(crate) fn read(text: &str) -> Result<Self, String> {
         let label = text.trim();
         match label.to_ascii_lowercase().as_str() {
             "auto" => return Ok(Self(None)),
@@ -453,17 +453,17 @@ impl fmt::Display for Encoding {
 }
 
 impl Switch {
-    pub fn read_bool(text: &str) -> Result<bool, String> {
+    pub(crate) fn read_bool(text: &str) -> Result<bool, String> {
         Self::read(text).map(|switch| switch == Self::On)
     }
 }
 
 /// What parts the cells of a line; `None` is detected.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Delimiter(pub Option<u8>);
+pub(crate) struct Delimiter(pub Option<u8>);
 
 impl Delimiter {
-    pub fn read(text: &str) -> Result<Self, String> {
+    pub(crate) fn read(text: &str) -> Result<Self, String> {
         Ok(Self(match text.to_ascii_lowercase().as_str() {
             "auto" => None,
             "," | "comma" => Some(b','),
@@ -491,7 +491,7 @@ impl fmt::Display for Delimiter {
 }
 
 /// Reads a path. A setting can be written in a file, so its path is Unicode.
-pub fn path(text: &str) -> Result<Option<PathBuf>, String> {
+pub(crate) fn path(text: &str) -> Result<Option<PathBuf>, String> {
     if text.is_empty() || text.contains('\0') {
         return Err("is empty: name a file".to_owned());
     }
@@ -499,13 +499,13 @@ pub fn path(text: &str) -> Result<Option<PathBuf>, String> {
 }
 
 /// Reads the name of a sheet.
-pub fn sheet(text: &str) -> Result<Option<String>, String> {
+pub(crate) fn sheet(text: &str) -> Result<Option<String>, String> {
     if text.trim().is_empty() { Err("is empty: name a sheet".to_owned()) } else { Ok(Some(text.to_owned())) }
 }
 
 /// The column of the rows' last days.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum DueColumn {
+pub(crate) enum DueColumn {
     /// Dates in the list say nothing: all rows are done now.
     Ignored,
     /// Rows whose date under this header is still to come are not done yet.
@@ -514,7 +514,7 @@ pub enum DueColumn {
 
 impl DueColumn {
     /// Reads a header, or `-`.
-    pub fn read(text: &str) -> Result<Self, String> {
+    pub(crate) fn read(text: &str) -> Result<Self, String> {
         match text.trim() {
             "" => Err("is empty: name a header, or write `-` for all rows now".to_owned()),
             "-" => Ok(Self::Ignored),
@@ -533,7 +533,7 @@ impl fmt::Display for DueColumn {
 }
 
 /// Reads a strftime pattern that says a whole date: year, month and day.
-pub fn date_format(text: &str) -> Result<Option<String>, String> {
+pub(crate) fn date_format(text: &str) -> Result<Option<String>, String> {
     let pattern = text.trim();
     // One that leaves the day or the month out, or turns them round, does not give the same date again.
     let says_a_date = |date: Date| {
@@ -550,15 +550,15 @@ pub fn date_format(text: &str) -> Result<Option<String>, String> {
 
 /// Which header holds which field, where that is not found out by itself: fields of the input with their headers.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
-pub struct Columns(pub Vec<(String, String)>);
+pub(crate) struct Columns(pub Vec<(String, String)>);
 
 impl Columns {
     /// The fields of INTERFACE.md, section "Input".
-    pub const FIELDS: [&'static str; 8] =
+    pub(crate) const FIELDS: [&'static str; 8] =
         ["desktop_id", "desktop_name", "user_name", "user_email", "user_id", "user_group", "domain", "type"];
 
     /// Reads a list, as [`list_text`] gives it, of `FIELD=HEADER` entries, or `FIELD=-` where no header holds it; the field is matched without case, blanks, `_` and `-`.
-    pub fn read(list: &str) -> Result<Self, String> {
+    pub(crate) fn read(list: &str) -> Result<Self, String> {
         let entries = listed(list)?;
         let bare = |text: &str| text.replace([' ', '_', '-'], "").to_lowercase();
         let mut columns: Vec<(String, String)> = Vec::new();
@@ -592,12 +592,12 @@ impl Value for Columns {
 }
 
 /// Reads patterns for names, a list as [`list_text`] gives it.
-pub fn patterns(list: &str) -> Result<Protected, String> {
+pub(crate) fn patterns(list: &str) -> Result<Protected, String> {
     Protected::new(listed(list)?.iter().map(String::as_str))
 }
 
 /// A list in one line that reads back, whatever its entries hold.
-pub fn list_text<T: Serialize>(entries: &[T]) -> String {
+pub(crate) fn list_text<T: Serialize>(entries: &[T]) -> String {
     serde_json::json!(entries).to_string()
 }
 

@@ -3,10 +3,10 @@
 //! [`state`] decides and holds no I/O; [`engine`] does what it says: waits at the gates, makes intents durable,
 //! sends, reads, journals. What an answer means is [`verdict`]'s word.
 
-pub mod engine;
-pub mod rules;
-pub mod state;
-pub mod verdict;
+pub(crate) mod engine;
+pub(crate) mod rules;
+pub(crate) mod state;
+pub(crate) mod verdict;
 
 pub use engine::{Drive, Ended, drive};
 pub use rules::{Rules, StopReason};

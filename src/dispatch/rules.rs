@@ -41,15 +41,15 @@ pub struct Rules {
 }
 
 /// Longest wait between two looks at a busy desktop.
-pub const MAX_BUSY_WAIT: Duration = Duration::from_secs(120);
+pub(crate) const MAX_BUSY_WAIT: Duration = Duration::from_secs(120);
 /// From how many settled rows on `--stop-at` judges.
-pub const STOP_AT_FROM: u64 = 20;
+pub(crate) const STOP_AT_FROM: u64 = 20;
 /// So many single desktops refused alike, and no success yet: the request itself is wrong.
-pub const ALIKE_LIMIT: u32 = 20;
+pub(crate) const ALIKE_LIMIT: u32 = 20;
 /// So many 403 in a row without a success: the caller lacks the right.
-pub const FORBIDDEN_LIMIT: u32 = 3;
+pub(crate) const FORBIDDEN_LIMIT: u32 = 3;
 /// Tries without any answer before a process's first answer; then exit 4.
-pub const FIRST_TRIES: u32 = 3;
+pub(crate) const FIRST_TRIES: u32 = 3;
 
 impl Default for Rules {
     fn default() -> Self {

@@ -1,7 +1,5 @@
 //! What an answer to a write means: the table of RELIABILITY.md section 4, as a pure function.
 
-use std::time::Duration;
-
 use crate::api::wire::WriteAnswer;
 use crate::api::{Answer, ErrorBody, Reply};
 use crate::model::Refusal;
@@ -102,7 +100,7 @@ fn taken(answer: &Answer, was_sent: impl Fn(&str) -> bool) -> Verdict {
 }
 
 /// Code and message of an answer that is not a 200, as a row will show them.
-pub fn refusal_of(answer: &Answer) -> (ErrorBody, Refusal) {
+pub(crate) fn refusal_of(answer: &Answer) -> (ErrorBody, Refusal) {
     let body = ErrorBody::parse(&answer.body);
     let code = if body.code.is_empty() { format!("HTTP_{}", answer.status) } else { body.code.clone() };
     let message = if body.message.is_empty() { format!("HTTP status {}", answer.status) } else { body.message.clone() };
@@ -172,13 +170,10 @@ fn host_of(location: &str) -> String {
     escape_untrusted(host.split(['/', '?', '#']).next().unwrap_or(host), 100)
 }
 
-/// How long to stay away where a 503 names it; used for pacing alone.
-pub fn asked_to_wait(answer: &Answer) -> Option<Duration> {
-    answer.retry_after.as_deref().and_then(|value| parse_retry_after(value, answer.date.as_deref()))
-}
-
 #[cfg(test)]
 mod tests {
+    use std::time::Duration;
+
     use bytes::Bytes;
 
     use super::*;

@@ -22,7 +22,7 @@ pub struct RowFault {
 
 /// One text line for each fault, in the order given (that of the file), at most `limit` of them, then how many
 /// more there are. No newline at the end.
-pub fn report(faults: &[RowFault], limit: usize) -> String {
+pub(crate) fn report(faults: &[RowFault], limit: usize) -> String {
     let mut lines = String::new();
     for fault in faults.iter().take(limit) {
         if !lines.is_empty() {

@@ -14,7 +14,7 @@
 mod delimited;
 mod encoding;
 mod fault;
-pub mod guard;
+pub(crate) mod guard;
 mod handover;
 mod header;
 mod ids;
@@ -25,7 +25,9 @@ mod table;
 #[cfg(test)]
 mod tests;
 
-pub use fault::{RowFault, report};
+pub use fault::RowFault;
+pub(crate) use fault::report;
 pub use header::Field;
-pub use source::{Input, MAX_ROWS, ReadOptions, Source, read};
+pub use source::{Input, ReadOptions, Source, read};
+
 pub use table::{RowRef, Table};

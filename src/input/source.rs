@@ -18,7 +18,7 @@ use crate::model::Outcome;
 use crate::text::escape_untrusted;
 
 /// Rows that an input may have.
-pub const MAX_ROWS: usize = 10_000_000;
+pub(super) const MAX_ROWS: usize = 10_000_000;
 /// Bytes of delimited text that are read: twice what [`MAX_ROWS`] usual rows need, and few enough that lines and
 /// places fit 32 bits.
 const MAX_INPUT: u64 = 2 << 30;

@@ -10,7 +10,7 @@ use crate::files;
 
 /// Where an older run's files are now.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct MovedAside {
+pub(crate) struct MovedAside {
     /// `None` where there were none.
     pub results: Option<PathBuf>,
     pub journal: PathBuf,
@@ -32,7 +32,7 @@ const ID_CHARS: usize = 32;
 ///
 /// # Errors
 /// [`Error::NotOurJournal`] where the journal is none, [`Error::File`] where somebody reads it or the disk says no.
-pub fn move_aside(journal: &Path, results: &Path, run_id: &str) -> Result<MovedAside, Error> {
+pub(crate) fn move_aside(journal: &Path, results: &Path, run_id: &str) -> Result<MovedAside, Error> {
     schema::format_of(journal)?;
     let parts: &[&str] = match stand_alone(journal) {
         Ok(()) => &[],

@@ -15,7 +15,7 @@ mod memory;
 mod open;
 mod outcomes;
 mod peek;
-pub mod record;
+pub(crate) mod record;
 mod replay;
 #[cfg(test)]
 mod sample;
@@ -25,16 +25,17 @@ mod store;
 mod view;
 mod writer;
 
-pub use archive::{MovedAside, move_aside};
+pub(crate) use archive::move_aside;
 pub use build::Builder;
 pub use lock::RunLock;
 pub use memory::MemoryJournal;
-pub use peek::Label;
+pub(crate) use peek::Label;
 pub use record::{
-    AnswerKind, AnswerRecord, Attempt, AttemptId, Entry, EntryRef, Fate, Identity, Item, ItemId, LastAttempt, OpenItem,
-    Process, Progress, Recheck, Record, ResultRow, Resume, RowOutcome, Sent, Settlement, Slot, SlotNo, Stopped,
+    AnswerKind, AnswerRecord, Attempt, AttemptId, Entry, Fate, Identity, Item, ItemId, OpenItem, Progress, Recheck,
+    Record, Resume, RowOutcome, Settlement, Slot, SlotNo,
 };
+pub(crate) use record::{EntryRef, LastAttempt, Process, ResultRow, Sent};
 pub(crate) use schema::beside;
 pub use seam::{Journal, JournalError};
-pub use store::{Handle, Store};
+pub use store::Store;
 pub use view::View;

@@ -13,7 +13,7 @@ use super::view::VERB;
 
 /// A part of the identity that has had the same form in every format so far; a text is empty where it can't be read.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Label {
+pub(crate) struct Label {
     /// Whether this version of the program knows the journal's format.
     pub known: bool,
     pub run_id: String,
@@ -23,7 +23,7 @@ pub struct Label {
 impl Label {
     /// # Errors
     /// [`Error::NotOurJournal`] where it is no journal at all, [`Error::File`] where the disk says no.
-    pub fn read(journal: &Path) -> Result<Self, Error> {
+    pub(crate) fn read(journal: &Path) -> Result<Self, Error> {
         let known = schema::format_of(journal)? == schema::VERSION;
         let identity = match open_to_read(journal, identity) {
             Ok((_, identity)) => identity,

@@ -8,6 +8,6 @@ mod outcome;
 
 pub use binding::{Bound, Kind, LiveDesktop};
 pub use class::Class;
-pub use event::{Event, Observer};
+pub(crate) use event::{Event, Observer};
 pub use ids::{DesktopId, PartLabel};
 pub use outcome::{Outcome, Refusal};

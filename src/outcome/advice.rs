@@ -110,7 +110,7 @@ const OWN: &[(&str, &str)] = &[
 /// What to do about rows of this outcome and code, in one or two sentences.
 ///
 /// * `api`: advice for the API's codes; it is asked for codes that are not our own.
-pub fn advice(outcome: Outcome, code: &str, api: &dyn Fn(&str) -> Option<String>) -> Option<String> {
+pub(crate) fn advice(outcome: Outcome, code: &str, api: &dyn Fn(&str) -> Option<String>) -> Option<String> {
     let own = OWN.iter().find(|(pattern, _)| match pattern.strip_suffix('*') {
         Some(start) => code.starts_with(start),
         None => code == *pattern,

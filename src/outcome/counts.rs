@@ -74,7 +74,7 @@ impl fmt::Display for Counts {
 
 /// The exit code of a run (or plan) that came to its end. One that was stopped is [`Exit::Stopped`] whatever its
 /// rows say, which only its caller knows.
-pub fn exit_of(counts: &Counts) -> Exit {
+pub(crate) fn exit_of(counts: &Counts) -> Exit {
     let as_wanted = counts.successes() + counts.get(Outcome::Planned);
     if as_wanted == counts.total() { Exit::Done } else { Exit::SomeRows }
 }

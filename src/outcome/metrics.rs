@@ -68,7 +68,7 @@ impl Metrics {
 
 /// The time of the last success in an older metrics file: a run that fails must not make it vanish, because an
 /// alert on a series that is not there never fires.
-pub fn last_success_in(older: &str) -> Option<f64> {
+pub(crate) fn last_success_in(older: &str) -> Option<f64> {
     older
         .lines()
         .filter_map(|line| line.strip_prefix(LAST_SUCCESS))

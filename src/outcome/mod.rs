@@ -2,15 +2,16 @@
 //!
 //! All of it is made from [`ResultRow`]s, which the journal exports in input order; nothing here asks the API.
 
-pub mod advice;
-pub mod counts;
-pub mod metrics;
-pub mod next;
-pub mod results;
-pub mod summary;
+pub(crate) mod advice;
+pub(crate) mod counts;
+pub(crate) mod metrics;
+pub(crate) mod next;
+pub(crate) mod results;
+pub(crate) mod summary;
 
-pub use counts::{Counts, exit_of};
+pub use counts::Counts;
+pub(crate) use counts::exit_of;
 pub use metrics::Metrics;
-pub use next::Next;
-pub use results::{ResultRow, ResultsWriter};
-pub use summary::{Summary, SummaryFacts};
+pub(crate) use results::ResultRow;
+pub use results::ResultsWriter;
+pub(crate) use summary::{Summary, SummaryFacts};

@@ -8,7 +8,7 @@ use crate::text::{columns, shell_line, wrap};
 
 /// The end of a run, and what it has to offer for going on.
 #[derive(Debug, Clone, Copy)]
-pub struct Situation<'a> {
+pub(crate) struct Situation<'a> {
     pub exit: Exit,
     pub counts: &'a Counts,
     /// A plan: nothing was sent, and `run` comes next.
@@ -27,7 +27,7 @@ pub struct Situation<'a> {
 
 /// What to do now.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Next {
+pub(crate) struct Next {
     /// A sentence.
     pub words: String,
     /// Words of the command; `None` where nothing is left to do, or a person must act first.
@@ -36,13 +36,13 @@ pub struct Next {
 
 impl Next {
     /// The command, quoted for a POSIX shell.
-    pub fn line(&self) -> Option<String> {
+    pub(crate) fn line(&self) -> Option<String> {
         self.command.as_ref().map(|words| shell_line(words))
     }
 }
 
 /// What an exit code means, in words.
-pub const fn meaning(exit: Exit) -> &'static str {
+pub(crate) const fn meaning(exit: Exit) -> &'static str {
     match exit {
         Exit::Done => "all is as wanted",
         Exit::SomeRows => "it ended, but some rows are not as wanted",
@@ -56,7 +56,7 @@ pub const fn meaning(exit: Exit) -> &'static str {
 }
 
 /// The last line on standard error: what the exit code means, and what to type.
-pub fn last_line(exit: Exit, next: Option<&Next>) -> String {
+pub(crate) fn last_line(exit: Exit, next: Option<&Next>) -> String {
     let line = format!("exit code {}: {}", exit.code(), meaning(exit));
     match next.and_then(Next::line) {
         Some(command) => format!("{line}; next: {command}"),
@@ -65,7 +65,7 @@ pub fn last_line(exit: Exit, next: Option<&Next>) -> String {
 }
 
 /// [`last_line`] for a terminal: where that is too narrow, the command stands on a line of its own.
-pub fn last_words(exit: Exit, next: Option<&Next>, width: usize) -> String {
+pub(crate) fn last_words(exit: Exit, next: Option<&Next>, width: usize) -> String {
     let line = last_line(exit, next);
     match next.and_then(Next::line) {
         Some(command) if columns(&line) > width => {
@@ -77,7 +77,7 @@ pub fn last_words(exit: Exit, next: Option<&Next>, width: usize) -> String {
 }
 
 /// [`last_line`] as a record, for `--log-format json`; without a newline.
-pub fn last_record(exit: Exit, next: Option<&Next>) -> String {
+pub(crate) fn last_record(exit: Exit, next: Option<&Next>) -> String {
     let level = if exit == Exit::Done { "INFO" } else { "ERROR" };
     serde_json::json!({
         "timestamp": timestamp_now(),
@@ -91,7 +91,7 @@ pub fn last_record(exit: Exit, next: Option<&Next>) -> String {
 }
 
 /// The next step after a run, an undo or a plan that came far enough to have counts.
-pub fn next(of: &Situation<'_>) -> Next {
+pub(crate) fn next(of: &Situation<'_>) -> Next {
     let rows_of = |outcome| of.counts.get(outcome);
     if of.planned {
         return of.again(&[], "Nothing was sent. To do what this plan says:", "Nothing was sent.");

@@ -8,7 +8,7 @@ use crate::input::guard::guard;
 use crate::text::{escape_untrusted, is_invisible};
 
 /// The columns of a results file before the input's other columns. A public interface.
-pub const COLUMNS: [&str; 16] = [
+pub(crate) const COLUMNS: [&str; 16] = [
     "line",
     "desktop_id",
     "desktop_name",
@@ -27,7 +27,7 @@ pub const COLUMNS: [&str; 16] = [
     "finished_at",
 ];
 
-pub use crate::journal::ResultRow;
+pub(crate) use crate::journal::ResultRow;
 
 impl<'a> ResultRow<'a> {
     pub const fn desktop_id(&self) -> &'a str {

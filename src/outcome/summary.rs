@@ -1,5 +1,6 @@
 //! The summary of a run: how many rows came to which end, why, and what to do now.
 
+use std::fmt::Write as _;
 use std::time::Duration;
 
 use anstyle::{AnsiColor, Style};
@@ -12,10 +13,11 @@ use crate::outcome::advice::advice;
 use crate::outcome::counts::Counts;
 use crate::outcome::next::{Next, meaning};
 use crate::outcome::results::{ResultRow, safe};
-use crate::text::{BOLD, DIM, Page, counted, escape_untrusted, grouped, spell_duration};
+use crate::text::escape_untrusted;
+use crate::text::{counted, grouped, spell_duration, wrap};
 
 /// Rises when a key of the JSON summary changes its meaning or goes.
-pub const FORMAT: u32 = 1;
+pub(crate) const FORMAT: u32 = 1;
 
 /// Causes that are told apart; rows of further ones are counted together, so that an endless variety of codes
 /// can't fill the memory.
@@ -31,7 +33,7 @@ const OTHER_CODES: &str = "(other codes)";
 
 /// Why some rows are not as wanted: those of one outcome and one code.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Cause {
+pub(crate) struct Cause {
     pub outcome: Outcome,
     pub code: String,
     /// The first row's message.
@@ -44,7 +46,7 @@ pub struct Cause {
 
 /// One row, as a person finds it again.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
-pub struct Place {
+pub(crate) struct Place {
     pub line: u64,
     pub desktop_id: String,
     pub desktop_name: String,
@@ -55,14 +57,14 @@ pub struct Place {
 
 /// Is fed every row of the results, in any order.
 #[derive(Debug, Clone, Default)]
-pub struct Summary {
+pub(crate) struct Summary {
     counts: Counts,
     attempts: u64,
     causes: Vec<Cause>,
 }
 
 /// What a summary says besides the rows.
-pub struct SummaryFacts<'a> {
+pub(crate) struct SummaryFacts<'a> {
     pub run_id: &'a str,
     /// `run`, `undo` or `plan`.
     pub command: &'a str,
@@ -91,7 +93,7 @@ pub struct SummaryFacts<'a> {
 
 impl Summary {
     /// Counts one row and keeps why it is not as wanted.
-    pub fn absorb(&mut self, row: &ResultRow<'_>) {
+    pub(crate) fn absorb(&mut self, row: &ResultRow<'_>) {
         let result = row.result;
         self.counts.add(result.outcome, 1);
         self.attempts += u64::from(result.attempts);
@@ -129,32 +131,27 @@ impl Summary {
         }
     }
 
-    pub fn counts(&self) -> &Counts {
+    pub(crate) fn counts(&self) -> &Counts {
         &self.counts
     }
 
-    /// Writes that carried rows, summed over rows.
-    pub fn attempts(&self) -> u64 {
-        self.attempts
-    }
-
     /// Why rows are not as wanted: by outcome in the order of a summary, the most frequent first.
-    pub fn causes(&self) -> Vec<&Cause> {
+    pub(crate) fn causes(&self) -> Vec<&Cause> {
         let mut causes: Vec<&Cause> = self.causes.iter().collect();
         causes.sort_by(|a, b| a.outcome.cmp(&b.outcome).then(b.rows.cmp(&a.rows)).then(a.code.cmp(&b.code)));
         causes
     }
 
     /// For people, in lines of at most `width` columns (single long words apart).
-    pub fn human(&self, facts: &SummaryFacts<'_>, width: usize, colour: bool) -> String {
-        render(self, facts, width).finish(colour)
+    pub(crate) fn human(&self, facts: &SummaryFacts<'_>, width: usize, colour: bool) -> String {
+        Page { out: String::new(), width: width.clamp(40, 120), colour }.render(self, facts)
     }
 
     /// For scripts: one object, with a newline at its end.
     ///
     /// # Errors
     /// None in practice: the value has text and numbers only.
-    pub fn json(&self, facts: &SummaryFacts<'_>) -> serde_json::Result<String> {
+    pub(crate) fn json(&self, facts: &SummaryFacts<'_>) -> serde_json::Result<String> {
         let json = JsonSummary {
             format: FORMAT,
             command: facts.command,
@@ -246,115 +243,159 @@ struct JsonCause<'a> {
     advice: Option<String>,
 }
 
-/// The page for the screen.
-fn render(summary: &Summary, facts: &SummaryFacts<'_>, width: usize) -> Page {
-    let mut page = Page::new(width);
-    let what = match facts.stopped {
-        Some(why) => format!("stopped: {}", safe(why)),
-        None => meaning(facts.exit).to_owned(),
-    };
-    let run = if facts.run_id.is_empty() { String::new() } else { format!(" {}", facts.run_id) };
-    page.paragraph("", &format!("{}{run} of {}: {what}.", capital(facts.command), safe(facts.input)), BOLD);
-    page.blank();
-    outcomes(&mut page, &summary.counts, facts);
-    causes(&mut page, summary, facts);
-    about(&mut page, facts);
-    next(&mut page, facts.next);
-    if let Some(expected) = facts.expected_rows.filter(|expected| *expected != summary.counts.total()) {
-        let fault = format!(
-            "The input has {}, but these are accounted for. This is a fault of the program: please report it.",
-            counted(expected, "row", "rows")
-        );
-        page.paragraph("", &fault, style_of(Outcome::Failed));
-    }
-    let line = summary.counts.to_string();
-    page.paragraph("", &line, BOLD);
-    page
+/// One rendering for the screen.
+struct Page {
+    out: String,
+    width: usize,
+    colour: bool,
 }
 
-fn outcomes(page: &mut Page, counts: &Counts, facts: &SummaryFacts<'_>) {
-    let digits = counts.iter().map(|(_, rows)| grouped(rows).len()).max().unwrap_or(1);
-    for (outcome, rows) in counts.iter().filter(|(_, rows)| *rows > 0) {
-        let start = format!("  {:>digits$}  {:<16}  ", grouped(rows), outcome.as_str());
-        page.labelled(style_of(outcome), &start, words_of(outcome, facts.verified));
-    }
-}
+const BOLD: Style = Style::new().bold();
+const DIM: Style = Style::new().dimmed();
 
-fn causes(page: &mut Page, summary: &Summary, facts: &SummaryFacts<'_>) {
-    let causes = summary.causes();
-    if causes.is_empty() {
-        return;
+impl Page {
+    fn render(mut self, summary: &Summary, facts: &SummaryFacts<'_>) -> String {
+        let what = match facts.stopped {
+            Some(why) => format!("stopped: {}", safe(why)),
+            None => meaning(facts.exit).to_owned(),
+        };
+        let run = if facts.run_id.is_empty() { String::new() } else { format!(" {}", facts.run_id) };
+        self.paragraph("", &format!("{}{run} of {}: {what}.", capital(facts.command), safe(facts.input)), BOLD);
+        self.out.push('\n');
+        self.outcomes(&summary.counts, facts);
+        self.causes(summary, facts);
+        self.facts(facts);
+        self.next(facts.next);
+        if let Some(expected) = facts.expected_rows.filter(|expected| *expected != summary.counts.total()) {
+            let fault = format!(
+                "The input has {}, but these are accounted for. This is a fault of the program: please report it.",
+                counted(expected, "row", "rows")
+            );
+            self.paragraph("", &fault, style_of(Outcome::Failed));
+        }
+        let line = summary.counts.to_string();
+        self.paragraph("", &line, BOLD);
+        self.out
     }
-    for cause in causes.iter().take(SHOWN_CAUSES) {
-        page.blank();
-        let code = if cause.code.is_empty() { "" } else { ": " };
-        let head = format!(
-            "{} {}{code}{}",
-            counted(cause.rows, "row", "rows"),
-            cause.outcome,
-            escape_untrusted(&cause.code, 80)
-        );
-        page.paragraph("", &head, style_of(cause.outcome));
-        if !cause.message.is_empty() {
-            let more = if cause.varied { " (the message varies)" } else { "" };
-            page.paragraph("  ", &format!("{}{more}", escape_untrusted(&cause.message, SHOWN_MESSAGE)), Style::new());
-        }
-        for example in &cause.examples {
-            page.paragraph("  - ", &example.words(), DIM);
-        }
-        let left = cause.rows.saturating_sub(u64::try_from(cause.examples.len()).unwrap_or(u64::MAX));
-        if left > 0 {
-            page.paragraph("  - ", &format!("and {} more", grouped(left)), DIM);
-        }
-        if let Some(advice) = advice(cause.outcome, &cause.code, facts.advice) {
-            page.paragraph("  ", &format!("What to do: {}", safe(&advice)), Style::new());
-        }
-    }
-    if let Some(rest) = causes.get(SHOWN_CAUSES..).filter(|rest| !rest.is_empty()) {
-        let rows = rest.iter().map(|cause| cause.rows).sum();
-        let line = format!(
-            "and {} of {} with other causes: see the columns error_code and error_msg of the results.",
-            counted(rows, "row", "rows"),
-            counted(u64::try_from(rest.len()).unwrap_or(u64::MAX), "more group", "more groups"),
-        );
-        page.blank();
-        page.paragraph("", &line, Style::new());
-    }
-}
 
-fn about(page: &mut Page, facts: &SummaryFacts<'_>) {
-    page.blank();
-    for (name, value) in [("Results", facts.results), ("Journal", facts.journal), ("Ticket", facts.ticket)] {
-        if let Some(value) = value {
-            page.fact(name, &safe(value));
+    fn outcomes(&mut self, counts: &Counts, facts: &SummaryFacts<'_>) {
+        let digits = counts.iter().map(|(_, rows)| grouped(rows).len()).max().unwrap_or(1);
+        for (outcome, rows) in counts.iter().filter(|(_, rows)| *rows > 0) {
+            let start = format!("  {:>digits$}  {:<16}  ", grouped(rows), outcome.as_str());
+            let painted = self.painted(&start, style_of(outcome));
+            let words = wrap(words_of(outcome, facts.verified), self.width.saturating_sub(start.len()));
+            for (n, line) in words.iter().enumerate() {
+                let indent = " ".repeat(start.len());
+                _ = writeln!(self.out, "{}{line}", if n == 0 { &painted } else { &indent });
+            }
         }
     }
-    for class in Class::ALL {
-        let of_class: Vec<_> = facts.requests.iter().filter(|(each, _, count)| *each == class && *count > 0).collect();
-        if of_class.is_empty() {
-            continue;
-        }
-        // What started is the sum; the others say what became of it.
-        let (started, results): (Vec<_>, Vec<_>) = of_class.into_iter().partition(|(_, result, _)| result == "started");
-        let counted = if started.is_empty() { &results } else { &started };
-        let sum: u64 = counted.iter().map(|(_, _, count)| count).sum();
-        let parts: Vec<String> =
-            results.iter().map(|(_, result, count)| format!("{} {}", grouped(*count), safe(result))).collect();
-        page.fact("Requests", &format!("{} {} ({})", grouped(sum), class.as_str(), parts.join(", ")));
-    }
-    page.fact("Time", &spell_duration(facts.took));
-    for warning in facts.warnings {
-        page.fact("Note", &safe(warning));
-    }
-    page.blank();
-}
 
-fn next(page: &mut Page, next: &Next) {
-    page.paragraph("", &next.words, Style::new());
-    if let Some(line) = next.line() {
-        page.verbatim(2, &line, BOLD);
+    fn causes(&mut self, summary: &Summary, facts: &SummaryFacts<'_>) {
+        let causes = summary.causes();
+        if causes.is_empty() {
+            return;
+        }
+        for cause in causes.iter().take(SHOWN_CAUSES) {
+            self.out.push('\n');
+            let code = if cause.code.is_empty() { "" } else { ": " };
+            let head = format!(
+                "{} {}{code}{}",
+                counted(cause.rows, "row", "rows"),
+                cause.outcome,
+                escape_untrusted(&cause.code, 80)
+            );
+            self.paragraph("", &head, style_of(cause.outcome));
+            if !cause.message.is_empty() {
+                let more = if cause.varied { " (the message varies)" } else { "" };
+                self.paragraph(
+                    "  ",
+                    &format!("{}{more}", escape_untrusted(&cause.message, SHOWN_MESSAGE)),
+                    Style::new(),
+                );
+            }
+            for example in &cause.examples {
+                self.paragraph("  - ", &example.words(), DIM);
+            }
+            let left = cause.rows.saturating_sub(u64::try_from(cause.examples.len()).unwrap_or(u64::MAX));
+            if left > 0 {
+                self.paragraph("  - ", &format!("and {} more", grouped(left)), DIM);
+            }
+            if let Some(advice) = advice(cause.outcome, &cause.code, facts.advice) {
+                self.paragraph("  ", &format!("What to do: {}", safe(&advice)), Style::new());
+            }
+        }
+        if let Some(rest) = causes.get(SHOWN_CAUSES..).filter(|rest| !rest.is_empty()) {
+            let rows = rest.iter().map(|cause| cause.rows).sum();
+            let line = format!(
+                "and {} of {} with other causes: see the columns error_code and error_msg of the results.",
+                counted(rows, "row", "rows"),
+                counted(u64::try_from(rest.len()).unwrap_or(u64::MAX), "more group", "more groups"),
+            );
+            self.out.push('\n');
+            self.paragraph("", &line, Style::new());
+        }
     }
-    page.blank();
+
+    fn facts(&mut self, facts: &SummaryFacts<'_>) {
+        self.out.push('\n');
+        for (name, value) in [("Results", facts.results), ("Journal", facts.journal), ("Ticket", facts.ticket)] {
+            if let Some(value) = value {
+                self.fact(name, &safe(value));
+            }
+        }
+        for class in Class::ALL {
+            let of_class: Vec<_> =
+                facts.requests.iter().filter(|(each, _, count)| *each == class && *count > 0).collect();
+            if of_class.is_empty() {
+                continue;
+            }
+            // What started is the sum; the others say what became of it.
+            let (started, results): (Vec<_>, Vec<_>) =
+                of_class.into_iter().partition(|(_, result, _)| result == "started");
+            let counted = if started.is_empty() { &results } else { &started };
+            let sum: u64 = counted.iter().map(|(_, _, count)| count).sum();
+            let parts: Vec<String> =
+                results.iter().map(|(_, result, count)| format!("{} {}", grouped(*count), safe(result))).collect();
+            self.fact("Requests", &format!("{} {} ({})", grouped(sum), class.as_str(), parts.join(", ")));
+        }
+        self.fact("Time", &spell_duration(facts.took));
+        for warning in facts.warnings {
+            self.fact("Note", &safe(warning));
+        }
+        self.out.push('\n');
+    }
+
+    fn next(&mut self, next: &Next) {
+        self.paragraph("", &next.words, Style::new());
+        if let Some(line) = next.line() {
+            // Never wrapped: it is to be copied.
+            let line = self.painted(&line, BOLD);
+            _ = writeln!(self.out, "  {line}");
+        }
+        self.out.push('\n');
+    }
+
+    fn fact(&mut self, name: &str, value: &str) {
+        self.paragraph(&format!("{name:<10}"), value, Style::new());
+    }
+
+    /// Lines that fit the width; all but the first are indented by blanks as wide as `start` (ASCII).
+    fn paragraph(&mut self, start: &str, text: &str, style: Style) {
+        for (n, line) in wrap(text, self.width.saturating_sub(start.len())).iter().enumerate() {
+            let indent = " ".repeat(start.len());
+            let line = self.painted(line, style);
+            _ = writeln!(self.out, "{}{line}", if n == 0 { start } else { &indent });
+        }
+    }
+
+    fn painted(&self, text: &str, style: Style) -> String {
+        if self.colour && style != Style::new() {
+            format!("{}{text}{}", style.render(), style.render_reset())
+        } else {
+            text.to_owned()
+        }
+    }
 }
 
 impl Place {

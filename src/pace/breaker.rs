@@ -12,7 +12,7 @@ const LONGEST_WAIT: Duration = Duration::from_secs(300);
 
 /// Whether a request may start.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Verdict {
+pub(crate) enum Verdict {
     Go,
     /// It goes alone, to find out whether the server answers again.
     Probe,
@@ -24,7 +24,7 @@ pub enum Verdict {
 
 /// Stops all sending while nobody answers (RELIABILITY.md section 5.6).
 #[derive(Debug, Clone, Default)]
-pub struct Breaker {
+pub(crate) struct Breaker {
     /// Requests in a row without an answer.
     silent: u32,
     open: Option<Open>,
@@ -43,7 +43,7 @@ impl Breaker {
     /// Whether a request may start now; [`Verdict::Probe`] must be claimed by [`Breaker::probe`] as it starts.
     ///
     /// `may_probe`: it is a read. A write is never the one to find out: without an answer it would be a doubt.
-    pub fn verdict(&self, now: Instant, may_probe: bool) -> Verdict {
+    pub(crate) fn verdict(&self, now: Instant, may_probe: bool) -> Verdict {
         match self.open {
             None => Verdict::Go,
             Some(open) if now < open.until => Verdict::WaitFor(open.until - now),
@@ -53,21 +53,21 @@ impl Breaker {
     }
 
     /// The probe starts: nothing else does until it has ended.
-    pub fn probe(&mut self) {
+    pub(crate) fn probe(&mut self) {
         if let Some(open) = &mut self.open {
             open.probing = true;
         }
     }
 
     /// The probe was given up before its end: another one may go.
-    pub fn probe_dropped(&mut self) {
+    pub(crate) fn probe_dropped(&mut self) {
         if let Some(open) = &mut self.open {
             open.probing = false;
         }
     }
 
     /// A request ended without an answer. What was under way as the breaker opened does not prolong the wait.
-    pub fn unanswered(&mut self, now: Instant, was_probe: bool) {
+    pub(crate) fn unanswered(&mut self, now: Instant, was_probe: bool) {
         self.troubled(now);
         self.silent = self.silent.saturating_add(1);
         match &mut self.open {
@@ -83,28 +83,28 @@ impl Breaker {
     }
 
     /// There was an answer, whatever it said. Returns whether sending goes on because of it.
-    pub fn answered(&mut self) -> bool {
+    pub(crate) fn answered(&mut self) -> bool {
         self.silent = 0;
         self.open.take().is_some()
     }
 
     /// An answer that is no help: the outage goes on, or begins.
-    pub fn troubled(&mut self, now: Instant) {
+    pub(crate) fn troubled(&mut self, now: Instant) {
         self.troubled_since.get_or_insert(now);
     }
 
     /// The service did its work, or judged a request: no outage.
-    pub fn healthy(&mut self) {
+    pub(crate) fn healthy(&mut self) {
         self.troubled_since = None;
     }
 
     /// How long until a probe may go, zero where one may (or is under way); `None` where sending is not stopped.
-    pub fn wait(&self, now: Instant) -> Option<Duration> {
+    pub(crate) fn wait(&self, now: Instant) -> Option<Duration> {
         self.open.map(|open| open.until.saturating_duration_since(now))
     }
 
     /// How long there was trouble and no success; zero after a success.
-    pub fn outage(&self, now: Instant) -> Duration {
+    pub(crate) fn outage(&self, now: Instant) -> Duration {
         self.troubled_since.map_or(Duration::ZERO, |since| now.saturating_duration_since(since))
     }
 }

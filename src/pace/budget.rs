@@ -15,7 +15,7 @@ const PER: u32 = 10;
 ///
 /// 429s, failures to connect and the parts of a divided chunk are not repeats: they never ask here.
 #[derive(Debug, Clone)]
-pub struct Budget {
+pub(crate) struct Budget {
     start: Instant,
     /// One more repeat is allowed each time so long.
     earns: Duration,
@@ -23,13 +23,13 @@ pub struct Budget {
 }
 
 impl Budget {
-    pub fn new(ceiling: Ceiling, start: Instant) -> Self {
+    pub(crate) fn new(ceiling: Ceiling, start: Instant) -> Self {
         let earns = ceiling.period.saturating_mul(PER).max(Duration::from_nanos(1));
         Self { start, earns, spent: 0 }
     }
 
     /// Takes one repeat, or says how long from now the next one comes free. First attempts go on meanwhile.
-    pub fn take(&mut self, now: Instant) -> Result<(), Duration> {
+    pub(crate) fn take(&mut self, now: Instant) -> Result<(), Duration> {
         let elapsed = now.saturating_duration_since(self.start);
         let earned = u64::try_from(elapsed.as_nanos() / self.earns.as_nanos()).unwrap_or(u64::MAX);
         if self.spent < FREE.saturating_add(earned) {
@@ -39,21 +39,16 @@ impl Budget {
         let into = elapsed.as_nanos() % self.earns.as_nanos();
         Err(self.earns.saturating_sub(Duration::from_nanos(u64::try_from(into).unwrap_or(0))))
     }
-
-    /// Repeats taken so far.
-    pub fn spent(&self) -> u64 {
-        self.spent
-    }
 }
 
 /// A repeat after a failure never waits longer than this.
-pub const MAX_BACKOFF: Duration = Duration::from_secs(60);
+pub(crate) const MAX_BACKOFF: Duration = Duration::from_secs(60);
 
 /// How long to wait before the next try after `n` failures before this one (0: the first failure): full jitter,
 /// uniform in 0 … min(60 s, base × 2ⁿ).
 ///
 /// `unit_random`: from 0 to 1.
-pub fn backoff(n: u32, base: Duration, unit_random: f64) -> Duration {
+pub(crate) fn backoff(n: u32, base: Duration, unit_random: f64) -> Duration {
     let most = base.saturating_mul(2_u32.saturating_pow(n)).min(MAX_BACKOFF);
     // Not `clamp`: it keeps what is not a number, and that makes `mul_f64` panic.
     let part = if unit_random > 0.0 { unit_random.min(1.0) } else { 0.0 };
@@ -74,7 +69,7 @@ mod tests {
         assert_eq!(budget.take(start + Duration::from_secs(2)), Err(Duration::from_secs(4)));
         assert_eq!(budget.take(start + Duration::from_secs(6)), Ok(()));
         assert_eq!(budget.take(start + Duration::from_secs(6)), Err(Duration::from_secs(6)));
-        assert_eq!(budget.spent(), 21);
+        assert_eq!(budget.spent, 21);
     }
 
     proptest! {

@@ -5,7 +5,7 @@
 //! those close; all classes share the slots and the [`breaker`]. [`Budget`] and [`backoff`] bound repeats (P10).
 
 mod adaptive;
-pub mod breaker;
+pub(crate) mod breaker;
 mod budget;
 mod gates;
 mod hints;
@@ -13,8 +13,9 @@ mod limiter;
 #[cfg(test)]
 mod scenarios;
 
-pub use adaptive::ThrottleHint;
-pub use budget::{Budget, MAX_BACKOFF, backoff};
-pub use gates::{Approach, Gates, Heard, Held, MAX_GATE, Pass, Turn};
+pub(crate) use adaptive::ThrottleHint;
+pub(crate) use budget::{Budget, backoff};
+pub use gates::{Gates, Heard};
+pub(crate) use gates::{Held, MAX_GATE, Pass, Turn};
 pub use hints::{parse_limit_text, parse_retry_after};
 pub use limiter::Ceiling;

@@ -15,7 +15,7 @@ const NAMED: usize = 50;
 
 /// How the plan made now differs from an approved one, as [`json`](super::show::json) wrote it: a sentence each, rows
 /// by their line. Never empty: it is asked only where the hashes differ.
-pub fn compare(approved: &Value, plan: &Plan<'_>, facts: &Facts<'_>) -> Vec<String> {
+pub(crate) fn compare(approved: &Value, plan: &Plan<'_>, facts: &Facts<'_>) -> Vec<String> {
     let rows = approved.get("rows").and_then(Value::as_array);
     let (true, Some(rows)) = (approved.get("format").and_then(Value::as_u64) == Some(u64::from(FORMAT)), rows) else {
         return vec![format!(

@@ -20,8 +20,8 @@ pub(super) struct Binding<'a> {
 
 /// Appends a batch-detach body, desktop by desktop, then [`DetachBody::end`].
 ///
-/// By the million: so it makes by hand, and with no list in between, the bytes that `serde_json` makes of a
-/// [`crate::api::wire::DetachRequest`]. The tests compare the two.
+/// By the million: so it makes by hand, and with no list in between, the bytes that `serde_json` makes of the
+/// documented types ([`crate::api::wire::documented`]). The tests compare the two.
 pub(super) struct DetachBody<'o> {
     out: &'o mut Vec<u8>,
     first: bool,
@@ -119,7 +119,7 @@ fn to_json(request: &impl serde::Serialize, out: &mut Vec<u8>) {
 ///
 /// For all slots of a chunk's items it is the same bytes as the plan's. An `ALL` item is sent as such where its slots
 /// hold the one of [`Kind::All`]; otherwise those of its users that are named. Items without a slot are left out.
-pub fn detach_body(items: &[(&Item, &[SlotNo])], out: &mut Vec<u8>) {
+pub(crate) fn detach_body(items: &[(&Item, &[SlotNo])], out: &mut Vec<u8>) {
     out.clear();
     let mut body = DetachBody::begin(out);
     for (item, carried) in items {
@@ -134,7 +134,7 @@ pub fn detach_body(items: &[(&Item, &[SlotNo])], out: &mut Vec<u8>) {
 ///
 /// Each binding gets its own privilege group back; a slot without one is sent with an empty group, which the service
 /// refuses, so an undo must not plan it.
-pub fn attach_body(items: &[(&Item, &[SlotNo])], out: &mut Vec<u8>) {
+pub(crate) fn attach_body(items: &[(&Item, &[SlotNo])], out: &mut Vec<u8>) {
     let desktops = items.iter().filter_map(|(item, carried)| {
         let slots = carried.iter().filter_map(|&slot| item.slots.get(usize::from(slot)));
         let attach_user_infos: Vec<_> = slots
@@ -243,7 +243,7 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
-    use crate::api::wire::{DetachDesktop, DetachRequest, DetachUser};
+    use crate::api::wire::documented::{DetachDesktop, DetachRequest, DetachUser};
     use crate::model::DesktopId;
 
     fn slot(kind: Kind, user_name: &str) -> Slot {

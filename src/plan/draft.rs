@@ -342,7 +342,7 @@ impl<'t> Plan<'t> {
 ///
 /// # Errors
 /// What is refused: the number, its limit, and the option that sets it.
-pub fn guard(touched: u64, assigned: Option<u64>, policy: &Policy) -> Result<(), String> {
+pub(crate) fn guard(touched: u64, assigned: Option<u64>, policy: &Policy) -> Result<(), String> {
     if let Some(limit) = policy.max_desktops.filter(|&limit| touched > limit) {
         return Err(format!(
             "this would touch {touched} desktops, and --max-desktops allows {limit}; nothing was sent. \

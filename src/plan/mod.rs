@@ -24,23 +24,25 @@ mod shares;
 mod undo_chunks;
 
 mod draft;
-pub mod show;
+pub(crate) mod show;
 mod snapshot;
 mod split;
 mod stats;
 #[cfg(test)]
 mod tests;
 
-pub use approve::compare;
-pub use bodies::{attach_body, detach_body};
-pub use draft::{EntryFate, Plan, PlanEntry, guard, plan};
-pub use fate::Fixed;
+pub(crate) use approve::compare;
+pub(crate) use bodies::{attach_body, detach_body};
+pub(crate) use draft::guard;
+pub use draft::{EntryFate, Plan, PlanEntry, plan};
+pub(crate) use fate::Fixed;
 pub use fingerprint::HashFacts;
 pub(crate) use fingerprint::{Fields, bound_digest, first_eight};
 pub use hints::Hint;
 pub use policy::{Bounds, Policy};
 pub use questions::{Questions, questions};
-pub use snapshot::{Snapshot, UserKey, fold, same_name};
+pub use snapshot::{Snapshot, UserKey};
+pub(crate) use snapshot::{fold, same_name};
 pub use split::Chunk;
 pub use stats::PlanStats;
-pub use undo_chunks::{Attachments, attachments};
+pub(crate) use undo_chunks::attachments;

@@ -47,7 +47,7 @@ impl UserKey {
 }
 
 /// The form in which names are compared without case: Unicode lower-case.
-pub fn fold(name: &str) -> Cow<'_, str> {
+pub(crate) fn fold(name: &str) -> Cow<'_, str> {
     if name.is_ascii() {
         if name.bytes().any(|byte| byte.is_ascii_uppercase()) { name.to_ascii_lowercase().into() } else { name.into() }
     } else {
@@ -56,7 +56,7 @@ pub fn fold(name: &str) -> Cow<'_, str> {
 }
 
 /// Whether two names are one without case.
-pub fn same_name(one: &str, other: &str) -> bool {
+pub(crate) fn same_name(one: &str, other: &str) -> bool {
     if one.is_ascii() && other.is_ascii() { one.eq_ignore_ascii_case(other) } else { fold(one) == fold(other) }
 }
 

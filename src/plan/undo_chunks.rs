@@ -12,7 +12,7 @@ use crate::text::bytes::to_usize;
 
 /// Bindings to put back (or, by an undo of an undo, to take away again), in chunks.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Attachments {
+pub(crate) struct Attachments {
     /// In the order of chunks, numbered from 1.
     pub items: Vec<Item>,
     pub chunks: Vec<Chunk>,
@@ -27,7 +27,7 @@ pub struct Attachments {
 ///
 /// The rules are those of a plan: bounds, rounds, pools apart, the canary first. Ids and chunk numbers that the items
 /// come with do not count. No slot may be of [`Kind::All`](crate::model::Kind::All).
-pub fn attachments(class: Class, desktops: &[Item], bounds: &Bounds, canary: Option<u32>) -> Attachments {
+pub(crate) fn attachments(class: Class, desktops: &[Item], bounds: &Bounds, canary: Option<u32>) -> Attachments {
     let attaches = class == Class::BatchAttach;
     // The packer counts the frame of a detach body: what an attach body's is longer by, is taken off its room.
     let longer = if attaches { EMPTY_ATTACH_BODY - EMPTY_BODY } else { 0 };

@@ -12,7 +12,7 @@ use crate::plan::same_name;
 
 /// Whether `bound` holds the binding that `slot` means: somebody of its type with its id, or its name without case.
 /// A binding without a domain counts for any.
-pub fn holds(slot: &Slot, bound: &[Bound]) -> bool {
+pub(crate) fn holds(slot: &Slot, bound: &[Bound]) -> bool {
     if slot.kind == Kind::All {
         return !bound.is_empty();
     }
@@ -27,7 +27,7 @@ pub fn holds(slot: &Slot, bound: &[Bound]) -> bool {
 }
 
 /// Who is bound now and was not when the plan was made: an `ALL` would detach somebody nobody asked about (P7).
-pub fn newcomers<'b>(item: &Item, bound: &'b [Bound]) -> Vec<&'b Bound> {
+pub(crate) fn newcomers<'b>(item: &Item, bound: &'b [Bound]) -> Vec<&'b Bound> {
     let known =
         |one: &Bound| item.slots.iter().any(|slot| slot.kind != Kind::All && holds(slot, std::slice::from_ref(one)));
     bound.iter().filter(|one| !known(one)).collect()
@@ -35,7 +35,7 @@ pub fn newcomers<'b>(item: &Item, bound: &'b [Bound]) -> Vec<&'b Bound> {
 
 /// What one read said of one desktop.
 #[derive(Debug, Clone, Copy, PartialEq)]
-pub enum Sight<'a> {
+pub(crate) enum Sight<'a> {
     /// The desktop was shown; whether the read is evidence is [`LiveDesktop::good`].
     Shown(&'a LiveDesktop),
     /// Asked for by itself, the service says that there is no such desktop.
@@ -44,14 +44,14 @@ pub enum Sight<'a> {
 
 /// When a read was under way: evidence must not be dated earlier than the answer, nor later than the question.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct ReadSpan {
+pub(crate) struct ReadSpan {
     pub began: Instant,
     pub ended: Instant,
 }
 
 /// What the reads so far prove of one slot.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Proof {
+pub(crate) enum Proof {
     /// Nothing yet.
     Open,
     /// Absent in two good reads far enough apart.
@@ -64,7 +64,7 @@ pub enum Proof {
 
 /// Watches the slots of one item until the reads prove something of each.
 #[derive(Debug, Clone)]
-pub struct Watch {
+pub(crate) struct Watch {
     /// Reads that show the *unwanted* state count only from here on: a queue and a lag look just so.
     unwanted_counts_from: Instant,
     /// `false` for a detach (wanted: absent), `true` for an attach (wanted: bound).
@@ -87,28 +87,23 @@ struct Run {
 }
 
 impl Watch {
-    pub fn new(slots: &[SlotNo], unwanted_counts_from: Instant, apart: Duration, want_bound: bool) -> Self {
+    pub(crate) fn new(slots: &[SlotNo], unwanted_counts_from: Instant, apart: Duration, want_bound: bool) -> Self {
         let fresh = Run { bound: false, since: None };
         let slots = slots.iter().map(|slot| (*slot, fresh)).collect();
         Self { unwanted_counts_from, want_bound, apart, slots, reads: 0, nowhere_since: None }
     }
 
-    /// The slots that are still watched.
-    pub fn open(&self) -> impl Iterator<Item = SlotNo> + '_ {
-        self.slots.iter().map(|(slot, _)| *slot)
-    }
-
-    pub fn is_done(&self) -> bool {
+    pub(crate) fn is_done(&self) -> bool {
         self.slots.is_empty()
     }
 
     /// No longer watches a slot.
-    pub fn close(&mut self, done: &[SlotNo]) {
+    pub(crate) fn close(&mut self, done: &[SlotNo]) {
         self.slots.retain(|(slot, _)| !done.contains(slot));
     }
 
     /// Takes in one read and tells what is proved now, for every slot that is still watched, in their order.
-    pub fn see(&mut self, item: &Item, sight: Sight<'_>, span: ReadSpan) -> Vec<(SlotNo, Proof)> {
+    pub(crate) fn see(&mut self, item: &Item, sight: Sight<'_>, span: ReadSpan) -> Vec<(SlotNo, Proof)> {
         self.reads = self.reads.saturating_add(1);
         let bound = match sight {
             Sight::Nowhere => {
@@ -159,17 +154,17 @@ impl Watch {
     }
 
     /// Whether a first read of a pair is on record for any slot, so that the next one is due `apart` later.
-    pub fn is_half_proved(&self) -> bool {
+    pub(crate) fn is_half_proved(&self) -> bool {
         self.nowhere_since.is_some() || self.slots.iter().any(|(_, run)| run.since.is_some())
     }
 
     /// Whether only one read was seen so far.
-    pub fn is_first_look(&self) -> bool {
+    pub(crate) fn is_first_look(&self) -> bool {
         self.reads == 1
     }
 
     /// From when on reads of the unwanted state count.
-    pub fn unwanted_counts_from(&self) -> Instant {
+    pub(crate) fn unwanted_counts_from(&self) -> Instant {
         self.unwanted_counts_from
     }
 }

@@ -1,6 +1,6 @@
 //! The reads that make an outcome true: before the writes, between them, and after.
 
-pub mod judge;
-pub mod preflight;
+pub(crate) mod judge;
+pub(crate) mod preflight;
 pub mod reads;
-pub mod undo;
+pub(crate) mod undo;

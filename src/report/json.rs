@@ -9,7 +9,7 @@ use crate::outcome::results::safe;
 
 /// Turns events into records: what an operator should see is `info`, every single request `debug`.
 #[derive(Debug, Clone, Copy, Default)]
-pub struct Records;
+pub(crate) struct Records;
 
 impl Observer for Records {
     fn on_event(&mut self, event: &Event) {

@@ -7,23 +7,22 @@ use std::time::Duration;
 use tokio::sync::mpsc;
 use tokio::time::{Instant, MissedTickBehavior, interval_at};
 
-use super::tally::Tally;
+use super::tally::{Tally, spell_rate};
 use crate::model::{Event, Observer};
-use crate::text::spell_rate;
 use crate::text::{counted, grouped};
 
 /// Between two lines.
 const EVERY: Duration = Duration::from_secs(30);
 
 /// Where lines go.
-pub trait Sink: Send + 'static {
+pub(crate) trait Sink: Send + 'static {
     /// `words` say it for people; `tally` has the figures for programs.
     fn tell(&mut self, words: &str, tally: &Tally, now: Instant);
 }
 
 /// Plain text. That nobody reads it any more (a closed pipe) is no reason to stop a run.
 #[derive(Debug)]
-pub struct Plain<W>(pub W);
+pub(crate) struct Plain<W>(pub W);
 
 impl<W: Write + Send + 'static> Sink for Plain<W> {
     fn tell(&mut self, words: &str, _: &Tally, _: Instant) {
@@ -34,7 +33,7 @@ impl<W: Write + Send + 'static> Sink for Plain<W> {
 
 /// Records of the log, for `--log-format json`.
 #[derive(Debug, Clone, Copy)]
-pub struct Logged;
+pub(crate) struct Logged;
 
 impl Sink for Logged {
     fn tell(&mut self, words: &str, tally: &Tally, now: Instant) {
@@ -53,7 +52,7 @@ impl Sink for Logged {
 }
 
 /// Tells of a run in lines, from a task of its own: a slow reader never holds the engine up.
-pub struct Lines {
+pub(crate) struct Lines {
     tally: Arc<Mutex<Tally>>,
     /// Closing it ends the task, after the lines that are queued.
     tell: mpsc::UnboundedSender<String>,
@@ -64,7 +63,7 @@ impl Lines {
     ///
     /// # Panics
     /// Outside of a tokio runtime.
-    pub fn start(mut sink: impl Sink) -> Self {
+    pub(crate) fn start(mut sink: impl Sink) -> Self {
         let start = Instant::now();
         let tally = Arc::new(Mutex::new(Tally::new(start)));
         let (tell, mut told) = mpsc::unbounded_channel::<String>();
@@ -177,7 +176,7 @@ mod tests {
         insta::assert_snapshot!(kept.text(), @r"
         batch-detach: starting: 2,000 rows, 0 settled; 20 requests to send, at most 100/min
         batch-detach: 1,000 of 2,000 rows (50%) settled; 0 requests sent, 0 answered; 0 rows failed; 0/min of 100/min; sending; about 30 s left
-        batch-detach: 1,000 of 2,000 rows (50%) settled; 0 requests sent, 0 answered; 0 rows failed; 0/min of 100/min; sending; about 1 min left
+        batch-detach: 1,000 of 2,000 rows (50%) settled; 0 requests sent, 0 answered; 0 rows failed; 0/min of 100/min; sending; about 1 min 0 s left
         batch-detach: stopping: interrupted
         ");
     }

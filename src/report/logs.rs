@@ -19,7 +19,7 @@ use crate::error::Error;
 
 /// The setting `log-format`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub enum LogFormat {
+pub(crate) enum LogFormat {
     #[default]
     Text,
     Json,
@@ -40,7 +40,12 @@ const OWN: &str = env!("CARGO_CRATE_NAME");
 /// # Errors
 /// [`Error::File`] where the file can't be opened, [`Error::Setting`] for a `RUST_LOG` that can't be read, and
 /// [`Error::Internal`] where logging was started before.
-pub fn start_logging(format: LogFormat, file: Option<&Path>, verbosity: i8, screen: &Screen) -> Result<(), Error> {
+pub(crate) fn start_logging(
+    format: LogFormat,
+    file: Option<&Path>,
+    verbosity: i8,
+    screen: &Screen,
+) -> Result<(), Error> {
     let wish = std::env::var("RUST_LOG").ok().filter(|wish| !wish.trim().is_empty());
     let filter = filter(format, file.is_some(), verbosity, wish.as_deref())?;
     let started = match file {
@@ -104,7 +109,7 @@ mod tests {
 
     use super::*;
     use crate::model::{Event, Observer};
-    use crate::report::Records;
+    use crate::report::json::Records;
 
     #[derive(Clone, Default)]
     struct Kept(Arc<Mutex<Vec<u8>>>);

@@ -3,21 +3,17 @@
 //!
 //! Everything here goes to standard error or a log file; standard output carries only what was asked for.
 
-pub mod json;
-pub mod lines;
-pub mod logs;
-pub mod observers;
-pub mod page;
-pub mod progress;
-pub mod screen;
-pub mod tally;
-pub mod waits;
+pub(crate) mod json;
+pub(crate) mod lines;
+pub(crate) mod logs;
+pub(crate) mod observers;
+pub(crate) mod page;
+pub(crate) mod progress;
+pub(crate) mod screen;
+pub(crate) mod tally;
+pub(crate) mod waits;
 
-pub use json::Records;
-pub use lines::Lines;
-pub use logs::{LogFormat, start_logging};
-pub use observers::{Look, ProgressKind, Shape, Tee, observer};
-pub use progress::Bars;
-pub use screen::{Busy, LogWriter, Screen};
-pub use tally::Tally;
-pub use waits::Waits;
+pub(crate) use logs::{LogFormat, start_logging};
+pub(crate) use observers::{Look, ProgressKind, Shape, Tee, observer};
+pub(crate) use screen::Screen;
+pub(crate) use waits::Waits;

@@ -10,7 +10,7 @@ use crate::model::{Event, Observer};
 
 /// The setting `progress`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub enum ProgressKind {
+pub(crate) enum ProgressKind {
     /// Bars on a terminal, plain lines elsewhere, nothing where it was asked to be quiet.
     #[default]
     Auto,
@@ -21,7 +21,7 @@ pub enum ProgressKind {
 
 /// What decides how progress looks.
 #[derive(Debug, Clone, Copy)]
-pub struct Look {
+pub(crate) struct Look {
     pub kind: ProgressKind,
     /// Whether standard error is a terminal that can move its cursor (`TERM` is not `dumb`).
     pub terminal: bool,
@@ -33,7 +33,7 @@ pub struct Look {
 
 /// How progress looks.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Shape {
+pub(crate) enum Shape {
     Bars,
     Lines,
     Records,
@@ -41,7 +41,7 @@ pub enum Shape {
 }
 
 impl Look {
-    pub const fn shape(&self) -> Shape {
+    pub(crate) const fn shape(self) -> Shape {
         match self.kind {
             ProgressKind::Off => Shape::Nothing,
             ProgressKind::Auto if self.quiet => Shape::Nothing,
@@ -55,7 +55,7 @@ impl Look {
 
 impl Shape {
     /// The screen that logging and progress share.
-    pub fn screen(self) -> Screen {
+    pub(crate) fn screen(self) -> Screen {
         match self {
             Self::Bars => Screen::with_bars(),
             Self::Lines | Self::Records | Self::Nothing => Screen::plain(),
@@ -70,7 +70,7 @@ impl Shape {
 ///
 /// # Panics
 /// With [`Shape::Lines`] or [`Shape::Records`], outside of a tokio runtime.
-pub fn observer(shape: Shape, screen: &Screen, logged: bool) -> Box<dyn Observer> {
+pub(crate) fn observer(shape: Shape, screen: &Screen, logged: bool) -> Box<dyn Observer> {
     let mut observers: Vec<Box<dyn Observer>> = Vec::new();
     match shape {
         Shape::Bars => {
@@ -90,7 +90,7 @@ pub fn observer(shape: Shape, screen: &Screen, logged: bool) -> Box<dyn Observer
 
 /// Tells several observers, in their order.
 #[derive(Default)]
-pub struct Tee(pub Vec<Box<dyn Observer>>);
+pub(crate) struct Tee(pub Vec<Box<dyn Observer>>);
 
 impl Observer for Tee {
     fn on_event(&mut self, event: &Event) {

@@ -21,14 +21,14 @@ const BAR: usize = 15;
 const INDENT: usize = 2;
 
 /// Draws a run on the screen until it is dropped; then the screen is as before.
-pub struct Bars {
+pub(crate) struct Bars {
     bar: ProgressBar,
     tally: Arc<Mutex<Tally>>,
 }
 
 impl Bars {
     /// `None` where the screen is one without bars.
-    pub fn new(screen: &Screen) -> Option<Self> {
+    pub(crate) fn new(screen: &Screen) -> Option<Self> {
         let tally = Arc::new(Mutex::new(Tally::new(Instant::now())));
         let bar = screen.bars()?.add(ProgressBar::new(0));
         bar.set_style(style(&tally));

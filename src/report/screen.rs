@@ -8,16 +8,16 @@ use tracing_subscriber::fmt::MakeWriter;
 
 /// Standard error, with bars on it or without. Clones are handles to the same screen.
 #[derive(Debug, Clone, Default)]
-pub struct Screen(Option<MultiProgress>);
+pub(crate) struct Screen(Option<MultiProgress>);
 
 impl Screen {
     /// A screen that bars will be drawn on.
-    pub fn with_bars() -> Self {
+    pub(crate) fn with_bars() -> Self {
         Self(Some(MultiProgress::new()))
     }
 
     /// A screen without bars.
-    pub const fn plain() -> Self {
+    pub(crate) const fn plain() -> Self {
         Self(None)
     }
 
@@ -32,13 +32,13 @@ impl Screen {
     }
 
     /// Columns of the terminal that standard error is; 80 elsewhere.
-    pub fn columns() -> usize {
+    pub(crate) fn columns() -> usize {
         let size = terminal_size::terminal_size_of(io::stderr());
         size.map_or(80, |(terminal_size::Width(columns), _)| usize::from(columns))
     }
 
     /// A line that says what is being done, for as long as it is kept; nothing on a screen without bars.
-    pub fn busy(&self, words: &str) -> Busy {
+    pub(crate) fn busy(&self, words: &str) -> Busy {
         let line = self.0.as_ref().map(|bars| {
             let style = ProgressStyle::with_template("{wide_msg}");
             let line = bars.add(ProgressBar::new_spinner());
@@ -53,7 +53,7 @@ impl Screen {
     }
 
     /// Does something that may take a while, and says so.
-    pub fn while_busy<R>(&self, words: &str, act: impl FnOnce() -> R) -> R {
+    pub(crate) fn while_busy<R>(&self, words: &str, act: impl FnOnce() -> R) -> R {
         let busy = self.busy(words);
         let result = act();
         drop(busy);
@@ -61,7 +61,7 @@ impl Screen {
     }
 
     /// Takes the bars off, does what writes to standard error, and puts them back.
-    pub fn suspend<R>(&self, write: impl FnOnce() -> R) -> R {
+    pub(crate) fn suspend<R>(&self, write: impl FnOnce() -> R) -> R {
         match &self.0 {
             Some(bars) => bars.suspend(write),
             None => write(),
@@ -74,11 +74,11 @@ const TICK: Duration = Duration::from_millis(250);
 
 /// See [`Screen::busy`].
 #[derive(Debug)]
-pub struct Busy(Option<ProgressBar>);
+pub(crate) struct Busy(Option<ProgressBar>);
 
 impl Busy {
     /// Says something else from now on.
-    pub fn say(&self, words: &str) {
+    pub(crate) fn say(&self, words: &str) {
         if let Some(line) = &self.0 {
             line.set_message(words.to_owned());
         }
@@ -95,10 +95,10 @@ impl Drop for Busy {
 
 /// Where log records go on a screen: between the bars, never through them.
 #[derive(Debug, Clone, Default)]
-pub struct LogWriter(Screen);
+pub(crate) struct LogWriter(Screen);
 
 impl LogWriter {
-    pub const fn new(screen: Screen) -> Self {
+    pub(crate) const fn new(screen: Screen) -> Self {
         Self(screen)
     }
 }

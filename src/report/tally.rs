@@ -10,7 +10,7 @@ use crate::model::Event;
 use crate::model::Outcome;
 use crate::outcome::Counts;
 use crate::text::escape_untrusted;
-use crate::text::{counted, grouped, spell_duration, spell_rate, spell_rate_beside};
+use crate::text::{counted, grouped, spell_duration};
 
 /// The pace is judged by this much of the past.
 const WINDOW: Duration = Duration::from_secs(60);
@@ -21,7 +21,7 @@ const SHOWN_REASON: usize = 50;
 
 /// What is going on.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Phase {
+pub(crate) enum Phase {
     Sending,
     /// All is written, and what became of it is read.
     Verifying,
@@ -36,18 +36,16 @@ pub enum Phase {
 
 /// A run in figures, since this process began to send.
 #[derive(Debug, Clone)]
-pub struct Tally {
+pub(crate) struct Tally {
     begun: Instant,
     pub rows: u64,
     /// Rows with their final word, those from before this process included.
     pub settled: u64,
-    pub chunks: u64,
     pub chunks_open: u64,
     /// Requests in a second at most.
     pub ceiling_per_s: f64,
     /// The pace that the gate allows now, where it is below the ceiling.
     pub allowed_per_s: Option<f64>,
-    pub resumed: bool,
     pub sent: u64,
     pub answered: u64,
     pub throttled: u64,
@@ -65,16 +63,14 @@ pub struct Tally {
 }
 
 impl Tally {
-    pub fn new(now: Instant) -> Self {
+    pub(crate) fn new(now: Instant) -> Self {
         Self {
             begun: now,
             rows: 0,
             settled: 0,
-            chunks: 0,
             chunks_open: 0,
             ceiling_per_s: 0.0,
             allowed_per_s: None,
-            resumed: false,
             sent: 0,
             answered: 0,
             throttled: 0,
@@ -87,16 +83,14 @@ impl Tally {
         }
     }
 
-    pub fn absorb(&mut self, event: &Event, now: Instant) {
+    pub(crate) fn absorb(&mut self, event: &Event, now: Instant) {
         match event {
-            Event::Begun { rows, settled, chunks, chunks_open, ceiling_per_s, resumed } => {
+            Event::Begun { rows, settled, chunks_open, ceiling_per_s, .. } => {
                 *self = Self {
                     rows: *rows,
                     settled: *settled,
-                    chunks: *chunks,
                     chunks_open: *chunks_open,
                     ceiling_per_s: *ceiling_per_s,
-                    resumed: *resumed,
                     open_at_start: rows.saturating_sub(*settled),
                     ..Self::new(now)
                 };
@@ -158,16 +152,16 @@ impl Tally {
     }
 
     /// Rows that did not end as wanted, or not yet.
-    pub fn failed(&self) -> u64 {
+    pub(crate) fn failed(&self) -> u64 {
         self.counts.get(Outcome::Failed) + self.counts.get(Outcome::Unknown)
     }
 
-    pub fn left(&self) -> u64 {
+    pub(crate) fn left(&self) -> u64 {
         self.rows.saturating_sub(self.settled)
     }
 
     /// Whole per cent of the rows that are settled; 100 only when all are.
-    pub fn percent(&self) -> u64 {
+    pub(crate) fn percent(&self) -> u64 {
         (self.settled.min(self.rows) * 100).checked_div(self.rows).unwrap_or(100)
     }
 
@@ -181,7 +175,7 @@ impl Tally {
 
     /// How long the rest takes: by what the ceiling allows, and not less than the observed pace says. `None` where
     /// nothing is left or nothing is known yet.
-    pub fn time_left(&self, now: Instant) -> Option<Duration> {
+    pub(crate) fn time_left(&self, now: Instant) -> Option<Duration> {
         let left = float(self.left());
         if self.left() == 0 || self.open_at_start == 0 {
             return None;
@@ -205,12 +199,12 @@ impl Tally {
     }
 
     /// `1,234 of 2,000 rows (61%)`
-    pub fn rows_words(&self) -> String {
+    pub(crate) fn rows_words(&self) -> String {
         format!("{} of {} rows ({}%)", grouped(self.settled), grouped(self.rows), self.percent())
     }
 
     /// `40 requests sent, 38 answered; 12 rows failed; 96/min of 100/min`
-    pub fn figures(&self, now: Instant) -> String {
+    pub(crate) fn figures(&self, now: Instant) -> String {
         let mut figures = format!(
             "{} sent, {} answered; {} failed",
             counted(self.sent, "request", "requests"),
@@ -221,14 +215,14 @@ impl Tally {
         if !self.is_all_sent() {
             // A window's first request costs no time, so that a full pace would read as more than the ceiling.
             let pace = self.paces(now).0.min(self.ceiling_per_s);
-            let ceiling = self.ceiling_per_s;
-            _ = write!(figures, "; {} of {}", spell_rate_beside(pace, ceiling), spell_rate(ceiling));
+            let unit = Unit::of(self.ceiling_per_s);
+            _ = write!(figures, "; {} of {}", unit.spell(pace), unit.spell(self.ceiling_per_s));
         }
         figures
     }
 
     /// What holds the run up, or what it does.
-    pub fn state(&self, now: Instant) -> String {
+    pub(crate) fn state(&self, now: Instant) -> String {
         match (&self.phase, &self.waiting) {
             (Phase::Stopping { why }, _) => format!("stopping: {why}"),
             (_, Some((why, until))) if *until > now => {
@@ -250,12 +244,12 @@ impl Tally {
     }
 
     /// `about 3 min 20 s left`, or nothing.
-    pub fn left_words(&self, now: Instant) -> Option<String> {
+    pub(crate) fn left_words(&self, now: Instant) -> Option<String> {
         self.time_left(now).map(|left| format!("about {} left", spell_duration(whole_seconds(left))))
     }
 
     /// All of it in one line.
-    pub fn line(&self, now: Instant) -> String {
+    pub(crate) fn line(&self, now: Instant) -> String {
         let mut line = format!("{} settled; {}; {}", self.rows_words(), self.figures(now), self.state(now));
         if let Some(left) = self.left_words(now) {
             _ = write!(line, "; {left}");
@@ -267,6 +261,33 @@ impl Tally {
 /// Whole seconds, upwards, from 10: nobody reads a countdown's tenths.
 fn whole_seconds(span: Duration) -> Duration {
     Duration::from_secs(span.as_secs() + u64::from(span.subsec_nanos() > 0))
+}
+
+/// `96/min`, or `25/s` from ten a second on.
+pub(crate) fn spell_rate(per_s: f64) -> String {
+    Unit::of(per_s).spell(per_s)
+}
+
+/// Two rates that are compared stand in one unit.
+#[derive(Clone, Copy)]
+enum Unit {
+    Second,
+    Minute,
+}
+
+impl Unit {
+    fn of(per_s: f64) -> Self {
+        if per_s >= 10.0 { Self::Second } else { Self::Minute }
+    }
+
+    fn spell(self, per_s: f64) -> String {
+        let (count, unit) = match self {
+            Self::Second => (per_s, "s"),
+            Self::Minute => (per_s * 60.0, "min"),
+        };
+        let spelled = format!("{count:.0}");
+        format!("{}/{unit}", spelled.parse().map_or(spelled, grouped))
+    }
 }
 
 /// For rates and forecasts alone: above 2^53 rows the last digits would not matter.

@@ -13,11 +13,11 @@ const OTHER: &str = "other";
 
 /// Adds up the waits as they are announced. A clone shares the sums: one goes to the engine, one stays.
 #[derive(Debug, Clone, Default)]
-pub struct Waits(Arc<Mutex<BTreeMap<&'static str, Duration>>>);
+pub(crate) struct Waits(Arc<Mutex<BTreeMap<&'static str, Duration>>>);
 
 impl Waits {
     /// By reason, for [`crate::outcome::Metrics::waits`]; both reasons are always there.
-    pub fn sums(&self) -> Vec<(String, Duration)> {
+    pub(crate) fn sums(&self) -> Vec<(String, Duration)> {
         let sums = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         [THROTTLED, OTHER].map(|reason| (reason.to_owned(), sums.get(reason).copied().unwrap_or_default())).to_vec()
     }

@@ -12,7 +12,7 @@ use tokio::time::Instant;
 use super::scenario::{Refused, Scenario};
 
 /// Judges a request's credentials; `Err` is status, code and message of the refusal.
-pub type Check = dyn Fn(&Parts, &[u8]) -> Result<(), (u16, String, String)> + Send + Sync;
+pub(crate) type Check = dyn Fn(&Parts, &[u8]) -> Result<(), (u16, String, String)> + Send + Sync;
 
 /// Who may send.
 #[derive(Clone, Default)]

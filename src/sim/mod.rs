@@ -25,9 +25,9 @@ mod world;
 mod write;
 
 pub use app::App;
-pub use auth::{Auth, Check, Login};
+pub use auth::{Auth, Login};
 pub use gateway::{Executed, LogEntry};
-pub use limiter::{Limit, LimitChange, Window};
+pub use limiter::{Limit, Window};
 pub use scenario::{Blame, Effect, Fate, FateOf, Fault, Op, Outage, OutageKind, Physics, Refused, Scenario};
 pub use transport::{SimTransport, serve};
-pub use world::{Change, Seat, SimDesktop, View, World};
+pub use world::{Change, Seat, World};

@@ -3,13 +3,13 @@
 use std::collections::BTreeMap;
 use std::path::Path;
 
-use batch_detach::journal::{
+use batch_detach::testing::journal::{
     AnswerKind, AnswerRecord, Attempt, Builder, Entry, Fate, Identity, Item, Journal as _, Record, RowOutcome,
     Settlement, Slot, Store, View,
 };
-use batch_detach::model::Class;
-use batch_detach::model::{DesktopId, Kind, Outcome, PartLabel};
-use batch_detach::outcome::ResultsWriter;
+use batch_detach::testing::model::Class;
+use batch_detach::testing::model::{DesktopId, Kind, Outcome, PartLabel};
+use batch_detach::testing::outcome::ResultsWriter;
 use criterion::{Criterion, Throughput, criterion_group, criterion_main};
 
 const CHUNKS: u32 = 250;

@@ -5,8 +5,8 @@ use std::fmt::Write as _;
 use std::hint::black_box;
 
 use batch_detach::input::{Input, ReadOptions, Source, read};
-use batch_detach::model::{Bound, DesktopId, Kind, LiveDesktop};
 use batch_detach::plan::{HashFacts, Policy, Snapshot, plan};
+use batch_detach::testing::model::{Bound, DesktopId, Kind, LiveDesktop};
 use criterion::{BenchmarkId, Criterion, Throughput, criterion_group, criterion_main};
 
 const ROWS: usize = 1_000_000;

@@ -8,10 +8,10 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use assert_cmd::cargo::cargo_bin;
-use batch_detach::api::auth::canonical;
-use batch_detach::api::auth::sign::{self, Key, Scheme};
-use batch_detach::model::{Bound, DesktopId, Kind};
-use batch_detach::sim::{App, Auth, Executed, Login, Op, Scenario, Seat, World, serve};
+use batch_detach::testing::api::auth::canonical;
+use batch_detach::testing::api::auth::sign::{self, Key, Scheme};
+use batch_detach::testing::model::{Bound, DesktopId, Kind};
+use batch_detach::testing::sim::{App, Auth, Executed, Login, Op, Scenario, Seat, World, serve};
 use http::request::Parts;
 use tempfile::TempDir;
 
@@ -222,7 +222,7 @@ fn a_run_with_a_profile_file() {
 #[test]
 fn p11_a_token_that_ends_in_the_middle_is_renewed_once_and_no_row_is_lost() {
     // 40 chunks, eight at once, each answered late: the token ends with all of them out.
-    let world = batch_detach::sim::Physics { latency: Duration::from_millis(60), ..Default::default() };
+    let world = batch_detach::testing::sim::Physics { latency: Duration::from_millis(60), ..Default::default() };
     let auth = Auth::Token { valid: Vec::new(), login: Some(login()) };
     let revoke_at = vec![Duration::from_millis(450)];
     let cloud = Cloud::new(120, Scenario { auth, world, revoke_at, ..Scenario::default() });
@@ -305,9 +305,11 @@ fn p20_a_redirect_is_never_followed_and_names_its_host() {
     let cloud = Cloud::new(3, Scenario::default());
     for op in [Op::ListDesktops, Op::BatchDetach] {
         cloud.app.clear_faults();
-        let mut refused = batch_detach::sim::Refused::new(307, "", "");
+        let mut refused = batch_detach::testing::sim::Refused::new(307, "", "");
         refused.location = Some(target.clone().into());
-        cloud.app.add_fault(batch_detach::sim::Fault::new(op, batch_detach::sim::Effect::Refuse(refused)));
+        cloud
+            .app
+            .add_fault(batch_detach::testing::sim::Fault::new(op, batch_detach::testing::sim::Effect::Refuse(refused)));
         let directory = sheet(3);
         let env = [("HW_AUTH_TOKEN", TOKEN), ("BATCH_DETACH_PROJECT_ID", PROJECT)];
         let output = run(directory.path(), &cloud, &env);

@@ -6,19 +6,19 @@
 
 use std::path::PathBuf;
 
-use batch_detach::api::wire::WriteAnswer;
-use batch_detach::api::{Answer, ErrorBody, Reply};
-use batch_detach::config::sources::from_toml;
-use batch_detach::dispatch::verdict::{Verdict, judge};
-use batch_detach::error::{Error, Exit};
-use batch_detach::input::guard::{guard, unguard};
 use batch_detach::input::{Field, ReadOptions, Source, read};
-use batch_detach::journal::record::Fate;
-use batch_detach::journal::{Builder, Entry, Identity, Item, Slot, Store, View};
-use batch_detach::model::{DesktopId, Kind};
-use batch_detach::pace::{parse_limit_text, parse_retry_after};
-use batch_detach::reconcile::reads;
-use batch_detach::text::escape_untrusted;
+use batch_detach::testing::api::wire::WriteAnswer;
+use batch_detach::testing::api::{Answer, ErrorBody, Reply};
+use batch_detach::testing::config::sources::from_toml;
+use batch_detach::testing::dispatch::verdict::{Verdict, judge};
+use batch_detach::testing::input::guard::{guard, unguard};
+use batch_detach::testing::journal::Fate;
+use batch_detach::testing::journal::{Builder, Entry, Identity, Item, Slot, Store, View};
+use batch_detach::testing::model::{DesktopId, Kind};
+use batch_detach::testing::pace::{parse_limit_text, parse_retry_after};
+use batch_detach::testing::reconcile::reads;
+use batch_detach::testing::text::escape_untrusted;
+use batch_detach::{Error, Exit};
 use bytes::Bytes;
 
 fn number(name: &str, otherwise: u64) -> u64 {

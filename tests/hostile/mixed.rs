@@ -4,8 +4,8 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use batch_detach::model::DesktopId;
-use batch_detach::sim::{App, Effect, Executed, Fault, Op, Refused, Scenario, World, serve};
+use batch_detach::testing::model::DesktopId;
+use batch_detach::testing::sim::{App, Effect, Executed, Fault, Op, Refused, Scenario, World, serve};
 
 use super::play::{RUNTIME, command, input_of, outcomes, run, seats};
 
@@ -98,7 +98,7 @@ fn p02_p10_five_thousand_rows_through_every_fault_at_three_requests_of_ten_and_e
 }
 
 /// P7: between two writes that name a desktop, a read that names it was answered.
-fn blind_repeats(log: &[batch_detach::sim::LogEntry]) {
+fn blind_repeats(log: &[batch_detach::testing::sim::LogEntry]) {
     let mut sent: BTreeMap<String, usize> = BTreeMap::new();
     for (at, entry) in log.iter().enumerate().filter(|(_, entry)| entry.op == Op::BatchDetach) {
         // A 429 and the 503 of a gateway that is full prove that nothing was done: these desktops may go again at once.

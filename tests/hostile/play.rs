@@ -6,8 +6,8 @@ use std::process::{Command, Stdio};
 use std::sync::{Arc, LazyLock};
 use std::time::{Duration, Instant};
 
-use batch_detach::model::{Bound, DesktopId, Kind};
-use batch_detach::sim::{App, Scenario, Seat, World};
+use batch_detach::testing::model::{Bound, DesktopId, Kind};
+use batch_detach::testing::sim::{App, Scenario, Seat, World};
 
 use super::proxy::{Prey, Proxy, Step};
 

@@ -4,8 +4,8 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
-use batch_detach::api::{Reply, Transport};
-use batch_detach::sim::App;
+use batch_detach::testing::api::{Reply, Transport};
+use batch_detach::testing::sim::App;
 use bytes::Bytes;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::{TcpListener, TcpStream};

@@ -1,6 +1,6 @@
 //! `--approved`: exactly that plan, once.
 
-use batch_detach::sim::Scenario;
+use batch_detach::testing::sim::Scenario;
 use serde_json::Value;
 
 use super::service::seat;
@@ -84,8 +84,11 @@ fn an_approved_plan_is_refused_for_another_input_or_other_settings() {
 fn an_approved_run_that_was_stopped_is_resumed_under_the_same_approval() {
     let (stage, _) = approved();
     let words = ["run", "leavers.csv", "--approved", "plan.json", "--max-desktops-per-request=100"];
-    let slow = batch_detach::sim::Effect::Delay(std::time::Duration::from_secs(60));
-    stage.service.app.add_fault(batch_detach::sim::Fault::new(batch_detach::sim::Op::BatchDetach, slow));
+    let slow = batch_detach::testing::sim::Effect::Delay(std::time::Duration::from_secs(60));
+    stage
+        .service
+        .app
+        .add_fault(batch_detach::testing::sim::Fault::new(batch_detach::testing::sim::Op::BatchDetach, slow));
     let running = stage.start(&words);
     stage.service.wait_for("the write is open", |log| log.iter().any(|entry| entry.op.is_write()));
     running.kill();

@@ -3,8 +3,8 @@
 use std::os::unix::fs::PermissionsExt as _;
 use std::time::Duration;
 
-use batch_detach::journal::RunLock;
-use batch_detach::sim::{Effect, Fate, FateOf, Fault, Op, Scenario};
+use batch_detach::testing::journal::RunLock;
+use batch_detach::testing::sim::{Effect, Fate, FateOf, Fault, Op, Scenario};
 
 use super::service::{id, seat};
 use super::stage::Stage;

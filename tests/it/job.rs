@@ -3,7 +3,9 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
-use batch_detach::sim::{Effect, Executed, Fate, FateOf, Fault, LogEntry, Op, Physics, Refused, Scenario, Seat};
+use batch_detach::testing::sim::{
+    Effect, Executed, Fate, FateOf, Fault, LogEntry, Op, Physics, Refused, Scenario, Seat,
+};
 use serde_json::Value;
 
 use super::service::{Service, desktops_in, id, named_in, seat};
@@ -129,7 +131,7 @@ fn p02_rows_that_fail_in_the_ways_of_the_api_end_as_the_world_says() {
     let refused = |status, code: &str, message: &str| Refused::new(status, code, message);
     let lost = refused(500, "WKS.0001", "Internal error.");
     let scenario = Scenario {
-        world: Physics { busy: batch_detach::sim::Blame::Request, ..physics() },
+        world: Physics { busy: batch_detach::testing::sim::Blame::Request, ..physics() },
         fates: vec![
             fate((0..DESKTOPS).step_by(10), Fate::Pooled),
             // 75 desktops, 300 rows.

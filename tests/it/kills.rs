@@ -3,9 +3,9 @@
 use std::collections::BTreeSet;
 use std::time::Duration;
 
-use batch_detach::journal::View;
-use batch_detach::model::Kind;
-use batch_detach::sim::{Effect, Fate, FateOf, Fault, Op, Physics, Refused, Scenario};
+use batch_detach::testing::journal::View;
+use batch_detach::testing::model::Kind;
+use batch_detach::testing::sim::{Effect, Fate, FateOf, Fault, Op, Physics, Refused, Scenario};
 
 use super::service::{Binding, id, named_in, seat};
 use super::stage::{Record, Stage};

@@ -1,6 +1,6 @@
 //! What must not send a single write.
 
-use batch_detach::sim::Scenario;
+use batch_detach::testing::sim::Scenario;
 
 use super::service::seat;
 use super::stage::Stage;

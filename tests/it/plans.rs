@@ -1,6 +1,6 @@
 //! What `plan` shows is what `run` sends (P17).
 
-use batch_detach::sim::{Fate, FateOf, Scenario, World};
+use batch_detach::testing::sim::{Fate, FateOf, Scenario, World};
 
 use super::service::{Service, id, seat};
 use super::stage::Stage;

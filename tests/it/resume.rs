@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use batch_detach::sim::{Effect, Fate, FateOf, Fault, Op, Scenario};
+use batch_detach::testing::sim::{Effect, Fate, FateOf, Fault, Op, Scenario};
 
 use super::service::{Service, id, seat};
 use super::stage::Stage;
@@ -89,7 +89,7 @@ fn p16_other_plan_shaping_settings_are_refused_by_name() {
 #[test]
 fn p16_another_project_or_endpoint_is_refused() {
     let stage = stopped();
-    let other = Service::start(batch_detach::sim::World::new(1), Scenario::default());
+    let other = Service::start(batch_detach::testing::sim::World::new(1), Scenario::default());
     check_refused(&stage, &[&RUN[..], &["--project-id", "ffff0000"]].concat(), &["project-id", "ffff0000"]);
     check_refused(&stage, &[&RUN[..], &["--endpoint", &other.url()]].concat(), &["endpoint", &other.url()]);
     check_refused(&stage, &[&RUN[..], &["--simulate"]].concat(), &["endpoint", "simulator"]);

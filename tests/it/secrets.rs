@@ -2,7 +2,7 @@
 
 use std::os::unix::fs::PermissionsExt as _;
 
-use batch_detach::sim::{Effect, Fate, FateOf, Fault, Op, Refused, Scenario};
+use batch_detach::testing::sim::{Effect, Fate, FateOf, Fault, Op, Refused, Scenario};
 
 use super::service::{TOKEN, id, seat};
 use super::stage::{Ended, Stage};

@@ -5,8 +5,8 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use batch_detach::model::{Bound, DesktopId, Kind};
-use batch_detach::sim::{App, Auth, LogEntry, Scenario, Seat, World, serve};
+use batch_detach::testing::model::{Bound, DesktopId, Kind};
+use batch_detach::testing::sim::{App, Auth, LogEntry, Scenario, Seat, World, serve};
 use serde_json::Value;
 use tokio::net::TcpListener;
 use tokio::runtime::Runtime;

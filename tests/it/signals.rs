@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use batch_detach::sim::{Effect, Fault, LogEntry, Op, Physics, Scenario};
+use batch_detach::testing::sim::{Effect, Fault, LogEntry, Op, Physics, Scenario};
 
 use super::service::{seat, wait_until};
 use super::stage::Stage;

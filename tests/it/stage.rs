@@ -8,7 +8,7 @@ use std::process::{Child, Command, Stdio};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use batch_detach::sim::{App, Scenario, Seat, World};
+use batch_detach::testing::sim::{App, Scenario, Seat, World};
 
 use super::service::{Binding, PATIENCE, PROJECT, Service, TOKEN};
 

@@ -1,6 +1,6 @@
 //! Where requests and credentials go, and where not (P20).
 
-use batch_detach::sim::{Effect, Fault, Op, Refused, Scenario, World};
+use batch_detach::testing::sim::{Effect, Fault, Op, Refused, Scenario, World};
 
 use super::service::{Service, TOKEN, seat};
 use super::stage::Stage;

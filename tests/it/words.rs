@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use batch_detach::sim::{Effect, Fate, FateOf, Fault, Op, Scenario};
+use batch_detach::testing::sim::{Effect, Fate, FateOf, Fault, Op, Scenario};
 use serde_json::Value;
 
 use super::service::{id, seat};

@@ -5,8 +5,8 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
-use batch_detach::model::{Bound, DesktopId, Kind};
-use batch_detach::sim::{App, LogEntry, Op, Physics, Scenario, Seat, World, serve};
+use batch_detach::testing::model::{Bound, DesktopId, Kind};
+use batch_detach::testing::sim::{App, LogEntry, Op, Physics, Scenario, Seat, World, serve};
 use tempfile::TempDir;
 use tokio::net::TcpListener;
 use tokio::runtime::Runtime;

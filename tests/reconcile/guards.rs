@@ -2,7 +2,7 @@
 
 use std::fmt::Write as _;
 
-use batch_detach::sim::{Op, World};
+use batch_detach::testing::sim::{Op, World};
 
 use super::binary::{Stage, assert_tally, at_once, seat, world};
 

@@ -3,11 +3,11 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use batch_detach::api::Reader;
-use batch_detach::model::Class;
-use batch_detach::pace::{Ceiling, Gates, Heard};
-use batch_detach::reconcile::preflight::Preflight;
-use batch_detach::sim::{App, Effect, Fault, Op, Scenario};
+use batch_detach::testing::api::Reader;
+use batch_detach::testing::model::Class;
+use batch_detach::testing::pace::{Ceiling, Gates, Heard};
+use batch_detach::testing::reconcile::preflight::Preflight;
+use batch_detach::testing::sim::{App, Effect, Fault, Op, Scenario};
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 

@@ -3,9 +3,9 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use batch_detach::model::Class;
 use batch_detach::plan::Policy;
-use batch_detach::sim::{App, Effect, Fate, Fault, Op, Scenario, World};
+use batch_detach::testing::model::Class;
+use batch_detach::testing::sim::{App, Effect, Fate, Fault, Op, Scenario, World};
 use serde_json::json;
 
 use super::binary::{Stage, assert_tally, at_once, bound, id, seat, world};

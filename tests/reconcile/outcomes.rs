@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use batch_detach::plan::{Bounds, Policy};
-use batch_detach::sim::{App, Blame, Effect, Executed, Fate, Fault, Op, Physics, Refused, Scenario, World};
+use batch_detach::testing::sim::{App, Blame, Effect, Executed, Fate, Fault, Op, Physics, Refused, Scenario, World};
 
 use super::binary::{Stage, assert_tally, at_once, bound, id, seat, world};
 use super::paused::{Go, Ran};

@@ -4,10 +4,10 @@ use std::fmt::Write as _;
 use std::sync::Arc;
 use std::time::Duration;
 
-use batch_detach::dispatch::{Ended, Rules};
-use batch_detach::model::Class;
 use batch_detach::plan::{Bounds, Policy};
-use batch_detach::sim::{App, Fate, Physics, Scenario, Seat, World};
+use batch_detach::testing::dispatch::{Ended, Rules};
+use batch_detach::testing::model::Class;
+use batch_detach::testing::sim::{App, Fate, Physics, Scenario, Seat, World};
 
 use super::binary::{bound, id};
 use super::paused::{Go, Ran};

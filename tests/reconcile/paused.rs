@@ -4,16 +4,16 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use batch_detach::api::auth::Nobody;
-use batch_detach::api::{Reader, Target, Writer};
-use batch_detach::dispatch::{Drive, Ended, Rules, drive};
 use batch_detach::input::{self, ReadOptions};
-use batch_detach::journal::{Entry, Identity, Item, MemoryJournal, Progress};
-use batch_detach::model::Class;
-use batch_detach::pace::{Ceiling, Gates};
 use batch_detach::plan::{Policy, plan, questions};
-use batch_detach::reconcile::preflight::Preflight;
-use batch_detach::sim::App;
+use batch_detach::testing::api::auth::Nobody;
+use batch_detach::testing::api::{Reader, Target, Writer};
+use batch_detach::testing::dispatch::{Drive, Ended, Rules, drive};
+use batch_detach::testing::journal::{Entry, Identity, Item, MemoryJournal, Progress};
+use batch_detach::testing::model::Class;
+use batch_detach::testing::pace::{Ceiling, Gates};
+use batch_detach::testing::reconcile::preflight::Preflight;
+use batch_detach::testing::sim::App;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 

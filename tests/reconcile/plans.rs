@@ -2,7 +2,7 @@
 
 use std::fmt::Write as _;
 
-use batch_detach::sim::{Effect, Fate, Fault, Op, Refused, Scenario, World};
+use batch_detach::testing::sim::{Effect, Fate, Fault, Op, Refused, Scenario, World};
 
 use super::binary::{Stage, assert_tally, at_once, bound, id, seat, world};
 

@@ -2,7 +2,7 @@
 
 use std::fmt::Write as _;
 
-use batch_detach::sim::{Fate, Op, World};
+use batch_detach::testing::sim::{Fate, Op, World};
 
 use super::binary::{Stage, assert_tally, at_once, id, seat, world};
 

@@ -1,6 +1,6 @@
 //! `--preflight off` and `--verify off`: what can't be known is not claimed, and what needs a look is refused.
 
-use batch_detach::sim::{Effect, Fate, Fault, Op, Scenario};
+use batch_detach::testing::sim::{Effect, Fate, Fault, Op, Scenario};
 
 use super::binary::{Stage, assert_tally, at_once, done, id, world};
 

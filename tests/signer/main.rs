@@ -7,9 +7,9 @@
 use std::io::{self, BufRead, Write};
 use std::process::ExitCode;
 
-use batch_detach::api::auth::canonical;
-use batch_detach::api::auth::sign::{Key, Scheme, authorization, sign};
-use batch_detach::api::percent::encode;
+use batch_detach::testing::api::auth::canonical;
+use batch_detach::testing::api::auth::sign::{Key, Scheme, authorization, sign};
+use batch_detach::testing::api::percent::encode;
 use bytes::Bytes;
 use serde::Deserialize;
 use serde_json::Value;

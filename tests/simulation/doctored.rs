@@ -2,9 +2,9 @@
 
 use std::time::Duration;
 
-use batch_detach::journal::{AnswerKind, Attempt, Record};
-use batch_detach::model::Outcome;
-use batch_detach::sim::{Effect, Fate, FateOf, Fault, Op};
+use batch_detach::testing::journal::{AnswerKind, Attempt, Record};
+use batch_detach::testing::model::Outcome;
+use batch_detach::testing::sim::{Effect, Fate, FateOf, Fault, Op};
 use bytes::Bytes;
 
 use crate::history::{History, Request, Stamped, Violation, check};

@@ -3,8 +3,8 @@
 
 use std::time::Duration;
 
-use batch_detach::journal::Record;
-use batch_detach::sim::{Auth, Blame, Effect, Fate, FateOf, Fault, Login, Op, Outage, OutageKind, Refused};
+use batch_detach::testing::journal::Record;
+use batch_detach::testing::sim::{Auth, Blame, Effect, Fate, FateOf, Fault, Login, Op, Outage, OutageKind, Refused};
 
 use crate::history::{self, History};
 use crate::run::{Report, record, run};

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use batch_detach::sim::{Auth, Blame, Effect, Fate, FateOf, Fault, Login, Op, Refused};
+use batch_detach::testing::sim::{Auth, Blame, Effect, Fate, FateOf, Fault, Login, Op, Refused};
 
 use crate::run::{Report, run};
 use crate::script::{Death, Deed, Script, id};

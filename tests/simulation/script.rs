@@ -3,9 +3,9 @@
 use std::fmt::Write as _;
 use std::time::Duration;
 
-use batch_detach::model::{Bound, DesktopId, Kind};
 use batch_detach::plan::{Bounds, Policy};
-use batch_detach::sim::{
+use batch_detach::testing::model::{Bound, DesktopId, Kind};
+use batch_detach::testing::sim::{
     Auth, Blame, Effect, Fate, FateOf, Fault, Limit, Login, Op, Outage, OutageKind, Physics, Refused, Scenario, Seat,
     Window, World,
 };

@@ -6,11 +6,11 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::Poll;
 use std::time::Duration;
 
-use batch_detach::api::auth::Authenticator;
-use batch_detach::api::{Reply, Transport};
-use batch_detach::journal::{Journal, JournalError, MemoryJournal, OpenItem, Recheck, Record, Resume};
-use batch_detach::pace::parse_retry_after;
-use batch_detach::sim::{App, SimTransport};
+use batch_detach::testing::api::auth::Authenticator;
+use batch_detach::testing::api::{Reply, Transport};
+use batch_detach::testing::journal::{Journal, JournalError, MemoryJournal, OpenItem, Recheck, Record, Resume};
+use batch_detach::testing::pace::parse_retry_after;
+use batch_detach::testing::sim::{App, SimTransport};
 use bytes::Bytes;
 use futures::future::BoxFuture;
 use futures::poll;

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use batch_detach::sim::{Effect, Fault, Op};
+use batch_detach::testing::sim::{Effect, Fault, Op};
 
 use crate::rig::{Rig, counts, id, sheet, single, told};
 

@@ -2,8 +2,8 @@
 
 use std::time::{Duration, Instant};
 
-use batch_detach::journal::RunLock;
-use batch_detach::sim::{Fate, Op};
+use batch_detach::testing::journal::RunLock;
+use batch_detach::testing::sim::{Fate, Op};
 
 use crate::rig::{Rig, counts, id, seat, sheet, single, told, user};
 

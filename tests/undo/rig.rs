@@ -5,8 +5,8 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
 use std::sync::Arc;
 
-use batch_detach::model::{Bound, DesktopId, Kind};
-use batch_detach::sim::{App, LogEntry, Op, Scenario, Seat, World, serve};
+use batch_detach::testing::model::{Bound, DesktopId, Kind};
+use batch_detach::testing::sim::{App, LogEntry, Op, Scenario, Seat, World, serve};
 use tokio::net::TcpListener;
 use tokio::runtime::Runtime;
 

@@ -1,7 +1,7 @@
 //! Whole undos: of a run, of a part of it, of an undo.
 
-use batch_detach::model::{Bound, Kind};
-use batch_detach::sim::{Op, Seat, World};
+use batch_detach::testing::model::{Bound, Kind};
+use batch_detach::testing::sim::{Op, Seat, World};
 use serde_json::Value;
 use std::fmt::Write as _;
 

@@ -10,7 +10,7 @@ use crate::error::Error;
 
 /// How to prove who we are.
 #[derive(Debug, Clone)]
-pub enum Credentials {
+pub(crate) enum Credentials {
     /// An access key, which signs each request.
     Key(Key),
     /// A token from outside; it can't be renewed.
@@ -23,7 +23,7 @@ pub enum Credentials {
 
 /// An IAM user.
 #[derive(Debug, Clone)]
-pub struct Login {
+pub(crate) struct Login {
     pub user: String,
     pub password: SecretString,
     /// Name of the account that the user belongs to.
@@ -32,7 +32,7 @@ pub struct Login {
 
 /// Credentials, and what their source says besides.
 #[derive(Debug, Clone)]
-pub struct Found {
+pub(crate) struct Found {
     pub credentials: Credentials,
     /// The variables or the file, for people.
     pub source: String,
@@ -42,12 +42,12 @@ pub struct Found {
 }
 
 impl Found {
-    pub fn new(credentials: Credentials, source: impl Into<String>) -> Self {
+    pub(crate) fn new(credentials: Credentials, source: impl Into<String>) -> Self {
         Self { credentials, source: source.into(), project_id: None, region: None, iam_endpoint: None }
     }
 
     /// What `plan` says of the credentials: source and the account part that may be shown, never a value.
-    pub fn describe(&self) -> String {
+    pub(crate) fn describe(&self) -> String {
         match &self.credentials {
             Credentials::Key(key) => {
                 let kind = if key.security_token.is_some() { "temporary access key" } else { "access key" };
@@ -63,14 +63,14 @@ impl Found {
 }
 
 /// What looking into one source brought.
-pub enum Look {
+pub(crate) enum Look {
     Found(Box<Found>),
     /// Nothing there; in words where it was looked, for the message when no source has anything.
     Nothing(String),
 }
 
 /// One place where credentials may be.
-pub trait Provider {
+pub(crate) trait Provider {
     /// # Errors
     /// Where the source is half-set or can't be read: it is not passed over.
     fn look(&self, env: &dyn Env) -> Result<Look, Error>;
@@ -81,7 +81,7 @@ pub trait Provider {
 ///
 /// # Errors
 /// Of the first source that is half-set.
-pub fn find(env: &dyn Env) -> Result<Search, Error> {
+pub(crate) fn find(env: &dyn Env) -> Result<Search, Error> {
     let providers: [&dyn Provider; 6] = [
         &variables::Sdk,
         &variables::Terraform,
@@ -102,7 +102,7 @@ pub fn find(env: &dyn Env) -> Result<Search, Error> {
 
 /// What was found, and where nothing was.
 #[derive(Debug, Clone)]
-pub struct Search {
+pub(crate) struct Search {
     pub found: Found,
     /// The places that were looked at before, in words.
     pub nothing: Vec<String>,
@@ -110,7 +110,7 @@ pub struct Search {
 
 impl Search {
     /// When the agency, the last resort, is not there either.
-    pub fn no_credentials(&self, agency: &str) -> Error {
+    pub(crate) fn no_credentials(&self, agency: &str) -> Error {
         let mut text = "no credentials found; looked at:".to_owned();
         for place in self.nothing.iter().map(String::as_str).chain([agency]) {
             text.push_str("\n  - ");

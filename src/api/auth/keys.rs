@@ -10,7 +10,7 @@ use super::renewing::Renewing;
 use super::sign::{Key, sign};
 
 /// Signs each request anew with the key that holds now.
-pub struct KeyAuth {
+pub(crate) struct KeyAuth {
     keys: Keys,
     /// In `X-Project-Id`; IAM's own calls go without.
     project_id: Option<String>,
@@ -23,17 +23,17 @@ enum Keys {
 }
 
 impl KeyAuth {
-    pub fn fixed(key: Key, description: String) -> Self {
+    pub(crate) fn fixed(key: Key, description: String) -> Self {
         Self { keys: Keys::Fixed(key), project_id: None, description }
     }
 
-    pub fn agency(keys: Renewing<Metadata>, description: String) -> Self {
+    pub(crate) fn agency(keys: Renewing<Metadata>, description: String) -> Self {
         Self { keys: Keys::Agency(keys), project_id: None, description }
     }
 
     /// The same for the calls of a project.
     #[must_use]
-    pub fn for_project(self, project_id: &str) -> Self {
+    pub(crate) fn for_project(self, project_id: &str) -> Self {
         Self { project_id: Some(project_id.to_owned()), ..self }
     }
 }

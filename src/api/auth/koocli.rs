@@ -15,7 +15,7 @@ const FILE_VARIABLE: &str = "HW_SHARED_CONFIG_FILE";
 const PROFILE_VARIABLE: &str = "HW_PROFILE";
 
 /// See the module.
-pub struct KooCli;
+pub(crate) struct KooCli;
 
 /// What of the file is of use. No `Debug`: it holds keys.
 #[derive(Default, Deserialize)]

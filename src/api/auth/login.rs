@@ -24,7 +24,7 @@ const AHEAD: Duration = Duration::from_secs(3_600);
 
 /// What the token is for.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Scope {
+pub(crate) enum Scope {
     /// A project by its id.
     Project(String),
     /// The project of a region, which bears the region's name.
@@ -32,7 +32,7 @@ pub enum Scope {
 }
 
 /// Asks IAM for tokens.
-pub struct Iam {
+pub(crate) struct Iam {
     pub transport: Arc<dyn Transport>,
     /// IAM's address, without a slash.
     pub endpoint: String,
@@ -41,7 +41,7 @@ pub struct Iam {
 }
 
 /// A token, and the project that it is for.
-pub struct Token {
+pub(crate) struct Token {
     header: HeaderValue,
     pub project_id: Option<String>,
 }
@@ -129,7 +129,7 @@ impl Source for Iam {
 }
 
 /// Carries the newest token.
-pub struct TokenAuth {
+pub(crate) struct TokenAuth {
     tokens: Renewing<Iam>,
     description: String,
 }
@@ -139,12 +139,12 @@ impl TokenAuth {
     ///
     /// # Errors
     /// In plain words, where IAM gives none.
-    pub async fn start(iam: Iam, description: String) -> Result<Self, String> {
+    pub(crate) async fn start(iam: Iam, description: String) -> Result<Self, String> {
         Ok(Self { tokens: Renewing::start(iam).await?, description })
     }
 
     /// The project that the token is for, by IAM's own word.
-    pub async fn project_id(&self) -> Option<String> {
+    pub(crate) async fn project_id(&self) -> Option<String> {
         self.tokens.current().await.ok().and_then(|token| token.project_id.clone())
     }
 }

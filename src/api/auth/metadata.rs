@@ -24,7 +24,7 @@ const AHEAD: Duration = Duration::from_secs(40 * 60);
 const MAX_ANSWER: usize = 64 << 10;
 
 /// Asks the metadata service for keys.
-pub struct Metadata {
+pub(crate) struct Metadata {
     transport: Arc<dyn Transport>,
     /// `http://169.254.169.254`, but for tests.
     base: String,
@@ -51,7 +51,7 @@ struct RawKey {
 }
 
 impl Metadata {
-    pub fn new(transport: Arc<dyn Transport>) -> Self {
+    pub(crate) fn new(transport: Arc<dyn Transport>) -> Self {
         Self::at(transport, format!("http://{METADATA_HOST}"))
     }
 

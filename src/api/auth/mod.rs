@@ -1,15 +1,15 @@
 //! Who the requests come from.
 
 pub mod canonical;
-pub mod chain;
-pub mod keys;
-pub mod koocli;
-pub mod login;
-pub mod metadata;
-pub mod profile;
-pub mod renewing;
-pub mod sign;
-pub mod variables;
+pub(crate) mod chain;
+pub(crate) mod keys;
+pub(crate) mod koocli;
+pub(crate) mod login;
+pub(crate) mod metadata;
+pub(crate) mod profile;
+pub(crate) mod renewing;
+pub(crate) mod sign;
+pub(crate) mod variables;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -36,14 +36,14 @@ pub trait Authenticator: Send + Sync {
 }
 
 /// A token that was given from outside (`HW_AUTH_TOKEN`): it can't be renewed.
-pub struct StaticToken {
+pub(crate) struct StaticToken {
     value: HeaderValue,
 }
 
 impl StaticToken {
     /// # Errors
     /// Where the token has characters that no header may carry.
-    pub fn new(token: &SecretString) -> Result<Self, &'static str> {
+    pub(crate) fn new(token: &SecretString) -> Result<Self, &'static str> {
         Ok(Self { value: token_header(token)? })
     }
 }
@@ -97,4 +97,4 @@ impl Authenticator for Nobody {
 }
 
 /// Shared by everything that sends.
-pub type SharedAuthenticator = Arc<dyn Authenticator>;
+pub(crate) type SharedAuthenticator = Arc<dyn Authenticator>;

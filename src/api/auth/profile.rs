@@ -13,7 +13,7 @@ const SECTION: &str = "basic";
 const MAX_FILE: u64 = 1 << 20;
 
 /// See the module.
-pub struct Profile;
+pub(crate) struct Profile;
 
 impl Provider for Profile {
     fn look(&self, env: &dyn Env) -> Result<Look, Error> {

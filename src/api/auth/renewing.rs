@@ -13,7 +13,7 @@ const TRY_AGAIN: Duration = Duration::from_secs(60);
 const SAME_FAILURE: Duration = Duration::from_secs(5);
 
 /// Where new credentials come from.
-pub trait Source: Send + Sync {
+pub(crate) trait Source: Send + Sync {
     type Item: Send + Sync;
 
     fn fetch(&self) -> BoxFuture<'_, Result<Fresh<Self::Item>, Failure>>;
@@ -21,7 +21,7 @@ pub trait Source: Send + Sync {
 
 /// Why there are no credentials, in plain words, without secrets.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Failure {
+pub(crate) enum Failure {
     /// Asking again would be refused again, and in the end lock the user out.
     Refused(String),
     /// May pass.
@@ -29,7 +29,7 @@ pub enum Failure {
 }
 
 impl Failure {
-    pub fn into_words(self) -> String {
+    pub(crate) fn into_words(self) -> String {
         match self {
             Self::Refused(words) | Self::Unavailable(words) => words,
         }
@@ -37,7 +37,7 @@ impl Failure {
 }
 
 /// Credentials as they came.
-pub struct Fresh<T> {
+pub(crate) struct Fresh<T> {
     pub item: T,
     /// How long they hold; `None` where nobody said.
     pub lifetime: Option<Duration>,
@@ -58,7 +58,7 @@ struct Lease<T> {
 /// Holds the newest credentials.
 ///
 /// Times are taken on the runtime's clock, from the moment the credentials came: a jump of the wall clock ends nothing.
-pub struct Renewing<S: Source> {
+pub(crate) struct Renewing<S: Source> {
     source: S,
     lease: Mutex<Lease<S::Item>>,
     turn: tokio::sync::Mutex<()>,
@@ -66,20 +66,16 @@ pub struct Renewing<S: Source> {
 
 impl<S: Source> Renewing<S> {
     /// Fetches the first ones.
-    pub async fn start(source: S) -> Result<Self, String> {
+    pub(crate) async fn start(source: S) -> Result<Self, String> {
         let fresh = source.fetch().await.map_err(Failure::into_words)?;
         Ok(Self { lease: Mutex::new(Lease::new(fresh, 0)), source, turn: tokio::sync::Mutex::new(()) })
-    }
-
-    pub fn source(&self) -> &S {
-        &self.source
     }
 
     /// Credentials that hold now, renewed first where their end is near.
     ///
     /// # Errors
     /// Where they have ended and new ones could not be had.
-    pub async fn current(&self) -> Result<Arc<S::Item>, String> {
+    pub(crate) async fn current(&self) -> Result<Arc<S::Item>, String> {
         let due = |lease: &Lease<S::Item>| lease.renew_at.is_some_and(|at| Instant::now() >= at);
         if let Some(item) = self.read(|lease| (!due(lease)).then(|| Arc::clone(&lease.item))) {
             return Ok(item);
@@ -103,7 +99,7 @@ impl<S: Source> Renewing<S> {
     }
 
     /// New credentials in any case, as after a refusal. Whoever calls while another renews gets that one's.
-    pub async fn renew(&self) -> Result<(), String> {
+    pub(crate) async fn renew(&self) -> Result<(), String> {
         let before = self.read(|lease| lease.generation);
         let _turn = self.turn.lock().await;
         if self.read(|lease| lease.generation) == before {
@@ -224,7 +220,7 @@ mod tests {
         advance(Duration::from_secs(3_010)).await;
         assert_eq!(*renewing.current().await.unwrap(), 1);
         assert_eq!(*renewing.current().await.unwrap(), 1);
-        assert_eq!(renewing.source().given.load(Ordering::SeqCst), 2, "tried again without waiting");
+        assert_eq!(renewing.source.given.load(Ordering::SeqCst), 2, "tried again without waiting");
         advance(Duration::from_secs(600)).await;
         assert_eq!(renewing.current().await.unwrap_err(), "no more");
         assert!(renewing.renew().await.is_err());
@@ -240,7 +236,7 @@ mod tests {
             assert!(renewing.renew().await.is_err());
             advance(Duration::from_secs(60)).await;
         }
-        assert_eq!(renewing.source().given.load(Ordering::SeqCst), 2);
+        assert_eq!(renewing.source.given.load(Ordering::SeqCst), 2);
     }
 
     #[tokio::test(start_paused = true)]
@@ -248,6 +244,6 @@ mod tests {
         let renewing = counter(2).await;
         advance(Duration::from_secs(3_700)).await;
         assert!(join_all((0..8).map(|_| renewing.current())).await.iter().all(Result::is_err));
-        assert_eq!(renewing.source().given.load(Ordering::SeqCst), 2);
+        assert_eq!(renewing.source.given.load(Ordering::SeqCst), 2);
     }
 }

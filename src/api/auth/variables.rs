@@ -6,7 +6,7 @@ use crate::api::env::Env;
 use crate::error::Error;
 
 /// `HUAWEICLOUD_SDK_AK`, `HUAWEICLOUD_SDK_SK`, `HUAWEICLOUD_SDK_SECURITY_TOKEN`, `HUAWEICLOUD_SDK_PROJECT_ID`.
-pub struct Sdk;
+pub(crate) struct Sdk;
 
 impl Provider for Sdk {
     fn look(&self, env: &dyn Env) -> Result<Look, Error> {
@@ -16,7 +16,7 @@ impl Provider for Sdk {
 }
 
 /// `HW_ACCESS_KEY`, `HW_SECRET_KEY`, `HW_SECURITY_TOKEN`, `HW_PROJECT_ID`, `HW_REGION_NAME`.
-pub struct Terraform;
+pub(crate) struct Terraform;
 
 impl Provider for Terraform {
     fn look(&self, env: &dyn Env) -> Result<Look, Error> {
@@ -26,7 +26,7 @@ impl Provider for Terraform {
 }
 
 /// `HW_AUTH_TOKEN`.
-pub struct Token;
+pub(crate) struct Token;
 
 impl Provider for Token {
     fn look(&self, env: &dyn Env) -> Result<Look, Error> {
@@ -39,7 +39,7 @@ impl Provider for Token {
 }
 
 /// `HW_USER_NAME`, `HW_USER_PASSWORD`, `HW_DOMAIN_NAME`.
-pub struct Password;
+pub(crate) struct Password;
 
 impl Provider for Password {
     fn look(&self, env: &dyn Env) -> Result<Look, Error> {

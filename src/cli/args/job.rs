@@ -161,7 +161,10 @@ fn undo_shaping(settings: &Settings) -> BTreeMap<String, String> {
 }
 
 /// [`UndoArgs::plan_shaping`] for `run JOURNAL` on an undo's journal: whom it was for, it keeps.
-pub fn resumed_undo_shaping(settings: &Settings, planned: &BTreeMap<String, String>) -> BTreeMap<String, String> {
+pub(crate) fn resumed_undo_shaping(
+    settings: &Settings,
+    planned: &BTreeMap<String, String>,
+) -> BTreeMap<String, String> {
     let mut shaping = undo_shaping(settings);
     for name in ["only-user", "only-desktop"] {
         shaping.extend(planned.get(name).map(|only| (name.to_owned(), only.clone())));
@@ -174,7 +177,7 @@ fn usage(problem: &str) -> Result<(), Error> {
 }
 
 /// What differs between the plan-shaping settings of a journal and those of now (P16), in words, by name.
-pub fn plan_differences(planned: &BTreeMap<String, String>, now: &BTreeMap<String, String>) -> Vec<String> {
+pub(crate) fn plan_differences(planned: &BTreeMap<String, String>, now: &BTreeMap<String, String>) -> Vec<String> {
     let names: BTreeSet<&String> = planned.keys().chain(now.keys()).collect();
     let differ = names.into_iter().filter(|name| planned.get(*name) != now.get(*name));
     let word =
@@ -188,7 +191,10 @@ pub fn plan_differences(planned: &BTreeMap<String, String>, now: &BTreeMap<Strin
 ///
 /// # Errors
 /// [`Error::Usage`] for the first that would be written over the input.
-pub fn keep_input(input: &Path, outputs: impl IntoIterator<Item = (&'static str, PathBuf)>) -> Result<(), Error> {
+pub(crate) fn keep_input(
+    input: &Path,
+    outputs: impl IntoIterator<Item = (&'static str, PathBuf)>,
+) -> Result<(), Error> {
     let real = std::fs::canonicalize(input).ok();
     for (name, output) in outputs {
         let same = output == input || (real.is_some() && std::fs::canonicalize(&output).ok() == real);
@@ -200,7 +206,7 @@ pub fn keep_input(input: &Path, outputs: impl IntoIterator<Item = (&'static str,
 }
 
 /// INPUT with its ending replaced by `.results.csv`; of a results file by `.retry.results.csv`.
-pub fn results_beside(input: &Path) -> PathBuf {
+pub(crate) fn results_beside(input: &Path) -> PathBuf {
     let name = input.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();
     match name.strip_suffix(".results.csv") {
         Some(stem) => input.with_file_name(format!("{stem}.retry.results.csv")),
@@ -209,7 +215,7 @@ pub fn results_beside(input: &Path) -> PathBuf {
 }
 
 /// A file beside a journal: `leavers.results.csv.journal` with `undo.csv` is `leavers.undo.csv`.
-pub fn beside_journal(journal: &Path, ending: &str) -> PathBuf {
+pub(crate) fn beside_journal(journal: &Path, ending: &str) -> PathBuf {
     let name = journal.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();
     let name = name.strip_suffix(".journal").unwrap_or(&name);
     let stem = name.strip_suffix(".results.csv").or_else(|| name.strip_suffix(".csv")).unwrap_or(name);

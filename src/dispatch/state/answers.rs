@@ -6,7 +6,7 @@ use super::{
 
 impl State {
     /// Takes in what came of an operation.
-    pub fn absorb(&mut self, done: Done, now: Instant, out: &mut Output) {
+    pub(crate) fn absorb(&mut self, done: Done, now: Instant, out: &mut Output) {
         self.settled_at = None;
         match done {
             Done::Loaded { chunks } => {

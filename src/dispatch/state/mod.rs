@@ -14,8 +14,8 @@ mod settle;
 mod sights;
 mod writes;
 
-pub use parts::Part;
-pub use settle::kind_of;
+pub(crate) use parts::Part;
+pub(crate) use settle::kind_of;
 use settle::{rows_of, split_seen};
 
 use std::collections::HashMap;
@@ -42,11 +42,11 @@ use parts::Parts;
 use reads::Reads;
 
 /// A look older than this no longer allows an `ALL` to be sent.
-pub const LOOK_LASTS: Duration = Duration::from_secs(10);
+pub(crate) const LOOK_LASTS: Duration = Duration::from_secs(10);
 
 /// Something to do, for the engine.
 #[derive(Debug)]
-pub enum Op {
+pub(crate) enum Op {
     /// Load the open items of these chunks from the journal.
     Load(Vec<u32>),
     /// Make the intent durable, wait for the gate, send.
@@ -65,7 +65,7 @@ pub enum Op {
 
 /// What came of an operation.
 #[derive(Debug)]
-pub enum Done {
+pub(crate) enum Done {
     /// Chunks with their open items, in the order asked.
     Loaded {
         chunks: Vec<(u32, Vec<OpenItem>)>,
@@ -130,7 +130,7 @@ pub enum Done {
 
 /// What follows from what happened: records to make durable, then events to tell.
 #[derive(Debug, Default)]
-pub struct Output {
+pub(crate) struct Output {
     pub records: Vec<Record>,
     pub events: Vec<Event>,
 }
@@ -215,7 +215,7 @@ impl Look {
 
 /// See the module.
 #[derive(Debug)]
-pub struct State {
+pub(crate) struct State {
     rules: Rules,
     random: fastrand::Rng,
     items: HashMap<ItemId, Live>,
@@ -241,7 +241,7 @@ pub struct State {
 
 /// What the state starts from.
 #[derive(Debug)]
-pub struct Start {
+pub(crate) struct Start {
     /// The chunks that have open items, by number.
     pub chunks: Vec<u32>,
     pub next_attempt: AttemptId,
@@ -258,7 +258,7 @@ pub struct Start {
 }
 
 impl State {
-    pub fn new(rules: Rules, start: Start, now: Instant, out: &mut Output) -> Self {
+    pub(crate) fn new(rules: Rules, start: Start, now: Instant, out: &mut Output) -> Self {
         let mut state = Self {
             random: fastrand::Rng::with_seed(start.seed),
             items: HashMap::new(),

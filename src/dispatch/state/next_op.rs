@@ -6,30 +6,30 @@ use super::{
 };
 
 impl State {
-    pub fn stop_reason(&self) -> Option<&StopReason> {
+    pub(crate) fn stop_reason(&self) -> Option<&StopReason> {
         self.stop.as_ref()
     }
 
     /// Whether the reason to stop is that nothing ever got through, and nothing was written: judged at the end, because
     /// other writes were on their way when the reason was found.
-    pub fn is_no_access(&self) -> bool {
+    pub(crate) fn is_no_access(&self) -> bool {
         self.link.is_no_access() && self.writes_out == 0
     }
 
     /// Items whose last read at the end could not be had.
-    pub fn unchecked(&self) -> u64 {
+    pub(crate) fn unchecked(&self) -> u64 {
         self.last_look.unchecked
     }
 
     /// Starts nothing new from now on.
-    pub fn stop(&mut self, reason: StopReason, out: &mut Output) {
+    pub(crate) fn stop(&mut self, reason: StopReason, out: &mut Output) {
         if self.stop.is_none() {
             out.events.push(Event::Stopping { why: reason.in_words() });
             self.stop = Some(reason);
         }
     }
 
-    pub fn is_finished(&self) -> bool {
+    pub(crate) fn is_finished(&self) -> bool {
         if self.writes_out > 0 {
             return false;
         }
@@ -46,7 +46,7 @@ impl State {
     /// When something becomes due without anything happening; `None` where only what is under way can bring more.
     ///
     /// * `now`: the instant at which [`State::next_op`] said `None`; at a later one something due is lost from sight.
-    pub fn wake_at(&self, now: Instant) -> Option<Instant> {
+    pub(crate) fn wake_at(&self, now: Instant) -> Option<Instant> {
         if self.stop.is_some() || self.link.access == Access::Renewing {
             return None;
         }
@@ -56,17 +56,17 @@ impl State {
     }
 
     /// Which credentials are in use, counted by renewals.
-    pub fn generation(&self) -> u32 {
+    pub(crate) fn generation(&self) -> u32 {
         self.link.generation
     }
 
     /// Rises whenever what waits at the gates must not go out any more: it is withdrawn, and comes again.
-    pub fn epoch(&self) -> u32 {
+    pub(crate) fn epoch(&self) -> u32 {
         self.link.epoch
     }
 
     /// The next thing to do, if any; asked until it says `None`.
-    pub fn next_op(&mut self, now: Instant) -> Option<Op> {
+    pub(crate) fn next_op(&mut self, now: Instant) -> Option<Op> {
         if self.stop.is_some() {
             return None;
         }
@@ -139,7 +139,7 @@ impl State {
     }
 
     /// The turn of a read has come: what is due now; empty where nothing is any more.
-    pub fn read_turn(&mut self, now: Instant) -> (Vec<(ItemId, DesktopId)>, u32) {
+    pub(crate) fn read_turn(&mut self, now: Instant) -> (Vec<(ItemId, DesktopId)>, u32) {
         self.reads.end_turn();
         let paused = self.stop.is_some() || self.link.access == Access::Renewing;
         let due = if paused { Vec::new() } else { self.reads.take_due(now) };
@@ -202,7 +202,7 @@ impl State {
     }
 
     /// The items of a write, for its body.
-    pub fn items_of(&self, attempt: &Attempt) -> Vec<(&Item, Vec<SlotNo>)> {
+    pub(crate) fn items_of(&self, attempt: &Attempt) -> Vec<(&Item, Vec<SlotNo>)> {
         let one = |(id, slots): &(ItemId, Vec<SlotNo>)| Some((&self.items.get(id)?.item, slots.clone()));
         attempt.carries.iter().filter_map(one).collect()
     }

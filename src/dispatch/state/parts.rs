@@ -18,7 +18,7 @@ const MAX_READY: usize = 2 * MAX_LOADED_AT_ONCE;
 
 /// What one request will carry: the open slots of these items.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Part {
+pub(crate) struct Part {
     pub label: PartLabel,
     pub items: Vec<ItemId>,
     /// A new attempt (after a doubt, a busy desktop or "still bound"): it draws on the budget of repeats.
@@ -37,22 +37,22 @@ impl Part {
     }
 
     /// Whether it may only be sent after a look, and the last one is longer ago than `lasts`.
-    pub fn is_stale(&self, now: Instant, lasts: Duration) -> bool {
+    pub(crate) fn is_stale(&self, now: Instant, lasts: Duration) -> bool {
         self.looked_at.is_some_and(|at| now.saturating_duration_since(at) > lasts)
     }
 
     /// Until when it may leave without another look, if a look holds so long.
-    pub fn good_until(&self, lasts: Duration) -> Option<Instant> {
+    pub(crate) fn good_until(&self, lasts: Duration) -> Option<Instant> {
         self.looked_at.map(|at| at + lasts)
     }
 
     /// It was looked at just now, and may go.
-    pub fn looked(&mut self, at: Instant) {
+    pub(crate) fn looked(&mut self, at: Instant) {
         self.looked_at = Some(at);
     }
 
     /// It may not go before it was looked at once more.
-    pub fn look_again(&mut self) {
+    pub(crate) fn look_again(&mut self) {
         self.look = true;
     }
 }

@@ -115,7 +115,7 @@ pub(super) fn rows_of(item: &Item, slot: SlotNo) -> u64 {
 }
 
 /// How the journal files a verdict, and the code that goes with it.
-pub fn kind_of(verdict: &Verdict) -> (AnswerKind, String) {
+pub(crate) fn kind_of(verdict: &Verdict) -> (AnswerKind, String) {
     match verdict {
         Verdict::Taken { .. } => (AnswerKind::Answered, String::new()),
         Verdict::Doubt { cause } => (AnswerKind::Doubt, cause.code.clone()),

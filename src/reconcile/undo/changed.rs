@@ -13,7 +13,7 @@ use crate::text::escape_untrusted;
 
 /// Whom an undo is for: `--only-user` and `--only-desktop`; nobody named is everybody.
 #[derive(Debug, Clone, Default)]
-pub struct Only {
+pub(crate) struct Only {
     /// Names, without case.
     pub users: Vec<String>,
     pub desktops: Vec<String>,
@@ -21,7 +21,7 @@ pub struct Only {
 
 /// One record of the run's results whose binding it changed, or may have changed.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Row {
+pub(crate) struct Row {
     /// As in the run's results.
     pub line: u64,
     pub cells: [String; 7],
@@ -33,7 +33,7 @@ pub struct Row {
 
 /// What a run changed, or may have changed.
 #[derive(Debug, Clone)]
-pub struct Changed {
+pub(crate) struct Changed {
     /// Of the run that is taken back.
     pub run: Identity,
     /// What takes it back.
@@ -55,7 +55,7 @@ impl Changed {
     /// # Errors
     /// [`Error::Usage`] where a name or an id in `only` is nobody's whom the run changed: a typo must not look like
     /// "nothing to do". Else what reading the journal brings.
-    pub fn read(view: &View, only: &Only) -> Result<Self, Error> {
+    pub(crate) fn read(view: &View, only: &Only) -> Result<Self, Error> {
         let run = view.identity().clone();
         let class = if run.class == Class::BatchAttach { Class::BatchDetach } else { Class::BatchAttach };
         let wanted = if class == Class::BatchAttach { Outcome::Detached } else { Outcome::Attached };
@@ -123,12 +123,12 @@ impl Changed {
     }
 
     /// What the undo's identity has for an input: which run, and by which plan.
-    pub fn digest(&self) -> String {
+    pub(crate) fn digest(&self) -> String {
         digest_of(&self.run)
     }
 
     /// What the preflight has to find out.
-    pub fn questions(&self, needs_assigned_total: bool) -> Questions {
+    pub(crate) fn questions(&self, needs_assigned_total: bool) -> Questions {
         let ids = self.desktops.iter().map(|desktop| desktop.desktop.clone()).collect();
         Questions { ids, needs_assigned_total, ..Questions::default() }
     }

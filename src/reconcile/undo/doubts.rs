@@ -14,7 +14,7 @@ use crate::reconcile::judge::{Proof, ReadSpan, Sight, Watch};
 
 /// Watches the bindings in doubt until good reads tell of each how it stands. Decides only: the reads are the caller's.
 #[derive(Debug)]
-pub struct Doubts {
+pub(crate) struct Doubts {
     /// By the desktop's place: its bindings in doubt (their places in the order of the item's slots), and their watch.
     open: BTreeMap<usize, (Item, Vec<usize>, Watch)>,
     /// Of which nothing was proved.
@@ -28,7 +28,7 @@ impl Doubts {
     ///
     /// # Errors
     /// [`Error::Internal`] for a desktop with more bindings than a journal can number.
-    pub fn new(changed: &Changed, counts_from: Instant, apart: Duration) -> Result<Self, Error> {
+    pub(crate) fn new(changed: &Changed, counts_from: Instant, apart: Duration) -> Result<Self, Error> {
         let mut by_desktop: BTreeMap<usize, Vec<usize>> = BTreeMap::new();
         for (desktop, slot) in &changed.in_doubt {
             by_desktop.entry(*desktop).or_default().push(*slot);
@@ -50,13 +50,13 @@ impl Doubts {
     }
 
     /// What is to be read now; `None` once all is settled.
-    pub fn questions(&self) -> Option<Questions> {
+    pub(crate) fn questions(&self) -> Option<Questions> {
         let ids: Vec<_> = self.open.values().map(|(item, ..)| item.desktop.clone()).collect();
         (!ids.is_empty()).then(|| Questions { ids, ..Questions::default() })
     }
 
     /// Takes in one round of reads.
-    pub fn see(&mut self, look: &Snapshot, span: ReadSpan) {
+    pub(crate) fn see(&mut self, look: &Snapshot, span: ReadSpan) {
         let unsettled = &mut self.unsettled;
         self.open.retain(|at, (item, slots, watch)| {
             let sight = match look.desktops.get(&item.desktop) {
@@ -78,12 +78,12 @@ impl Doubts {
     }
 
     /// Whether a first read of a pair is on record, so that the next one is due soon.
-    pub fn is_half_proved(&self) -> bool {
+    pub(crate) fn is_half_proved(&self) -> bool {
         self.open.values().any(|(_, _, watch)| watch.is_half_proved())
     }
 
     /// Bindings of which nothing could be proved: desktop and slot.
-    pub fn unsettled(self) -> HashSet<(usize, usize)> {
+    pub(crate) fn unsettled(self) -> HashSet<(usize, usize)> {
         self.unsettled
     }
 }

@@ -13,7 +13,7 @@ mod show;
 #[cfg(test)]
 mod tests;
 
-pub use changed::{Changed, Only, Row};
-pub use doubts::Doubts;
-pub use plan::{Stats, UndoPlan};
-pub use show::{Facts, compare, human, json};
+pub(crate) use changed::{Changed, Only};
+pub(crate) use doubts::Doubts;
+pub(crate) use plan::UndoPlan;
+pub(crate) use show::{Facts, compare, human, json};

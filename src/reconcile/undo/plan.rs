@@ -18,7 +18,7 @@ const VERSION: &[u8] = b"batch-detach undo 1\n";
 
 /// What takes a run back: a pure function of what it changed, of what the preflight saw, and of the policy (P17).
 #[derive(Debug)]
-pub struct UndoPlan<'a> {
+pub(crate) struct UndoPlan<'a> {
     pub changed: &'a Changed,
     look: &'a Snapshot,
     /// Of each of [`Changed::rows`].
@@ -30,7 +30,7 @@ pub struct UndoPlan<'a> {
 
 /// Counts of an undo's plan.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Stats {
+pub(crate) struct Stats {
     pub rows: u64,
     /// Rows to be sent.
     pub to_send: u64,
@@ -55,7 +55,7 @@ pub struct Stats {
 }
 
 impl Stats {
-    pub fn invalid_total(&self) -> u64 {
+    pub(crate) fn invalid_total(&self) -> u64 {
         self.invalid.values().sum()
     }
 }
@@ -113,7 +113,12 @@ impl<'a> UndoPlan<'a> {
     /// Makes the plan.
     ///
     /// * `unsettled`: bindings in doubt that could not be read back.
-    pub fn new(changed: &'a Changed, look: &'a Snapshot, unsettled: &HashSet<(usize, usize)>, policy: &Policy) -> Self {
+    pub(crate) fn new(
+        changed: &'a Changed,
+        look: &'a Snapshot,
+        unsettled: &HashSet<(usize, usize)>,
+        policy: &Policy,
+    ) -> Self {
         let mut verdicts: Vec<Vec<Verdict>> = Vec::with_capacity(changed.desktops.len());
         let mut sent: Vec<Item> = Vec::with_capacity(changed.desktops.len());
         // Of each desktop's slots, its place among those that are sent.
@@ -150,7 +155,7 @@ impl<'a> UndoPlan<'a> {
         Self { changed, look, fates, items: made.items, chunks: made.chunks }
     }
 
-    pub fn rows(&self) -> impl ExactSizeIterator<Item = (&'a Row, &Fate)> {
+    pub(crate) fn rows(&self) -> impl ExactSizeIterator<Item = (&'a Row, &Fate)> {
         self.changed.rows.iter().zip(&self.fates)
     }
 
@@ -158,7 +163,7 @@ impl<'a> UndoPlan<'a> {
     ///
     /// # Errors
     /// The first one of `f`.
-    pub fn for_each_entry<E>(&self, mut f: impl FnMut(EntryRef<'_>) -> Result<(), E>) -> Result<(), E> {
+    pub(crate) fn for_each_entry<E>(&self, mut f: impl FnMut(EntryRef<'_>) -> Result<(), E>) -> Result<(), E> {
         let mut extras = Vec::new();
         for (row, fate) in self.rows() {
             extras.clear();
@@ -168,7 +173,7 @@ impl<'a> UndoPlan<'a> {
         Ok(())
     }
 
-    pub fn faults(&self) -> Vec<RowFault> {
+    pub(crate) fn faults(&self) -> Vec<RowFault> {
         let mut faults = Vec::new();
         for (at, (row, fate)) in self.rows().enumerate() {
             if let Fate::Fixed { outcome: Outcome::Invalid, code, message } = fate {
@@ -180,7 +185,7 @@ impl<'a> UndoPlan<'a> {
     }
 
     /// How many chunks the canary takes: those with the lowest numbers.
-    pub fn canary_chunks(&self) -> usize {
+    pub(crate) fn canary_chunks(&self) -> usize {
         self.chunks.iter().filter(|chunk| chunk.canary).count()
     }
 
@@ -189,7 +194,7 @@ impl<'a> UndoPlan<'a> {
     ///
     /// # Errors
     /// As [`guard`].
-    pub fn guard(&self, policy: &Policy) -> Result<(), String> {
+    pub(crate) fn guard(&self, policy: &Policy) -> Result<(), String> {
         let touched: HashSet<&DesktopId> = self.items.iter().map(|item| &item.desktop).collect();
         let count = |len: usize| u64::try_from(len).unwrap_or(u64::MAX);
         let free = touched.iter().filter(|id| {
@@ -201,7 +206,7 @@ impl<'a> UndoPlan<'a> {
     }
 
     /// Writes the body of the chunk at this place, byte for byte as it is sent; `out` is emptied first.
-    pub fn write_body(&self, chunk: usize, out: &mut Vec<u8>) {
+    pub(crate) fn write_body(&self, chunk: usize, out: &mut Vec<u8>) {
         let number = self.chunks.get(chunk).map_or(0, |chunk| chunk.number);
         let first = self.items.partition_point(|item| item.chunk < number);
         let of = self.items.iter().skip(first).take_while(|item| item.chunk == number);
@@ -216,7 +221,7 @@ impl<'a> UndoPlan<'a> {
     }
 
     /// Every body, one a line, in the order of chunks (`--requests`).
-    pub fn requests(&self, mut out: impl Write) -> io::Result<()> {
+    pub(crate) fn requests(&self, mut out: impl Write) -> io::Result<()> {
         let mut body = Vec::new();
         for chunk in 0..self.chunks.len() {
             self.write_body(chunk, &mut body);
@@ -230,7 +235,7 @@ impl<'a> UndoPlan<'a> {
         self.look.desktops.get(id).and_then(Option::as_ref)
     }
 
-    pub fn stats(&self) -> Stats {
+    pub(crate) fn stats(&self) -> Stats {
         let count = |len: usize| u64::try_from(len).unwrap_or(u64::MAX);
         let mut stats = Stats {
             rows: count(self.fates.len()),
@@ -270,7 +275,7 @@ impl<'a> UndoPlan<'a> {
 
     /// SHA-256 in hex over the run that is taken back, endpoint, project, settings, every row's fate, the bodies, and
     /// who is bound to each desktop that they touch; not time, power state or pace.
-    pub fn hash(&self, facts: HashFacts<'_>) -> String {
+    pub(crate) fn hash(&self, facts: HashFacts<'_>) -> String {
         let mut hash = Fields::new(VERSION);
         hash.text(self.changed.class.as_str());
         hash.text(&self.changed.digest());

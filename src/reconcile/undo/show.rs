@@ -2,7 +2,6 @@
 
 use std::collections::HashMap;
 use std::fmt::Write as _;
-use std::time::Duration;
 
 use serde::{Serialize, Serializer};
 use serde_json::Value;
@@ -12,12 +11,13 @@ use crate::journal::Fate;
 use crate::model::Class;
 use crate::model::Outcome;
 use crate::plan::HashFacts;
-use crate::plan::show::FORMAT;
-use crate::text::{BOLD, Page, counted as some, escape_untrusted, grouped, size, spell_estimate, spell_rate};
+use crate::plan::show::{BOLD, FORMAT, Page, duration, rate, size};
+use crate::text::escape_untrusted;
+use crate::text::{counted as some, grouped};
 
 /// What is shown beside the plan itself.
 #[derive(Debug, Clone, Copy)]
-pub struct Facts<'a> {
+pub(crate) struct Facts<'a> {
     /// See [`UndoPlan::hash`].
     pub hash: &'a str,
     pub covered: HashFacts<'a>,
@@ -37,11 +37,11 @@ const LINES_SHOWN: usize = 5;
 const NAMED: usize = 20;
 
 /// The plan in plain words, at most `width` columns wide where words allow it.
-pub fn human(plan: &UndoPlan<'_>, facts: &Facts<'_>, width: usize) -> String {
+pub(crate) fn human(plan: &UndoPlan<'_>, facts: &Facts<'_>, width: usize) -> String {
     let (stats, run) = (plan.stats(), &plan.changed.run);
     let attaches = plan.changed.class == Class::BatchAttach;
     let mut page = Page::new(width);
-    page.styled(
+    page.painted(
         BOLD,
         &format!(
             "Undo of run {} ({}): {} that it {}",
@@ -57,7 +57,7 @@ pub fn human(plan: &UndoPlan<'_>, facts: &Facts<'_>, width: usize) -> String {
         ("project", facts.covered.project.to_owned()),
     ];
     for (label, value) in own.iter().chain(facts.context).filter(|(_, value)| !value.is_empty()) {
-        page.paragraph(&format!("  {label:<12} "), &escape_untrusted(value, 300), anstyle::Style::new());
+        page.line(2, &format!("{label:<12} {}", escape_untrusted(value, 300)));
     }
     if plan.changed.left > 0 {
         let left = some(plan.changed.left, "other row of that run stays", "other rows of that run stay");
@@ -66,9 +66,8 @@ pub fn human(plan: &UndoPlan<'_>, facts: &Facts<'_>, width: usize) -> String {
     counts(&mut page, facts, &stats, attaches);
     effects(&mut page, &stats, attaches);
     invalid(&mut page, plan, facts);
-    page.blank();
-    page.line(0, &format!("Plan {}", facts.hash));
-    page.finish(true)
+    _ = write!(page.text, "\nPlan {}\n", facts.hash);
+    page.text
 }
 
 fn counts(page: &mut Page, facts: &Facts<'_>, stats: &Stats, attaches: bool) {
@@ -85,9 +84,9 @@ fn counts(page: &mut Page, facts: &Facts<'_>, stats: &Stats, attaches: bool) {
     page.line(2, &format!("{bindings} on {}", some(stats.desktops, "desktop", "desktops")));
     let mut line = format!("{}, {} in all", some(stats.chunks, "request", "requests"), size(stats.bytes));
     if facts.write_per_s > 0.0 {
-        let apart = u32::try_from(stats.chunks.saturating_sub(1)).map_or(0.0, f64::from);
-        let (takes, rate) = (Duration::from_secs_f64(apart / facts.write_per_s), spell_rate(facts.write_per_s));
-        _ = write!(line, "; sending takes {} at the ceiling of {rate}", spell_estimate(takes));
+        let apart = u32::try_from(stats.chunks.saturating_sub(1)).map_or(f64::MAX, f64::from);
+        let rate = rate(facts.write_per_s);
+        _ = write!(line, "; sending takes {} at the ceiling of {rate}", duration(apart / facts.write_per_s));
     }
     if stats.canary_chunks > 0 {
         let canary = some(stats.canary_chunks, "request goes", "requests go");
@@ -155,7 +154,7 @@ fn invalid(page: &mut Page, plan: &UndoPlan<'_>, facts: &Facts<'_>) {
 }
 
 /// The plan as one JSON object; also what `--approved` is compared with.
-pub fn json<'a>(plan: &'a UndoPlan<'_>, facts: &Facts<'a>) -> impl Serialize + use<'a> {
+pub(crate) fn json<'a>(plan: &'a UndoPlan<'_>, facts: &Facts<'a>) -> impl Serialize + use<'a> {
     let (stats, run) = (plan.stats(), &plan.changed.run);
     Document {
         format: FORMAT,
@@ -242,7 +241,7 @@ impl Serialize for Rows<'_, '_> {
 
 /// How the plan made now differs from the approved one, as [`json`] wrote it: a sentence each, rows by their line. Never
 /// empty: it is asked only where the hashes differ.
-pub fn compare(approved: &Value, plan: &UndoPlan<'_>, facts: &Facts<'_>) -> Vec<String> {
+pub(crate) fn compare(approved: &Value, plan: &UndoPlan<'_>, facts: &Facts<'_>) -> Vec<String> {
     let rows = approved.get("rows").and_then(Value::as_array);
     let undo_of = approved.pointer("/undo_of/plan_hash").and_then(Value::as_str);
     let (Some(rows), Some(undo_of)) = (rows, undo_of) else {

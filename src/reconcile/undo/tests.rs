@@ -10,6 +10,7 @@ use crate::model::Class;
 use crate::model::{Bound, DesktopId, Kind, LiveDesktop, Outcome};
 use crate::plan::{HashFacts, Policy, Snapshot};
 use crate::reconcile::judge::ReadSpan;
+use crate::reconcile::undo::changed::Row;
 
 fn id(text: &str) -> DesktopId {
     DesktopId::parse(text).unwrap()

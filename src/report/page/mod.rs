@@ -12,4 +12,4 @@ mod sections;
 mod timeline;
 mod write;
 
-pub use write::{About, write};
+pub(crate) use write::{About, write};

@@ -10,13 +10,13 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::fmt;
 use std::time::Duration;
 
-use batch_detach::dispatch::verdict::is_passing;
-use batch_detach::journal::{
+use batch_detach::testing::dispatch::verdict::is_passing;
+use batch_detach::testing::journal::{
     AnswerKind, AnswerRecord, Attempt, Entry, Fate, Item, ItemId, Record, Settlement, Slot, SlotNo,
 };
-use batch_detach::model::Class;
-use batch_detach::model::{Bound, DesktopId, Kind, Outcome, Refusal};
-use batch_detach::sim::{Change, LogEntry, Op};
+use batch_detach::testing::model::Class;
+use batch_detach::testing::model::{Bound, DesktopId, Kind, Outcome, Refusal};
+use batch_detach::testing::sim::{Change, LogEntry, Op};
 use serde_json::Value;
 use tokio::time::Instant;
 

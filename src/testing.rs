@@ -1,0 +1,96 @@
+//! What the tests of this repository reach inside for. No part of the library: it changes as the program does.
+
+pub mod api {
+    pub use crate::api::{Answer, ErrorBody, Reader, Reply, Target, Transport, Writer};
+
+    pub mod auth {
+        pub use crate::api::auth::{Authenticator, Nobody, canonical};
+
+        pub mod sign {
+            pub use crate::api::auth::sign::{Key, Scheme, authorization, date, sign};
+        }
+    }
+
+    pub mod explain {
+        pub use crate::api::explain::action;
+    }
+
+    pub mod percent {
+        pub use crate::api::percent::encode;
+    }
+
+    pub mod wire {
+        pub use crate::api::wire::WriteAnswer;
+    }
+}
+
+pub mod cli {
+    pub mod args {
+        pub use crate::cli::args::Cli;
+    }
+}
+
+pub mod config {
+    pub use crate::config::{DECLARED, Layer, Percent};
+
+    pub mod sources {
+        pub use crate::config::sources::from_toml;
+    }
+}
+
+pub mod dispatch {
+    pub use crate::dispatch::{Drive, Ended, Rules, StopReason, drive};
+
+    pub mod verdict {
+        pub use crate::dispatch::verdict::{Verdict, is_passing, judge};
+    }
+}
+
+pub mod input {
+    pub mod guard {
+        pub use crate::input::guard::{guard, unguard};
+    }
+}
+
+pub mod journal {
+    pub use crate::journal::{
+        AnswerKind, AnswerRecord, Attempt, AttemptId, Builder, Entry, Fate, Identity, Item, ItemId, Journal,
+        JournalError, MemoryJournal, OpenItem, Progress, Recheck, Record, Resume, RowOutcome, RunLock, Settlement,
+        Slot, SlotNo, Store, View,
+    };
+}
+
+pub mod model {
+    pub use crate::model::{Bound, Class, DesktopId, Kind, LiveDesktop, Outcome, PartLabel, Refusal};
+}
+
+pub mod outcome {
+    pub use crate::outcome::{Counts, Metrics, ResultsWriter};
+}
+
+pub mod pace {
+    pub use crate::pace::{Ceiling, Gates, Heard, parse_limit_text, parse_retry_after};
+}
+
+pub mod plan {
+    pub use crate::plan::{HashFacts, Questions, Snapshot, questions};
+}
+
+pub mod reconcile {
+    pub use crate::reconcile::reads;
+
+    pub mod preflight {
+        pub use crate::reconcile::preflight::Preflight;
+    }
+}
+
+pub mod sim {
+    pub use crate::sim::{
+        App, Auth, Blame, Change, Effect, Executed, Fate, FateOf, Fault, Limit, LogEntry, Login, Op, Outage,
+        OutageKind, Physics, Refused, Scenario, Seat, SimTransport, Window, World, serve,
+    };
+}
+
+pub mod text {
+    pub use crate::text::escape_untrusted;
+}
