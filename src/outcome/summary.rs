@@ -1,6 +1,5 @@
 //! The summary of a run: how many rows came to which end, why, and what to do now.
 
-use std::fmt::Write as _;
 use std::time::Duration;
 
 use anstyle::{AnsiColor, Style};
@@ -13,8 +12,7 @@ use crate::outcome::advice::advice;
 use crate::outcome::counts::Counts;
 use crate::outcome::next::{Next, meaning};
 use crate::outcome::results::{ResultRow, safe};
-use crate::text::escape_untrusted;
-use crate::text::{counted, grouped, spell_duration, wrap};
+use crate::text::{BOLD, DIM, Page, counted, escape_untrusted, grouped, spell_duration};
 
 /// Rises when a key of the JSON summary changes its meaning or goes.
 pub(crate) const FORMAT: u32 = 1;
@@ -144,7 +142,7 @@ impl Summary {
 
     /// For people, in lines of at most `width` columns (single long words apart).
     pub(crate) fn human(&self, facts: &SummaryFacts<'_>, width: usize, colour: bool) -> String {
-        Page { out: String::new(), width: width.clamp(40, 120), colour }.render(self, facts)
+        render(self, facts, width).finish(colour)
     }
 
     /// For scripts: one object, with a newline at its end.
@@ -243,159 +241,115 @@ struct JsonCause<'a> {
     advice: Option<String>,
 }
 
-/// One rendering for the screen.
-struct Page {
-    out: String,
-    width: usize,
-    colour: bool,
+/// The page for the screen.
+fn render(summary: &Summary, facts: &SummaryFacts<'_>, width: usize) -> Page {
+    let mut page = Page::new(width);
+    let what = match facts.stopped {
+        Some(why) => format!("stopped: {}", safe(why)),
+        None => meaning(facts.exit).to_owned(),
+    };
+    let run = if facts.run_id.is_empty() { String::new() } else { format!(" {}", facts.run_id) };
+    page.paragraph("", &format!("{}{run} of {}: {what}.", capital(facts.command), safe(facts.input)), BOLD);
+    page.blank();
+    outcomes(&mut page, &summary.counts, facts);
+    causes(&mut page, summary, facts);
+    about(&mut page, facts);
+    next(&mut page, facts.next);
+    if let Some(expected) = facts.expected_rows.filter(|expected| *expected != summary.counts.total()) {
+        let fault = format!(
+            "The input has {}, but these are accounted for. This is a fault of the program: please report it.",
+            counted(expected, "row", "rows")
+        );
+        page.paragraph("", &fault, style_of(Outcome::Failed));
+    }
+    let line = summary.counts.to_string();
+    page.paragraph("", &line, BOLD);
+    page
 }
 
-const BOLD: Style = Style::new().bold();
-const DIM: Style = Style::new().dimmed();
-
-impl Page {
-    fn render(mut self, summary: &Summary, facts: &SummaryFacts<'_>) -> String {
-        let what = match facts.stopped {
-            Some(why) => format!("stopped: {}", safe(why)),
-            None => meaning(facts.exit).to_owned(),
-        };
-        let run = if facts.run_id.is_empty() { String::new() } else { format!(" {}", facts.run_id) };
-        self.paragraph("", &format!("{}{run} of {}: {what}.", capital(facts.command), safe(facts.input)), BOLD);
-        self.out.push('\n');
-        self.outcomes(&summary.counts, facts);
-        self.causes(summary, facts);
-        self.facts(facts);
-        self.next(facts.next);
-        if let Some(expected) = facts.expected_rows.filter(|expected| *expected != summary.counts.total()) {
-            let fault = format!(
-                "The input has {}, but these are accounted for. This is a fault of the program: please report it.",
-                counted(expected, "row", "rows")
-            );
-            self.paragraph("", &fault, style_of(Outcome::Failed));
-        }
-        let line = summary.counts.to_string();
-        self.paragraph("", &line, BOLD);
-        self.out
+fn outcomes(page: &mut Page, counts: &Counts, facts: &SummaryFacts<'_>) {
+    let digits = counts.iter().map(|(_, rows)| grouped(rows).len()).max().unwrap_or(1);
+    for (outcome, rows) in counts.iter().filter(|(_, rows)| *rows > 0) {
+        let start = format!("  {:>digits$}  {:<16}  ", grouped(rows), outcome.as_str());
+        page.labelled(style_of(outcome), &start, words_of(outcome, facts.verified));
     }
+}
 
-    fn outcomes(&mut self, counts: &Counts, facts: &SummaryFacts<'_>) {
-        let digits = counts.iter().map(|(_, rows)| grouped(rows).len()).max().unwrap_or(1);
-        for (outcome, rows) in counts.iter().filter(|(_, rows)| *rows > 0) {
-            let start = format!("  {:>digits$}  {:<16}  ", grouped(rows), outcome.as_str());
-            let painted = self.painted(&start, style_of(outcome));
-            let words = wrap(words_of(outcome, facts.verified), self.width.saturating_sub(start.len()));
-            for (n, line) in words.iter().enumerate() {
-                let indent = " ".repeat(start.len());
-                _ = writeln!(self.out, "{}{line}", if n == 0 { &painted } else { &indent });
-            }
+fn causes(page: &mut Page, summary: &Summary, facts: &SummaryFacts<'_>) {
+    let causes = summary.causes();
+    if causes.is_empty() {
+        return;
+    }
+    for cause in causes.iter().take(SHOWN_CAUSES) {
+        page.blank();
+        let code = if cause.code.is_empty() { "" } else { ": " };
+        let head = format!(
+            "{} {}{code}{}",
+            counted(cause.rows, "row", "rows"),
+            cause.outcome,
+            escape_untrusted(&cause.code, 80)
+        );
+        page.paragraph("", &head, style_of(cause.outcome));
+        if !cause.message.is_empty() {
+            let more = if cause.varied { " (the message varies)" } else { "" };
+            page.paragraph("  ", &format!("{}{more}", escape_untrusted(&cause.message, SHOWN_MESSAGE)), Style::new());
+        }
+        for example in &cause.examples {
+            page.paragraph("  - ", &example.words(), DIM);
+        }
+        let left = cause.rows.saturating_sub(u64::try_from(cause.examples.len()).unwrap_or(u64::MAX));
+        if left > 0 {
+            page.paragraph("  - ", &format!("and {} more", grouped(left)), DIM);
+        }
+        if let Some(advice) = advice(cause.outcome, &cause.code, facts.advice) {
+            page.paragraph("  ", &format!("What to do: {}", safe(&advice)), Style::new());
         }
     }
+    if let Some(rest) = causes.get(SHOWN_CAUSES..).filter(|rest| !rest.is_empty()) {
+        let rows = rest.iter().map(|cause| cause.rows).sum();
+        let line = format!(
+            "and {} of {} with other causes: see the columns error_code and error_msg of the results.",
+            counted(rows, "row", "rows"),
+            counted(u64::try_from(rest.len()).unwrap_or(u64::MAX), "more group", "more groups"),
+        );
+        page.blank();
+        page.paragraph("", &line, Style::new());
+    }
+}
 
-    fn causes(&mut self, summary: &Summary, facts: &SummaryFacts<'_>) {
-        let causes = summary.causes();
-        if causes.is_empty() {
-            return;
-        }
-        for cause in causes.iter().take(SHOWN_CAUSES) {
-            self.out.push('\n');
-            let code = if cause.code.is_empty() { "" } else { ": " };
-            let head = format!(
-                "{} {}{code}{}",
-                counted(cause.rows, "row", "rows"),
-                cause.outcome,
-                escape_untrusted(&cause.code, 80)
-            );
-            self.paragraph("", &head, style_of(cause.outcome));
-            if !cause.message.is_empty() {
-                let more = if cause.varied { " (the message varies)" } else { "" };
-                self.paragraph(
-                    "  ",
-                    &format!("{}{more}", escape_untrusted(&cause.message, SHOWN_MESSAGE)),
-                    Style::new(),
-                );
-            }
-            for example in &cause.examples {
-                self.paragraph("  - ", &example.words(), DIM);
-            }
-            let left = cause.rows.saturating_sub(u64::try_from(cause.examples.len()).unwrap_or(u64::MAX));
-            if left > 0 {
-                self.paragraph("  - ", &format!("and {} more", grouped(left)), DIM);
-            }
-            if let Some(advice) = advice(cause.outcome, &cause.code, facts.advice) {
-                self.paragraph("  ", &format!("What to do: {}", safe(&advice)), Style::new());
-            }
-        }
-        if let Some(rest) = causes.get(SHOWN_CAUSES..).filter(|rest| !rest.is_empty()) {
-            let rows = rest.iter().map(|cause| cause.rows).sum();
-            let line = format!(
-                "and {} of {} with other causes: see the columns error_code and error_msg of the results.",
-                counted(rows, "row", "rows"),
-                counted(u64::try_from(rest.len()).unwrap_or(u64::MAX), "more group", "more groups"),
-            );
-            self.out.push('\n');
-            self.paragraph("", &line, Style::new());
+fn about(page: &mut Page, facts: &SummaryFacts<'_>) {
+    page.blank();
+    for (name, value) in [("Results", facts.results), ("Journal", facts.journal), ("Ticket", facts.ticket)] {
+        if let Some(value) = value {
+            page.fact(name, &safe(value));
         }
     }
-
-    fn facts(&mut self, facts: &SummaryFacts<'_>) {
-        self.out.push('\n');
-        for (name, value) in [("Results", facts.results), ("Journal", facts.journal), ("Ticket", facts.ticket)] {
-            if let Some(value) = value {
-                self.fact(name, &safe(value));
-            }
+    for class in Class::ALL {
+        let of_class: Vec<_> = facts.requests.iter().filter(|(each, _, count)| *each == class && *count > 0).collect();
+        if of_class.is_empty() {
+            continue;
         }
-        for class in Class::ALL {
-            let of_class: Vec<_> =
-                facts.requests.iter().filter(|(each, _, count)| *each == class && *count > 0).collect();
-            if of_class.is_empty() {
-                continue;
-            }
-            // What started is the sum; the others say what became of it.
-            let (started, results): (Vec<_>, Vec<_>) =
-                of_class.into_iter().partition(|(_, result, _)| result == "started");
-            let counted = if started.is_empty() { &results } else { &started };
-            let sum: u64 = counted.iter().map(|(_, _, count)| count).sum();
-            let parts: Vec<String> =
-                results.iter().map(|(_, result, count)| format!("{} {}", grouped(*count), safe(result))).collect();
-            self.fact("Requests", &format!("{} {} ({})", grouped(sum), class.as_str(), parts.join(", ")));
-        }
-        self.fact("Time", &spell_duration(facts.took));
-        for warning in facts.warnings {
-            self.fact("Note", &safe(warning));
-        }
-        self.out.push('\n');
+        // What started is the sum; the others say what became of it.
+        let (started, results): (Vec<_>, Vec<_>) = of_class.into_iter().partition(|(_, result, _)| result == "started");
+        let counted = if started.is_empty() { &results } else { &started };
+        let sum: u64 = counted.iter().map(|(_, _, count)| count).sum();
+        let parts: Vec<String> =
+            results.iter().map(|(_, result, count)| format!("{} {}", grouped(*count), safe(result))).collect();
+        page.fact("Requests", &format!("{} {} ({})", grouped(sum), class.as_str(), parts.join(", ")));
     }
-
-    fn next(&mut self, next: &Next) {
-        self.paragraph("", &next.words, Style::new());
-        if let Some(line) = next.line() {
-            // Never wrapped: it is to be copied.
-            let line = self.painted(&line, BOLD);
-            _ = writeln!(self.out, "  {line}");
-        }
-        self.out.push('\n');
+    page.fact("Time", &spell_duration(facts.took));
+    for warning in facts.warnings {
+        page.fact("Note", &safe(warning));
     }
+    page.blank();
+}
 
-    fn fact(&mut self, name: &str, value: &str) {
-        self.paragraph(&format!("{name:<10}"), value, Style::new());
+fn next(page: &mut Page, next: &Next) {
+    page.paragraph("", &next.words, Style::new());
+    if let Some(line) = next.line() {
+        page.verbatim(2, &line, BOLD);
     }
-
-    /// Lines that fit the width; all but the first are indented by blanks as wide as `start` (ASCII).
-    fn paragraph(&mut self, start: &str, text: &str, style: Style) {
-        for (n, line) in wrap(text, self.width.saturating_sub(start.len())).iter().enumerate() {
-            let indent = " ".repeat(start.len());
-            let line = self.painted(line, style);
-            _ = writeln!(self.out, "{}{line}", if n == 0 { start } else { &indent });
-        }
-    }
-
-    fn painted(&self, text: &str, style: Style) -> String {
-        if self.colour && style != Style::new() {
-            format!("{}{text}{}", style.render(), style.render_reset())
-        } else {
-            text.to_owned()
-        }
-    }
+    page.blank();
 }
 
 impl Place {

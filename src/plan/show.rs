@@ -2,16 +2,15 @@
 
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
+use std::time::Duration;
 
-use anstyle::{AnsiColor, Style};
 use serde::{Serialize, Serializer};
 
 use super::draft::Plan;
 use super::fingerprint::{Digests, HashFacts};
 use super::stats::PlanStats;
 use crate::model::Outcome;
-use crate::text::escape_untrusted;
-use crate::text::{counted as some, grouped};
+use crate::text::{BOLD, Page, counted as some, escape_untrusted, grouped, size, spell_estimate, spell_rate};
 
 /// What is shown beside the plan itself.
 #[derive(Debug, Clone, Copy)]
@@ -51,8 +50,9 @@ pub(crate) fn human(plan: &Plan<'_>, facts: &Facts<'_>, width: usize) -> String 
             page.item(&escape_untrusted(note, 300));
         }
     }
-    _ = write!(page.text, "\nPlan {}\n", facts.hash);
-    page.text
+    page.blank();
+    page.line(0, &format!("Plan {}", facts.hash));
+    page.finish(true)
 }
 
 fn heading(page: &mut Page, plan: &Plan<'_>, facts: &Facts<'_>, stats: &PlanStats<'_>) {
@@ -60,10 +60,10 @@ fn heading(page: &mut Page, plan: &Plan<'_>, facts: &Facts<'_>, stats: &PlanStat
     if stats.entries > stats.rows {
         _ = write!(line, ", {} with every desktop of the users named alone", stats.entries);
     }
-    page.painted(BOLD, &line);
+    page.styled(BOLD, &line);
     let own = [("endpoint", facts.covered.endpoint.to_owned()), ("project", facts.covered.project.to_owned())];
     for (label, value) in own.iter().chain(facts.context).filter(|(_, value)| !value.is_empty()) {
-        page.line(2, &format!("{label:<12} {}", escape_untrusted(value, 300)));
+        page.paragraph(&format!("  {label:<12} "), &escape_untrusted(value, 300), anstyle::Style::new());
     }
     if !plan.looked() {
         page.line(2, "The live bindings were not looked at (--preflight off): who is already gone is not known.");
@@ -96,9 +96,9 @@ fn counts(page: &mut Page, facts: &Facts<'_>, stats: &PlanStats<'_>) {
         let requests = some(stats.chunks, "request", "requests");
         let mut line = format!("{requests}, {} in all", size(stats.bytes));
         if facts.write_per_s > 0.0 {
-            let apart = u32::try_from(stats.chunks.saturating_sub(1)).map_or(f64::MAX, f64::from);
-            let rate = rate(facts.write_per_s);
-            _ = write!(line, "; sending takes {} at the ceiling of {rate}", duration(apart / facts.write_per_s));
+            let apart = u32::try_from(stats.chunks.saturating_sub(1)).map_or(0.0, f64::from);
+            let (takes, rate) = (Duration::from_secs_f64(apart / facts.write_per_s), spell_rate(facts.write_per_s));
+            _ = write!(line, "; sending takes {} at the ceiling of {rate}", spell_estimate(takes));
         }
         if stats.canary_chunks > 0 {
             let canary = some(stats.canary_chunks, "request goes", "requests go");
@@ -237,101 +237,6 @@ fn hints(page: &mut Page, stats: &PlanStats<'_>) {
     }
     if let Some(rest) = stats.hints.len().checked_sub(HINTS_SHOWN).filter(|&rest| rest > 0) {
         page.item(&format!("… and more like these ({} at least)", grouped(u64::try_from(rest).unwrap_or(u64::MAX))));
-    }
-}
-
-/// Text in lines of a width.
-pub(crate) struct Page {
-    pub(crate) text: String,
-    width: usize,
-}
-
-impl Page {
-    /// At most `width` columns wide where words allow it.
-    pub(crate) fn new(width: usize) -> Self {
-        Self { text: String::new(), width: width.max(40) }
-    }
-
-    pub(crate) fn title(&mut self, title: &str) {
-        self.text.push('\n');
-        self.painted(BOLD, title);
-    }
-
-    /// A title of what somebody should look at before he says yes.
-    pub(crate) fn caution(&mut self, title: &str) {
-        self.text.push('\n');
-        self.painted(CAUTION, title);
-    }
-
-    /// A line in a style, which the stream takes off again where it has no colours.
-    pub(crate) fn painted(&mut self, style: Style, line: &str) {
-        _ = write!(self.text, "{style}");
-        self.line(0, line);
-        // Before the end of the line: a style that goes on would colour what others write.
-        self.text.truncate(self.text.trim_end_matches('\n').len());
-        _ = writeln!(self.text, "{style:#}");
-    }
-
-    pub(crate) fn item(&mut self, text: &str) {
-        self.line(2, &format!("- {text}"));
-    }
-
-    /// Breaks between words; further lines are indented by two more.
-    pub(crate) fn line(&mut self, indent: usize, text: &str) {
-        let mut used = 0;
-        for (at, word) in text.split(' ').enumerate() {
-            let wide = columns(word);
-            if at == 0 {
-                self.text.push_str(&" ".repeat(indent));
-                used = indent;
-            } else if used + 1 + wide > self.width {
-                self.text.push('\n');
-                self.text.push_str(&" ".repeat(indent + 2));
-                used = indent + 2;
-            } else {
-                self.text.push(' ');
-                used += 1;
-            }
-            self.text.push_str(word);
-            used += wide;
-        }
-        self.text.push('\n');
-    }
-}
-
-/// Roughly: what is not ASCII takes two columns, as Chinese does.
-fn columns(word: &str) -> usize {
-    word.chars().map(|c| if c.is_ascii() { 1 } else { 2 }).sum()
-}
-
-pub(crate) const BOLD: Style = Style::new().bold();
-const CAUTION: Style = AnsiColor::Yellow.on_default().bold();
-
-pub(crate) fn size(bytes: u64) -> String {
-    let unit = |unit: u64, name| format!("{}.{} {name}", bytes / unit, bytes % unit * 10 / unit);
-    match bytes {
-        0..1_000 => format!("{bytes} bytes"),
-        1_000..1_000_000 => unit(1_000, "kB"),
-        _ => unit(1_000_000, "MB"),
-    }
-}
-
-/// A rate in the unit in which it reads best.
-pub(crate) fn rate(per_s: f64) -> String {
-    let (count, unit) = if per_s < 5.0 { (per_s * 60.0, "minute") } else { (per_s, "second") };
-    let count = format!("{count:.0}");
-    format!("{} a {unit}", count.parse().map_or(count, grouped))
-}
-
-pub(crate) fn duration(seconds: f64) -> String {
-    if seconds < 1.0 {
-        "less than 1 s".to_owned()
-    } else if seconds < 120.0 {
-        format!("about {seconds:.0} s")
-    } else if seconds < 7_200.0 {
-        format!("about {:.0} min", seconds / 60.0)
-    } else {
-        format!("about {:.1} h", seconds / 3_600.0)
     }
 }
 
@@ -547,7 +452,7 @@ mod tests {
 4 to detach, 1 already gone, 3 desktops unknown, 1 in use now, 4 invalid rows
   4 rows for users; 3 desktops touched; 1 row repeats a binding and is sent once
   2 requests, 385 bytes in all; sending takes less than 1 s at the ceiling of
-    100 a minute
+    100/min
   unknown: d8, d9, d7
   in use now: PC-d1
 
@@ -583,7 +488,7 @@ Plan 0f
         let csv = "desktop_id,user_name\nd1\u{202e},ann\nd1,ann\n";
         let text = shown(csv, Some(&world()), |plan, facts| plain(plan, facts, 60));
         assert!(!text.contains('\u{202e}'), "{text}");
-        assert!(text.lines().all(|line| columns(line) <= 60 || !line.trim().contains(' ')), "{text}");
+        assert!(text.lines().all(|line| crate::text::columns(line) <= 60 || !line.trim().contains(' ')), "{text}");
     }
 
     #[test]
@@ -602,15 +507,5 @@ Plan 0f
                 cell.parse::<u64>().map_or_else(|_| serde_json::Value::from(cell), serde_json::Value::from)
             })
         );
-    }
-
-    #[test]
-    fn durations_sizes_and_rates_read_well() {
-        assert_eq!(
-            [0.2, 3.0, 600.0, 9_000.0].map(duration),
-            ["less than 1 s", "about 3 s", "about 10 min", "about 2.5 h"]
-        );
-        assert_eq!([999, 3_250, 12_000_000].map(size), ["999 bytes", "3.2 kB", "12.0 MB"]);
-        assert_eq!([100.0 / 60.0, 20.0, 5_000.0].map(rate), ["100 a minute", "20 a second", "5,000 a second"]);
     }
 }

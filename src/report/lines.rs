@@ -7,8 +7,9 @@ use std::time::Duration;
 use tokio::sync::mpsc;
 use tokio::time::{Instant, MissedTickBehavior, interval_at};
 
-use super::tally::{Tally, spell_rate};
+use super::tally::Tally;
 use crate::model::{Event, Observer};
+use crate::text::spell_rate;
 use crate::text::{counted, grouped};
 
 /// Between two lines.
@@ -176,7 +177,7 @@ mod tests {
         insta::assert_snapshot!(kept.text(), @r"
         batch-detach: starting: 2,000 rows, 0 settled; 20 requests to send, at most 100/min
         batch-detach: 1,000 of 2,000 rows (50%) settled; 0 requests sent, 0 answered; 0 rows failed; 0/min of 100/min; sending; about 30 s left
-        batch-detach: 1,000 of 2,000 rows (50%) settled; 0 requests sent, 0 answered; 0 rows failed; 0/min of 100/min; sending; about 1 min 0 s left
+        batch-detach: 1,000 of 2,000 rows (50%) settled; 0 requests sent, 0 answered; 0 rows failed; 0/min of 100/min; sending; about 1 min left
         batch-detach: stopping: interrupted
         ");
     }

@@ -10,7 +10,7 @@ use crate::model::Event;
 use crate::model::Outcome;
 use crate::outcome::Counts;
 use crate::text::escape_untrusted;
-use crate::text::{counted, grouped, spell_duration};
+use crate::text::{counted, grouped, spell_duration, spell_rate, spell_rate_beside};
 
 /// The pace is judged by this much of the past.
 const WINDOW: Duration = Duration::from_secs(60);
@@ -215,8 +215,8 @@ impl Tally {
         if !self.is_all_sent() {
             // A window's first request costs no time, so that a full pace would read as more than the ceiling.
             let pace = self.paces(now).0.min(self.ceiling_per_s);
-            let unit = Unit::of(self.ceiling_per_s);
-            _ = write!(figures, "; {} of {}", unit.spell(pace), unit.spell(self.ceiling_per_s));
+            let ceiling = self.ceiling_per_s;
+            _ = write!(figures, "; {} of {}", spell_rate_beside(pace, ceiling), spell_rate(ceiling));
         }
         figures
     }
@@ -261,33 +261,6 @@ impl Tally {
 /// Whole seconds, upwards, from 10: nobody reads a countdown's tenths.
 fn whole_seconds(span: Duration) -> Duration {
     Duration::from_secs(span.as_secs() + u64::from(span.subsec_nanos() > 0))
-}
-
-/// `96/min`, or `25/s` from ten a second on.
-pub(crate) fn spell_rate(per_s: f64) -> String {
-    Unit::of(per_s).spell(per_s)
-}
-
-/// Two rates that are compared stand in one unit.
-#[derive(Clone, Copy)]
-enum Unit {
-    Second,
-    Minute,
-}
-
-impl Unit {
-    fn of(per_s: f64) -> Self {
-        if per_s >= 10.0 { Self::Second } else { Self::Minute }
-    }
-
-    fn spell(self, per_s: f64) -> String {
-        let (count, unit) = match self {
-            Self::Second => (per_s, "s"),
-            Self::Minute => (per_s * 60.0, "min"),
-        };
-        let spelled = format!("{count:.0}");
-        format!("{}/{unit}", spelled.parse().map_or(spelled, grouped))
-    }
 }
 
 /// For rates and forecasts alone: above 2^53 rows the last digits would not matter.

@@ -1,13 +1,17 @@
-//! Text for people and records: escaping what is foreign, widths, numbers, times, lines that fit the screen.
+//! Text for people and records: escaping what is foreign, widths, numbers, times, commands, the page they stand on.
 
 pub(crate) mod bytes;
 mod escape;
 mod numbers;
-mod terminal;
+mod page;
+mod shell;
 mod time;
+mod wrap;
 
 pub use escape::escape_untrusted;
 pub(crate) use escape::is_invisible;
-pub(crate) use numbers::{counted, grouped};
-pub(crate) use terminal::{columns, one_line, shell_line, shell_quote, spell_duration, wrap};
-pub(crate) use time::timestamp_now;
+pub(crate) use numbers::{counted, grouped, size, spell_rate, spell_rate_beside};
+pub(crate) use page::{BOLD, DIM, Page};
+pub(crate) use shell::{shell_line, shell_quote};
+pub(crate) use time::{spell_duration, spell_estimate, timestamp_now};
+pub(crate) use wrap::{columns, one_line, wrap};

@@ -2,6 +2,7 @@
 
 use std::collections::HashMap;
 use std::fmt::Write as _;
+use std::time::Duration;
 
 use serde::{Serialize, Serializer};
 use serde_json::Value;
@@ -11,9 +12,8 @@ use crate::journal::Fate;
 use crate::model::Class;
 use crate::model::Outcome;
 use crate::plan::HashFacts;
-use crate::plan::show::{BOLD, FORMAT, Page, duration, rate, size};
-use crate::text::escape_untrusted;
-use crate::text::{counted as some, grouped};
+use crate::plan::show::FORMAT;
+use crate::text::{BOLD, Page, counted as some, escape_untrusted, grouped, size, spell_estimate, spell_rate};
 
 /// What is shown beside the plan itself.
 #[derive(Debug, Clone, Copy)]
@@ -41,7 +41,7 @@ pub(crate) fn human(plan: &UndoPlan<'_>, facts: &Facts<'_>, width: usize) -> Str
     let (stats, run) = (plan.stats(), &plan.changed.run);
     let attaches = plan.changed.class == Class::BatchAttach;
     let mut page = Page::new(width);
-    page.painted(
+    page.styled(
         BOLD,
         &format!(
             "Undo of run {} ({}): {} that it {}",
@@ -57,7 +57,7 @@ pub(crate) fn human(plan: &UndoPlan<'_>, facts: &Facts<'_>, width: usize) -> Str
         ("project", facts.covered.project.to_owned()),
     ];
     for (label, value) in own.iter().chain(facts.context).filter(|(_, value)| !value.is_empty()) {
-        page.line(2, &format!("{label:<12} {}", escape_untrusted(value, 300)));
+        page.paragraph(&format!("  {label:<12} "), &escape_untrusted(value, 300), anstyle::Style::new());
     }
     if plan.changed.left > 0 {
         let left = some(plan.changed.left, "other row of that run stays", "other rows of that run stay");
@@ -66,8 +66,9 @@ pub(crate) fn human(plan: &UndoPlan<'_>, facts: &Facts<'_>, width: usize) -> Str
     counts(&mut page, facts, &stats, attaches);
     effects(&mut page, &stats, attaches);
     invalid(&mut page, plan, facts);
-    _ = write!(page.text, "\nPlan {}\n", facts.hash);
-    page.text
+    page.blank();
+    page.line(0, &format!("Plan {}", facts.hash));
+    page.finish(true)
 }
 
 fn counts(page: &mut Page, facts: &Facts<'_>, stats: &Stats, attaches: bool) {
@@ -84,9 +85,9 @@ fn counts(page: &mut Page, facts: &Facts<'_>, stats: &Stats, attaches: bool) {
     page.line(2, &format!("{bindings} on {}", some(stats.desktops, "desktop", "desktops")));
     let mut line = format!("{}, {} in all", some(stats.chunks, "request", "requests"), size(stats.bytes));
     if facts.write_per_s > 0.0 {
-        let apart = u32::try_from(stats.chunks.saturating_sub(1)).map_or(f64::MAX, f64::from);
-        let rate = rate(facts.write_per_s);
-        _ = write!(line, "; sending takes {} at the ceiling of {rate}", duration(apart / facts.write_per_s));
+        let apart = u32::try_from(stats.chunks.saturating_sub(1)).map_or(0.0, f64::from);
+        let (takes, rate) = (Duration::from_secs_f64(apart / facts.write_per_s), spell_rate(facts.write_per_s));
+        _ = write!(line, "; sending takes {} at the ceiling of {rate}", spell_estimate(takes));
     }
     if stats.canary_chunks > 0 {
         let canary = some(stats.canary_chunks, "request goes", "requests go");

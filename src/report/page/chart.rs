@@ -153,13 +153,8 @@ pub(super) fn timeline(strip: &Strip, number: usize) -> Markup {
     }
 }
 
-/// `5 s`, `2 min 0 s` as people write it.
 pub(super) fn spell(seconds: u64) -> String {
-    match seconds {
-        60..3_600 if seconds.is_multiple_of(60) => format!("{} min", seconds / 60),
-        3_600.. if seconds.is_multiple_of(3_600) => format!("{} h", seconds / 3_600),
-        _ => spell_duration(std::time::Duration::from_secs(seconds)),
-    }
+    spell_duration(std::time::Duration::from_secs(seconds))
 }
 
 /// The parts of a bar that are there: end, writes, writes below it.

@@ -13,7 +13,7 @@ use crate::outcome::advice::advice;
 use crate::outcome::next::Next;
 use crate::outcome::summary::{Cause, Place, words_of};
 use crate::text::escape_untrusted;
-use crate::text::{counted, grouped, spell_duration};
+use crate::text::{counted, grouped, size, spell_duration, spell_rate};
 
 /// Causes that are told one by one; the table of rows has them all.
 const SHOWN_CAUSES: usize = 30;
@@ -217,8 +217,8 @@ fn figures(facts: &Facts, strips: &[Strip]) -> Markup {
     html! {
         dl.figures {
             div { dt { "Writes" } dd { (grouped(work.count())) } }
-            @if let Some(ceiling) = ceiling { div { dt { "Ceiling" } dd { (rate(ceiling)) } } }
-            div { dt { "Bodies" } dd { (bytes(work.bytes)) } }
+            @if let Some(ceiling) = ceiling { div { dt { "Ceiling" } dd { (spell_rate(ceiling / 60.0)) } } }
+            div { dt { "Bodies" } dd { (size(work.bytes)) } }
             div { dt { "Answered 429" } dd { (grouped(throttled)) } }
             @if throttled > 0 {
                 div { dt { "Held by 429s" } dd { (spell_duration(held)) } }
@@ -236,27 +236,6 @@ fn figures(facts: &Facts, strips: &[Strip]) -> Markup {
 
 fn milliseconds(ms: u64) -> String {
     if ms < 1_000 { format!("{ms} ms") } else { spell_duration(std::time::Duration::from_millis(ms)) }
-}
-
-/// In the unit that the ceiling was most likely written in: `100 / min`, `20 / s`.
-fn rate(per_minute: f64) -> String {
-    if per_minute < 600.0 { trim(per_minute) + " / min" } else { trim(per_minute / 60.0) + " / s" }
-}
-
-/// `100`, `0.5`: at most one digit after the point.
-fn trim(number: f64) -> String {
-    let text = format!("{number:.1}");
-    text.strip_suffix(".0").unwrap_or(&text).to_owned()
-}
-
-/// `532 bytes`, `9.5 kB`.
-#[expect(clippy::cast_precision_loss, reason = "a size for people")]
-pub(super) fn bytes(bytes: u64) -> String {
-    match bytes {
-        0..1_000 => counted(bytes, "byte", "bytes"),
-        1_000..1_000_000 => format!("{:.1} kB", bytes as f64 / 1e3),
-        _ => format!("{:.1} MB", bytes as f64 / 1e6),
-    }
 }
 
 /// Reads and writes by class, as the processes counted them, and writes by status.
@@ -386,11 +365,6 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_ceiling_stands_in_the_unit_that_it_was_written_in() {
-        assert_eq!([100.0, 0.5, 599.0, 1_200.0].map(rate), ["100 / min", "0.5 / min", "599 / min", "20 / s"]);
-    }
-
-    #[test]
     fn shares_never_claim_all_or_nothing_falsely() {
         for (rows, total, text) in
             [(1, 1, "100 %"), (1, 100_000, "< 0.1 %"), (99_999, 100_000, "> 99.9 %"), (59, 61, "96.7 %")]
@@ -400,12 +374,7 @@ mod tests {
     }
 
     #[test]
-    fn sizes_and_times_are_told_in_units_that_matter() {
-        assert_eq!(
-            [bytes(1), bytes(532), bytes(9_540), bytes(15_000_000)],
-            ["1 byte", "532 bytes", "9.5 kB", "15.0 MB"]
-        );
+    fn times_are_told_in_units_that_matter() {
         assert_eq!([milliseconds(7), milliseconds(1_240)], ["7 ms", "1.2 s"]);
-        assert_eq!([trim(100.0), trim(0.5)], ["100", "0.5"]);
     }
 }

@@ -1,33 +1,8 @@
-//! Text for people: numbers, times, lines that fit the screen, commands that can be pasted.
+//! Lines that fit the screen.
 
 use std::borrow::Cow;
-use std::time::Duration;
 
-/// A time span in the two units that matter: `1.2 s`, `45 s`, `12 min 30 s`, `2 h 5 min`.
-pub(crate) fn spell_duration(span: Duration) -> String {
-    let seconds = span.as_secs();
-    match seconds {
-        0..10 if span.subsec_nanos() > 0 => format!("{:.1} s", span.as_secs_f64()),
-        0..60 => format!("{seconds} s"),
-        60..3600 => format!("{} min {} s", seconds / 60, seconds % 60),
-        _ => format!("{} h {} min", seconds / 3600, seconds % 3600 / 60),
-    }
-}
-
-/// Quotes a word so that a POSIX shell reads it as that word; plain words stay plain.
-pub(crate) fn shell_quote(word: &str) -> Cow<'_, str> {
-    let plain = |byte: u8| byte.is_ascii_alphanumeric() || b"-_./:,@%+=".contains(&byte);
-    if !word.is_empty() && word.bytes().all(plain) && !word.starts_with('=') {
-        Cow::Borrowed(word)
-    } else {
-        Cow::Owned(format!("'{}'", word.replace('\'', r"'\''")))
-    }
-}
-
-/// A whole command, each word quoted where it has to be.
-pub(crate) fn shell_line<S: AsRef<str>>(words: &[S]) -> String {
-    words.iter().map(|word| shell_quote(word.as_ref())).collect::<Vec<_>>().join(" ")
-}
+use unicode_width::UnicodeWidthChar as _;
 
 /// Columns that a terminal uses for the text: East Asian characters take two.
 pub(crate) fn columns(text: &str) -> usize {
@@ -39,10 +14,16 @@ pub(crate) fn columns(text: &str) -> usize {
 /// A single word that is wider (an id, a path) stays whole, so that it can be copied; East Asian text, which has
 /// no blanks, breaks between characters.
 pub(crate) fn wrap(text: &str, width: usize) -> Vec<String> {
+    wrap_hanging(text, width, width)
+}
+
+/// As [`wrap`], with a width of its own for the first line.
+pub(super) fn wrap_hanging(text: &str, first: usize, others: usize) -> Vec<String> {
     let mut lines = vec![String::new()];
     for word in text.split_whitespace() {
         let mut rest = word;
         while !rest.is_empty() {
+            let width = if lines.len() == 1 { first } else { others };
             let used = lines.last().map_or(0, |line| columns(line));
             // A blank stands between words, never inside one that goes on.
             let blank = usize::from(used > 0 && rest.len() == word.len());
@@ -100,16 +81,13 @@ fn first_break(word: &str) -> usize {
     word.char_indices().skip(1).find(|(_, c)| wide_start || is_wide(*c)).map_or(word.len(), |(place, _)| place)
 }
 
+/// What a control character takes is not known; one column is the safe guess.
 fn char_columns(c: char) -> usize {
-    if is_wide(c) { 2 } else { 1 }
+    c.width().unwrap_or(1)
 }
 
-/// The blocks of Unicode's East Asian Width property that are wide or full-width, roughly.
-const fn is_wide(c: char) -> bool {
-    matches!(c,
-        '\u{1100}'..='\u{115F}' | '\u{2E80}'..='\u{303E}' | '\u{3041}'..='\u{A4CF}' | '\u{A960}'..='\u{A97F}'
-        | '\u{AC00}'..='\u{D7A3}' | '\u{F900}'..='\u{FAFF}' | '\u{FE30}'..='\u{FE6F}' | '\u{FF00}'..='\u{FF60}'
-        | '\u{FFE0}'..='\u{FFE6}' | '\u{1F300}'..='\u{1FAFF}' | '\u{20000}'..='\u{3FFFD}')
+fn is_wide(c: char) -> bool {
+    char_columns(c) == 2
 }
 
 #[cfg(test)]
@@ -117,26 +95,6 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
-
-    #[test]
-    fn times_are_told_in_the_units_that_matter() {
-        for (millis, text) in [
-            (0, "0 s"),
-            (9_000, "9 s"),
-            (1_240, "1.2 s"),
-            (45_000, "45 s"),
-            (750_000, "12 min 30 s"),
-            (7_500_000, "2 h 5 min"),
-        ] {
-            assert_eq!(spell_duration(Duration::from_millis(millis)), text);
-        }
-    }
-
-    #[test]
-    fn commands_can_be_pasted() {
-        let words = ["batch-detach", "run", "Q3 leavers.csv", "it's", "", "a$b", "--only", "failed,unknown"];
-        assert_eq!(shell_line(&words), r"batch-detach run 'Q3 leavers.csv' 'it'\''s' '' 'a$b' --only failed,unknown");
-    }
 
     #[test]
     fn lines_break_at_blanks_and_long_words_stay_whole() {
@@ -156,6 +114,11 @@ mod tests {
         for (width, text) in [(5, "用户 x"), (4, "用…"), (3, "用…"), (2, "…"), (0, "")] {
             assert_eq!(one_line("用户 x", width + usize::from(width == 5)), text);
         }
+    }
+
+    #[test]
+    fn an_accent_of_its_own_takes_no_column() {
+        assert_eq!(["e\u{301}", "用", "é", "a"].map(columns), [1, 2, 1, 1]);
     }
 
     proptest! {
