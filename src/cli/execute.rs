@@ -20,7 +20,7 @@ use crate::model::Class;
 use crate::model::Observer;
 use crate::outcome::metrics::last_success_in;
 use crate::outcome::next::{Next, Situation, next};
-use crate::outcome::{Counts, Metrics, ResultsWriter, Summary, SummaryFacts, exit_of};
+use crate::outcome::{Metrics, ResultsWriter, Summary, SummaryFacts, exit_of};
 use crate::pace::Gates;
 use crate::report::{Tee, Waits, observer};
 use crate::text::{escape_untrusted, timestamp_now};
@@ -146,11 +146,11 @@ pub(super) async fn carry(job: Job<'_>) -> Result<Closing, Failure> {
     handle.commit(vec![closing]).await.map_err(|error| fail(error.into()))?;
     drop(handle);
     store.close().map_err(&fail)?;
+    log_doubts(&summary);
     let end = End { exit, stopped, canary_failed };
     let requests: Vec<_> = totals.requests.iter().map(|((class, what), n)| (*class, what.clone(), *n)).collect();
     if let Some(path) = &session.settings.metrics {
-        write_metrics(path, &identity, summary.counts(), &requests, waits.sums(), began.elapsed(), exit)
-            .map_err(&fail)?;
+        write_metrics(path, &identity, &summary, &requests, waits.sums(), began.elapsed(), exit).map_err(&fail)?;
     }
     let told = Told {
         identity: &identity,
@@ -160,11 +160,24 @@ pub(super) async fn carry(job: Job<'_>) -> Result<Closing, Failure> {
         expected: totals.rows,
         requests: &requests,
         took: began.elapsed(),
-        verified: session.settings.verify,
     };
     let next = tell(session, format, &summary, &end, &told)?;
     drop(lock);
     Ok(Closing { exit, next: Some(next), records: session.records })
+}
+
+/// The log has the number of rows in doubt; names of people only where more is asked for.
+fn log_doubts(summary: &Summary) {
+    for cause in summary.doubts() {
+        tracing::warn!(
+            rows = cause.rows,
+            code = cause.code,
+            "rows count as done but are in doubt: see error_msg in the results"
+        );
+        for place in &cause.examples {
+            tracing::debug!(code = cause.code, line = place.line, user = place.user_name, "{}", cause.message);
+        }
+    }
 }
 
 /// What the summary names.
@@ -176,7 +189,6 @@ pub(super) struct Told<'a> {
     pub(super) expected: u64,
     pub(super) requests: &'a [(Class, String, u64)],
     pub(super) took: Duration,
-    pub(super) verified: bool,
 }
 
 /// Prints the summary and returns what comes next.
@@ -204,7 +216,6 @@ fn tell(session: &Session, format: Format, summary: &Summary, end: &End, told: &
         ticket: told.identity.ticket.as_deref(),
         exit: end.exit,
         stopped: end.stopped.as_deref(),
-        verified: told.verified,
         expected_rows: Some(told.expected),
         requests: told.requests,
         took: told.took,
@@ -245,7 +256,7 @@ pub(super) fn export(
 fn write_metrics(
     path: &Path,
     identity: &Identity,
-    outcomes: &Counts,
+    summary: &Summary,
     requests: &[(Class, String, u64)],
     waits: Vec<(String, Duration)>,
     duration: Duration,
@@ -253,16 +264,19 @@ fn write_metrics(
 ) -> Result<(), Error> {
     let ended_at = jiff::Timestamp::now().as_duration().as_secs_f64();
     let older = std::fs::read_to_string(path).ok().and_then(|older| last_success_in(&older));
+    let doubts = summary.rows_in_doubt();
+    let in_doubt: u64 = doubts.iter().map(|(_, rows)| rows).sum();
     let metrics = Metrics {
         labels: vec![("input", identity.input_path.clone())],
         version: env!("CARGO_PKG_VERSION").to_owned(),
-        outcomes: *outcomes,
+        outcomes: *summary.counts(),
+        doubts,
         requests: requests.to_vec(),
         waits,
         duration,
         exit,
         ended_at,
-        last_success_at: if exit == Exit::Done { Some(ended_at) } else { older },
+        last_success_at: if exit == Exit::Done && in_doubt == 0 { Some(ended_at) } else { older },
     };
     files::write_atomically(path, |out| {
         metrics.render(out).map_err(|source| Error::Disk {
@@ -339,7 +353,6 @@ pub(super) fn nothing_to_do(
         expected: progress.rows,
         requests: &requests,
         took: Duration::ZERO,
-        verified: session.settings.verify,
     };
     let next = tell(session, format, &summary, &end, &told)?;
     Ok(Closing { exit, next: Some(next), records: session.records })

@@ -9,7 +9,7 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 
 use crate::model::Class;
-use crate::model::{DesktopId, Kind, Outcome, PartLabel, Refusal};
+use crate::model::{DesktopId, Doubt, Kind, Outcome, PartLabel, Refusal};
 
 /// An item's number in its journal, from 1, in the order of the plan.
 pub type ItemId = u32;
@@ -251,6 +251,17 @@ pub struct RowOutcome {
 impl RowOutcome {
     /// The evidence of a success that was not read back (`--verify off`).
     pub const AT_ITS_WORD: &str = "the answer took it";
+
+    /// Why this success may not be what was meant.
+    pub(crate) fn doubt(&self) -> Option<Doubt> {
+        if self.outcome.is_success() { Doubt::of_code(&self.code) } else { None }
+    }
+
+    /// Code and message as people are told them. Those of a success would read as a failure, because an accepted row
+    /// may have been refused once on the way; a doubt is told all the same.
+    pub fn words(&self) -> (&str, &str) {
+        if self.outcome.is_success() && self.doubt().is_none() { ("", "") } else { (&self.code, &self.message) }
+    }
 
     /// That of a row that no write carried.
     pub const fn new(outcome: Outcome, code: String, message: String) -> Self {

@@ -2,12 +2,14 @@
 
 mod binding;
 mod class;
+mod doubt;
 mod event;
 mod ids;
 mod outcome;
 
 pub use binding::{Bound, Kind, LiveDesktop};
 pub use class::Class;
+pub(crate) use doubt::Doubt;
 pub(crate) use event::{Event, Observer};
 pub use ids::{DesktopId, PartLabel};
 pub use outcome::{Outcome, Refusal};

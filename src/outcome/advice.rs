@@ -7,6 +7,18 @@ use crate::model::Outcome;
 /// One or two sentences for somebody who has never seen the tool: what it means, then what to do.
 const OWN: &[(&str, &str)] = &[
     (
+        "DOUBT_NEAR_NAME",
+        "Nobody of this name was bound, but somebody of a similar name is. Check the spelling; correct the row and run the list again if that person is meant.",
+    ),
+    (
+        "DOUBT_OTHER_DOMAIN",
+        "The person of this name is bound in another domain. Check the domain; correct or empty it and run the list again if that person is meant.",
+    ),
+    (
+        "DOUBT_UNKNOWN_USER",
+        "The service does not know this user. Check the spelling, the region and the project. If all are right, the account was deleted before.",
+    ),
+    (
         "INVALID_USER_MISSING",
         "Write the user's name in the cell user_name. To detach everybody from a desktop, set type to ALL and use --allow-detach-all.",
     ),

@@ -4,7 +4,7 @@ use std::io::{self, Write};
 use std::time::Duration;
 
 use crate::error::Exit;
-use crate::model::Class;
+use crate::model::{Class, Doubt};
 use crate::outcome::counts::Counts;
 
 const LAST_SUCCESS: &str = "batch_detach_last_success_timestamp_seconds";
@@ -17,6 +17,8 @@ pub struct Metrics {
     pub labels: Vec<(&'static str, String)>,
     pub version: String,
     pub outcomes: Counts,
+    /// Rows that count as done and may not be what was meant, by kind.
+    pub doubts: Vec<(Doubt, u64)>,
     /// Requests by class and by what became of them.
     pub requests: Vec<(Class, String, u64)>,
     /// How long sending had to wait, by reason (`throttled`, `outage`, …).
@@ -25,7 +27,8 @@ pub struct Metrics {
     pub exit: Exit,
     /// When the run ended; seconds since 1970, UTC.
     pub ended_at: f64,
-    /// When a run last ended with exit code 0, this one included; [`last_success_in`] finds an earlier one.
+    /// When a run last ended with exit code 0 and no row in doubt, this one included; [`last_success_in`] finds an
+    /// earlier one.
     pub last_success_at: Option<f64>,
 }
 
@@ -43,6 +46,14 @@ impl Metrics {
         for (outcome, rows) in self.outcomes.iter() {
             file.sample("batch_detach_rows", &[("outcome", outcome.as_str())], &rows.to_string())?;
         }
+        file.family(
+            "batch_detach_rows_in_doubt",
+            "Rows of the last run that count as done but may be wrong, by kind.",
+        )?;
+        for doubt in Doubt::ALL {
+            let rows: u64 = self.doubts.iter().filter(|(each, _)| *each == doubt).map(|(_, rows)| rows).sum();
+            file.sample("batch_detach_rows_in_doubt", &[("kind", doubt.label())], &rows.to_string())?;
+        }
         file.family("batch_detach_requests", "Requests of the last run by class and result.")?;
         for (class, result, count) in &self.requests {
             let labels = [("class", class.as_str()), ("result", result)];
@@ -59,7 +70,7 @@ impl Metrics {
         file.family("batch_detach_last_run_timestamp_seconds", "When the last run ended.")?;
         file.sample("batch_detach_last_run_timestamp_seconds", &[], &self.ended_at.to_string())?;
         if let Some(at) = self.last_success_at {
-            file.family(LAST_SUCCESS, "When a run last ended with exit code 0.")?;
+            file.family(LAST_SUCCESS, "When a run last ended with exit code 0 and no row in doubt.")?;
             file.sample(LAST_SUCCESS, &[], &at.to_string())?;
         }
         Ok(())
@@ -120,6 +131,7 @@ mod tests {
             labels: vec![("input", "Q3 \"leavers\"\\new\n.csv".to_owned())],
             version: "0.1.0".to_owned(),
             outcomes,
+            doubts: vec![(Doubt::NearName, 2)],
             requests: vec![(Class::BatchDetach, "ok".to_owned(), 3), (Class::BatchDetach, "throttled".to_owned(), 1)],
             waits: vec![("throttled".to_owned(), Duration::from_millis(10_500))],
             duration: Duration::from_secs(42),

@@ -80,10 +80,8 @@ impl<W: Write> ResultsWriter<W> {
     /// # Errors
     /// Those of the writer below.
     pub fn write(&mut self, row: &ResultRow<'_>) -> io::Result<()> {
-        // Codes of a success would read as a failure: an accepted row may have been refused once on the way.
         let result = row.result;
-        let (code, message) =
-            if result.outcome.is_success() { ("", "") } else { (result.code.as_str(), result.message.as_str()) };
+        let (code, message) = result.words();
         self.number(u64::from(result.attempts))?;
         let attempts = std::mem::take(&mut self.digits);
         self.number(row.line)?;

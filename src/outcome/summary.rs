@@ -6,8 +6,8 @@ use anstyle::{AnsiColor, Style};
 use serde::Serialize;
 
 use crate::error::Exit;
-use crate::model::Class;
-use crate::model::Outcome;
+use crate::journal::RowOutcome;
+use crate::model::{Class, Doubt, Outcome};
 use crate::outcome::advice::advice;
 use crate::outcome::counts::Counts;
 use crate::outcome::next::{Next, meaning};
@@ -59,6 +59,10 @@ pub(crate) struct Summary {
     counts: Counts,
     attempts: u64,
     causes: Vec<Cause>,
+    /// Why rows that count as done may not be what was meant.
+    doubts: Vec<Cause>,
+    /// Rows that count as done at the service's word alone.
+    unproved: u64,
 }
 
 /// What a summary says besides the rows.
@@ -74,8 +78,6 @@ pub(crate) struct SummaryFacts<'a> {
     pub exit: Exit,
     /// Why the run stopped before its end.
     pub stopped: Option<&'a str>,
-    /// Whether the bindings were read back after the writes (`--verify`).
-    pub verified: bool,
     /// Records that the results must have (P1); checked against the rows that were absorbed.
     pub expected_rows: Option<u64>,
     /// Requests of the whole run by class and by what became of them, as the journal counts them.
@@ -95,37 +97,12 @@ impl Summary {
         let result = row.result;
         self.counts.add(result.outcome, 1);
         self.attempts += u64::from(result.attempts);
-        if result.outcome.is_success() || result.outcome == Outcome::Planned {
-            return;
+        self.unproved += u64::from(result.outcome.is_success() && result.evidence == RowOutcome::AT_ITS_WORD);
+        if result.doubt().is_some() {
+            return keep(&mut self.doubts, row);
         }
-        let (own, message) = (safe(&result.code), safe(&result.message));
-        let position = |causes: &[Cause], code: &str| {
-            causes.iter().position(|cause| cause.outcome == result.outcome && cause.code == code)
-        };
-        let found = position(&self.causes, &own);
-        let code = if found.is_some() || self.causes.len() < MAX_CAUSES { &own } else { OTHER_CODES };
-        let place = found.or_else(|| position(&self.causes, code)).unwrap_or_else(|| {
-            self.causes.push(Cause {
-                outcome: result.outcome,
-                code: code.to_owned(),
-                message: message.clone().into_owned(),
-                varied: false,
-                rows: 0,
-                examples: Vec::new(),
-            });
-            self.causes.len() - 1
-        });
-        let cause = &mut self.causes[place];
-        cause.rows += 1;
-        cause.varied |= cause.message != message;
-        if cause.examples.len() < MAX_EXAMPLES {
-            cause.examples.push(Place {
-                line: row.line,
-                desktop_id: safe(row.desktop_id()).into_owned(),
-                desktop_name: safe(row.desktop_name()).into_owned(),
-                user_name: safe(row.user_name()).into_owned(),
-                kind: safe(row.cells[5]).into_owned(),
-            });
+        if !result.outcome.is_success() && result.outcome != Outcome::Planned {
+            keep(&mut self.causes, row);
         }
     }
 
@@ -133,11 +110,24 @@ impl Summary {
         &self.counts
     }
 
+    /// Whether no row counts as done at the service's word alone: each by its own evidence, whatever is set now.
+    pub(crate) fn is_verified(&self) -> bool {
+        self.unproved == 0
+    }
+
     /// Why rows are not as wanted: by outcome in the order of a summary, the most frequent first.
     pub(crate) fn causes(&self) -> Vec<&Cause> {
-        let mut causes: Vec<&Cause> = self.causes.iter().collect();
-        causes.sort_by(|a, b| a.outcome.cmp(&b.outcome).then(b.rows.cmp(&a.rows)).then(a.code.cmp(&b.code)));
-        causes
+        sorted(&self.causes)
+    }
+
+    /// Why rows that count as done may not be what was meant: the most frequent reason first.
+    pub(crate) fn doubts(&self) -> Vec<&Cause> {
+        sorted(&self.doubts)
+    }
+
+    /// How many rows are in doubt, by kind.
+    pub(crate) fn rows_in_doubt(&self) -> Vec<(Doubt, u64)> {
+        self.doubts().iter().filter_map(|cause| Some((Doubt::of_code(&cause.code)?, cause.rows))).collect()
     }
 
     /// For people, in lines of at most `width` columns (single long words apart).
@@ -163,7 +153,7 @@ impl Summary {
             exit_code: facts.exit.code(),
             exit: meaning(facts.exit),
             stopped: facts.stopped,
-            verified: facts.verified,
+            verified: self.is_verified(),
             attempts: self.attempts,
             requests: facts
                 .requests
@@ -183,12 +173,53 @@ impl Summary {
                     advice: advice(cause.outcome, &cause.code, facts.advice),
                 })
                 .collect(),
+            doubts: self.doubts().into_iter().filter_map(JsonDoubt::of).collect(),
             warnings: facts.warnings,
             next: facts.next.line(),
             next_words: &facts.next.words,
         };
         serde_json::to_string_pretty(&json).map(|text| text + "\n")
     }
+}
+
+/// Counts a row under its code.
+fn keep(causes: &mut Vec<Cause>, row: &ResultRow<'_>) {
+    let result = row.result;
+    let (own, message) = (safe(&result.code), safe(&result.message));
+    let position = |causes: &[Cause], code: &str| {
+        causes.iter().position(|cause| cause.outcome == result.outcome && cause.code == code)
+    };
+    let found = position(causes, &own);
+    let code = if found.is_some() || causes.len() < MAX_CAUSES { &own } else { OTHER_CODES };
+    let place = found.or_else(|| position(causes, code)).unwrap_or_else(|| {
+        causes.push(Cause {
+            outcome: result.outcome,
+            code: code.to_owned(),
+            message: message.clone().into_owned(),
+            varied: false,
+            rows: 0,
+            examples: Vec::new(),
+        });
+        causes.len() - 1
+    });
+    let cause = &mut causes[place];
+    cause.rows += 1;
+    cause.varied |= cause.message != message;
+    if cause.examples.len() < MAX_EXAMPLES {
+        cause.examples.push(Place {
+            line: row.line,
+            desktop_id: safe(row.desktop_id()).into_owned(),
+            desktop_name: safe(row.desktop_name()).into_owned(),
+            user_name: safe(row.user_name()).into_owned(),
+            kind: safe(row.cells[5]).into_owned(),
+        });
+    }
+}
+
+fn sorted(causes: &[Cause]) -> Vec<&Cause> {
+    let mut causes: Vec<&Cause> = causes.iter().collect();
+    causes.sort_by(|a, b| a.outcome.cmp(&b.outcome).then(b.rows.cmp(&a.rows)).then(a.code.cmp(&b.code)));
+    causes
 }
 
 /// Outcomes that most runs can't have; a JSON summary names them only where they occur.
@@ -219,6 +250,8 @@ struct JsonSummary<'a> {
     requests: Vec<JsonRequests<'a>>,
     duration_s: f64,
     failures: Vec<JsonCause<'a>>,
+    /// Rows that count as done and may not be what was meant.
+    doubts: Vec<JsonDoubt<'a>>,
     warnings: &'a [String],
     next: Option<String>,
     next_words: &'a str,
@@ -241,6 +274,27 @@ struct JsonCause<'a> {
     advice: Option<String>,
 }
 
+#[derive(Serialize)]
+struct JsonDoubt<'a> {
+    kind: &'static str,
+    error_code: &'a str,
+    error_msg: &'a str,
+    rows: u64,
+    examples: &'a [Place],
+}
+
+impl<'a> JsonDoubt<'a> {
+    fn of(cause: &'a Cause) -> Option<Self> {
+        Some(Self {
+            kind: Doubt::of_code(&cause.code)?.label(),
+            error_code: &cause.code,
+            error_msg: &cause.message,
+            rows: cause.rows,
+            examples: &cause.examples,
+        })
+    }
+}
+
 /// The page for the screen.
 fn render(summary: &Summary, facts: &SummaryFacts<'_>, width: usize) -> Page {
     let mut page = Page::new(width);
@@ -251,7 +305,7 @@ fn render(summary: &Summary, facts: &SummaryFacts<'_>, width: usize) -> Page {
     let run = if facts.run_id.is_empty() { String::new() } else { format!(" {}", facts.run_id) };
     page.paragraph("", &format!("{}{run} of {}: {what}.", capital(facts.command), safe(facts.input)), BOLD);
     page.blank();
-    outcomes(&mut page, &summary.counts, facts);
+    outcomes(&mut page, summary);
     causes(&mut page, summary, facts);
     about(&mut page, facts);
     next(&mut page, facts.next);
@@ -267,43 +321,23 @@ fn render(summary: &Summary, facts: &SummaryFacts<'_>, width: usize) -> Page {
     page
 }
 
-fn outcomes(page: &mut Page, counts: &Counts, facts: &SummaryFacts<'_>) {
+fn outcomes(page: &mut Page, summary: &Summary) {
+    let counts = &summary.counts;
     let digits = counts.iter().map(|(_, rows)| grouped(rows).len()).max().unwrap_or(1);
     for (outcome, rows) in counts.iter().filter(|(_, rows)| *rows > 0) {
         let start = format!("  {:>digits$}  {:<16}  ", grouped(rows), outcome.as_str());
-        page.labelled(style_of(outcome), &start, words_of(outcome, facts.verified));
+        page.labelled(style_of(outcome), &start, words_of(outcome, summary.is_verified()));
     }
 }
 
 fn causes(page: &mut Page, summary: &Summary, facts: &SummaryFacts<'_>) {
-    let causes = summary.causes();
-    if causes.is_empty() {
-        return;
+    for cause in summary.doubts() {
+        let what = format!("{}, but in doubt", cause.outcome);
+        one_cause(page, cause, &what, style_of(Outcome::Unknown), facts);
     }
+    let causes = summary.causes();
     for cause in causes.iter().take(SHOWN_CAUSES) {
-        page.blank();
-        let code = if cause.code.is_empty() { "" } else { ": " };
-        let head = format!(
-            "{} {}{code}{}",
-            counted(cause.rows, "row", "rows"),
-            cause.outcome,
-            escape_untrusted(&cause.code, 80)
-        );
-        page.paragraph("", &head, style_of(cause.outcome));
-        if !cause.message.is_empty() {
-            let more = if cause.varied { " (the message varies)" } else { "" };
-            page.paragraph("  ", &format!("{}{more}", escape_untrusted(&cause.message, SHOWN_MESSAGE)), Style::new());
-        }
-        for example in &cause.examples {
-            page.paragraph("  - ", &example.words(), DIM);
-        }
-        let left = cause.rows.saturating_sub(u64::try_from(cause.examples.len()).unwrap_or(u64::MAX));
-        if left > 0 {
-            page.paragraph("  - ", &format!("and {} more", grouped(left)), DIM);
-        }
-        if let Some(advice) = advice(cause.outcome, &cause.code, facts.advice) {
-            page.paragraph("  ", &format!("What to do: {}", safe(&advice)), Style::new());
-        }
+        one_cause(page, cause, cause.outcome.as_str(), style_of(cause.outcome), facts);
     }
     if let Some(rest) = causes.get(SHOWN_CAUSES..).filter(|rest| !rest.is_empty()) {
         let rows = rest.iter().map(|cause| cause.rows).sum();
@@ -314,6 +348,27 @@ fn causes(page: &mut Page, summary: &Summary, facts: &SummaryFacts<'_>) {
         );
         page.blank();
         page.paragraph("", &line, Style::new());
+    }
+}
+
+fn one_cause(page: &mut Page, cause: &Cause, what: &str, style: Style, facts: &SummaryFacts<'_>) {
+    page.blank();
+    let code = if cause.code.is_empty() { "" } else { ": " };
+    let head = format!("{} {what}{code}{}", counted(cause.rows, "row", "rows"), escape_untrusted(&cause.code, 80));
+    page.paragraph("", &head, style);
+    if !cause.message.is_empty() {
+        let more = if cause.varied { " (the message varies)" } else { "" };
+        page.paragraph("  ", &format!("{}{more}", escape_untrusted(&cause.message, SHOWN_MESSAGE)), Style::new());
+    }
+    for example in &cause.examples {
+        page.paragraph("  - ", &example.words(), DIM);
+    }
+    let left = cause.rows.saturating_sub(u64::try_from(cause.examples.len()).unwrap_or(u64::MAX));
+    if left > 0 {
+        page.paragraph("  - ", &format!("and {} more", grouped(left)), DIM);
+    }
+    if let Some(advice) = advice(cause.outcome, &cause.code, facts.advice) {
+        page.paragraph("  ", &format!("What to do: {}", safe(&advice)), Style::new());
     }
 }
 

@@ -34,7 +34,6 @@ fn facts<'a>(
         ticket: Some("CHG-4711"),
         exit,
         stopped: None,
-        verified: true,
         expected_rows: None,
         requests,
         took: Duration::from_secs(750),
@@ -165,4 +164,34 @@ fn p18_an_endless_variety_of_codes_stays_in_bounds() {
     }
     assert!(summary.causes().len() <= MAX_CAUSES + Outcome::ALL.len());
     assert_eq!(summary.causes().iter().map(|cause| cause.rows).sum::<u64>(), 1000);
+}
+
+#[test]
+fn rows_in_doubt_are_told_though_they_count_as_done() {
+    let mut summary = Summary::default();
+    summary.absorb(&row(2, "li.na", Outcome::Detached, "WKS.1", "refused at first"));
+    let words = "taken as already detached, but `ana.k` is not bound to d1; the nearest name is `anna.k`";
+    summary.absorb(&row(3, "ana.k", Outcome::AlreadyDetached, "DOUBT_NEAR_NAME", words));
+    assert_eq!(summary.rows_in_doubt(), [(Doubt::NearName, 1)]);
+    assert!(summary.causes().is_empty());
+    let next = Next { words: String::new(), command: None };
+    let facts = facts(Exit::Done, &next, &[], &[]);
+    let text = summary.human(&facts, 120, false);
+    assert!(text.contains("1 row already_detached, but in doubt: DOUBT_NEAR_NAME"), "{text}");
+    assert!(text.contains("the nearest name is `anna.k`"), "{text}");
+    let json: serde_json::Value = serde_json::from_str(&summary.json(&facts).unwrap()).unwrap();
+    assert_eq!((&json["doubts"][0]["kind"], &json["doubts"][0]["rows"]), (&"near_name".into(), &1.into()));
+    assert_eq!(json["doubts"][0]["examples"][0]["line"], 3);
+}
+
+#[test]
+fn a_summary_is_verified_by_what_its_rows_rest_on() {
+    let (mut read, mut told) = (Summary::default(), Summary::default());
+    read.absorb(&row(2, "li.na", Outcome::Detached, "", ""));
+    let taken = RowOutcome {
+        evidence: RowOutcome::AT_ITS_WORD.to_owned(),
+        ..RowOutcome::new(Outcome::Detached, String::new(), String::new())
+    };
+    told.absorb(&ResultRow { result: &taken, ..row(2, "li.na", Outcome::Detached, "", "") });
+    assert_eq!((read.is_verified(), told.is_verified()), (true, false));
 }

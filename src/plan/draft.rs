@@ -160,7 +160,16 @@ impl<'t> PlanEntry<'_, 't> {
 
     fn fixed(&self) -> Fixed<'t> {
         let record = self.record();
-        explain(&self.plan.ground, record.row, self.tag(), record.to)
+        let fixed = explain(&self.plan.ground, record.row, self.tag(), record.to);
+        let hints = &self.plan.hints;
+        match hints.binary_search_by_key(&self.at, |hint| hint.entry) {
+            Ok(place) => Fixed {
+                code: hints[place].doubt().code(),
+                message: format!("taken as already detached, but {}", hints[place].words()).into(),
+                ..fixed
+            },
+            Err(_) => fixed,
+        }
     }
 
     /// The code of what the plan settled, without its words.

@@ -1,6 +1,7 @@
-//! Rows whose user is not bound may hold a slip of the pen: the nearest name, to show in the plan.
+//! Rows whose user is not bound may hold a typing error: the nearest name, to show in the plan and beside the outcome.
 
 use std::collections::HashSet;
+use std::fmt::Write as _;
 
 use super::context::Ground;
 use super::entries::Entries;
@@ -8,11 +9,14 @@ use super::fate::Tag;
 use super::matching::distance;
 use super::snapshot::{fold, same_name};
 use crate::input::Field;
-use crate::model::Kind;
+use crate::model::{Doubt, Kind};
+use crate::text::escape_untrusted;
 
 /// A row that is taken as already detached, and what it may have meant.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Hint<'t> {
+    /// The entry's place in the plan.
+    pub(super) entry: usize,
     pub line: u64,
     pub user: &'t str,
     /// Empty for a row that names a user alone.
@@ -25,8 +29,36 @@ pub struct Hint<'t> {
     pub other_domain: Option<&'t str>,
 }
 
+impl Hint<'_> {
+    pub(super) fn doubt(&self) -> Doubt {
+        match (self.unknown_user, self.other_domain) {
+            (true, _) => Doubt::UnknownUser,
+            (false, Some(_)) => Doubt::OtherDomain,
+            (false, None) => Doubt::NearName,
+        }
+    }
+
+    /// What is doubtful, as a part of a sentence.
+    pub(super) fn words(&self) -> String {
+        let user = escape_untrusted(self.user, 64);
+        let mut words = match self.desktop {
+            "" => format!("`{user}` holds no desktop"),
+            desktop => format!("`{user}` is not bound to {}", escape_untrusted(desktop, 60)),
+        };
+        if self.unknown_user {
+            words.push_str(", and the service knows no user of this name");
+        }
+        if let Some(domain) = self.other_domain {
+            _ = write!(words, " in the row's domain, but is in the domain `{}`", escape_untrusted(domain, 64));
+        } else if let Some(nearest) = self.nearest {
+            _ = write!(words, "; the nearest name is `{}`", escape_untrusted(nearest, 64));
+        }
+        words
+    }
+}
+
 /// How many hints are kept.
-pub(super) const KEPT: usize = 20;
+pub(super) const KEPT: usize = 1_000;
 /// How many names are compared for hints in one plan: enough for every usual one, and no plan takes long by it.
 const COMPARISONS: usize = 200_000;
 
@@ -36,13 +68,13 @@ pub(super) fn hints<'t>(ground: &Ground<'t>, entries: &Entries) -> Vec<Hint<'t>>
     if ground.look.is_none() {
         return hints.kept; // nobody was seen to be gone
     }
-    for (record, tag) in entries.iter() {
+    for (entry, (record, tag)) in entries.iter().enumerate() {
         if hints.kept.len() >= KEPT || hints.compared >= COMPARISONS {
             break;
         }
         match tag {
-            Tag::Gone => hints.note(ground, record.row, record.to),
-            Tag::GoneEverywhere => hints.note_nowhere(ground, record.row),
+            Tag::Gone => hints.note(ground, entry, record.row, record.to),
+            Tag::GoneEverywhere => hints.note_nowhere(ground, entry, record.row),
             _ => {}
         }
     }
@@ -57,7 +89,7 @@ struct Hints<'t> {
 
 impl<'t> Hints<'t> {
     /// Looks for what a row may have meant, whose user is not bound to this desktop.
-    fn note(&mut self, ground: &Ground<'t>, row: u32, desk: u32) {
+    fn note(&mut self, ground: &Ground<'t>, entry: usize, row: u32, desk: u32) {
         let Some(live) = ground.live(desk) else { return };
         let wanted = ground.wanted(row);
         let bound = live.bound.as_deref().unwrap_or_default();
@@ -77,19 +109,20 @@ impl<'t> Hints<'t> {
             let cells = ground.row(row);
             let user = cells.get(Field::UserName);
             let desktop = live.id.as_str();
-            self.kept.push(Hint { line: cells.line(), user, desktop, nearest, unknown_user, other_domain });
+            self.kept.push(Hint { entry, line: cells.line(), user, desktop, nearest, unknown_user, other_domain });
         }
     }
 
     /// Looks for what a row may have meant that names a user alone, who holds no desktop: worth a word only where the
     /// service knows no such user.
-    fn note_nowhere(&mut self, ground: &Ground<'t>, row: u32) {
+    fn note_nowhere(&mut self, ground: &Ground<'t>, entry: usize, row: u32) {
         let wanted = ground.wanted(row);
         let known = ground.look.and_then(|look| look.known_users.as_ref()).filter(|_| wanted.kind == Kind::User);
         let Some(known) = known.filter(|known| !known.contains(&*fold(wanted.name))) else { return };
         self.compared += known.len();
         let cells = ground.row(row);
         self.kept.push(Hint {
+            entry,
             line: cells.line(),
             user: cells.get(Field::UserName),
             desktop: "",

@@ -218,22 +218,9 @@ fn hints(page: &mut Page, stats: &PlanStats<'_>) {
     if stats.hints.is_empty() {
         return;
     }
-    page.caution("Taken as already gone, but perhaps a slip of the pen");
+    page.caution("Taken as already detached, but possibly a typing error");
     for hint in stats.hints.iter().take(HINTS_SHOWN) {
-        let user = escape_untrusted(hint.user, 64);
-        let mut line = match hint.desktop {
-            "" => format!("line {}: `{user}` holds no desktop", hint.line),
-            desktop => format!("line {}: `{user}` is not bound to {}", hint.line, escape_untrusted(desktop, 60)),
-        };
-        if hint.unknown_user {
-            line.push_str(", and the service knows no user of this name");
-        }
-        if let Some(domain) = hint.other_domain {
-            _ = write!(line, " in the row's domain, but is in the domain `{}`", escape_untrusted(domain, 64));
-        } else if let Some(nearest) = hint.nearest {
-            _ = write!(line, "; the nearest name is `{}`", escape_untrusted(nearest, 64));
-        }
-        page.item(&line);
+        page.item(&format!("line {}: {}", hint.line, hint.words()));
     }
     if let Some(rest) = stats.hints.len().checked_sub(HINTS_SHOWN).filter(|&rest| rest > 0) {
         page.item(&format!("… and more like these ({} at least)", grouped(u64::try_from(rest).unwrap_or(u64::MAX))));
@@ -467,7 +454,7 @@ Invalid rows: nothing is sent before they are corrected (or --on-invalid skip)
     lines 6, 7, 8, 9, column \"desktop_id\": no desktop of this project has this
       id; correct it, or take the row out if the desktop is gone
 
-Taken as already gone, but perhaps a slip of the pen
+Taken as already detached, but possibly a typing error
   - line 4: `bob.lee` is not bound to d2, and the service knows no user of this
     name; the nearest name is `bob.li`
 

@@ -16,7 +16,7 @@ fn fates(plan: &Plan<'_>) -> Vec<String> {
     plan.entries()
         .map(|entry| match entry.fate() {
             EntryFate::Send { item, slot } => format!("{}.{item}:{slot}", chunks[&item]),
-            EntryFate::Fixed(Fixed { outcome, code: "", .. }) => outcome.to_string(),
+            EntryFate::Fixed(Fixed { outcome, .. }) if outcome.is_success() => outcome.to_string(),
             EntryFate::Fixed(Fixed { code, .. }) => code.to_owned(),
         })
         .collect()

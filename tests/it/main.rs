@@ -4,6 +4,7 @@
 //! looks at the service's log or at the files, not at the time.
 
 mod approval;
+mod doubts;
 mod files;
 mod job;
 mod kills;

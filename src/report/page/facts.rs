@@ -6,7 +6,7 @@ use std::hash::{BuildHasher as _, RandomState};
 use super::redact::{Hashed, Names, Veil};
 use super::timeline::Work;
 use crate::error::Error;
-use crate::journal::{Identity, Process, Progress, RowOutcome, View};
+use crate::journal::{Identity, Process, Progress, View};
 use crate::outcome::Summary;
 
 /// One state of a run.
@@ -19,8 +19,6 @@ pub(super) struct Facts {
     pub(super) work: Work,
     pub(super) desktops: u64,
     pub(super) bindings: u64,
-    /// Whether the words rest on reads: `false` where some success was taken at the answer's word (`--verify off`).
-    pub(super) verified: bool,
     pub(super) veil: Veil,
 }
 
@@ -58,14 +56,9 @@ impl Facts {
             work.absorb(sent);
             Ok(())
         })?;
-        let mut verified = true;
-        view.for_each_settlement(|word| {
-            verified &= word.result.evidence != RowOutcome::AT_ITS_WORD;
-            Ok(())
-        })?;
         let veil = if redact { Veil::Hashed(Hashed::new(names)?) } else { Veil::Open };
         let desktops = to_u64(desktops.len());
-        Ok(Self { identity, progress, processes, summary, work, desktops, bindings, verified, veil })
+        Ok(Self { identity, progress, processes, summary, work, desktops, bindings, veil })
     }
 }
 

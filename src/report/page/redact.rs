@@ -149,7 +149,7 @@ impl Veil {
         if matches!(code, "STILL_BOUND" | "NOT_BOUND" | "INVALID_AMBIGUOUS_USER") {
             text = between(&text, '(', ')', |_| "(…)".to_owned()).into();
         }
-        if code.starts_with("INVALID_") {
+        if code.starts_with("INVALID_") || code.starts_with("DOUBT_") {
             text = between(&text, '`', '`', |name| format!("`{}`", hashed.hash(name))).into();
         }
         safe(&hashed.replace(&text)).into_owned().into()

@@ -65,10 +65,8 @@ pub(super) struct Shown<'r> {
 impl<'r> Shown<'r> {
     pub(super) fn new(row: &ResultRow<'r>, veil: &Veil) -> Self {
         let [desktop_id, desktop_name, user_name, user_id, _, kind, domain] = row.cells;
-        // A row that was refused once and then done is done.
         let result = row.result;
-        let (code, message) =
-            if result.outcome.is_success() { ("", "") } else { (result.code.as_str(), result.message.as_str()) };
+        let (code, message) = result.words();
         let mut more = Vec::new();
         let kind = Kind::parse(kind);
         if let Some(kind) = kind.filter(|kind| *kind != Kind::User) {

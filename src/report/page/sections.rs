@@ -72,7 +72,7 @@ pub(super) fn overview(facts: &Facts, running: bool, next: &Next) -> Markup {
                         a href="#rows" data-show=(outcome.as_str()) {
                             span.name { (outcome) } b { (grouped(rows)) } " " span.share { (share(rows, total)) }
                         }
-                        small { (words_of(outcome, facts.verified)) }
+                        small { (words_of(outcome, facts.summary.is_verified())) }
                     }
                 }
             }
@@ -104,6 +104,23 @@ fn share(rows: u64, total: u64) -> String {
         _ if percent < 0.1 => "< 0.1 %".to_owned(),
         _ if percent > 99.9 => "> 99.9 %".to_owned(),
         _ => format!("{percent:.1} %"),
+    }
+}
+
+/// Why rows count as done and may not be what was meant.
+pub(super) fn doubts(facts: &Facts) -> Markup {
+    let doubts = facts.summary.doubts();
+    if doubts.is_empty() {
+        return html! {};
+    }
+    html! {
+        section aria-labelledby="doubts" {
+            h2 #doubts { "Rows in doubt" }
+            p { "These rows count as done. But the list may mean somebody else: please check them." }
+            ol.causes {
+                @for one in doubts { (cause(facts, one)) }
+            }
+        }
     }
 }
 

@@ -59,6 +59,7 @@ pub(crate) fn write(
         put(&top(&facts, about).into_string())?;
         put("<main id=\"main\">")?;
         put(&sections::overview(&facts, about.running, &next).into_string())?;
+        put(&sections::doubts(&facts).into_string())?;
         put(&sections::causes(&facts).into_string())?;
         put(&sections::requests(&facts).into_string())?;
         rows(view, &facts.veil, &counts, &mut put)?;
@@ -128,6 +129,7 @@ fn top(facts: &Facts, about: &About<'_>) -> Markup {
             nav aria-label="Sections" {
                 ul {
                     li { a href="#overview" { "What happened" } }
+                    @if !facts.summary.doubts().is_empty() { li { a href="#doubts" { "Rows in doubt" } } }
                     @if !facts.summary.causes().is_empty() { li { a href="#causes" { "Why, and what to do" } } }
                     li { a href="#requests" { "Requests" } }
                     li { a href="#rows" { "Rows" } }

@@ -1,0 +1,51 @@
+//! Doubts: an outcome can be true and the question wrong.
+
+/// Why a row that counts as done may not be what the operator meant. The codes and labels are a public interface.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum Doubt {
+    /// Nobody of this name is bound, but somebody of a similar one.
+    NearName,
+    /// Somebody of this name is bound, in another domain than the row's.
+    OtherDomain,
+    /// The service does not know this user or group at all.
+    UnknownUser,
+}
+
+impl Doubt {
+    pub(crate) const ALL: [Self; 3] = [Self::NearName, Self::OtherDomain, Self::UnknownUser];
+
+    /// As the row's `error_code` says it.
+    pub(crate) const fn code(self) -> &'static str {
+        match self {
+            Self::NearName => "DOUBT_NEAR_NAME",
+            Self::OtherDomain => "DOUBT_OTHER_DOMAIN",
+            Self::UnknownUser => "DOUBT_UNKNOWN_USER",
+        }
+    }
+
+    /// As metrics and JSON call it.
+    pub(crate) const fn label(self) -> &'static str {
+        match self {
+            Self::NearName => "near_name",
+            Self::OtherDomain => "other_domain",
+            Self::UnknownUser => "unknown_user",
+        }
+    }
+
+    pub(crate) fn of_code(code: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|doubt| doubt.code() == code)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_doubt_is_known_by_its_code() {
+        for doubt in Doubt::ALL {
+            assert_eq!(Doubt::of_code(doubt.code()), Some(doubt));
+        }
+        assert_eq!(Doubt::of_code("WKS.00000403"), None);
+    }
+}

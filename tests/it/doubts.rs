@@ -1,0 +1,42 @@
+//! An outcome can be true and the question wrong: what the plan doubts goes wherever an outcome goes.
+
+use batch_detach::testing::sim::{Scenario, World};
+
+use super::service::seat;
+use super::stage::Stage;
+
+/// `ana.k` has a desktop of her own; the list names her on the one of `anna.k`.
+fn stage() -> Stage {
+    let stage = Stage::with(World::from_seats([seat("d-01", "anna.k"), seat("d-02", "ana.k")], 1), Scenario::default());
+    stage.leavers([("d-01", "ana.k")]);
+    stage
+}
+
+#[test]
+fn a_near_name_is_told_in_results_summary_log_metrics_and_report() {
+    let stage = stage();
+    let words = ["run", "leavers.csv", "--yes", "--format=json", "--log-format=json", "--metrics=m.prom"];
+    let ended = stage.run(&words).expect(0);
+    let row = &stage.results()[0];
+    assert_eq!((row["outcome"].as_str(), row["error_code"].as_str()), ("already_detached", "DOUBT_NEAR_NAME"));
+    assert!(row["error_msg"].contains("the nearest name is `anna.k`"), "{}", row["error_msg"]);
+    let summary: serde_json::Value = serde_json::from_str(&ended.stdout).unwrap();
+    assert_eq!((&summary["doubts"][0]["kind"], &summary["doubts"][0]["rows"]), (&"near_name".into(), &1.into()));
+    let record = ended.stderr.lines().find(|line| line.contains("DOUBT_NEAR_NAME")).expect("a record of the log");
+    assert!(record.contains("\"rows\":1") && !record.contains("ana.k"), "{record}");
+    let metrics = stage.read("m.prom");
+    assert!(metrics.lines().any(|line| line.contains("kind=\"near_name\"") && line.ends_with(" 1")), "{metrics}");
+    assert!(!metrics.contains("last_success"), "a row in doubt is no success that ends an alert");
+    stage.run(&["report", "leavers.results.csv.journal"]).expect(0);
+    let page = stage.read("leavers.report.html");
+    assert!(page.contains("Rows in doubt") && page.contains("anna.k"));
+}
+
+#[test]
+fn a_redacted_page_names_no_near_name() {
+    let stage = stage();
+    stage.run(&["run", "leavers.csv", "--yes"]).expect(0);
+    stage.run(&["report", "leavers.results.csv.journal", "--redact"]).expect(0);
+    let page = stage.read("leavers.report.html");
+    assert!(page.contains("DOUBT_NEAR_NAME") && !page.contains("anna.k") && !page.contains("ana.k"));
+}
