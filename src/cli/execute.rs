@@ -217,6 +217,7 @@ fn tell(session: &Session, format: Format, summary: &Summary, end: &End, told: &
         exit: end.exit,
         stopped: end.stopped.as_deref(),
         expected_rows: Some(told.expected),
+        details: session.settings.verbose > 0,
         requests: told.requests,
         took: told.took,
         warnings: &warnings,

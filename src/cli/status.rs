@@ -113,7 +113,7 @@ fn human(identity: &Identity, progress: &Progress, counts: &Counts, running: boo
             escape_untrusted(reason, 300)
         ));
     } else if progress.last.is_some() && !running {
-        lines.push("  last process did not end in good order (killed, or the machine went down)".to_owned());
+        lines.push("  the last process was killed, or the machine went down".to_owned());
     }
     lines.push(String::new());
     for (outcome, rows) in counts.iter().filter(|(_, rows)| *rows > 0) {

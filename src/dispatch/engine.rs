@@ -437,7 +437,7 @@ impl Write {
                     self.part.look_again();
                 }
                 let withdrawn = AnswerRecord {
-                    message: "withdrawn before it left".to_owned(),
+                    message: "cancelled before it was sent".to_owned(),
                     ..empty_answer(id, AnswerKind::NotSent)
                 };
                 context.journal.commit(vec![Record::Answer(withdrawn)]).await?;

@@ -14,7 +14,7 @@ pub enum Outcome {
     AlreadyDetached,
     /// In an undo: was not bound, is now.
     Attached,
-    /// In an undo: was bound when the run came to it.
+    /// In an undo: was already bound before this run.
     AlreadyAttached,
     /// Refused; the code says why.
     Failed,

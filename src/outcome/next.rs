@@ -44,8 +44,8 @@ impl Next {
 /// What an exit code means, in words.
 pub(crate) const fn meaning(exit: Exit) -> &'static str {
     match exit {
-        Exit::Done => "all is as wanted",
-        Exit::SomeRows => "it ended, but some rows are not as wanted",
+        Exit::Done => "all is as requested",
+        Exit::SomeRows => "done, but some rows are not as requested",
         Exit::Rejected => "the command line, a setting or the input is wrong; nothing was sent",
         Exit::Refused => "refused by a guard, an approval or a missing confirmation; nothing was sent",
         Exit::NoAccess => "credentials, permission or the endpoint failed before anything was sent",
@@ -260,7 +260,7 @@ mod tests {
             last_line(Exit::Stopped, Some(&next)),
             @"exit code 5: stopped before its end; it can go on; next: batch-detach run 'Q3 leavers.results.csv.journal'"
         );
-        assert_eq!(last_line(Exit::Done, None), "exit code 0: all is as wanted");
+        assert_eq!(last_line(Exit::Done, None), "exit code 0: all is as requested");
         // On a terminal that is too narrow the command is not broken within a word.
         let told = last_line(Exit::Stopped, Some(&next));
         assert_eq!(last_words(Exit::Stopped, Some(&next), told.len()), told);

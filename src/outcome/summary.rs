@@ -29,7 +29,7 @@ const SHOWN_MESSAGE: usize = 300;
 /// The code of the rows that came after [`MAX_CAUSES`].
 const OTHER_CODES: &str = "(other codes)";
 
-/// Why some rows are not as wanted: those of one outcome and one code.
+/// Why some rows are not as requested: those of one outcome and one code.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Cause {
     pub outcome: Outcome,
@@ -80,6 +80,8 @@ pub(crate) struct SummaryFacts<'a> {
     pub stopped: Option<&'a str>,
     /// Records that the results must have (P1); checked against the rows that were absorbed.
     pub expected_rows: Option<u64>,
+    /// Whether people are told the requests, too (`-v`); scripts always are.
+    pub details: bool,
     /// Requests of the whole run by class and by what became of them, as the journal counts them.
     pub requests: &'a [(Class, String, u64)],
     /// Of this process.
@@ -379,7 +381,7 @@ fn about(page: &mut Page, facts: &SummaryFacts<'_>) {
             page.fact(name, &safe(value));
         }
     }
-    for class in Class::ALL {
+    for class in Class::ALL.into_iter().filter(|_| facts.details) {
         let of_class: Vec<_> = facts.requests.iter().filter(|(each, _, count)| *each == class && *count > 0).collect();
         if of_class.is_empty() {
             continue;
@@ -428,17 +430,17 @@ impl Place {
 /// What an outcome means, for somebody who sees the word for the first time.
 pub(crate) const fn words_of(outcome: Outcome, verified: bool) -> &'static str {
     match (outcome, verified) {
-        (Outcome::Detached, true) => "was bound, is not any more",
+        (Outcome::Detached, true) => "was bound, is not bound now",
         (Outcome::Detached | Outcome::Attached, false) => {
             "the service said that it is done (not read back: --verify off)"
         }
-        (Outcome::AlreadyDetached, _) => "was not bound when the run came to it",
+        (Outcome::AlreadyDetached, _) => "was already unbound before this run",
         (Outcome::Attached, true) => "was not bound, is bound now",
-        (Outcome::AlreadyAttached, _) => "was bound when the run came to it",
+        (Outcome::AlreadyAttached, _) => "was already bound before this run",
         (Outcome::Failed, _) => "refused; nothing has changed for these rows",
         (Outcome::Unknown, _) => "sent, but what became of it is not known yet",
         (Outcome::Invalid, _) => "can't be sent: the row is wrong",
-        (Outcome::NotSent, _) => "left alone: nothing was done for these rows",
+        (Outcome::NotSent, _) => "nothing was sent for these rows",
         (Outcome::Planned, _) => "would be sent",
     }
 }

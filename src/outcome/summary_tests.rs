@@ -35,6 +35,7 @@ fn facts<'a>(
         exit,
         stopped: None,
         expected_rows: None,
+        details: true,
         requests,
         took: Duration::from_secs(750),
         warnings,
@@ -102,9 +103,9 @@ fn a_clean_run_needs_few_words() {
     summary.absorb(&row(2, "li.na", Outcome::Detached, "", ""));
     let next = Next { words: "Nothing is left to do.".to_owned(), command: None };
     insta::assert_snapshot!(summary.human(&facts(Exit::Done, &next, &[], &[]), 80, false), @"
-    Run 3f2a9c1e of leavers.csv: all is as wanted.
+    Run 3f2a9c1e of leavers.csv: all is as requested.
 
-      1  detached          was bound, is not any more
+      1  detached          was bound, is not bound now
 
     Results   leavers.results.csv
     Journal   leavers.results.csv.journal

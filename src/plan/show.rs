@@ -144,7 +144,7 @@ fn effects(page: &mut Page, plan: &Plan<'_>, stats: &PlanStats<'_>) {
             "keeps a user group bound: its members still get in",
             "keep a user group bound: its members still get in",
         ),
-        (stats.left_with_nobody, "will have nobody left", "will have nobody left"),
+        (stats.left_with_nobody, "will have no user", "will have no user"),
         (stats.hibernated, "is hibernated: the service may refuse it", "are hibernated: the service may refuse them"),
         (
             stats.in_error,
@@ -447,7 +447,7 @@ Of the desktops touched
   - 2 are single-user desktops and on: they shut down at once
   - 1 belongs to a pool, which may hand out another desktop
   - 1 keeps a user group bound: its members still get in
-  - 2 will have nobody left
+  - 2 will have no user
 
 Invalid rows: nothing is sent before they are corrected (or --on-invalid skip)
   INVALID_DESKTOP_NOT_FOUND

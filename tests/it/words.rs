@@ -128,7 +128,7 @@ fn the_last_line_names_the_code_and_the_command_that_comes_next() {
     // Nothing is left to do, so no command is named.
     stage.leavers([("d-0", "leaver-0")]);
     let done = stage.run(&["run", "leavers.csv", "--yes"]).expect(0);
-    assert_eq!(done.last_line(), "exit code 0: all is as wanted");
+    assert_eq!(done.last_line(), "exit code 0: all is as requested");
 }
 
 #[test]

@@ -48,10 +48,15 @@ fn verdict(facts: &Facts, running: bool) -> (String, &'static str) {
         let left = counted(open, "row is open", "rows are open");
         return (format!("The run stopped before its end: {left} of {rows}."), "wait");
     }
-    if good == total {
-        return (format!("All is as wanted: {rows} of {}.", grouped(total)), "good");
+    let in_doubt: u64 = facts.summary.rows_in_doubt().iter().map(|(_, rows)| rows).sum();
+    if good == total && in_doubt > 0 {
+        let doubt = counted(in_doubt, "of them is in doubt", "of them are in doubt");
+        return (format!("All {rows} are as requested, but {doubt}: please check."), "wait");
     }
-    (format!("The run has ended: {} of {rows} are as wanted, {} not.", grouped(good), grouped(total - good)), "bad")
+    if good == total {
+        return (format!("All is as requested: {rows} of {}.", grouped(total)), "good");
+    }
+    (format!("The run has ended: {} of {rows} are as requested, {} not.", grouped(good), grouped(total - good)), "bad")
 }
 
 /// What happened, at a glance.
@@ -267,7 +272,7 @@ fn tallies(facts: &Facts) -> Markup {
         @if !requests.is_empty() {
             div.scroll tabindex="0" role="region" aria-label="Requests by class" {
                 table {
-                    caption { "Requests by class and by what became of them, as processes that ended in good order counted them" }
+                    caption { "Requests by class and by what became of them, as counted by the processes that ended normally" }
                     thead { tr { th scope="col" { "Class" } @for end in &ends { th.num scope="col" { (escape_untrusted(&end.replace('_', " "), 40)) } } } }
                     tbody {
                         @for class in Class::ALL.into_iter().filter(|class| seen(*class)) {

@@ -205,7 +205,7 @@ fn rows_head(counts: &Counts, as_data: bool, in_html: u64, bad: u64) -> Markup {
             label for="show" { "Show" }
             select #show {
                 option value="" { "all rows (" (grouped(total)) ")" }
-                @if bad > 0 && bad < total { option value="bad" { "not as wanted (" (grouped(bad)) ")" } }
+                @if bad > 0 && bad < total { option value="bad" { "not as requested (" (grouped(bad)) ")" } }
                 @for (outcome, rows) in counts.iter().filter(|(_, rows)| *rows > 0) {
                     option value=(outcome.as_str()) { (outcome) " (" (grouped(rows)) ")" }
                 }
@@ -216,13 +216,13 @@ fn rows_head(counts: &Counts, as_data: bool, in_html: u64, bad: u64) -> Markup {
         @if as_data {
             p.note #partly {
                 "Without JavaScript this table shows " (counted(in_html, "row", "rows")) " of " (grouped(total))
-                @if bad > in_html { ", the first of those that are not as wanted" } @else if bad > 0 { ", all that are not as wanted among them" }
+                @if bad > in_html { ", the first of those that are not as requested" } @else if bad > 0 { ", all that are not as requested among them" }
                 ". The results file has every row."
             }
         }
         @if total > ALL_AS_DATA {
             p.note {
-                "This page holds " (grouped(ALL_AS_DATA)) " of " (grouped(total)) " rows, those that are not as wanted first. The results file has every row."
+                "This page holds " (grouped(ALL_AS_DATA)) " of " (grouped(total)) " rows, those that are not as requested first. The results file has every row."
             }
         }
         (PreEscaped("<div class=\"scroll\" tabindex=\"0\" role=\"region\" aria-label=\"Table of rows\"><table id=\"table\" class=\"rows\">"))
