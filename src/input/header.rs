@@ -1,74 +1,8 @@
 //! Which column is which field.
 
-use super::source::ReadOptions;
+use super::field::Field;
+use super::options::ReadOptions;
 use crate::text::escape_untrusted;
-
-/// A column of the input that means something to the run.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub enum Field {
-    DesktopId,
-    DesktopName,
-    UserName,
-    UserId,
-    UserGroup,
-    Type,
-    Domain,
-}
-
-impl Field {
-    /// Every field, in the order of the results' columns.
-    pub const ALL: [Self; 7] =
-        [Self::DesktopId, Self::DesktopName, Self::UserName, Self::UserId, Self::UserGroup, Self::Type, Self::Domain];
-
-    /// The header in the results, and the word in `--column FIELD=HEADER`.
-    pub const fn as_str(self) -> &'static str {
-        match self {
-            Self::DesktopId => "desktop_id",
-            Self::DesktopName => "desktop_name",
-            Self::UserName => "user_name",
-            Self::UserId => "user_id",
-            Self::UserGroup => "user_group",
-            Self::Type => "type",
-            Self::Domain => "domain",
-        }
-    }
-
-    /// Reads what [`Field::as_str`] writes.
-    pub fn parse(word: &str) -> Option<Self> {
-        Self::ALL.into_iter().find(|field| field.as_str() == word)
-    }
-
-    /// The field's place in [`Field::ALL`].
-    #[inline]
-    pub const fn index(self) -> usize {
-        match self {
-            Self::DesktopId => 0,
-            Self::DesktopName => 1,
-            Self::UserName => 2,
-            Self::UserId => 3,
-            Self::UserGroup => 4,
-            Self::Type => 5,
-            Self::Domain => 6,
-        }
-    }
-
-    /// Headers that mean this field, normalised.
-    const fn aliases(self) -> &'static [&'static str] {
-        match self {
-            Self::DesktopId => &["desktopid", "desktop", "桌面id"],
-            Self::DesktopName => &["desktopname", "computername", "桌面名称"],
-            Self::UserName => &["username", "user", "用户名"],
-            Self::UserId => &["userid", "用户id"],
-            Self::UserGroup => &["usergroup", "用户组"],
-            Self::Type => &["type", "类型"],
-            Self::Domain => &["domain", "域"],
-        }
-    }
-
-    fn of_header(normal: &str) -> Option<Self> {
-        Self::ALL.into_iter().find(|field| field.aliases().contains(&normal))
-    }
-}
 
 /// Columns of the results that are not the row's own; an input's columns of these names are replaced.
 const RESULT_COLUMNS: [&str; 9] =
@@ -78,7 +12,7 @@ const RESULT_COLUMNS: [&str; 9] =
 fn normalise(header: &str) -> String {
     header
         .chars()
-        .filter(|&c| !super::row::is_blank(c) && !matches!(c, '_' | '-'))
+        .filter(|&c| !super::record::is_blank(c) && !matches!(c, '_' | '-'))
         .flat_map(char::to_lowercase)
         .collect()
 }

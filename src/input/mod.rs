@@ -11,13 +11,14 @@
 //! keeps all cells in one text. What is wrong with the file as a whole is an [`Error`](crate::error::Error); what
 //! is wrong with a row is a [`RowFault`], and the row stays in the table.
 
-mod delimited;
 mod encoding;
+mod fast;
 mod fault;
+mod field;
 pub(crate) mod guard;
-mod handover;
 mod header;
-mod ids;
+mod options;
+mod record;
 mod row;
 mod sheet;
 mod source;
@@ -27,7 +28,7 @@ mod tests;
 
 pub use fault::RowFault;
 pub(crate) use fault::report;
-pub use header::Field;
-pub use source::{Input, ReadOptions, Source, read};
-
+pub use field::Field;
+pub use options::ReadOptions;
+pub use source::{Input, Source, read};
 pub use table::{RowRef, Table};

@@ -1,33 +1,22 @@
 //! From records to rows: the header first, then every rule that a row can break without a look at the API.
 
-use super::delimited::Sink;
+use super::fast::{Batch, Full, NewRow, Rest, too_much};
 use super::fault::RowFault;
+use super::field::Field;
 use super::guard::unguard;
-use super::handover::{Batch, NewRow, Rest, too_much};
-use super::header::{Field, Layout};
-use super::source::ReadOptions;
-use super::table::{Full, Table};
+use super::header::Layout;
+use super::options::ReadOptions;
+use super::record::{MAX_CELL, MAX_COLUMNS, MAX_RECORD, Record, Sink, is_blank};
+use super::table::Table;
 use crate::model::{Kind, Outcome};
-use crate::text::bytes::holds;
 use crate::text::{escape_untrusted, is_invisible};
 
-/// Bytes that one record may hold, its quotes and delimiters not counted.
-pub(super) const MAX_RECORD: usize = 64 * 1024;
-/// Bytes that one cell may hold.
-pub(super) const MAX_CELL: usize = 4 * 1024;
-/// Cells that one record may have.
-pub(super) const MAX_COLUMNS: usize = 256;
 /// Faults of one input: they are kept, and with more the file as a whole is the wrong one.
 const MAX_FAULTS: usize = 1_000_000;
 
 /// Characters of a user or group name; of any other name or id. Source: `api/workspace-api.md`, 2.1.
 const MAX_USER_NAME: usize = 64;
 const MAX_OTHER: usize = 255;
-
-/// What is trimmed off a cell: blanks and line ends, no-break and zero-width characters.
-pub(super) fn is_blank(c: char) -> bool {
-    c.is_whitespace() || matches!(c, '\u{200B}'..='\u{200D}' | '\u{2060}' | '\u{FEFF}')
-}
 
 #[inline]
 fn trim(cell: &str) -> &str {
@@ -36,49 +25,6 @@ fn trim(cell: &str) -> &str {
         [only] if only.is_ascii_graphic() => cell,
         [first, .., last] if first.is_ascii_graphic() && last.is_ascii_graphic() => cell,
         _ => cell.trim_matches(is_blank),
-    }
-}
-
-/// See [`Record::is_plain`].
-pub(super) fn is_plain(text: &str) -> bool {
-    !holds(text.as_bytes(), is_odd)
-}
-
-/// A byte that no plain text holds.
-#[expect(clippy::needless_bitwise_bool, reason = "as `holds` asks for it")]
-pub(super) const fn is_odd(byte: u8) -> bool {
-    !matches!(byte, b' '..=b'~') | (byte == b'"') | (byte == b'\\')
-}
-
-/// One record as it was read: its cells in one text.
-#[derive(Debug, Clone, Copy)]
-pub(super) struct Record<'r> {
-    /// The line, or sheet row, that it starts on.
-    pub(super) line: u64,
-    pub(super) text: &'r str,
-    /// Where each cell ends in `text`.
-    pub(super) ends: &'r [usize],
-    /// Bytes between two cells: 1 where `text` still holds the delimiters.
-    pub(super) gap: usize,
-    /// Whether `text` holds printable ASCII alone, and none that JSON escapes.
-    pub(super) is_plain: bool,
-    /// Columns whose cell cannot be what somebody typed: a date, or a number that lost digits.
-    pub(super) damaged: &'r [usize],
-    /// Columns whose cell is covered by a merged one, so that it is empty without having been left empty.
-    pub(super) covered: &'r [usize],
-}
-
-impl<'r> Record<'r> {
-    /// Empty where the record has no such cell.
-    pub(super) fn cell(&self, column: usize) -> &'r str {
-        let Some(&end) = self.ends.get(column) else { return "" };
-        let start = column.checked_sub(1).map_or(0, |before| self.ends[before] + self.gap);
-        self.text.get(start..end).unwrap_or_default()
-    }
-
-    fn cells(&self) -> impl Iterator<Item = &'r str> {
-        let record = *self;
-        (0..self.ends.len()).map(move |column| record.cell(column))
     }
 }
 

@@ -10,9 +10,9 @@ use calamine::{
 use sha2::{Digest, Sha256};
 
 use super::Table;
-use super::delimited::Sink;
-use super::row::{Collected, MAX_COLUMNS, Record, Rows, is_plain};
-use super::source::{Bytes, ReadOptions, Trouble};
+use super::options::ReadOptions;
+use super::record::{Bytes, MAX_COLUMNS, Record, Sink, Trouble, is_plain};
+use super::row::{Collected, Rows};
 use crate::text::escape_untrusted;
 
 /// Bytes of a workbook file.

@@ -1,7 +1,7 @@
 //! Where the input comes from: a file, standard input, bytes; and which of the readers takes it.
 
 use std::fs::File;
-use std::io::{self, Cursor, Read, Seek};
+use std::io::{self, Cursor, Read};
 use std::panic::resume_unwind;
 use std::path::PathBuf;
 use std::sync::mpsc::{Receiver, Sender, SyncSender, channel, sync_channel};
@@ -10,43 +10,20 @@ use encoding_rs::UTF_8;
 use tempfile::SpooledTempFile;
 
 use super::encoding::{self, Block, Reading, TextBlocks};
-use super::handover::{self, Sending};
+use super::fast::delimited;
+use super::fast::handover::{self, Sending};
+use super::options::ReadOptions;
+use super::record::{Bytes, Trouble};
 use super::row::{Checked, Collected, Rows};
-use super::{RowFault, Table, delimited, header::Field, sheet};
+use super::{RowFault, Table, sheet};
 use crate::error::Error;
-use crate::model::Outcome;
 use crate::text::escape_untrusted;
 
-/// Rows that an input may have.
-pub(super) const MAX_ROWS: usize = 10_000_000;
 /// Bytes of delimited text that are read: twice what [`MAX_ROWS`] usual rows need, and few enough that lines and
 /// places fit 32 bits.
 const MAX_INPUT: u64 = 2 << 30;
 /// Bytes of a stream that are kept in memory; more goes to a nameless temporary file.
 const MAX_IN_MEMORY: usize = 16 << 20;
-
-/// How to read the input; the default detects everything.
-#[derive(Debug, Clone)]
-pub struct ReadOptions {
-    /// A label such as `gb18030`.
-    pub encoding: Option<String>,
-    /// An ASCII character, not a quote or a line end.
-    pub delimiter: Option<u8>,
-    /// The sheet's name in a workbook; the default is the first visible one that has rows.
-    pub sheet: Option<String>,
-    /// Fields with the header of their column.
-    pub columns: Vec<(Field, String)>,
-    /// Just the rows whose `outcome` column holds one of these.
-    pub only: Option<Vec<Outcome>>,
-    /// Rows at most; one more is an error.
-    pub max_rows: usize,
-}
-
-impl Default for ReadOptions {
-    fn default() -> Self {
-        Self { encoding: None, delimiter: None, sheet: None, columns: Vec::new(), only: None, max_rows: MAX_ROWS }
-    }
-}
 
 /// Where the input comes from.
 pub enum Source {
@@ -78,33 +55,6 @@ pub struct Input {
     /// Whether results of it start with a byte order mark: it had one, or was not UTF-8 text at all.
     pub had_bom_or_not_utf8: bool,
 }
-
-/// Why reading stopped.
-#[derive(Debug)]
-pub(super) enum Trouble {
-    /// What is wrong and where, in words.
-    Problem(String),
-    /// The bytes from this line on mean nothing in the encoding.
-    Undecodable(u64),
-    Io(io::Error),
-}
-
-impl From<String> for Trouble {
-    fn from(problem: String) -> Self {
-        Self::Problem(problem)
-    }
-}
-
-impl From<io::Error> for Trouble {
-    fn from(error: io::Error) -> Self {
-        Self::Io(error)
-    }
-}
-
-/// Something to read from, more than once.
-pub(super) trait Bytes: Read + Seek + Send {}
-
-impl<T: Read + Seek + Send> Bytes for T {}
 
 /// Reads the whole input: all its rows, and every fault of every row.
 ///

@@ -1,8 +1,7 @@
 //! All rows in one flat text: a million rows are a million short slices, not three million strings.
 
-use super::handover::Batch;
-use super::header::Field;
-use super::ids::{Ids, Texts};
+use super::fast::{Batch, Full, HEAD, Ids, PLAIN, Rest, Texts, halves, too_much, whole};
+use super::field::Field;
 use crate::model::Kind;
 
 /// The rows of an input, in its order.
@@ -35,45 +34,8 @@ pub struct Table {
     sheet: Option<String>,
 }
 
-/// The table cannot take another row: its text or its index would pass what this program addresses.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct Full;
-
 /// Bytes that the cells of one table may take, their index included: twice what ten million usual rows need.
 const MAX_TABLE_BYTES: usize = 2 << 30;
-
-/// What the index holds of a row before the lengths of its cells.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct Head {
-    /// Where its cells start.
-    pub(super) start: u32,
-    /// The number of its desktop's id.
-    pub(super) id: u32,
-    pub(super) kind: Option<Kind>,
-    pub(super) is_plain: bool,
-    /// See [`RowRef::mark`].
-    pub(super) mark: u32,
-}
-
-/// The numbers that a [`Head`] takes.
-const HEAD: usize = 7;
-
-/// Stands beside the type, in one number.
-const PLAIN: u16 = 4;
-
-impl Head {
-    pub(super) fn numbers(self) -> [u16; HEAD] {
-        let kind = match self.kind {
-            None => 0,
-            Some(Kind::User) => 1,
-            Some(Kind::Group) => 2,
-            Some(Kind::All) => 3,
-        };
-        let ([start, start_high], [id, id_high]) = (halves(self.start), halves(self.id));
-        let [mark, mark_high] = halves(self.mark);
-        [start, start_high, id, id_high, kind | if self.is_plain { PLAIN } else { 0 }, mark, mark_high]
-    }
-}
 
 impl Table {
     /// No texts yet, to be the ids of a [`Batch`] for this table.
@@ -236,6 +198,19 @@ impl Table {
     }
 }
 
+impl Rest for Table {
+    fn batch(&self) -> Batch {
+        Batch::new(self.texts())
+    }
+
+    fn take(&mut self, batch: &mut Batch) -> Result<(), String> {
+        let line = batch.jumps.first().map_or(0, |&(_, line)| line);
+        self.append(batch).map_err(|Full| too_much(line))?;
+        batch.clear();
+        Ok(())
+    }
+}
+
 /// One row of a [`Table`].
 #[derive(Debug, Clone, Copy)]
 pub struct RowRef<'t> {
@@ -374,18 +349,9 @@ impl<'t> RowRef<'t> {
     }
 }
 
-fn halves(number: u32) -> [u16; 2] {
-    let [a, b, c, d] = number.to_le_bytes();
-    [u16::from_le_bytes([a, b]), u16::from_le_bytes([c, d])]
-}
-
-fn whole(low: u16, high: u16) -> u32 {
-    u32::from(high) << 16 | u32::from(low)
-}
-
 #[cfg(test)]
 mod tests {
-    use super::super::handover::{NewRow, Rest};
+    use super::super::fast::NewRow;
     use super::*;
 
     #[test]

@@ -5,10 +5,10 @@ use std::sync::atomic::AtomicU32;
 use std::sync::atomic::Ordering::Relaxed;
 
 use super::context::{EntryRec, Ground, NONE, Numbers, place};
+use super::fast::shares::{shares, side_by_side};
 use super::fate::Tag;
 use super::matching::{are_one_person, has_id, may_be, narrow};
 use super::policy::Policy;
-use super::shares::{shares, side_by_side};
 use super::snapshot::{Snapshot, same_name};
 use crate::input::{Field, Input, RowRef};
 use crate::model::{Bound, DesktopId, Kind};

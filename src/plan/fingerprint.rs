@@ -11,8 +11,8 @@ use sha2::{Digest, Sha256};
 use super::bodies::Binding;
 use super::context::NONE;
 use super::draft::{Plan, PlanEntry};
+use super::fast::shares::threads;
 use super::fate::Tag;
-use super::shares::threads;
 use crate::model::Bound;
 use crate::text::bytes::to_usize;
 

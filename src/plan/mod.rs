@@ -11,6 +11,7 @@ mod approve;
 mod bodies;
 mod context;
 mod entries;
+mod fast;
 mod fate;
 mod fingerprint;
 #[cfg(test)]
@@ -20,7 +21,6 @@ mod judge;
 mod matching;
 mod policy;
 mod questions;
-mod shares;
 mod undo_chunks;
 
 mod draft;

@@ -12,7 +12,7 @@ const CACHE_LINE: usize = 48;
 
 /// Different texts, numbered as they are first seen. Number 0 is the empty text.
 #[derive(Debug, Clone)]
-pub(super) struct Ids {
+pub(in crate::input) struct Ids {
     text: String,
     /// Where each starts, and where the last one ends.
     starts: Vec<u32>,
@@ -46,7 +46,7 @@ impl Default for Ids {
 
 impl Ids {
     /// No texts yet, to be numbered here.
-    pub(super) fn texts(&self) -> Texts {
+    pub(in crate::input) fn texts(&self) -> Texts {
         Texts::new(self.hasher.clone())
     }
 
@@ -57,7 +57,7 @@ impl Ids {
     ///
     /// For each text by itself this would be four waits for the memory, one after the other. Loops as plain as these
     /// wait for many texts at once.
-    pub(super) fn number(&mut self, texts: &Texts) -> Option<Vec<u32>> {
+    pub(in crate::input) fn number(&mut self, texts: &Texts) -> Option<Vec<u32>> {
         self.likely.clear();
         self.likely.extend(texts.keys.iter().map(|&(half, _)| {
             let known = self.known.find(whole(half), |&(theirs, _)| theirs == half);
@@ -116,19 +116,19 @@ impl Ids {
     }
 
     /// Nothing is numbered any more: gives back what only that needs.
-    pub(super) fn finish(&mut self) {
+    pub(in crate::input) fn finish(&mut self) {
         (self.known, self.uuids, self.likely) = (HashTable::new(), Vec::new(), Vec::new());
         self.text.shrink_to_fit();
         self.starts.shrink_to_fit();
     }
 
     /// How many numbers there are.
-    pub(super) fn len(&self) -> usize {
+    pub(in crate::input) fn len(&self) -> usize {
         self.starts.len() - 1
     }
 
     #[inline]
-    pub(super) fn get(&self, number: u32) -> &str {
+    pub(in crate::input) fn get(&self, number: u32) -> &str {
         self.text.get(self.start(number)..self.start(number + 1)).unwrap_or_default()
     }
 
@@ -138,7 +138,7 @@ impl Ids {
     }
 
     /// Bytes that it holds.
-    pub(super) fn bytes(&self) -> usize {
+    pub(in crate::input) fn bytes(&self) -> usize {
         self.text.len() + 4 * self.starts.len()
     }
 }
@@ -175,7 +175,7 @@ fn whole(half: u32) -> u64 {
 
 /// Texts, one behind the other, and half of the hash of each: made by one thread, numbered by another.
 #[derive(Debug, Clone)]
-pub(super) struct Texts {
+pub(in crate::input) struct Texts {
     hasher: DefaultHashBuilder,
     text: String,
     ends: Vec<usize>,
@@ -188,7 +188,7 @@ impl Texts {
         Self { hasher, text: String::new(), ends: Vec::new(), keys: Vec::new() }
     }
 
-    pub(super) fn push(&mut self, text: &str) {
+    pub(in crate::input) fn push(&mut self, text: &str) {
         self.text.push_str(text);
         self.ends.push(self.text.len());
         let uuid = uuid(text);
@@ -197,21 +197,21 @@ impl Texts {
 
     /// Half of the hash of anything.
     #[inline]
-    pub(super) fn half(&self, of: impl Hash) -> u32 {
+    pub(in crate::input) fn half(&self, of: impl Hash) -> u32 {
         half(&self.hasher, of)
     }
 
     /// No texts, to be numbered where these are.
-    pub(super) fn another(&self) -> Self {
+    pub(in crate::input) fn another(&self) -> Self {
         Self::new(self.hasher.clone())
     }
 
     /// Bytes of all of them.
-    pub(super) fn bytes(&self) -> usize {
+    pub(in crate::input) fn bytes(&self) -> usize {
         self.text.len()
     }
 
-    pub(super) fn clear(&mut self) {
+    pub(in crate::input) fn clear(&mut self) {
         self.text.clear();
         self.ends.clear();
         self.keys.clear();

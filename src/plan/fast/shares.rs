@@ -10,18 +10,18 @@ const THREADS: usize = 4;
 /// Cuts a list into a share for each thread.
 ///
 /// * `least`: what a share has at least, to pay for its way to another thread; the last may have less.
-pub(super) fn shares(len: usize, least: usize) -> Vec<Range<usize>> {
+pub(in crate::plan) fn shares(len: usize, least: usize) -> Vec<Range<usize>> {
     let share = len.div_ceil(threads()).max(least);
     (0..len).step_by(share).map(|from| from..(from + share).min(len)).collect()
 }
 
 /// Threads that work on one thing, this one among them.
-pub(super) fn threads() -> usize {
+pub(in crate::plan) fn threads() -> usize {
     std::thread::available_parallelism().map_or(1, usize::from).min(THREADS)
 }
 
 /// The work on each share, in their order. Where the system has no thread left, there is one less.
-pub(super) fn side_by_side<S: Send, T: Send>(shares: Vec<S>, work: impl Fn(S) -> T + Sync) -> Vec<T> {
+pub(in crate::plan) fn side_by_side<S: Send, T: Send>(shares: Vec<S>, work: impl Fn(S) -> T + Sync) -> Vec<T> {
     let threads = threads().min(shares.len());
     let next = Mutex::new(shares.into_iter().enumerate());
     let take = || next.lock().unwrap_or_else(PoisonError::into_inner).next();

@@ -3,24 +3,15 @@
 use csv_core::{ReadRecordResult, Reader, ReaderBuilder};
 use memchr::{memchr, memchr_iter};
 
-use super::header;
-use super::row::{MAX_CELL, MAX_COLUMNS, MAX_RECORD, Record, is_odd, is_plain};
+use crate::input::header;
+use crate::input::record::{MAX_CELL, MAX_COLUMNS, MAX_RECORD, Record, Sink, is_odd, is_plain};
 use crate::text::bytes::{eight, holds, to_usize};
 
 /// What a file may be delimited by.
-pub(super) const DELIMITERS: [u8; 4] = [b',', b';', b'\t', b'|'];
-
-/// What takes records, one after the other.
-pub(super) trait Sink {
-    /// * `inside`: line ends within the record's cells.
-    ///
-    /// # Errors
-    /// In words, with the place: what makes the input as a whole unreadable.
-    fn take(&mut self, record: &Record<'_>, inside: u64) -> Result<(), String>;
-}
+pub(in crate::input) const DELIMITERS: [u8; 4] = [b',', b';', b'\t', b'|'];
 
 /// Splits text into records, keeping count of lines.
-pub(super) struct Records {
+pub(in crate::input) struct Records {
     delimiter: u8,
     reader: Reader,
     /// The current record's cells, and where each ends. Both one longer than allowed, so that "full" means "too much".
@@ -37,7 +28,7 @@ pub(super) struct Records {
 }
 
 impl Records {
-    pub(super) fn new(delimiter: u8) -> Self {
+    pub(in crate::input) fn new(delimiter: u8) -> Self {
         let mut reader = ReaderBuilder::new().delimiter(delimiter).build();
         // It would take a byte order mark off the first record that it reads, which is seldom the file's first.
         reader.read_record(b"\n", &mut [0], &mut [0]);
@@ -56,7 +47,7 @@ impl Records {
     }
 
     /// The first byte stands on another line than the first.
-    pub(super) const fn starting_on(mut self, line: u64) -> Self {
+    pub(in crate::input) const fn starting_on(mut self, line: u64) -> Self {
         self.line = line;
         self
     }
@@ -65,7 +56,7 @@ impl Records {
     ///
     /// # Errors
     /// In words, with the line: a NUL, a record over its cap, or what `rows` refuses.
-    pub(super) fn feed(&mut self, text: &str, rows: &mut impl Sink) -> Result<(), String> {
+    pub(in crate::input) fn feed(&mut self, text: &str, rows: &mut impl Sink) -> Result<(), String> {
         let Some(nul) = memchr(0, text.as_bytes()) else { return self.split(text, rows) };
         self.split(text.get(..nul).unwrap_or_default(), rows)?;
         Err(format!(
@@ -213,12 +204,12 @@ impl Records {
     }
 
     /// The line of the next byte, in or between records.
-    pub(super) fn here(&self) -> u64 {
+    pub(in crate::input) fn here(&self) -> u64 {
         self.line + line_ends(&self.cells[..self.used])
     }
 
     /// Whether the text ends without a line end; an empty text does not.
-    pub(super) fn is_cut(&self) -> bool {
+    pub(in crate::input) fn is_cut(&self) -> bool {
         self.last_byte.is_some_and(|byte| !matches!(byte, b'\n' | b'\r'))
     }
 
@@ -227,7 +218,7 @@ impl Records {
     /// # Errors
     /// A quote that is still open. csv-core itself would accept it without a word and swallow all that follows the
     /// quote; so instead of telling it the end, give it one more line end: only inside quotes that is data.
-    pub(super) fn finish(&mut self, rows: &mut impl Sink) -> Result<(), String> {
+    pub(in crate::input) fn finish(&mut self, rows: &mut impl Sink) -> Result<(), String> {
         if !self.in_record {
             return Ok(());
         }
@@ -295,7 +286,7 @@ fn line_ends(text: &[u8]) -> u64 {
 
 /// The line by which Excel is told the delimiter, before the header: `sep=;`, in quotes or not. The delimiter, and the
 /// bytes of the line with its end.
-pub(super) fn announced(text: &[u8]) -> Option<(u8, usize)> {
+pub(in crate::input) fn announced(text: &[u8]) -> Option<(u8, usize)> {
     let length = text.iter().position(|b| matches!(b, b'\r' | b'\n')).unwrap_or(text.len());
     let line = &text[..length];
     let bare = line.strip_prefix(b"\"").and_then(|line| line.strip_suffix(b"\"")).unwrap_or(line);
@@ -311,7 +302,7 @@ pub(super) fn announced(text: &[u8]) -> Option<(u8, usize)> {
 
 /// Which delimiter the header line speaks for: the one that makes most known headers of it, then the most columns.
 /// The comma where there is none; the flag says whether another one fits as well.
-pub(super) fn detect(text: &[u8]) -> (u8, bool) {
+pub(in crate::input) fn detect(text: &[u8]) -> (u8, bool) {
     let start = text.iter().position(|b| !matches!(b, b'\r' | b'\n')).unwrap_or(text.len());
     let head = &text[start..text.len().min(start + MAX_RECORD)];
     let mut best = (b',', (0, 0));

@@ -1,0 +1,96 @@
+//! What every reader of a file hands on: records, with the limits that hold for each of them.
+
+use std::io::{self, Read, Seek};
+
+use crate::text::bytes::holds;
+
+/// Bytes that one record may hold, its quotes and delimiters not counted.
+pub(super) const MAX_RECORD: usize = 64 * 1024;
+/// Bytes that one cell may hold.
+pub(super) const MAX_CELL: usize = 4 * 1024;
+/// Cells that one record may have.
+pub(super) const MAX_COLUMNS: usize = 256;
+
+/// What is trimmed off a cell: blanks and line ends, no-break and zero-width characters.
+pub(super) fn is_blank(c: char) -> bool {
+    c.is_whitespace() || matches!(c, '\u{200B}'..='\u{200D}' | '\u{2060}' | '\u{FEFF}')
+}
+
+/// See [`Record::is_plain`].
+pub(super) fn is_plain(text: &str) -> bool {
+    !holds(text.as_bytes(), is_odd)
+}
+
+/// A byte that no plain text holds.
+#[expect(clippy::needless_bitwise_bool, reason = "as `holds` asks for it")]
+pub(super) const fn is_odd(byte: u8) -> bool {
+    !matches!(byte, b' '..=b'~') | (byte == b'"') | (byte == b'\\')
+}
+
+/// One record as it was read: its cells in one text.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Record<'r> {
+    /// The line, or sheet row, that it starts on.
+    pub(super) line: u64,
+    pub(super) text: &'r str,
+    /// Where each cell ends in `text`.
+    pub(super) ends: &'r [usize],
+    /// Bytes between two cells: 1 where `text` still holds the delimiters.
+    pub(super) gap: usize,
+    /// Whether `text` holds printable ASCII alone, and none that JSON escapes.
+    pub(super) is_plain: bool,
+    /// Columns whose cell cannot be what somebody typed: a date, or a number that lost digits.
+    pub(super) damaged: &'r [usize],
+    /// Columns whose cell is covered by a merged one, so that it is empty without having been left empty.
+    pub(super) covered: &'r [usize],
+}
+
+impl<'r> Record<'r> {
+    /// Empty where the record has no such cell.
+    pub(super) fn cell(&self, column: usize) -> &'r str {
+        let Some(&end) = self.ends.get(column) else { return "" };
+        let start = column.checked_sub(1).map_or(0, |before| self.ends[before] + self.gap);
+        self.text.get(start..end).unwrap_or_default()
+    }
+
+    pub(super) fn cells(&self) -> impl Iterator<Item = &'r str> {
+        let record = *self;
+        (0..self.ends.len()).map(move |column| record.cell(column))
+    }
+}
+
+/// What takes records, one after the other.
+pub(super) trait Sink {
+    /// * `inside`: line ends within the record's cells.
+    ///
+    /// # Errors
+    /// In words, with the place: what makes the input as a whole unreadable.
+    fn take(&mut self, record: &Record<'_>, inside: u64) -> Result<(), String>;
+}
+
+/// Why reading stopped.
+#[derive(Debug)]
+pub(super) enum Trouble {
+    /// What is wrong and where, in words.
+    Problem(String),
+    /// The bytes from this line on mean nothing in the encoding.
+    Undecodable(u64),
+    Io(io::Error),
+}
+
+impl From<String> for Trouble {
+    fn from(problem: String) -> Self {
+        Self::Problem(problem)
+    }
+}
+
+impl From<io::Error> for Trouble {
+    fn from(error: io::Error) -> Self {
+        Self::Io(error)
+    }
+}
+
+/// Something to read from, more than once.
+pub(super) trait Bytes: Read + Seek + Send {}
+
+impl<T: Read + Seek + Send> Bytes for T {}
