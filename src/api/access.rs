@@ -213,10 +213,12 @@ mod tests {
 
     use super::super::auth::sign::Key;
     use super::super::client::Reader;
+    use super::super::explain::{Asked, explain};
     use super::super::http::{HttpOptions, HttpTransport};
-    use super::super::probe::probe;
     use super::super::testing::{Server, check_signature, reply};
+    use super::super::transport::Reply;
     use super::*;
+    use crate::model::Class;
 
     fn transport() -> Arc<dyn Transport> {
         Arc::new(HttpTransport::new(&HttpOptions::default()).unwrap())
@@ -331,7 +333,7 @@ mod tests {
                 "GET /v3/projects?name=cn-north-4" => {
                     reply(200, "", r#"{"projects":[{"id":"p1","name":"cn-north-4"}]}"#)
                 }
-                "GET /v2/p1/desktops/detail?limit=1&offset=0" => reply(200, "", r#"{"desktops":[],"total_count":0}"#),
+                "GET /v2/p1/desktops/detail?limit=1" => reply(200, "", r#"{"desktops":[],"total_count":0}"#),
                 _ => reply(404, "", "{}"),
             }
         })
@@ -345,8 +347,15 @@ mod tests {
         let transport = transport();
         let access = prepare(&options(Some("cn-north-4"), Some(server)), &env).map_err(|error| error.to_string())?;
         let access = access.connect(Arc::clone(&transport)).await.map_err(|error| error.to_string())?;
-        let read = probe(&Reader::new(access.target(transport))).await;
-        read.map(|()| access.credentials).map_err(|failure| failure.to_string())
+        let reply = Reader::new(access.target(transport)).list_desktops(&[("limit", "1")]).await;
+        match &reply {
+            Reply::Answer(answer) if answer.status == 200 => Ok(access.credentials),
+            _ => {
+                let endpoint = server.http();
+                let asked = Asked::of(Class::ListDesktops, &access.credentials, &endpoint);
+                Err(explain(&reply, &asked, jiff::Timestamp::now()))
+            }
+        }
     }
 
     #[tokio::test]

@@ -1,14 +1,91 @@
 //! What an error body says, in whichever of the four shapes it comes.
 
+use std::fmt;
+
+use serde::Deserialize;
+use serde::de::{Deserializer, IgnoredAny, MapAccess, SeqAccess, Visitor};
 use serde_json::Value;
 
 use super::redact::redact;
 use crate::text::escape_untrusted;
 
-/// Characters of foreign text that are kept (RELIABILITY.md section 6).
+/// Characters of foreign text that are kept of any answer.
 pub(crate) const MAX_TEXT: usize = 1_000;
 /// Characters of `encoded_authorization_message` at most, as STS takes them: cut, it could not be decoded.
 const MAX_ENCODED: usize = 10_240;
+
+/// Which members of an error are filled in; what stands in them is passed over, however much it is.
+#[derive(Default, Deserialize)]
+#[serde(default)]
+struct Marks {
+    error_code: Filled,
+    #[serde(rename = "errorCode")]
+    error_code_too: Filled,
+    error_msg: Filled,
+    #[serde(rename = "errorMsg")]
+    error_msg_too: Filled,
+    error: Filled,
+}
+
+/// Whether a value says anything: no `null`, `false`, 0 or empty text, list or object.
+#[derive(Default)]
+struct Filled(bool);
+
+impl<'de> Deserialize<'de> for Filled {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct Look;
+
+        impl<'de> Visitor<'de> for Look {
+            type Value = Filled;
+
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("any value")
+            }
+
+            fn visit_unit<E>(self) -> Result<Filled, E> {
+                Ok(Filled(false))
+            }
+
+            fn visit_bool<E>(self, value: bool) -> Result<Filled, E> {
+                Ok(Filled(value))
+            }
+
+            fn visit_i64<E>(self, value: i64) -> Result<Filled, E> {
+                Ok(Filled(value != 0))
+            }
+
+            fn visit_u64<E>(self, value: u64) -> Result<Filled, E> {
+                Ok(Filled(value != 0))
+            }
+
+            fn visit_f64<E>(self, _: f64) -> Result<Filled, E> {
+                Ok(Filled(true))
+            }
+
+            fn visit_str<E>(self, value: &str) -> Result<Filled, E> {
+                Ok(Filled(!value.trim().is_empty()))
+            }
+
+            fn visit_seq<A: SeqAccess<'de>>(self, mut list: A) -> Result<Filled, A::Error> {
+                let mut any = false;
+                while list.next_element::<IgnoredAny>()?.is_some() {
+                    any = true;
+                }
+                Ok(Filled(any))
+            }
+
+            fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Filled, A::Error> {
+                let mut any = false;
+                while map.next_entry::<IgnoredAny, IgnoredAny>()?.is_some() {
+                    any = true;
+                }
+                Ok(Filled(any))
+            }
+        }
+
+        deserializer.deserialize_any(Look)
+    }
+}
 
 /// Bytes of an error's body at most, to be read as one.
 const MAX_BODY: usize = 256 << 10;
@@ -50,7 +127,7 @@ impl ErrorBody {
         };
         Self {
             code: text(&["error_code", "errorCode", "code"]).unwrap_or_default(),
-            message: text(&["error_msg", "errorMsg", "message", "title"]).unwrap_or_default(),
+            message: text(&["error_msg", "errorMsg", "message", "title", "error"]).unwrap_or_default(),
             request_id: text(&["request_id"]),
             // Opaque, yet no secret: it is meant to be handed on.
             encoded_authorization_message: inner
@@ -59,6 +136,20 @@ impl ErrorBody {
                 .filter(|text| !text.is_empty())
                 .map(|text| escape_untrusted(text, MAX_ENCODED)),
         }
+    }
+
+    /// The error that a body with a success's status carries all the same: a code, a text or an `error` that is filled in.
+    pub(crate) fn in_success(body: &[u8]) -> Option<Self> {
+        let Marks { error_code, error_code_too, error_msg, error_msg_too, error } =
+            serde_json::from_slice(body).ok()?;
+        let is_filled = [error_code, error_code_too, error_msg, error_msg_too, error].iter().any(|mark| mark.0);
+        is_filled.then(|| {
+            let mut read = Self::parse(body);
+            if read.code.is_empty() && read.message.is_empty() {
+                "the answer carries an error and does not say which".clone_into(&mut read.message);
+            }
+            read
+        })
     }
 
     /// The number of the code without its prefix (`APIGW.0308` → `0308`): prefixes vary between gateways.
@@ -117,6 +208,22 @@ mod tests {
     fn a_refused_permission_keeps_its_whole_encoded_reason() {
         let body = format!(r#"{{"error_code":"WKS.1","encoded_authorization_message":"{}"}}"#, "ab/+".repeat(2_000));
         assert_eq!(ErrorBody::parse(body.as_bytes()).encoded_authorization_message.unwrap().len(), 8_000);
+    }
+
+    #[test]
+    fn p02_an_error_inside_a_success_is_found_whatever_else_stands_there() {
+        for (body, expected) in [
+            (r#"{"error_code":"WKS.1","error_msg":"m","job_id":""}"#, Some(("WKS.1", "m"))),
+            (r#"{"error_msg":"m"}"#, Some(("", "m"))),
+            (r#"{"error":{"code":"WKS.1","message":"m"}}"#, Some(("WKS.1", "m"))),
+            (r#"{"error":"no"}"#, Some(("", "no"))),
+            (r#"{"error_code":"","error_msg":null,"error":{},"errorCode":0}"#, None),
+            (r#"{"failed_operation_list":[{"error_code":"WKS.1"}]}"#, None),
+            ("{", None),
+        ] {
+            let read = ErrorBody::in_success(body.as_bytes());
+            assert_eq!(read.as_ref().map(|read| (read.code.as_str(), read.message.as_str())), expected, "{body}");
+        }
     }
 
     #[test]

@@ -4,6 +4,7 @@
 
 pub(crate) mod access;
 pub(crate) mod auth;
+pub(crate) mod classify;
 pub(crate) mod client;
 pub(crate) mod codes;
 pub(crate) mod endpoints;
@@ -13,8 +14,6 @@ pub(crate) mod fault;
 pub(crate) mod http;
 pub(crate) mod iam;
 pub(crate) mod percent;
-#[cfg(test)]
-mod probe;
 pub(crate) mod proxy;
 pub(crate) mod redact;
 #[cfg(feature = "own-resolver")]

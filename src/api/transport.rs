@@ -2,6 +2,7 @@
 
 use bytes::Bytes;
 use futures::future::BoxFuture;
+use jiff::{SignedDuration, Timestamp};
 
 /// A complete answer, with the few headers that matter.
 #[derive(Clone, PartialEq, Eq, Default)]
@@ -63,6 +64,13 @@ pub enum Reply {
     Lost { cause: String },
     /// A complete answer of any status.
     Answer(Answer),
+}
+
+/// How far this machine's clock is ahead of the server's (behind: negative), by the answer's `Date`, which has whole
+/// seconds.
+pub(crate) fn skew(answer: &Answer, now: Timestamp) -> Option<SignedDuration> {
+    let date = httpdate::parse_http_date(answer.date.as_deref()?).ok()?;
+    Some(now.duration_since(Timestamp::try_from(date).ok()?))
 }
 
 /// Carries a request to a server. One attempt; follows no redirect, repeats nothing.

@@ -230,15 +230,11 @@ impl Context {
     fn heard_read<T>(&self, pass: &mut Pass, result: &Result<T, ReadFault>) {
         let heard = match result {
             Ok(_) => Heard::Success,
-            Err(ReadFault::NotSent { .. }) => Heard::NoConnection,
-            // Also of a probe: what was lost must not open the way for writes, each of which would be a doubt.
-            Err(ReadFault::Lost { .. }) => Heard::Lost,
-            Err(ReadFault::Trouble { .. }) => Heard::Failed,
             Err(ReadFault::Throttled { hint, .. }) => {
                 self.throttled(pass, *hint);
                 return;
             }
-            Err(_) => Heard::Refused,
+            Err(fault) => fault.heard(),
         };
         self.gates.heard(pass, heard);
     }

@@ -48,8 +48,6 @@ pub(crate) const STOP_AT_FROM: u64 = 20;
 pub(crate) const ALIKE_LIMIT: u32 = 20;
 /// So many 403 in a row without a success: the caller lacks the right.
 pub(crate) const FORBIDDEN_LIMIT: u32 = 3;
-/// Tries without any answer before a process's first answer; then exit 4.
-pub(crate) const FIRST_TRIES: u32 = 3;
 
 impl Default for Rules {
     fn default() -> Self {

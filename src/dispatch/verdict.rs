@@ -1,10 +1,16 @@
-//! What an answer to a write means: the table of RELIABILITY.md section 4, as a pure function.
+//! What follows from the answer to a write: a view of [`crate::api::classify`].
 
+use serde::Deserialize;
+use serde::de::IgnoredAny;
+
+use crate::api::classify::{Executed, Judged, Meaning, classify, listed, why};
 use crate::api::wire::WriteAnswer;
-use crate::api::{Answer, ErrorBody, Reply};
+use crate::api::{Answer, Reply};
 use crate::model::Refusal;
-use crate::pace::{ThrottleHint, parse_limit_text, parse_retry_after};
+use crate::pace::ThrottleHint;
 use crate::text::escape_untrusted;
+
+pub use crate::api::classify::is_passing;
 
 /// What became of one write, and so what may be done next.
 #[derive(Debug, Clone, PartialEq)]
@@ -38,136 +44,68 @@ impl Verdict {
     }
 }
 
-/// Numbers of gateway codes that speak of credentials.
-const CREDENTIALS: [&str; 5] = ["0301", "0303", "0305", "0307", "0311"];
-/// Numbers of gateway codes that mean a wrong address, region, account or client: nothing will get through.
-const HOPELESS: [&str; 16] = [
-    "0101", "0103", "0302", "0304", "0306", "0310", "0401", "0402", "0404", "0501", "0502", "0607", "0801", "0802",
-    "0104", "0105",
-];
-/// Codes of the service that mean: not for this tenant, whatever is asked.
-const NOT_SERVED: [&str; 2] = ["WKS.00010099", "WKS.00170117"];
-
-/// Whether a refusal says that the desktop is busy, or that the same may be tried again.
-pub fn is_passing(refusal: &Refusal) -> bool {
-    ["WKS.0407", "WKS.00010032"].contains(&refusal.code.as_str())
-        || refusal.code.contains("CAN_DEATTACH_AGAIN")
-        || refusal.message.contains("CAN_DEATTACH_AGAIN")
-        || refusal.code.contains("CAN_ATTACH_AGAIN")
-        || refusal.message.contains("CAN_ATTACH_AGAIN")
+/// Judges the reply to a write; `was_sent`: whether it carried this desktop.
+pub fn judge(reply: &Reply, was_sent: impl Fn(&str) -> bool) -> Verdict {
+    let Judged { meaning, cause, hint } = classify(reply);
+    match (meaning.executed(), reply) {
+        (Executed::AsTold, Reply::Answer(answer)) => return taken(answer, was_sent),
+        (Executed::AsTold | Executed::Doubt, _) => return Verdict::Doubt { cause },
+        (Executed::No, _) => {}
+    }
+    match meaning {
+        Meaning::NoConnection => Verdict::NotSent { cause: cause.message },
+        Meaning::Throttled => Verdict::Throttled { hint, cause },
+        Meaning::Unchecked => Verdict::Later { cause },
+        Meaning::Credentials => Verdict::Unauthorized { cause },
+        Meaning::Busy => Verdict::Busy { cause },
+        Meaning::NotPermitted => Verdict::Forbidden { cause },
+        _ if meaning.is_final() => Verdict::Halt { why: why(meaning, reply, &cause), cause },
+        _ => Verdict::Divide { cause },
+    }
 }
 
-/// Judges the reply to a write; `was_sent`: whether it carried this desktop. Codes come first, then the status.
-pub fn judge(reply: &Reply, was_sent: impl Fn(&str) -> bool) -> Verdict {
-    let answer = match reply {
-        Reply::NotSent { cause } => return Verdict::NotSent { cause: escape_untrusted(cause, 300) },
-        Reply::Lost { cause } => {
-            return Verdict::Doubt {
-                cause: Refusal { code: "NO_ANSWER".to_owned(), message: escape_untrusted(cause, 300) },
-            };
-        }
-        Reply::Answer(answer) => answer,
-    };
-    if answer.status == 200 { taken(answer, was_sent) } else { refused(answer) }
+/// Members of a write's answer. An object with none of them is no word about the write.
+#[derive(Default, Deserialize)]
+#[serde(default)]
+struct Members {
+    failed_operation_list: Told,
+    job_id: Told,
+    success_job_ids: Told,
+}
+
+/// Whether a member is there, null or not.
+#[derive(Default)]
+struct Told(bool);
+
+impl<'de> Deserialize<'de> for Told {
+    fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        IgnoredAny::deserialize(deserializer).map(|_| Self(true))
+    }
 }
 
 fn taken(answer: &Answer, was_sent: impl Fn(&str) -> bool) -> Verdict {
     let doubt = |message: String| Verdict::Doubt { cause: Refusal { code: "UNCLEAR_ANSWER".to_owned(), message } };
-    // Only an object: serde would also read a sequence of fields in their order, which no server means.
-    if answer.body.iter().find(|byte| !byte.is_ascii_whitespace()) != Some(&b'{') {
-        return doubt("the answer is not a JSON object".to_owned());
-    }
-    let told: WriteAnswer = match serde_json::from_slice(&answer.body) {
+    let told: Result<(Members, WriteAnswer), _> =
+        serde_json::from_slice(&answer.body).and_then(|members| Ok((members, serde_json::from_slice(&answer.body)?)));
+    let (members, told) = match told {
         Ok(told) => told,
         Err(error) => return doubt(escape_untrusted(&format!("the answer cannot be read: {error}"), 300)),
     };
+    if ![members.failed_operation_list, members.job_id, members.success_job_ids].iter().any(|told| told.0) {
+        return doubt("the answer says nothing of what was done".to_owned());
+    }
     if let Some(foreign) = told.failed_operation_list.iter().find(|failed| !was_sent(&failed.desktop_id)) {
         return doubt(format!(
             "the answer names a desktop that was not sent: {:?}",
             escape_untrusted(&foreign.desktop_id, 60)
         ));
     }
-    let refused = told.failed_operation_list.into_iter().map(|failed| {
-        let code =
-            if failed.error_code.is_empty() { "REFUSED".to_owned() } else { escape_untrusted(&failed.error_code, 255) };
-        (failed.desktop_id, Refusal { code, message: escape_untrusted(&failed.error_msg, crate::api::fault::MAX_TEXT) })
-    });
+    let refused = told.failed_operation_list.into_iter();
     Verdict::Taken {
-        refused: refused.collect(),
+        refused: refused.map(|failed| (failed.desktop_id, listed(&failed.error_code, &failed.error_msg))).collect(),
         job_id: escape_untrusted(&told.job_id, 255),
         success_jobs: told.success_job_ids.iter().map(|id| escape_untrusted(id, 255)).collect(),
     }
-}
-
-/// Code and message of an answer that is not a 200, as a row will show them.
-pub(crate) fn refusal_of(answer: &Answer) -> (ErrorBody, Refusal) {
-    let body = ErrorBody::parse(&answer.body);
-    let code = if body.code.is_empty() { format!("HTTP_{}", answer.status) } else { body.code.clone() };
-    let message = if body.message.is_empty() { format!("HTTP status {}", answer.status) } else { body.message.clone() };
-    (body, Refusal { code, message })
-}
-
-fn refused(answer: &Answer) -> Verdict {
-    let (body, cause) = refusal_of(answer);
-    let number = body.number();
-    let hint = || ThrottleHint {
-        retry_after: answer.retry_after.as_deref().and_then(|value| parse_retry_after(value, answer.date.as_deref())),
-        limit: parse_limit_text(&cause.message),
-    };
-    if body.is_gateway() {
-        if number == "0308" {
-            return Verdict::Throttled { hint: hint(), cause };
-        }
-        if number == "0613" {
-            return Verdict::Later { cause };
-        }
-        if CREDENTIALS.contains(&number) {
-            return Verdict::Unauthorized { cause };
-        }
-        if HOPELESS.contains(&number) && !(500..600).contains(&answer.status) {
-            let why = format!("the gateway refuses this API, region or account ({}: {})", cause.code, cause.message);
-            return Verdict::Halt { cause, why };
-        }
-    }
-    if NOT_SERVED.contains(&body.code.as_str()) {
-        let why = format!("Workspace is not active here ({}: {})", cause.code, cause.message);
-        return Verdict::Halt { cause, why };
-    }
-    if is_passing(&cause) && (400..500).contains(&answer.status) {
-        return Verdict::Busy { cause };
-    }
-    match answer.status {
-        300..=399 => {
-            let host = answer.location.as_deref().map_or_else(|| "another place".to_owned(), host_of);
-            let why = format!("the endpoint answers with a redirect to {host}; redirects are never followed");
-            Verdict::Halt { cause, why }
-        }
-        401 => Verdict::Unauthorized { cause },
-        403 if body.is_gateway() || body.code.is_empty() => {
-            let why = format!("the gateway forbids it ({}: {})", cause.code, cause.message);
-            Verdict::Halt { cause, why }
-        }
-        403 => Verdict::Forbidden { cause },
-        404 if body.is_gateway() || body.code.is_empty() => {
-            let why = format!("there is no such API at this endpoint ({}: {})", cause.code, cause.message);
-            Verdict::Halt { cause, why }
-        }
-        405 | 407 | 494 => {
-            let why = format!("the endpoint does not take such requests ({}: {})", cause.code, cause.message);
-            Verdict::Halt { cause, why }
-        }
-        409 => Verdict::Busy { cause },
-        400 | 404 | 413 => Verdict::Divide { cause },
-        429 => Verdict::Throttled { hint: hint(), cause },
-        // 408, every 5xx, every other 2xx and whatever nobody has heard of: it may have been executed.
-        _ => Verdict::Doubt { cause },
-    }
-}
-
-/// The host that a `Location` names, safe to print.
-fn host_of(location: &str) -> String {
-    let host = location.split_once("://").map_or(location, |(_, rest)| rest);
-    escape_untrusted(host.split(['/', '?', '#']).next().unwrap_or(host), 100)
 }
 
 #[cfg(test)]
@@ -199,7 +137,12 @@ mod tests {
 
     /// The golden table: status, body, what it means.
     const TABLE: &[(u16, &str, &str)] = &[
-        (200, r"{}", "taken"),
+        (200, r"{}", "doubt"),
+        (200, r#"{"job_id":""}"#, "taken"),
+        (200, r#"{"error_code":"WKS.1","error_msg":"busy"}"#, "doubt"),
+        (200, r#"{"error_msg":"busy","failed_operation_list":[]}"#, "doubt"),
+        (200, r#"{"error":{"code":"WKS.1"},"job_id":""}"#, "doubt"),
+        (200, r#"{"result":"ok"}"#, "doubt"),
         (200, r#"{"failed_operation_list":null,"job_id":null}"#, "taken"),
         (200, r#"{"failed_operation_list":[]}"#, "taken"),
         (200, r#"{"failed_operation_list":[{"desktop_id":"a","error_code":"WKS.1"}]}"#, "taken"),
@@ -232,13 +175,18 @@ mod tests {
         (404, r#"{"error_code":"APIGW.0101"}"#, "halt"),
         (404, r#"{"error_code":"WKS.0202"}"#, "divide"),
         (405, "", "halt"),
+        (405, r#"{"error_code":"APIGW.0502"}"#, "halt"),
+        (405, r#"{"error_code":"WKS.4711"}"#, "divide"),
         (407, "", "halt"),
+        (407, r#"{"error_code":"APIGW.0308"}"#, "halt"),
         (408, "", "doubt"),
         (409, "", "busy"),
         (409, r#"{"error_code":"WKS.00010032"}"#, "busy"),
         (413, r#"{"error_code":"APIGW.0201"}"#, "divide"),
+        (414, "", "divide"),
         (418, "", "doubt"),
         (429, "", "throttled"),
+        (431, "", "divide"),
         (429, r#"{"error_code":"APIGW.0308","error_msg":"limit:60,time:1 minute"}"#, "throttled"),
         (400, r#"{"error_code":"APIC.0308"}"#, "throttled"),
         (494, "", "halt"),
@@ -253,7 +201,7 @@ mod tests {
     ];
 
     #[test]
-    fn every_answer_of_the_table_means_what_section_4_says() {
+    fn every_answer_of_the_table_means_what_follows_from_it() {
         let sent = |id: &str| ["a", "b"].contains(&id);
         for (status, body, expected) in TABLE {
             assert_eq!(word(&judge(&answer(*status, body), sent)), *expected, "{status} {body}");
@@ -270,7 +218,7 @@ mod tests {
             ..Answer::default()
         });
         let Verdict::Halt { why, .. } = judge(&reply, |_| false) else { panic!("not halted") };
-        assert!(why.contains("evil.example;"), "{why}");
+        assert!(why.contains("https://evil.example/path;"), "{why}");
     }
 
     #[test]

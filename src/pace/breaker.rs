@@ -22,14 +22,12 @@ pub(crate) enum Verdict {
     Wait,
 }
 
-/// Stops all sending while nobody answers (RELIABILITY.md section 5.6).
+/// Stops all sending while nobody answers.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Breaker {
     /// Requests in a row without an answer.
     silent: u32,
     open: Option<Open>,
-    /// The first trouble since the last success.
-    troubled_since: Option<Instant>,
 }
 
 #[derive(Debug, Clone, Copy)]
@@ -68,7 +66,6 @@ impl Breaker {
 
     /// A request ended without an answer. What was under way as the breaker opened does not prolong the wait.
     pub(crate) fn unanswered(&mut self, now: Instant, was_probe: bool) {
-        self.troubled(now);
         self.silent = self.silent.saturating_add(1);
         match &mut self.open {
             None if self.silent >= TRIPS_AT => {
@@ -88,24 +85,9 @@ impl Breaker {
         self.open.take().is_some()
     }
 
-    /// An answer that is no help: the outage goes on, or begins.
-    pub(crate) fn troubled(&mut self, now: Instant) {
-        self.troubled_since.get_or_insert(now);
-    }
-
-    /// The service did its work, or judged a request: no outage.
-    pub(crate) fn healthy(&mut self) {
-        self.troubled_since = None;
-    }
-
     /// How long until a probe may go, zero where one may (or is under way); `None` where sending is not stopped.
     pub(crate) fn wait(&self, now: Instant) -> Option<Duration> {
         self.open.map(|open| open.until.saturating_duration_since(now))
-    }
-
-    /// How long there was trouble and no success; zero after a success.
-    pub(crate) fn outage(&self, now: Instant) -> Duration {
-        self.troubled_since.map_or(Duration::ZERO, |since| now.saturating_duration_since(since))
     }
 }
 
@@ -164,18 +146,5 @@ mod tests {
         breaker.probe();
         breaker.probe_dropped();
         assert_eq!(breaker.verdict(now + s(30), true), Verdict::Probe);
-    }
-
-    #[test]
-    fn an_outage_is_counted_from_the_first_trouble_after_a_success() {
-        let (mut breaker, now) = (Breaker::default(), Instant::now());
-        assert_eq!(breaker.outage(now + s(3_600)), Duration::ZERO, "nothing asked is no outage");
-        breaker.troubled(now + s(10));
-        breaker.unanswered(now + s(20), false);
-        assert_eq!(breaker.outage(now + s(70)), s(60));
-        breaker.answered();
-        assert_eq!(breaker.outage(now + s(70)), s(60), "an answer alone is no success");
-        breaker.healthy();
-        assert_eq!(breaker.outage(now + s(80)), Duration::ZERO);
     }
 }

@@ -358,13 +358,11 @@ impl Gates {
         let goes_on = {
             let mut breaker = lock(&self.breaker);
             match heard {
-                Heard::Success | Heard::Refused => breaker.healthy(),
-                Heard::Failed | Heard::Unavailable => breaker.troubled(now),
-                Heard::TimedOut | Heard::Lost | Heard::NoConnection => breaker.unanswered(now, was_probe),
-            }
-            match heard {
                 Heard::Success | Heard::Refused | Heard::Failed | Heard::Unavailable => breaker.answered(),
-                Heard::TimedOut | Heard::Lost | Heard::NoConnection => was_probe,
+                Heard::TimedOut | Heard::Lost | Heard::NoConnection => {
+                    breaker.unanswered(now, was_probe);
+                    was_probe
+                }
             }
         };
         let slower = match heard {
@@ -393,11 +391,7 @@ impl Gates {
         let (lane, now) = (self.lane(pass.class), Instant::now());
         lane.count(THROTTLED);
         pass.probe = None;
-        {
-            let mut breaker = lock(&self.breaker);
-            breaker.troubled(now);
-            breaker.answered();
-        }
+        lock(&self.breaker).answered();
         let jitter = lock(&self.chance).f64() / 10.0;
         let closed_for = {
             let pacing = &mut *lock(&lane.pacing);
@@ -430,11 +424,6 @@ impl Gates {
     /// The next read that asks for its [`Gates::pass`] is the probe; where none would, make one.
     pub fn breaker_wait(&self) -> Option<Duration> {
         lock(&self.breaker).wait(Instant::now())
-    }
-
-    /// How long there has been trouble without a success of any class; zero after a success.
-    pub fn outage(&self) -> Duration {
-        lock(&self.breaker).outage(Instant::now())
     }
 
     /// What there was since the last call, for the journal's `Requests`: `started`, and by what became of them `ok`,

@@ -1,4 +1,4 @@
-//! How fast, and whether at all, requests may start: RELIABILITY.md section 5. Knows nothing of HTTP.
+//! How fast, and whether at all, requests may start: what follows from the server's own limits. Knows nothing of HTTP.
 //!
 //! [`Gates`] is what everybody who sends waits at. Inside it, each class of requests has a ceiling that is never
 //! passed (P8, [`limiter`]), a pace below it that follows the server's 429s (P9, [`adaptive`]), and a gate that
@@ -12,6 +12,9 @@ mod hints;
 mod limiter;
 #[cfg(test)]
 mod scenarios;
+
+/// Tries without any answer before a process's first answer: then nobody is there, and nothing was sent.
+pub(crate) const FIRST_TRIES: u32 = 3;
 
 pub(crate) use adaptive::ThrottleHint;
 pub(crate) use budget::{Budget, backoff};

@@ -1,5 +1,7 @@
 //! The reads that make an outcome true: before the writes, between them, and after.
 
+#[cfg(test)]
+mod first_read;
 pub(crate) mod judge;
 pub(crate) mod preflight;
 pub mod reads;

@@ -16,11 +16,10 @@ use tokio_util::sync::CancellationToken;
 
 use super::reads::{self, Page, ReadFault};
 use crate::api::{Asked, Reader, Reply, explain};
-use crate::dispatch::rules::FIRST_TRIES;
 use crate::error::Error;
 use crate::model::Class;
 use crate::model::{DesktopId, LiveDesktop};
-use crate::pace::{Gates, Heard, MAX_GATE, backoff};
+use crate::pace::{FIRST_TRIES, Gates, Heard, MAX_GATE, backoff};
 use crate::plan::{Questions, Snapshot, UserKey, fold};
 
 /// Ids or names in one filter at most.
@@ -253,7 +252,7 @@ impl Preflight {
     fn explained(&self, class: Class, reply: &Reply) -> String {
         let target = self.reader.target();
         let who = target.auth.describe();
-        explain(reply, &Asked::of(class, &who, &target.endpoint), jiff::Timestamp::now()).message
+        explain(reply, &Asked::of(class, &who, &target.endpoint), jiff::Timestamp::now())
     }
 
     async fn page(&self, query: &[(&str, &str)]) -> Result<Page, Error> {
@@ -269,11 +268,7 @@ impl Preflight {
         let heard = match result {
             Ok(_) => Heard::Success,
             Err(ReadFault::Throttled { hint, .. }) => return self.gates.throttled(pass, *hint),
-            Err(ReadFault::NotSent { .. }) => Heard::NoConnection,
-            // No answer, and no word on whether there is a server: it must not end a pause that others wait in.
-            Err(ReadFault::Lost { .. }) => Heard::Lost,
-            Err(ReadFault::Trouble { .. }) => Heard::Failed,
-            Err(_) => Heard::Refused,
+            Err(fault) => fault.heard(),
         };
         self.gates.heard(pass, heard);
         Duration::ZERO

@@ -2,11 +2,11 @@
 
 use std::time::Duration;
 
+use crate::api::Reply;
+use crate::api::classify::{Judged, Meaning, classify, is_not_found, why};
 use crate::api::wire::{DesktopAnswer, DesktopsAnswer, JobAnswer, RawUser, SubJob, SubJobsAnswer, UsersAnswer};
-use crate::api::{Answer, Reply};
-use crate::dispatch::verdict::refusal_of;
 use crate::model::{LiveDesktop, Refusal};
-use crate::pace::{ThrottleHint, parse_limit_text, parse_retry_after};
+use crate::pace::{Heard, ThrottleHint};
 use crate::text::escape_untrusted;
 
 /// Why a read told nothing. Reads change nothing, so they may all be repeated.
@@ -34,6 +34,22 @@ impl ReadFault {
     /// Whether nobody answered who could: nothing of it ends an outage.
     pub fn is_silence(&self) -> bool {
         matches!(self, Self::NotSent { .. } | Self::Lost { .. } | Self::Trouble { .. })
+    }
+
+    /// What the gates have to know of it, but for a 429, which they are told with its hint.
+    pub const fn heard(&self) -> Heard {
+        match self {
+            Self::NotSent { .. } => Heard::NoConnection,
+            // No answer, and no word on whether there is a server: it must not open the way for writes, each of which
+            // would be a doubt, nor end a pause that others wait in.
+            Self::Lost { .. } => Heard::Lost,
+            Self::Trouble { .. } => Heard::Failed,
+            Self::Throttled { .. }
+            | Self::Unauthorized { .. }
+            | Self::Forbidden { .. }
+            | Self::Halt { .. }
+            | Self::Refused { .. } => Heard::Refused,
+        }
     }
 
     /// In words, for logs and messages.
@@ -71,9 +87,7 @@ pub fn desktops(reply: &Reply) -> Result<Page, ReadFault> {
 
 /// Reads `GET …/desktops/{id}`. `Ok(None)`: the service says that there is no such desktop.
 pub fn desktop(reply: &Reply, id: &str) -> Result<Option<LiveDesktop>, ReadFault> {
-    if let Reply::Answer(answer) = reply
-        && is_not_found(answer)
-    {
+    if is_not_found(&classify(reply)) {
         return Ok(None);
     }
     let told: DesktopAnswer = body(reply)?;
@@ -85,9 +99,7 @@ pub fn desktop(reply: &Reply, id: &str) -> Result<Option<LiveDesktop>, ReadFault
 
 /// Reads `GET …/workspace-jobs/{id}`. `Ok(None)`: no such job (yet).
 pub fn job(reply: &Reply) -> Result<Option<JobAnswer>, ReadFault> {
-    if let Reply::Answer(answer) = reply
-        && is_not_found(answer)
-    {
+    if is_not_found(&classify(reply)) {
         return Ok(None);
     }
     body(reply).map(Some)
@@ -105,59 +117,34 @@ pub fn users(reply: &Reply) -> Result<(Vec<RawUser>, u64), ReadFault> {
     told.users.map(|users| (users, told.total_count)).ok_or_else(|| nonsense("the answer holds no list of users"))
 }
 
-/// "Not found" of the service: a 404 with one of its codes, or the codes that it sends with a 500. A 404 of the
-/// gateway, or without a code, may as well mean a wrong address, and is no word about a desktop.
-fn is_not_found(answer: &Answer) -> bool {
-    let (body, _) = refusal_of(answer);
-    match answer.status {
-        404 => !body.code.is_empty() && !body.is_gateway(),
-        400..=599 => matches!(body.code.as_str(), "WKS.0202" | "WKS.0915"),
-        _ => false,
-    }
-}
-
 fn nonsense(cause: &str) -> ReadFault {
     ReadFault::Trouble { cause: cause.to_owned(), retry_after: None }
 }
 
 fn body<T: serde::de::DeserializeOwned>(reply: &Reply) -> Result<T, ReadFault> {
-    let answer = match reply {
-        Reply::NotSent { cause } => return Err(ReadFault::NotSent { cause: escape_untrusted(cause, 300) }),
-        Reply::Lost { cause } => return Err(ReadFault::Lost { cause: escape_untrusted(cause, 300) }),
-        Reply::Answer(answer) => answer,
-    };
-    if answer.status == 200 {
-        if answer.body.iter().find(|byte| !byte.is_ascii_whitespace()) != Some(&b'{') {
-            return Err(nonsense("the answer is not a JSON object"));
+    let Judged { meaning, cause, hint } = classify(reply);
+    Err(match (meaning, reply) {
+        (Meaning::Complete, Reply::Answer(answer)) => {
+            return serde_json::from_slice(&answer.body)
+                .map_err(|error| nonsense(&escape_untrusted(&format!("the answer cannot be read: {error}"), 300)));
         }
-        return serde_json::from_slice(&answer.body)
-            .map_err(|error| nonsense(&escape_untrusted(&format!("the answer cannot be read: {error}"), 300)));
-    }
-    let (parsed, cause) = refusal_of(answer);
-    let retry_after =
-        || answer.retry_after.as_deref().and_then(|value| parse_retry_after(value, answer.date.as_deref()));
-    let number = parsed.number();
-    Err(if answer.status == 429 || (parsed.is_gateway() && number == "0308") {
-        let hint = ThrottleHint { retry_after: retry_after(), limit: parse_limit_text(&cause.message) };
-        ReadFault::Throttled { hint, cause }
-    } else if answer.status == 401 {
-        ReadFault::Unauthorized { cause }
-    } else if (300..400).contains(&answer.status) {
-        let host =
-            answer.location.as_deref().map_or_else(|| "another place".to_owned(), |to| escape_untrusted(to, 200));
-        ReadFault::Halt {
-            why: format!("the endpoint answers with a redirect to {host}; redirects are never followed"),
-            cause,
+        (Meaning::NoConnection, _) => ReadFault::NotSent { cause: cause.message },
+        (Meaning::NoAnswer, _) => ReadFault::Lost { cause: cause.message },
+        (Meaning::Throttled, _) => ReadFault::Throttled { hint, cause },
+        (Meaning::Credentials, _) => ReadFault::Unauthorized { cause },
+        (Meaning::NotPermitted, _) => ReadFault::Forbidden { cause },
+        (Meaning::Busy | Meaning::NotFound | Meaning::Unacceptable | Meaning::TooLarge, _) => {
+            ReadFault::Refused { cause }
         }
-    } else if answer.status == 403 && !parsed.is_gateway() && !parsed.code.is_empty() && parsed.code != "WKS.00010099" {
-        ReadFault::Forbidden { cause }
-    } else if matches!(answer.status, 403 | 404 | 405 | 407 | 494) || parsed.code == "WKS.00170117" {
-        let why = format!("the endpoint refuses it ({}: {})", cause.code, cause.message);
-        ReadFault::Halt { cause, why }
-    } else if (400..500).contains(&answer.status) && answer.status != 408 {
-        ReadFault::Refused { cause }
-    } else {
-        ReadFault::Trouble { cause: format!("{}: {}", cause.code, cause.message), retry_after: retry_after() }
+        (meaning, reply) if meaning.is_final() => ReadFault::Halt { why: why(meaning, reply, &cause), cause },
+        _ => {
+            let cause = if cause.code == "UNCLEAR_ANSWER" {
+                cause.message
+            } else {
+                format!("{}: {}", cause.code, cause.message)
+            };
+            ReadFault::Trouble { cause, retry_after: hint.retry_after }
+        }
     })
 }
 
@@ -206,6 +193,7 @@ mod tests {
     use bytes::Bytes;
 
     use super::*;
+    use crate::api::Answer;
 
     fn answer(status: u16, body: &str) -> Reply {
         Reply::Answer(Answer { status, body: Bytes::copy_from_slice(body.as_bytes()), ..Answer::default() })

@@ -20,8 +20,7 @@ use http::HeaderValue;
 use jiff::Timestamp;
 use secrecy::{ExposeSecret, SecretString};
 
-use super::explain::skew;
-use super::transport::Answer;
+use super::transport::{Answer, skew};
 
 /// Puts credentials on a request, anew for every attempt.
 pub trait Authenticator: Send + Sync {

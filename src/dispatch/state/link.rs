@@ -3,7 +3,8 @@
 
 use tokio::time::Instant;
 
-use super::super::rules::{FIRST_TRIES, Rules, StopReason};
+use super::super::rules::{Rules, StopReason};
+use crate::pace::FIRST_TRIES;
 
 /// Whether requests may go out together.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
