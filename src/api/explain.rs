@@ -280,7 +280,7 @@ mod tests {
         assert!(told.contains("hcloud STS DecodeAuthorizationMessage --encoded_message=Egpjbi1ub"), "{}", told);
         assert!(told.contains("--preflight off --verify off"), "{}", told);
         let write = Asked::of(Class::BatchDetach, "token", "https://x");
-        let told = explain(&Reply::Answer(answer(403, "", "no")), &write, NOW.parse().unwrap());
+        let told = explain(&Reply::Answer(answer(403, "PAP5.0018", "no")), &write, NOW.parse().unwrap());
         assert!(told.contains("workspace:desktops:batchDetach") && !told.contains("--preflight"));
     }
 

@@ -218,7 +218,7 @@ mod tests {
             ..Answer::default()
         });
         let Verdict::Halt { why, .. } = judge(&reply, |_| false) else { panic!("not halted") };
-        assert!(why.contains("https://evil.example/path;"), "{why}");
+        assert!(why.contains("redirect to evil.example/path;"), "{why}");
     }
 
     #[test]
