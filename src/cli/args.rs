@@ -79,6 +79,22 @@ pub enum Command {
     },
     /// Prints the manual page
     Man,
+    /// Prints the JSON schema of an output
+    ///
+    /// Of `--format json` (a plan, a summary, a status), or of a record of `--log-format json`.
+    Schema {
+        /// The output
+        of: SchemaOf,
+    },
+}
+
+/// What programs read.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum SchemaOf {
+    Plan,
+    Summary,
+    Status,
+    Log,
 }
 
 /// How standard output is written.

@@ -1,9 +1,9 @@
-//! Completions and the manual page, made from the command line itself.
+//! Completions and the manual page, made from the command line itself; schemas, made from the types of the outputs.
 
 use clap::CommandFactory as _;
 
-use super::args::Cli;
-use super::{Closing, say};
+use super::args::{Cli, SchemaOf};
+use super::{Closing, say, status};
 use crate::error::Error;
 
 /// `completions SHELL`.
@@ -11,6 +11,22 @@ pub(super) fn completions(shell: clap_complete::Shell) -> Result<Closing, Error>
     let mut text = Vec::new();
     clap_complete::generate(shell, &mut Cli::command(), "batch-detach", &mut text);
     say(&String::from_utf8_lossy(&text))?;
+    Ok(Closing::silent())
+}
+
+/// `schema OUTPUT`.
+pub(super) fn schema(of: SchemaOf) -> Result<Closing, Error> {
+    let schema = match of {
+        SchemaOf::Plan => {
+            let (run, undo) = (crate::plan::show::schema(), crate::reconcile::undo::schema());
+            schemars::json_schema!({ "title": "A plan, of a run or of an undo", "anyOf": [run, undo] })
+        }
+        SchemaOf::Summary => crate::outcome::summary::schema(),
+        SchemaOf::Status => status::schema(),
+        SchemaOf::Log => crate::outcome::next::log_schema(),
+    };
+    let text = serde_json::to_string_pretty(&schema).map_err(|error| Error::Internal(error.to_string()))?;
+    say(&(text + "\n"))?;
     Ok(Closing::silent())
 }
 

@@ -130,6 +130,7 @@ fn dispatch(cli: Cli) -> Result<Closing, Failure> {
         Command::Status(args) => status::command(&args).map_err(Failure::from),
         Command::Simulate(args) => simulate::command(&args).map_err(Failure::from),
         Command::Completions { shell } => generate::completions(shell).map_err(Failure::from),
+        Command::Schema { of } => generate::schema(of).map_err(Failure::from),
         Command::Man => generate::man().map_err(Failure::from),
     }
 }

@@ -1,7 +1,10 @@
 //! `status`: where a run stands, while it goes on or after.
 
+use std::collections::BTreeMap;
 use std::path::Path;
 
+use schemars::{JsonSchema, Schema};
+use serde::Serialize;
 use serde_json::json;
 
 use super::args::{Format, StatusArgs};
@@ -13,7 +16,7 @@ use crate::model::Outcome;
 use crate::outcome::next::{Next, Situation, next};
 use crate::outcome::{Counts, exit_of};
 use crate::text::escape_untrusted;
-use crate::text::{counted, grouped, wrap};
+use crate::text::{counted, grouped, serialized, wrap};
 
 /// `status JOURNAL`.
 pub(super) fn command(args: &StatusArgs) -> Result<Closing, Error> {
@@ -135,25 +138,56 @@ fn human(identity: &Identity, progress: &Progress, counts: &Counts, running: boo
 }
 
 fn json(identity: &Identity, progress: &Progress, counts: &Counts, running: bool, next: &Next) -> String {
-    let outcomes: serde_json::Map<_, _> =
-        counts.iter().map(|(outcome, rows)| (outcome.as_str().to_owned(), rows.into())).collect();
-    let value = json!({
-        "format": 1,
-        "run_id": identity.run_id,
-        "state": state(progress, running),
-        "input": identity.input_path,
-        "endpoint": identity.endpoint,
-        "project": identity.project_id,
-        "created_at": identity.created_at,
-        "ticket": identity.ticket,
-        "plan_hash": identity.plan_hash,
-        "rows": progress.rows,
-        "open": progress.open(),
-        "chunks": progress.chunks,
-        "chunks_open": progress.chunks_open,
-        "outcomes": outcomes,
-        "finished": progress.finished,
-        "next": next.line(),
-    });
+    let value = JsonStatus {
+        format: 1,
+        run_id: &identity.run_id,
+        state: state(progress, running),
+        input: &identity.input_path,
+        endpoint: &identity.endpoint,
+        project: &identity.project_id,
+        created_at: &identity.created_at,
+        ticket: identity.ticket.as_deref(),
+        plan_hash: &identity.plan_hash,
+        rows: progress.rows,
+        open: progress.open(),
+        chunks: progress.chunks,
+        chunks_open: progress.chunks_open,
+        outcomes: counts.iter().map(|(outcome, rows)| (outcome.as_str(), rows)).collect(),
+        finished: progress.finished,
+        next: next.line(),
+    };
+    let value = json!(value);
     format!("{value}\n")
+}
+
+/// Where a run stands.
+#[derive(Serialize, JsonSchema)]
+struct JsonStatus<'a> {
+    /// Rises when a key changes its meaning or goes.
+    format: u32,
+    run_id: &'a str,
+    /// `running`, `stopped` or `finished`.
+    state: &'a str,
+    input: &'a str,
+    endpoint: &'a str,
+    project: &'a str,
+    /// UTC, RFC 3339.
+    created_at: &'a str,
+    ticket: Option<&'a str>,
+    plan_hash: &'a str,
+    rows: u64,
+    /// Rows without their outcome.
+    open: u64,
+    chunks: u64,
+    chunks_open: u64,
+    /// Every row under one outcome; the open ones as results written now would have them.
+    outcomes: BTreeMap<&'a str, u64>,
+    finished: bool,
+    /// The command to type next.
+    next: Option<String>,
+}
+
+/// The schema of a status in JSON.
+pub(super) fn schema() -> Schema {
+    serialized::<JsonStatus<'static>>()
 }

@@ -1,10 +1,15 @@
 //! What an exit code means, and the exact command that comes next.
 
+use std::collections::BTreeMap;
+
+use schemars::{JsonSchema, Schema};
+use serde::Serialize;
+
 use crate::error::Exit;
 use crate::model::Outcome;
 use crate::outcome::counts::Counts;
-use crate::text::timestamp_now;
 use crate::text::{columns, shell_line, wrap};
+use crate::text::{serialized, timestamp_now};
 
 /// The end of a run, and what it has to offer for going on.
 #[derive(Debug, Clone, Copy)]
@@ -79,15 +84,39 @@ pub(crate) fn last_words(exit: Exit, next: Option<&Next>, width: usize) -> Strin
 /// [`last_line`] as a record, for `--log-format json`; without a newline.
 pub(crate) fn last_record(exit: Exit, next: Option<&Next>) -> String {
     let level = if exit == Exit::Done { "INFO" } else { "ERROR" };
-    serde_json::json!({
-        "timestamp": timestamp_now(),
-        "level": level,
-        "event": "exit",
-        "message": meaning(exit),
-        "exit_code": exit.code(),
-        "next": next.and_then(Next::line),
-    })
-    .to_string()
+    let record = LogRecord {
+        timestamp: timestamp_now(),
+        level,
+        message: meaning(exit),
+        event: Some("exit"),
+        target: None,
+        fields: BTreeMap::from([("exit_code", exit.code().into()), ("next", next.and_then(Next::line).into())]),
+    };
+    serde_json::json!(record).to_string()
+}
+
+/// One record of the log in JSON: a line.
+#[derive(Serialize, JsonSchema)]
+struct LogRecord<'a> {
+    /// UTC, RFC 3339.
+    timestamp: String,
+    /// ERROR, WARN, INFO, DEBUG or TRACE.
+    level: &'a str,
+    message: &'a str,
+    /// What happened, in one word: `begun`, `sent`, `answered`, `stopping`, … The last record's is `exit`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    event: Option<&'a str>,
+    /// The part of the program that says it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    target: Option<&'a str>,
+    /// What belongs to the event; of the last record `exit_code` and `next`, the command to type.
+    #[serde(flatten)]
+    fields: BTreeMap<&'a str, serde_json::Value>,
+}
+
+/// The schema of a record of the log.
+pub(crate) fn log_schema() -> Schema {
+    serialized::<LogRecord<'static>>()
 }
 
 /// The next step after a run, an undo or a plan that came far enough to have counts.

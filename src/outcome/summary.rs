@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use anstyle::{AnsiColor, Style};
+use schemars::{JsonSchema, Schema};
 use serde::Serialize;
 
 use crate::error::Exit;
@@ -12,7 +13,7 @@ use crate::outcome::advice::advice;
 use crate::outcome::counts::Counts;
 use crate::outcome::next::{Next, meaning};
 use crate::outcome::results::{ResultRow, safe};
-use crate::text::{BOLD, DIM, Page, counted, escape_untrusted, grouped, spell_duration};
+use crate::text::{BOLD, DIM, Page, counted, escape_untrusted, grouped, serialized, spell_duration};
 
 /// Rises when a key of the JSON summary changes its meaning or goes.
 pub(crate) const FORMAT: u32 = 1;
@@ -43,7 +44,7 @@ pub(crate) struct Cause {
 }
 
 /// One row, as a person finds it again.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, JsonSchema)]
 pub(crate) struct Place {
     pub line: u64,
     pub desktop_id: String,
@@ -233,8 +234,15 @@ fn name((outcome, rows): (Outcome, u64)) -> (&'static str, u64) {
     (outcome.as_str(), rows)
 }
 
-#[derive(Serialize)]
+/// The schema of a summary's JSON.
+pub(crate) fn schema() -> Schema {
+    serialized::<JsonSummary<'static>>()
+}
+
+/// The summary of a run or an undo.
+#[derive(Serialize, JsonSchema)]
 struct JsonSummary<'a> {
+    /// Rises when a key changes its meaning or goes.
     format: u32,
     command: &'a str,
     run_id: &'a str,
@@ -259,14 +267,14 @@ struct JsonSummary<'a> {
     next_words: &'a str,
 }
 
-#[derive(Serialize)]
+#[derive(Serialize, JsonSchema)]
 struct JsonRequests<'a> {
     class: &'a str,
     result: &'a str,
     count: u64,
 }
 
-#[derive(Serialize)]
+#[derive(Serialize, JsonSchema)]
 struct JsonCause<'a> {
     outcome: Outcome,
     error_code: &'a str,
@@ -276,7 +284,7 @@ struct JsonCause<'a> {
     advice: Option<String>,
 }
 
-#[derive(Serialize)]
+#[derive(Serialize, JsonSchema)]
 struct JsonDoubt<'a> {
     kind: &'static str,
     error_code: &'a str,

@@ -4,13 +4,16 @@ use std::collections::BTreeMap;
 use std::fmt::Write as _;
 use std::time::Duration;
 
+use schemars::{JsonSchema, Schema};
 use serde::{Serialize, Serializer};
 
 use super::draft::Plan;
 use super::fingerprint::{Digests, HashFacts};
 use super::stats::PlanStats;
 use crate::model::Outcome;
-use crate::text::{BOLD, Page, counted as some, escape_untrusted, grouped, size, spell_estimate, spell_rate};
+use crate::text::{
+    BOLD, Page, counted as some, escape_untrusted, grouped, serialized, size, spell_estimate, spell_rate,
+};
 
 /// What is shown beside the plan itself.
 #[derive(Debug, Clone, Copy)]
@@ -291,34 +294,49 @@ pub(crate) fn json<'a, 't>(plan: &'a Plan<'t>, facts: &Facts<'a>) -> impl Serial
     }
 }
 
-#[derive(Serialize)]
+/// A row as [`Document::row_columns`] names its values.
+type RowPart = (u64, String, String, Outcome, String, String);
+
+/// The schema of a plan's JSON.
+pub(crate) fn schema() -> Schema {
+    serialized::<Document<'static, Vec<ChunkPart>, Vec<RowPart>>>()
+}
+
+/// The plan of a run, as JSON.
+#[derive(Serialize, JsonSchema)]
 struct Document<'a, P: Serialize, R: Serialize> {
+    /// Rises when a key changes.
     format: u32,
+    /// What `--approved` is compared with.
     hash: &'a str,
     input: InputPart<'a>,
     endpoint: &'a str,
     project: &'a str,
+    /// The settings that shape the plan.
     settings: &'a BTreeMap<String, String>,
+    /// Whether the live bindings were looked at.
     preflight: bool,
     counts: Counts,
     /// The first few names of what `counts` counts.
     in_use: Vec<String>,
     may_be_refused: Vec<String>,
     unknown_desktops: Vec<String>,
+    /// Rows that are taken as already detached, and may name the wrong person.
     hints: Vec<HintPart>,
     chunks: P,
+    /// What the values of each row are.
     row_columns: [&'static str; 6],
     rows: R,
 }
 
-#[derive(Serialize)]
+#[derive(Serialize, JsonSchema)]
 struct InputPart<'a> {
     name: &'a str,
     sha256: &'a str,
     notes: &'a [String],
 }
 
-#[derive(Serialize)]
+#[derive(Serialize, JsonSchema)]
 struct Counts {
     rows: u64,
     records: u64,
@@ -350,7 +368,7 @@ struct Counts {
     bytes: u64,
 }
 
-#[derive(Serialize)]
+#[derive(Serialize, JsonSchema)]
 struct HintPart {
     line: u64,
     user: String,
@@ -360,7 +378,7 @@ struct HintPart {
     other_domain: Option<String>,
 }
 
-#[derive(Serialize)]
+#[derive(Serialize, JsonSchema)]
 struct ChunkPart {
     number: u32,
     desktops: usize,

@@ -12,6 +12,7 @@ mod locks;
 mod nothing_sent;
 mod plans;
 mod resume;
+mod schemas;
 mod secrets;
 mod service;
 mod signals;

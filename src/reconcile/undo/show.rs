@@ -4,6 +4,7 @@ use std::collections::HashMap;
 use std::fmt::Write as _;
 use std::time::Duration;
 
+use schemars::{JsonSchema, Schema};
 use serde::{Serialize, Serializer};
 use serde_json::Value;
 
@@ -13,7 +14,9 @@ use crate::model::Class;
 use crate::model::Outcome;
 use crate::plan::HashFacts;
 use crate::plan::show::FORMAT;
-use crate::text::{BOLD, Page, counted as some, escape_untrusted, grouped, size, spell_estimate, spell_rate};
+use crate::text::{
+    BOLD, Page, counted as some, escape_untrusted, grouped, serialized, size, spell_estimate, spell_rate,
+};
 
 /// What is shown beside the plan itself.
 #[derive(Debug, Clone, Copy)]
@@ -188,7 +191,13 @@ pub(crate) fn json<'a>(plan: &'a UndoPlan<'_>, facts: &Facts<'a>) -> impl Serial
     }
 }
 
-#[derive(Serialize)]
+/// The schema of the JSON of an undo's plan.
+pub(crate) fn schema() -> Schema {
+    serialized::<Document<'static, Vec<(u64, String, String, Outcome, String, String)>>>()
+}
+
+/// The plan of an undo, as JSON.
+#[derive(Serialize, JsonSchema)]
 struct Document<'a, R: Serialize> {
     format: u32,
     hash: &'a str,
@@ -201,14 +210,14 @@ struct Document<'a, R: Serialize> {
     rows: R,
 }
 
-#[derive(Serialize)]
+#[derive(Serialize, JsonSchema)]
 struct UndoOf<'a> {
     run_id: &'a str,
     journal: &'a str,
     plan_hash: &'a str,
 }
 
-#[derive(Serialize)]
+#[derive(Serialize, JsonSchema)]
 struct Counts {
     rows: u64,
     to_attach: u64,
