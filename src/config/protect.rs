@@ -1,4 +1,6 @@
-//! Whom and what a run never touches: patterns for names, without case.
+//! Whom and what a run never touches: patterns for names, without case and in Unicode's canonical form.
+
+use unicode_normalization::UnicodeNormalization as _;
 
 /// The patterns of `--protect`, ready to be asked.
 ///
@@ -49,7 +51,7 @@ impl Protected {
         if self.patterns.is_empty() {
             return None;
         }
-        let name: Vec<char> = name.chars().map(fold).collect();
+        let name: Vec<char> = name.nfc().map(fold).collect();
         let fits = |forms: &[Vec<Token>]| forms.iter().any(|form| is_match(form, &name));
         self.patterns.iter().find(|(_, forms)| fits(forms)).map(|(pattern, _)| pattern.as_str())
     }
@@ -69,7 +71,7 @@ fn parse(pattern: &str) -> Result<Vec<Vec<Token>>, String> {
     if pattern.trim().is_empty() {
         return Err("an empty pattern protects nothing: write a name, or a pattern as in `admin*`".to_owned());
     }
-    let lower: Vec<char> = pattern.chars().map(fold).collect();
+    let lower: Vec<char> = pattern.nfc().map(fold).collect();
     let why = |problem: &str| format!("{} is not a pattern: {problem}", super::value::quoted(pattern));
     unfold(&lower).map_err(why)?.iter().map(|form| tokens(form).map_err(why)).collect()
 }

@@ -9,7 +9,7 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 
 use crate::model::Class;
-use crate::model::{DesktopId, Doubt, Kind, Outcome, PartLabel, Refusal};
+use crate::model::{DesktopId, Doubt, Kind, Outcome, PartLabel, Person, Refusal};
 
 /// An item's number in its journal, from 1, in the order of the plan.
 pub type ItemId = u32;
@@ -109,6 +109,13 @@ pub struct Slot {
     pub rows: u32,
     /// Whether the preflight saw it bound.
     pub seen: bool,
+}
+
+impl Slot {
+    /// Whom the binding is of.
+    pub(crate) fn person(&self) -> Person<'_> {
+        Person { kind: self.kind, name: &self.user_name, id: self.user_id.as_deref(), domain: self.domain.as_deref() }
+    }
 }
 
 /// One desktop's share of one chunk.

@@ -6,6 +6,7 @@ mod doubt;
 mod event;
 mod ids;
 mod outcome;
+mod person;
 
 pub use binding::{Bound, Kind, LiveDesktop};
 pub use class::Class;
@@ -13,3 +14,4 @@ pub(crate) use doubt::Doubt;
 pub(crate) use event::{Event, Observer};
 pub use ids::{DesktopId, PartLabel};
 pub use outcome::{Outcome, Refusal};
+pub(crate) use person::{Person, fold, same_name, same_spelling};

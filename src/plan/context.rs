@@ -4,10 +4,10 @@ use std::collections::HashMap;
 
 use super::bodies::{Binding, plain_user_len, user_len};
 use super::matching::Wanted;
-use super::snapshot::{Snapshot, UserKey, fold};
+use super::snapshot::{Snapshot, UserKey};
 use crate::config::Protected;
 use crate::input::{Field, Input, RowRef};
-use crate::model::{Bound, DesktopId, Kind, LiveDesktop};
+use crate::model::{Bound, DesktopId, Kind, LiveDesktop, fold};
 use crate::text::bytes::to_usize;
 
 /// No row, no desktop, no binding.

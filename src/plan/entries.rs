@@ -9,9 +9,9 @@ use super::fast::shares::{shares, side_by_side};
 use super::fate::Tag;
 use super::matching::{are_one_person, has_id, may_be, narrow};
 use super::policy::Policy;
-use super::snapshot::{Snapshot, same_name};
+use super::snapshot::Snapshot;
 use crate::input::{Field, Input, RowRef};
-use crate::model::{Bound, DesktopId, Kind};
+use crate::model::{Bound, DesktopId, Kind, same_name};
 use crate::text::bytes::to_usize;
 
 /// Entries in input order, with the decision on those that need no look at a desktop. An open one has [`Tag::Send`]

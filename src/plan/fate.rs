@@ -4,10 +4,9 @@ use std::borrow::Cow;
 
 use super::context::{Ground, NONE};
 use super::matching::{Found, Matcher, may_be, places};
-use super::snapshot::same_name;
 use crate::config::Protected;
 use crate::input::Field;
-use crate::model::{Bound, Kind, Outcome};
+use crate::model::{Bound, Kind, Outcome, same_name};
 use crate::text::bytes::to_usize;
 use crate::text::escape_untrusted;
 

@@ -1,8 +1,8 @@
 //! Inputs and live desktops for this module's tests.
 
-use super::snapshot::{Snapshot, UserKey, fold};
+use super::snapshot::{Snapshot, UserKey};
 use crate::input::{Input, ReadOptions, Source, read};
-use crate::model::{Bound, DesktopId, Kind, LiveDesktop};
+use crate::model::{Bound, DesktopId, Kind, LiveDesktop, fold};
 
 /// An input as the reader makes it.
 pub(super) fn input(csv: &str) -> Input {

@@ -7,9 +7,8 @@ use super::context::Ground;
 use super::entries::Entries;
 use super::fate::Tag;
 use super::matching::distance;
-use super::snapshot::{fold, same_name};
 use crate::input::Field;
-use crate::model::{Doubt, Kind};
+use crate::model::{Doubt, Kind, fold, same_name};
 use crate::text::escape_untrusted;
 
 /// A row that is taken as already detached, and what it may have meant.

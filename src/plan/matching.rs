@@ -2,8 +2,8 @@
 
 use std::borrow::Cow;
 
-use super::snapshot::{domain_fits, fold, same_name};
-use crate::model::{Bound, Kind};
+use super::snapshot::domain_fits;
+use crate::model::{Bound, Kind, fold, same_name, same_spelling};
 use crate::text::bytes::to_usize;
 
 /// Whom a row names: its cells, empty where it says nothing.
@@ -104,7 +104,7 @@ pub(super) fn narrow<T: Copy>(candidates: &mut Vec<(T, &Bound)>, wanted: &Wanted
         }
     }
     if candidates.len() > 1 {
-        prefer(candidates, |one| one.user_name == wanted.name);
+        prefer(candidates, |one| same_spelling(&one.user_name, wanted.name));
         if !wanted.domain.is_empty() {
             prefer(candidates, |one| one.domain.is_some());
         }
@@ -150,22 +150,13 @@ pub(super) fn places(bound: &[Bound]) -> impl Iterator<Item = (u32, &Bound)> {
 /// The fewest insertions, deletions and replacements of characters between two names; `None` where it is more
 /// than 2, or so many that it says nothing about names as short as these.
 pub(super) fn distance(one: &str, other: &str) -> Option<usize> {
-    let (one, other): (Vec<char>, Vec<char>) = (fold(one).chars().collect(), fold(other).chars().collect());
-    if one.len().abs_diff(other.len()) > 2 {
+    let (one, other) = (fold(one), fold(other));
+    let [len, other_len] = [&one, &other].map(|name| name.chars().count());
+    if len.abs_diff(other_len) > 2 {
         return None;
     }
-    let mut row: Vec<usize> = (0..=other.len()).collect();
-    for (i, a) in one.iter().enumerate() {
-        let mut before = row[0];
-        row[0] = i + 1;
-        for (j, b) in other.iter().enumerate() {
-            let replaced = before + usize::from(a != b);
-            before = row[j + 1];
-            row[j + 1] = replaced.min(before + 1).min(row[j] + 1);
-        }
-    }
-    let distance = row[other.len()];
-    (distance <= 2 && 2 * distance < one.len()).then_some(distance)
+    let distance = strsim::levenshtein(&one, &other);
+    (distance <= 2 && 2 * distance < len).then_some(distance)
 }
 
 #[cfg(test)]

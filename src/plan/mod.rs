@@ -42,7 +42,6 @@ pub use hints::Hint;
 pub use policy::{Bounds, Policy};
 pub use questions::{Questions, questions};
 pub use snapshot::{Snapshot, UserKey};
-pub(crate) use snapshot::{fold, same_name};
 pub use split::Chunk;
 pub use stats::PlanStats;
 pub(crate) use undo_chunks::attachments;

@@ -3,9 +3,9 @@
 use std::collections::HashSet;
 
 use super::policy::Policy;
-use super::snapshot::{UserKey, fold};
+use super::snapshot::UserKey;
 use crate::input::{Field, Input};
-use crate::model::{DesktopId, Kind};
+use crate::model::{DesktopId, Kind, fold};
 use crate::text::bytes::to_usize;
 
 /// What the preflight has to find out; each thing once, in first-seen order.

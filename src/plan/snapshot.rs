@@ -1,16 +1,15 @@
 //! What the preflight saw of the live bindings.
 
-use std::borrow::Cow;
 use std::collections::{HashMap, HashSet};
 
-use crate::model::{Bound, DesktopId, Kind, LiveDesktop};
+use crate::model::{Bound, DesktopId, Kind, LiveDesktop, same_name};
 
 /// The live state of everything that the input names, as one preflight saw it.
 #[derive(Debug, Clone, Default)]
 pub struct Snapshot {
     /// Every desktop that was asked for or found; `None`: the service does not know it.
     pub desktops: HashMap<DesktopId, Option<LiveDesktop>>,
-    /// Desktops by name, the name in lower case ([`fold`]).
+    /// Desktops by name, the name in lower case.
     pub by_name: HashMap<String, Vec<DesktopId>>,
     /// For each of [`Questions::users`](super::Questions), the desktops where somebody is bound whom it [may
     /// mean](UserKey::may_mean); sorted by id. Each of them is in `desktops`.
@@ -46,35 +45,7 @@ impl UserKey {
     }
 }
 
-/// The form in which names are compared without case: Unicode lower-case.
-pub(crate) fn fold(name: &str) -> Cow<'_, str> {
-    if name.is_ascii() {
-        if name.bytes().any(|byte| byte.is_ascii_uppercase()) { name.to_ascii_lowercase().into() } else { name.into() }
-    } else {
-        name.to_lowercase().into()
-    }
-}
-
-/// Whether two names are one without case.
-pub(crate) fn same_name(one: &str, other: &str) -> bool {
-    if one.is_ascii() && other.is_ascii() { one.eq_ignore_ascii_case(other) } else { fold(one) == fold(other) }
-}
-
 /// Whether a binding can be one of this domain: an empty domain asks for none, a binding without one counts for any.
 pub(super) fn domain_fits(bound: &Bound, domain: &str) -> bool {
     domain.is_empty() || bound.domain.as_deref().is_none_or(|theirs| same_name(theirs, domain))
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn names_are_compared_without_case_beyond_ascii() {
-        for (one, other) in [("Bob", "bOB"), ("Émile", "éMILE"), ("ΝΙΚΟΣ", "νικος"), ("王伟", "王伟")] {
-            assert!(same_name(one, other), "{one} {other}");
-        }
-        assert!(!same_name("bob", "bobo"));
-        assert!(!same_name("王伟", "王"));
-    }
 }

@@ -7,8 +7,7 @@ use super::draft::Plan;
 use super::fate::Tag;
 use super::hints::Hint;
 use super::matching::places;
-use super::snapshot::fold;
-use crate::model::{Kind, LiveDesktop, Outcome};
+use crate::model::{Kind, LiveDesktop, Outcome, fold};
 use crate::text::bytes::to_usize;
 use crate::text::counted;
 

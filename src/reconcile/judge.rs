@@ -7,23 +7,14 @@ use std::time::Duration;
 use tokio::time::Instant;
 
 use crate::journal::{Item, Slot, SlotNo};
-use crate::model::{Bound, Kind, LiveDesktop};
-use crate::plan::same_name;
+use crate::model::{Bound, Kind, LiveDesktop, Person};
 
-/// Whether `bound` holds the binding that `slot` means: somebody of its type with its id, or its name without case.
-/// A binding without a domain counts for any.
+/// Whether `bound` holds the binding that `slot` means: somebody who is the same person; anybody for an `ALL`.
 pub(crate) fn holds(slot: &Slot, bound: &[Bound]) -> bool {
     if slot.kind == Kind::All {
         return !bound.is_empty();
     }
-    bound.iter().any(|one| {
-        let same_id = matches!((&slot.user_id, &one.user_id), (Some(a), Some(b)) if a == b);
-        let same_domain = match (&slot.domain, &one.domain) {
-            (Some(a), Some(b)) => same_name(a, b),
-            _ => true,
-        };
-        one.kind == slot.kind && (same_id || (same_domain && same_name(&slot.user_name, &one.user_name)))
-    })
+    bound.iter().any(|one| slot.person().is(&Person::from(one)))
 }
 
 /// Who is bound now and was not when the plan was made: an `ALL` would detach somebody nobody asked about (P7).

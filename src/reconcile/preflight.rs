@@ -18,9 +18,9 @@ use super::reads::{self, Page, ReadFault};
 use crate::api::{Asked, Reader, Reply, explain};
 use crate::error::Error;
 use crate::model::Class;
-use crate::model::{DesktopId, LiveDesktop};
+use crate::model::{DesktopId, LiveDesktop, fold};
 use crate::pace::{FIRST_TRIES, Gates, Heard, MAX_GATE, backoff};
-use crate::plan::{Questions, Snapshot, UserKey, fold};
+use crate::plan::{Questions, Snapshot, UserKey};
 
 /// Ids or names in one filter at most.
 const PER_FILTER: usize = 100;

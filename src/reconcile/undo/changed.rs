@@ -7,8 +7,8 @@ use sha2::{Digest as _, Sha256};
 use crate::error::Error;
 use crate::journal::{Identity, Item, ItemId, SlotNo, View};
 use crate::model::Class;
-use crate::model::{DesktopId, Kind, Outcome};
-use crate::plan::{Questions, fold};
+use crate::model::{DesktopId, Kind, Outcome, fold};
+use crate::plan::Questions;
 use crate::text::escape_untrusted;
 
 /// Whom an undo is for: `--only-user` and `--only-desktop`; nobody named is everybody.

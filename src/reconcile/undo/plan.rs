@@ -7,10 +7,9 @@ use super::changed::{Changed, Row};
 use crate::input::RowFault;
 use crate::journal::{EntryRef, Fate, Item, Slot, SlotNo};
 use crate::model::Class;
-use crate::model::{Bound, DesktopId, Kind, LiveDesktop, Outcome};
+use crate::model::{Bound, DesktopId, Kind, LiveDesktop, Outcome, Person};
 use crate::plan::{
-    Chunk, Fields, HashFacts, Policy, Snapshot, attach_body, attachments, bound_digest, detach_body, first_eight,
-    guard, same_name,
+    Chunk, Fields, HashFacts, Policy, Snapshot, attach_body, attachments, bound_digest, detach_body, first_eight, guard,
 };
 
 /// Bytes that begin every hash: a change of what is covered changes them.
@@ -77,26 +76,13 @@ enum Found<'b> {
     Nobody,
 }
 
-/// Never somebody else: by the id where both have one, else by name and domain, within the type.
+/// Never somebody else.
 fn find<'b>(slot: &Slot, bound: &'b [Bound]) -> Found<'b> {
-    let of_kind = || bound.iter().filter(|one| one.kind == slot.kind);
-    if let Some(id) = &slot.user_id
-        && let Some(one) = of_kind().find(|one| one.user_id.as_ref() == Some(id))
-    {
+    let ours = slot.person();
+    if let Some(one) = bound.iter().find(|one| ours.is(&Person::from(*one))) {
         return Found::One(one);
     }
-    let named = of_kind().find(|one| {
-        let fits = match (&slot.domain, &one.domain) {
-            (Some(ours), Some(theirs)) => same_name(ours, theirs),
-            _ => true,
-        };
-        fits && same_name(&slot.user_name, &one.user_name)
-    });
-    match named {
-        None => Found::Nobody,
-        Some(one) if slot.user_id.is_some() && one.user_id.is_some() => Found::Namesake,
-        Some(one) => Found::One(one),
-    }
+    if bound.iter().any(|one| ours.is_named_as(&one.into())) { Found::Namesake } else { Found::Nobody }
 }
 
 const NAMESAKE: Verdict = Verdict::Invalid(
