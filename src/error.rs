@@ -69,6 +69,9 @@ pub enum Error {
     /// The journal or the results could not be written once the run had started.
     #[error("cannot {verb} {path:?}")]
     Disk { verb: &'static str, path: PathBuf, source: Box<dyn std::error::Error + Send + Sync> },
+    /// The journal was damaged by somebody else while the run used it.
+    #[error("{path:?}: {problem}; what was sent can only be seen in the live bindings: plan anew with --fresh")]
+    Damaged { path: PathBuf, problem: String },
     /// Stopped before its end for a reason that running again may heal.
     #[error("{0}")]
     Stopped(String),
@@ -90,7 +93,7 @@ impl Error {
             Self::Locked(_) => Exit::Held,
             Self::Refused(_) | Self::Unconfirmed => Exit::Refused,
             Self::NoAccess(_) => Exit::NoAccess,
-            Self::Disk { .. } | Self::Stopped(_) => Exit::Stopped,
+            Self::Disk { .. } | Self::Damaged { .. } | Self::Stopped(_) => Exit::Stopped,
             Self::Internal(_) => Exit::Fault,
         }
     }

@@ -14,6 +14,11 @@ pub(crate) fn parent(path: &Path) -> &Path {
     }
 }
 
+/// The file itself, where `path` leads to it by a symbolic link.
+pub(crate) fn real(path: &Path) -> PathBuf {
+    fs::canonicalize(path).unwrap_or_else(|_| path.to_owned())
+}
+
 /// Makes durable what was created, renamed or removed in the directory that holds `path`.
 pub(crate) fn sync_dir_of(path: &Path) -> io::Result<()> {
     File::open(parent(path))?.sync_all()
@@ -31,7 +36,7 @@ pub(crate) fn write_atomically<T>(
     path: &Path,
     write: impl FnOnce(&mut dyn Write) -> Result<T, Error>,
 ) -> Result<T, Error> {
-    let target = fs::canonicalize(path).unwrap_or_else(|_| path.to_owned());
+    let target = real(path);
     let trouble = |source: io::Error| Error::Disk { verb: "write", path: path.to_owned(), source: source.into() };
     let old = fs::metadata(&target).ok();
     if old.as_ref().is_some_and(|old| !old.is_file() && !old.is_dir()) {
@@ -58,7 +63,7 @@ pub(crate) fn write_atomically<T>(
 /// Removes what killed processes left of their own [`write_atomically`] to `path`. To be called by the one process that
 /// may write there now; what can't be removed is in nobody's way.
 pub(crate) fn clear_leftovers(path: &Path) {
-    let target = fs::canonicalize(path).unwrap_or_else(|_| path.to_owned());
+    let target = real(path);
     let prefix = temporary_prefix(&target);
     for entry in fs::read_dir(parent(&target)).into_iter().flatten().flatten() {
         let name = entry.file_name();

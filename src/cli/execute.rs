@@ -96,8 +96,9 @@ pub(super) async fn carry(job: Job<'_>) -> Result<Closing, Failure> {
         ),
     };
     let fail = |error: Error| {
-        let next = resume(error.exit());
-        Failure::new(error, Some(next), session.records)
+        // With a damaged journal nothing goes on.
+        let next = (!matches!(error, Error::Damaged { .. })).then(|| resume(error.exit()));
+        Failure::new(error, next, session.records)
     };
     let run = Drive {
         journal: Arc::new(handle.clone()),

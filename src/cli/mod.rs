@@ -191,6 +191,11 @@ fn after(error: &Error, words: &[OsString]) -> Option<Next> {
                 (Err(_), Err(_)) => given,
             }
         }
+        // A run that was planned from this journal has no list to plan anew from.
+        Error::Damaged { path, .. } => match given.first() {
+            Some(&("run" | "undo")) if !given.iter().any(|word| Path::new(word) == path) => with("--fresh"),
+            _ => return None,
+        },
         Error::Unconfirmed => with("--yes"),
         // What would be done, and why it is refused, is seen best in the plan.
         Error::Refused(_) if given.first() != Some(&"plan") => with("--dry-run"),

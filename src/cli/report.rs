@@ -14,10 +14,11 @@ use crate::text::timestamp_now;
 
 /// `report JOURNAL`.
 pub(super) fn command(args: &ReportArgs) -> Result<Closing, Error> {
+    // Before the journal is opened: asking closes a handle on it, which would drop SQLite's locks.
+    let running = RunLock::is_held(&args.journal);
     let view = View::open(&args.journal)?;
     let path = args.output.clone().unwrap_or_else(|| beside_journal(&args.journal, "report.html"));
     keep_clear(&path, &args.journal)?;
-    let running = RunLock::is_held(&args.journal);
     let made_at = timestamp_now();
     let about = About {
         journal: &args.journal,

@@ -55,6 +55,8 @@ async fn run(args: &RunArgs) -> Result<Closing, Failure> {
     let journal = journal_of(&results);
     let (session, of_journal) = match args.source() {
         Source::Journal(path) => {
+            // Its holder's files are another process's matter, whatever state they are in.
+            drop(lock(path)?);
             let identity = View::open(path)?.identity().clone();
             let planned = (shown(path), identity.plan_settings.clone());
             (Session::begin(&args.options, args.layer()?, Some((&planned.0, &planned.1)), None)?, Some(identity))

@@ -20,10 +20,11 @@ use crate::text::{counted, grouped, serialized, wrap};
 
 /// `status JOURNAL`.
 pub(super) fn command(args: &StatusArgs) -> Result<Closing, Error> {
+    // Before the journal is opened: asking closes a handle on it, which would drop SQLite's locks.
+    let running = RunLock::is_held(&args.journal);
     let view = View::open(&args.journal)?;
     let (identity, progress) = (view.identity(), view.progress()?);
     // Taking the lock for a moment is how one sees that nobody else has it.
-    let running = RunLock::is_held(&args.journal);
     let counts = counts(&progress);
     let next = what_next(&args.journal, identity, &progress, &counts, running);
     let text = match args.format {

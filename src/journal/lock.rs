@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 use crate::error::Error;
 
 use super::schema::beside;
+use crate::files;
 
 /// The right to drive a journal, held for life. The kernel takes it back from a dead holder.
 #[derive(Debug)]
@@ -18,18 +19,26 @@ pub struct RunLock {
 
 impl RunLock {
     /// Whether somebody holds the lock of this journal. Leaves nothing behind.
+    ///
+    /// To be asked before this process opens the journal: see [`hold_file`].
     pub fn is_held(journal: &Path) -> bool {
-        beside(journal, ".lock").exists() && matches!(Self::acquire(journal), Err(Error::Locked(_)))
+        let journal = &files::real(journal);
+        let lock = OpenOptions::new().read(true).write(true).open(beside(journal, ".lock"));
+        let is_locked = |file: File| matches!(file.try_lock(), Err(TryLockError::WouldBlock));
+        lock.is_ok_and(is_locked) || matches!(hold_file(journal), Err(Error::Locked(_)))
     }
 
-    /// Locks `FILE.journal.lock`, which is made where it is missing, and removed at release. One that was left over
-    /// means nothing.
+    /// Locks `FILE.journal.lock`, which is made where it is missing, and removed at release. That one was left over means
+    /// nothing for the lock.
     ///
     /// # Errors
     /// [`Error::Locked`] where another process (or another lock of this one) holds it, [`Error::File`] where the file
     /// can't be made.
     pub fn acquire(journal: &Path) -> Result<Self, Error> {
+        let journal = &files::real(journal);
         let path = beside(journal, ".lock");
+        // By whatever name its holder reached it: a hard link, or one whose lock file somebody removed.
+        drop(hold_file(journal)?);
         loop {
             if let Some(lock) = Self::hold(open(&path)?, &path)? {
                 return Ok(lock);
@@ -53,9 +62,32 @@ impl RunLock {
 impl Drop for RunLock {
     fn drop(&mut self) {
         // While it is still held: removed afterwards, it could be the next holder's.
-        if is_at(&self.file, &self.path).unwrap_or_default() {
+        // One that says something of the journal's log stays: the next process has to know.
+        let is_blank = self.file.metadata().is_ok_and(|data| data.len() == 0);
+        if is_blank && is_at(&self.file, &self.path).unwrap_or_default() {
             _ = std::fs::remove_file(&self.path);
         }
+    }
+}
+
+/// Locks a journal by the file itself, so that no second process drives it by another name. `None` where there is no such
+/// file, or it can't be locked.
+///
+/// On Linux alone, and on a disk of its own: elsewhere this lock and those of `SQLite` are of one kind, and would stand in
+/// each other's way. Closing *any* handle on a file drops the locks that `SQLite` has on it in this process: so this is
+/// called before it opens the file, or given back after it has closed it.
+///
+/// # Errors
+/// [`Error::Locked`] where another process drives it.
+pub(super) fn hold_file(journal: &Path) -> Result<Option<File>, Error> {
+    if !cfg!(target_os = "linux") || files::is_network(journal) {
+        return Ok(None);
+    }
+    let Ok(file) = File::open(journal) else { return Ok(None) };
+    match file.try_lock() {
+        Ok(()) => Ok(Some(file)),
+        Err(TryLockError::WouldBlock) => Err(Error::Locked(beside(journal, ".lock"))),
+        Err(TryLockError::Error(_)) => Ok(None),
     }
 }
 
@@ -86,6 +118,29 @@ mod tests {
         assert!(matches!(RunLock::acquire(&journal), Err(Error::Locked(_))));
         drop(first);
         assert!(!beside(&journal, ".lock").exists(), "nothing is left behind");
+        drop(RunLock::acquire(&journal).unwrap());
+    }
+
+    #[test]
+    fn p15_two_never_drive_one_journal_by_whatever_name() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = |name: &str| directory.path().join(name);
+        let journal = path("r.csv.journal");
+        crate::journal::sample::build(&journal, 1);
+        let lock = RunLock::acquire(&journal).unwrap();
+        let store = crate::journal::Store::open(&journal).unwrap();
+        std::os::unix::fs::symlink(&journal, path("soft")).unwrap();
+        assert!(matches!(RunLock::acquire(&path("soft")), Err(Error::Locked(_))));
+        if cfg!(target_os = "linux") {
+            std::fs::hard_link(&journal, path("hard")).unwrap();
+            assert!(matches!(RunLock::acquire(&path("hard")), Err(Error::Locked(_))));
+            assert!(RunLock::is_held(&path("hard")));
+            std::fs::remove_file(beside(&journal, ".lock")).unwrap();
+            assert!(matches!(RunLock::acquire(&journal), Err(Error::Locked(_))), "its lock file was removed");
+            assert!(matches!(crate::journal::Store::open(&journal), Err(Error::Locked(_))));
+        }
+        store.close().unwrap();
+        drop(lock);
         drop(RunLock::acquire(&journal).unwrap());
     }
 

@@ -23,6 +23,7 @@ mod schema;
 mod seam;
 mod store;
 mod view;
+mod whole;
 mod writer;
 
 pub(crate) use archive::move_aside;

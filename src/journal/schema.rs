@@ -123,12 +123,12 @@ impl Fault {
     }
 }
 
-fn foreign(path: &Path, problem: String) -> Error {
+pub(super) fn not_our_journal(path: &Path, problem: String) -> Error {
     Error::NotOurJournal { path: path.display().to_string(), problem }
 }
 
 fn damaged(path: &Path, what: &str) -> Error {
-    foreign(path, format!("this journal is damaged ({what}); restore a copy of it"))
+    not_our_journal(path, format!("this journal is damaged ({what}); restore a copy of it"))
 }
 
 /// The format of a journal, whichever version made it. Looks at the first bytes of the file, before `SQLite` does: a
@@ -145,7 +145,7 @@ pub(super) fn format_of(path: &Path) -> Result<u32, Error> {
     let whole = read.map_err(|source| Error::File { verb: "read the journal", path: path.to_owned(), source })?;
     let number = |at: usize| header[at..at + 4].iter().fold(0_u32, |number, byte| number << 8 | u32::from(*byte));
     if !whole || !header.starts_with(b"SQLite format 3\0") || number(68) != APPLICATION_ID {
-        return Err(foreign(path, "this is not a journal of batch-detach; name another file".to_owned()));
+        return Err(not_our_journal(path, "this is not a journal of batch-detach; name another file".to_owned()));
     }
     Ok(number(60))
 }
@@ -155,7 +155,7 @@ pub(super) fn format_of(path: &Path) -> Result<u32, Error> {
 pub(super) fn check_header(path: &Path) -> Result<(), Error> {
     match format_of(path)? {
         VERSION => Ok(()),
-        version => Err(foreign(
+        version => Err(not_our_journal(
             path,
             format!(
                 "this journal was written by another version of batch-detach (format {version}; this one writes \

@@ -1,5 +1,6 @@
 //! The one writer of a journal, and how the rest of the program reaches it.
 
+use std::fs::File;
 use std::path::Path;
 use std::sync::{Arc, OnceLock, mpsc};
 use std::thread::JoinHandle;
@@ -10,10 +11,12 @@ use tokio::sync::oneshot;
 use crate::error::Error;
 use crate::files;
 
+use super::lock;
 use super::record::{Identity, OpenItem, Recheck, Record, Resume};
 use super::schema::{self, Fault};
 use super::seam::{Journal, JournalError};
 use super::view::View;
+use super::whole;
 use super::writer::{Job, Medium, OPENING, Shared, Writer, connect};
 
 /// A journal that this process drives: the only way to change it.
@@ -23,6 +26,8 @@ use super::writer::{Job, Medium, OPENING, Shared, Writer, connect};
 pub struct Store {
     handle: Handle,
     thread: Option<JoinHandle<Result<(), Error>>>,
+    /// The file itself, locked; given back after the thread has closed its connection.
+    _hold: Option<File>,
 }
 
 /// Reaches the [`Store`] from anywhere; cheap to clone.
@@ -39,13 +44,23 @@ impl Store {
     /// [`Error::NotOurJournal`] where it is no journal, a newer one or a damaged one: the file is then untouched.
     /// [`Error::File`] where the disk says no.
     pub fn open(path: &Path) -> Result<Self, Error> {
+        let path = &files::real(path);
         schema::check_header(path)?;
         let medium = if files::is_network(path) { Medium::Network } else { Medium::Local };
         Self::open_on(path, medium)
     }
 
     fn open_on(path: &Path, medium: Medium) -> Result<Self, Error> {
-        let (connection, identity, medium) = connect(path, medium).map_err(|fault| fault.before(OPENING, path))?;
+        // Before `SQLite` opens the file, and given back after it has closed it.
+        let hold = lock::hold_file(path)?;
+        let look = whole::Look::at(path)?;
+        let (connection, identity, medium) =
+            connect(path, medium, &look).map_err(|fault| fault.before(OPENING, path))?;
+        look.check(&connection, path, &identity.run_id)?;
+        if medium == Medium::Local {
+            let marked = whole::mark_driven(&connection, path, &identity.run_id);
+            marked.map_err(|fault| fault.before(OPENING, path))?;
+        }
         let view = View::over(connection, path, identity.clone());
         let shared = Arc::new(Shared { path: path.to_owned(), identity, failed: OnceLock::new() });
         let (jobs, queue) = mpsc::channel();
@@ -56,7 +71,7 @@ impl Store {
         let writer = writer.map_err(|error| Fault::Io(error).before(OPENING, path))?;
         let thread = std::thread::Builder::new().name("journal".to_owned()).spawn(move || writer.work(&queue));
         let thread = thread.map_err(|error| Fault::Io(error).before(OPENING, path))?;
-        Ok(Self { handle: Handle { shared, jobs }, thread: Some(thread) })
+        Ok(Self { handle: Handle { shared, jobs }, thread: Some(thread), _hold: hold })
     }
 
     pub fn identity(&self) -> &Identity {
@@ -239,7 +254,8 @@ mod tests {
         }
         let log = std::fs::read(beside(&path, "-wal")).unwrap();
         let mut most = 0;
-        for cut in (0..=log.len()).step_by(1_111).chain([log.len()]) {
+        // Its beginning was synced as the journal was opened: a log without that is a loss.
+        for cut in (1_111..=log.len()).step_by(1_111).chain([log.len()]) {
             std::fs::copy(&path, &copy).unwrap();
             std::fs::write(beside(&copy, "-wal"), &log[..cut]).unwrap();
             _ = files::remove_if_there(&beside(&copy, "-shm"));

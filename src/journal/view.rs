@@ -19,6 +19,8 @@ use super::record::{
 };
 use super::replay::History;
 use super::schema::{self, Fault};
+use super::whole;
+use crate::files;
 
 pub(super) const VERB: &str = "read the journal";
 
@@ -31,21 +33,26 @@ pub struct View {
     connection: Connection,
     path: PathBuf,
     identity: Identity,
+    /// By this process: then writes may have been sent.
+    driven: bool,
 }
 
 impl View {
     /// # Errors
     /// [`Error::File`] where it can't be read, [`Error::NotOurJournal`] where it is no whole journal of this version.
     pub fn open(path: &Path) -> Result<Self, Error> {
+        let path = &files::real(path);
         schema::check_header(path)?;
+        let look = whole::Look::at(path)?;
         let opened = open_to_read(path, schema::read_identity);
         let (connection, identity) = opened.map_err(|fault| fault.before(VERB, path))?;
-        Ok(Self { connection, path: path.to_owned(), identity })
+        look.check(&connection, path, &identity.run_id)?;
+        Ok(Self { connection, path: path.to_owned(), identity, driven: false })
     }
 
     /// The writer's own view, on its one connection.
     pub(super) fn over(connection: Connection, path: &Path, identity: Identity) -> Self {
-        Self { connection, path: path.to_owned(), identity }
+        Self { connection, path: path.to_owned(), identity, driven: true }
     }
 
     pub(super) fn connection(&self) -> &Connection {
@@ -77,7 +84,10 @@ impl View {
             let transaction = self.connection.unchecked_transaction()?;
             read(&transaction)
         };
-        read().map_err(|fault| fault.at(VERB, &self.path))
+        read().map_err(|fault| match fault.at(VERB, &self.path) {
+            Error::NotOurJournal { problem, .. } if self.driven => Error::Damaged { path: self.path.clone(), problem },
+            error => error,
+        })
     }
 
     /// Where the run stands. Takes as long for a million rows as for ten, but for those in flight.

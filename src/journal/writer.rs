@@ -18,7 +18,7 @@ use super::record::{Identity, Record};
 use super::schema::{self, Fault, beside};
 use super::seam::JournalError;
 use super::view::View;
-use super::{apply, load};
+use super::{apply, load, whole};
 
 pub(super) const OPENING: &str = "open the journal";
 const WRITING: &str = "write the journal";
@@ -91,10 +91,17 @@ fn look_first(connection: &Connection) -> Result<Identity, Fault> {
     Ok(identity)
 }
 
-pub(super) fn connect(path: &Path, medium: Medium) -> Result<(Connection, Identity, Medium), Fault> {
+pub(super) fn connect(
+    path: &Path,
+    medium: Medium,
+    look: &whole::Look,
+) -> Result<(Connection, Identity, Medium), Fault> {
     let connection = open_untouched(path)?;
     let identity = look_first(&connection)?;
     let mut medium = medium;
+    if medium == Medium::Local {
+        look.mark_opening(path, &identity.run_id)?;
+    }
     if medium == Medium::Local && pragma(&connection, "journal_mode = WAL")? != "wal" {
         // A file system without shared memory, though not known as one.
         medium = Medium::Network;
@@ -146,8 +153,22 @@ pub(super) fn pragma(connection: &Connection, pragma: &str) -> Result<String, Fa
 
 /// Makes the journal one file that stands alone: log checkpointed, rollback mode. Neither that it is busy (a reader)
 /// nor that it stays so is a failure: the log beside it is then part of it.
-fn fold(connection: &Connection) -> Result<(), Fault> {
+///
+/// * `run_id`: of the journal, where it is known.
+fn fold(connection: &Connection, path: &Path, run_id: Option<&str>) -> Result<(), Fault> {
     connection.busy_timeout(LITTLE_PATIENCE)?;
+    let copied = |row: &rusqlite::Row<'_>| Ok(row.get::<_, i64>(1)? == row.get::<_, i64>(2)?);
+    let all_copied = connection.query_row("PRAGMA wal_checkpoint(PASSIVE)", [], copied)?;
+    let Some(run_id) = run_id.filter(|_| all_copied) else { return empty_log(connection) };
+    whole::mark_folded(path, run_id)?;
+    empty_log(connection)?;
+    if pragma(connection, "journal_mode")? == "delete" {
+        whole::unmark(path)?;
+    }
+    Ok(())
+}
+
+fn empty_log(connection: &Connection) -> Result<(), Fault> {
     // Not through `journal_mode` alone: it reports a failed checkpoint as a mode that did not change.
     let busy = pragma(connection, "wal_checkpoint(TRUNCATE)")?;
     if busy == "0" {
@@ -166,13 +187,12 @@ fn fold(connection: &Connection) -> Result<(), Fault> {
 /// disk says no, or a reader holds on to it.
 pub(super) fn stand_alone(path: &Path) -> Result<(), Error> {
     let known = schema::format_of(path)? == schema::VERSION;
+    whole::Look::at(path)?;
     let fold_up = || {
         let connection = open_untouched(path)?;
         // Of another version's tables nothing is known, and to the log they do not matter.
-        if known {
-            look_first(&connection)?;
-        }
-        fold(&connection)?;
+        let identity = if known { Some(look_first(&connection)?) } else { None };
+        fold(&connection, path, identity.as_ref().map(|identity| identity.run_id.as_str()))?;
         let mode = pragma(&connection, "journal_mode")?;
         connection.close().map_err(|(_, error)| error)?;
         Ok(mode)
@@ -348,7 +368,10 @@ impl Writer {
             let source = std::io::Error::other(cause.to_string()).into();
             return Err(Error::Disk { verb: WRITING, path, source });
         }
-        let folded = if self.medium == Medium::Local { fold(&connection) } else { Ok(()) };
+        let folded = match self.medium {
+            Medium::Local => fold(&connection, &path, Some(&self.shared.identity.run_id)),
+            Medium::Network => Ok(()),
+        };
         if let Err(fault) = &folded {
             self.shared.fail(&fault.to_string());
         }
@@ -360,6 +383,7 @@ impl Writer {
 fn write(connection: &mut Connection, shapes: &mut Shapes, batch: Vec<Vec<Record>>) -> Result<(), Fault> {
     let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
     apply::apply(&transaction, shapes, batch.into_iter().flatten())?;
+    whole::count_commit(&transaction)?;
     transaction.commit()?;
     Ok(())
 }

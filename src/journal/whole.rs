@@ -1,0 +1,303 @@
+//! Whether all parts of a journal are there, and belong together.
+//!
+//! While a journal is driven, its latest commits stand in a file of their own beside it, the log (`-wal`). `SQLite` opens
+//! a journal that has lost its log as if those commits had never been: rows that were sent would count as never sent.
+//! The file's header tells that there was a log. Two moments look just like a loss: right after opening, when the log
+//! has no commit yet, and right before closing, when all of it is in the file. A mark in the lock file, which is durable
+//! before either begins, tells them apart; and it tells a copy that is older than the last process.
+
+use std::fs::{File, OpenOptions};
+use std::io::{self, Read as _, Write as _};
+use std::path::Path;
+
+use rusqlite::Connection;
+
+use crate::error::Error;
+
+use super::open::{Access, connect};
+use super::schema::{self, Fault, beside, not_our_journal};
+
+/// What the lock file says of the log of a run's journal.
+#[derive(Debug, Clone, PartialEq, Eq)]
+enum Mark {
+    /// It holds nothing yet.
+    Opening,
+    /// It holds commits; the journal counted so many when the process began.
+    Driven { commits: u64 },
+    /// All of it is in the file.
+    Folded,
+}
+
+/// The first words of a log, in either byte order of its checksums.
+const LOG_MAGIC: [u32; 2] = [0x377f_0682, 0x377f_0683];
+/// A log's header, and that of each page in it.
+const LOG_HEADER: u64 = 32 + 24;
+
+/// What the files show before `SQLite` opens them: closing any other handle on a journal drops the locks that it has.
+#[derive(Debug)]
+pub(super) struct Look {
+    has_log: bool,
+    /// Run and commits as the file alone tells them. `None` where it does not: a kill in the middle of copying the log.
+    in_file: Option<(String, u64)>,
+    /// What the lock file says, and of which run.
+    mark: Option<(String, Mark)>,
+}
+
+impl Look {
+    /// # Errors
+    /// [`Error::NotOurJournal`] where the log is lost, emptied, or no log at all.
+    pub(super) fn at(path: &Path) -> Result<Self, Error> {
+        let trouble = |source| Error::File { verb: "read the journal", path: path.to_owned(), source };
+        let (expects_log, has_log) = (expects_log(path).map_err(trouble)?, has_log(path));
+        let look = Self { has_log: expects_log && has_log, in_file: in_file(path), mark: read_mark(path) };
+        if !expects_log || has_log {
+            return Ok(look);
+        }
+        let mark = look.in_file.as_ref().and_then(|(run_id, _)| look.mark_of(run_id));
+        // Its holder may have closed it just now.
+        if matches!(mark, Some(Mark::Opening | Mark::Folded)) || !self::expects_log(path).map_err(trouble)? {
+            return Ok(look);
+        }
+        let problem = format!(
+            "this journal has lost a part: {} is missing, empty or no log of it, and what was done last stands only \
+             there; put that file back beside the journal, or name a whole copy of both",
+            beside(path, "-wal").display()
+        );
+        Err(not_our_journal(path, problem))
+    }
+
+    /// Once the journal is open, its log included.
+    ///
+    /// # Errors
+    /// [`Error::NotOurJournal`] where the log is of another run or an older one, or the whole is older than what the lock
+    /// file tells of.
+    pub(super) fn check(&self, connection: &Connection, path: &Path, run_id: &str) -> Result<(), Error> {
+        let commits = commits(connection).map_err(|fault| fault.before("read the journal", path))?;
+        if let Some((id_in_file, commits_in_file)) = &self.in_file
+            && self.has_log
+            && (id_in_file != run_id || *commits_in_file > commits)
+        {
+            let problem = format!(
+                "{} does not belong to this journal: it is of {}; put the right one back, or name a whole copy of both",
+                beside(path, "-wal").display(),
+                if id_in_file == run_id { "an earlier time" } else { "another run" }
+            );
+            return Err(not_our_journal(path, problem));
+        }
+        match self.mark_of(run_id) {
+            Some(Mark::Driven { commits: at_least }) if commits < *at_least => {
+                let problem = "an older copy stands in the place of this journal: a later process of this run worked on \
+                               another one; put that one back, with its -wal";
+                Err(not_our_journal(path, problem.to_owned()))
+            }
+            _ => Ok(()),
+        }
+    }
+
+    fn mark_of(&self, run_id: &str) -> Option<&Mark> {
+        self.mark.as_ref().filter(|(id, _)| id == run_id).map(|(_, mark)| mark)
+    }
+
+    /// Before the log is made, where there is none.
+    pub(super) fn mark_opening(&self, path: &Path, run_id: &str) -> io::Result<()> {
+        if self.has_log { Ok(()) } else { write_mark(path, run_id, &Mark::Opening) }
+    }
+}
+
+/// Counts one commit, so that the log holds something, and says so.
+pub(super) fn mark_driven(connection: &Connection, path: &Path, run_id: &str) -> Result<(), Fault> {
+    count_commit(connection)?;
+    Ok(write_mark(path, run_id, &Mark::Driven { commits: commits(connection)? })?)
+}
+
+/// Before the log is emptied, and all of it in the file.
+pub(super) fn mark_folded(path: &Path, run_id: &str) -> io::Result<()> {
+    write_mark(path, run_id, &Mark::Folded)
+}
+
+/// The journal stands alone: there is nothing more to say.
+pub(super) fn unmark(path: &Path) -> io::Result<()> {
+    match open_lock_file(path)? {
+        Some(file) => file.set_len(0),
+        None => Ok(()),
+    }
+}
+
+/// In each transaction, so that any log of this journal says of which run it is.
+pub(super) fn count_commit(connection: &Connection) -> Result<(), Fault> {
+    let sql = "INSERT INTO meta VALUES ('commits', 1) ON CONFLICT (key) DO UPDATE SET value = value + 1";
+    connection.prepare_cached(sql)?.execute([])?;
+    Ok(())
+}
+
+fn commits(connection: &Connection) -> Result<u64, Fault> {
+    let commits = schema::meta(connection, "commits")?.map_or(Ok(0), |text| text.parse());
+    commits.map_err(|error| Fault::Bad(format!("commits: {error}")))
+}
+
+/// As in [`Look`].
+fn in_file(path: &Path) -> Option<(String, u64)> {
+    let connection = connect(path, Access::Immutable).ok()?;
+    let identity = schema::read_identity(&connection).ok()?;
+    Some((identity.run_id, commits(&connection).ok()?))
+}
+
+/// Whether the file's header says that there is a log.
+fn expects_log(path: &Path) -> io::Result<bool> {
+    let mut header = [0; 20];
+    match File::open(path)?.read_exact(&mut header) {
+        Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => Ok(false),
+        result => result.map(|()| header[18] == 2),
+    }
+}
+
+fn has_log(path: &Path) -> bool {
+    let read = || {
+        let mut file = File::open(beside(path, "-wal")).ok()?;
+        let mut magic = [0; 4];
+        file.read_exact(&mut magic).ok()?;
+        Some(file.metadata().ok()?.len() > LOG_HEADER && LOG_MAGIC.contains(&u32::from_be_bytes(magic)))
+    };
+    read().unwrap_or_default()
+}
+
+fn open_lock_file(path: &Path) -> io::Result<Option<File>> {
+    match OpenOptions::new().read(true).write(true).open(beside(path, ".lock")) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+        result => result.map(Some),
+    }
+}
+
+fn write_mark(path: &Path, run_id: &str, mark: &Mark) -> io::Result<()> {
+    let Some(mut file) = open_lock_file(path)? else { return Ok(()) };
+    let words = match mark {
+        Mark::Opening => format!("{run_id} opening\n"),
+        Mark::Driven { commits } => format!("{run_id} driven {commits}\n"),
+        Mark::Folded => format!("{run_id} folded\n"),
+    };
+    file.write_all(words.as_bytes())?;
+    file.set_len(words.len() as u64)?;
+    file.sync_all()
+}
+
+fn read_mark(path: &Path) -> Option<(String, Mark)> {
+    let text = std::fs::read_to_string(beside(path, ".lock")).ok()?;
+    let mut words = text.lines().next()?.split(' ');
+    let run_id = words.next()?.to_owned();
+    let mark = match (words.next()?, words.next()) {
+        ("opening", None) => Mark::Opening,
+        ("folded", None) => Mark::Folded,
+        ("driven", Some(commits)) => Mark::Driven { commits: commits.parse().ok()? },
+        _ => return None,
+    };
+    Some((run_id, mark))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::path::PathBuf;
+
+    use crate::journal::sample::{build, identity, intent};
+    use crate::journal::{Builder, Journal as _, RunLock, Store, View, move_aside};
+
+    use super::*;
+
+    /// A journal as a kill leaves it: with its log, and with its lock file.
+    fn killed(directory: &Path, name: &str) -> PathBuf {
+        let (path, copy) = (directory.join("driven.journal"), directory.join(name));
+        build(&path, 2);
+        let lock = RunLock::acquire(&path).unwrap();
+        let store = Store::open(&path).unwrap();
+        for id in 1..=3 {
+            futures::executor::block_on(store.handle().commit(vec![intent(id, 1, &[(1, &[0])])])).unwrap();
+        }
+        for ending in ["", "-wal", ".lock"] {
+            std::fs::copy(beside(&path, ending), beside(&copy, ending)).unwrap();
+        }
+        store.close().unwrap();
+        drop(lock);
+        std::fs::remove_file(&path).unwrap();
+        copy
+    }
+
+    fn refusal(path: &Path) -> String {
+        let (view, store) = (View::open(path).unwrap_err(), Store::open(path).unwrap_err());
+        assert_eq!(view.to_string(), store.to_string());
+        assert!(matches!(view, Error::NotOurJournal { .. }), "{view}");
+        view.to_string()
+    }
+
+    #[test]
+    fn p16_a_journal_without_its_log_is_refused_by_all_that_open_it() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = killed(directory.path(), "a.journal");
+        let wal = beside(&path, "-wal");
+        assert_eq!(View::open(&path).unwrap().progress().unwrap().attempts, [(None, 3)].into());
+        let whole = std::fs::read(&wal).unwrap();
+        for (kind, left) in
+            [("cut", &whole[..56]), ("emptied", b""), ("another file", b"line,desktop_id\n".repeat(9).as_slice())]
+        {
+            std::fs::write(&wal, left).unwrap();
+            assert!(refusal(&path).contains("a.journal-wal"), "{kind}");
+        }
+        std::fs::remove_file(&wal).unwrap();
+        let before = std::fs::read(&path).unwrap();
+        assert!(refusal(&path).contains("a.journal-wal"));
+        // It is moved out of the way as it is, and is refused there as well.
+        let moved = move_aside(&path, &directory.path().join("a"), "0badcafe").unwrap();
+        assert_eq!(std::fs::read(&moved.journal).unwrap(), before);
+        assert!(refusal(&moved.journal).contains("has lost a part"));
+    }
+
+    #[test]
+    fn p16_a_log_of_another_run_is_refused() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = killed(directory.path(), "a.journal");
+        let other = directory.path().join("other.journal");
+        let (entries, items) = crate::journal::sample::plan(2);
+        let mut builder =
+            Builder::create(&other, &crate::journal::Identity { run_id: "0ddba11f".to_owned(), ..identity() }).unwrap();
+        for entry in &entries {
+            builder.owned_entry(entry).unwrap();
+        }
+        for item in items {
+            builder.item(item).unwrap();
+        }
+        builder.finish().unwrap();
+        let store = Store::open(&other).unwrap();
+        std::fs::copy(beside(&other, "-wal"), beside(&path, "-wal")).unwrap();
+        store.close().unwrap();
+        refusal(&path);
+    }
+
+    #[test]
+    fn p16_a_copy_that_is_older_than_the_last_process_is_refused_where_the_lock_file_is_left() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("a.journal");
+        build(&path, 1);
+        let backup = std::fs::read(&path).unwrap();
+        let lock = RunLock::acquire(&path).unwrap();
+        let store = Store::open(&path).unwrap();
+        let mark = std::fs::read(beside(&path, ".lock")).unwrap();
+        store.close().unwrap();
+        drop(lock);
+        assert!(!beside(&path, ".lock").exists(), "nothing is left behind");
+        std::fs::write(&path, backup).unwrap();
+        assert!(View::open(&path).is_ok(), "nothing tells");
+        std::fs::write(beside(&path, ".lock"), mark).unwrap();
+        assert!(refusal(&path).contains("older copy"));
+    }
+
+    #[test]
+    fn p03_a_kill_before_the_first_commit_or_after_the_last_loses_nothing_and_is_not_taken_for_a_loss() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = killed(directory.path(), "a.journal");
+        std::fs::write(beside(&path, "-wal"), "").unwrap();
+        for mark in [Mark::Opening, Mark::Folded] {
+            write_mark(&path, "0badcafe", &mark).unwrap();
+            View::open(&path).unwrap();
+            write_mark(&path, "0ddba11f", &mark).unwrap();
+            assert!(refusal(&path).contains("has lost a part"), "the mark is of another run");
+        }
+    }
+}
