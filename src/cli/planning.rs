@@ -11,7 +11,7 @@ use super::args::{RunArgs, RunOptions, Source};
 use super::session::Session;
 use super::target::Place;
 use crate::api::Reader;
-use crate::config::{OnInvalid, Settings};
+use crate::config::{DueColumn, OnInvalid, Settings};
 use crate::error::Error;
 use crate::input::{self, Field, Input, ReadOptions};
 use crate::pace::Gates;
@@ -29,9 +29,24 @@ const TICK: std::time::Duration = std::time::Duration::from_millis(500);
 /// Inputs of more rows get no hints that cost requests.
 const HINTED_ROWS: usize = 100_000;
 
+/// Dates are not read yet: a list that is to be held back by them must not be done as a whole.
+fn refuse_dates(settings: &Settings, as_of: Option<jiff::civil::Date>) -> Result<(), Error> {
+    let name = match &settings.due_column {
+        Some(DueColumn::Header(_)) => "due-column",
+        _ if as_of.is_some() => "as-of",
+        _ => return Ok(()),
+    };
+    let problem = format!(
+        "`{name}` can't be followed: this version reads no dates, and would do every row now; leave it out, and take the \
+         rows that are not due out of the list"
+    );
+    Err(Error::Usage { problem })
+}
+
 /// Reads the input that the command line names.
 pub(super) fn read(args: &RunArgs, session: &Session) -> Result<Input, Error> {
     let settings = &session.settings;
+    refuse_dates(settings, args.meaning.as_of)?;
     let options = ReadOptions {
         encoding: settings.encoding.0.clone(),
         delimiter: settings.delimiter.0,
