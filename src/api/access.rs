@@ -30,6 +30,8 @@ pub(crate) struct Prepared {
     search: Search,
     endpoints: Endpoints,
     project_id: Option<String>,
+    /// `HW_PROJECT_NAME`, which counts under every source.
+    project_name: Option<String>,
 }
 
 /// Who asks, whom, and for which project.
@@ -84,6 +86,7 @@ pub(crate) fn prepare(options: &AccessOptions, env: &dyn Env) -> Result<Prepared
         ..wanted
     };
     let endpoints = endpoints::resolve(&wanted, env)?;
+    let project_name = env.var("HW_PROJECT_NAME");
     // A project belongs to one region: that of the source does not hold in another.
     let elsewhere = found.region.as_deref().is_some_and(|own| Some(own) != wanted.region);
     let of_source = found.project_id.clone().filter(|_| !elsewhere);
@@ -91,7 +94,7 @@ pub(crate) fn prepare(options: &AccessOptions, env: &dyn Env) -> Result<Prepared
     if let Some(id) = &project_id {
         check_project_id(id)?;
     }
-    Ok(Prepared { search, endpoints, project_id })
+    Ok(Prepared { search, endpoints, project_id, project_name })
 }
 
 fn check_project_id(id: &str) -> Result<(), Error> {
@@ -132,8 +135,8 @@ impl Prepared {
     /// [`Error::NoAccess`] in words that say what to do.
     pub(crate) async fn connect(self, transport: Arc<dyn Transport>) -> Result<Access, Error> {
         let credentials = self.credentials();
-        let Self { search, endpoints, project_id } = self;
-        let lookup = Lookup { transport: Arc::clone(&transport), endpoints: &endpoints };
+        let Self { search, endpoints, project_id, project_name } = self;
+        let lookup = Lookup { transport: Arc::clone(&transport), endpoints: &endpoints, name: project_name.as_deref() };
         let (auth, project_id): (SharedAuthenticator, String) = match &search.found.credentials {
             Credentials::Key(key) => {
                 let auth = KeyAuth::fixed(key.clone(), credentials.clone());
@@ -155,16 +158,19 @@ impl Prepared {
                 (Arc::new(auth), project_id)
             }
             Credentials::Login(login) => {
-                let scope = match (&project_id, &endpoints.region) {
+                let name = project_name.as_ref().or(endpoints.region.as_ref());
+                let scope = match (&project_id, name) {
                     (Some(id), _) => Scope::Project(id.clone()),
-                    (None, Some(region)) => Scope::Region(region.clone()),
+                    (None, Some(name)) => Scope::Named(name.clone()),
                     (None, None) => return Err(no_place()),
                 };
                 let endpoint = endpoints.iam.clone().ok_or_else(|| no_iam("a token"))?;
                 let iam = Iam { transport, endpoint, login: login.clone(), scope };
                 let auth = TokenAuth::start(iam, credentials.clone()).await.map_err(Error::NoAccess)?;
                 let project_id = match (project_id, auth.project_id().await) {
-                    (Some(id), _) | (None, Some(id)) => id,
+                    // An id beside a name must be that project's.
+                    (Some(id), _) => lookup.project(Some(id), &auth).await?,
+                    (None, Some(id)) => id,
                     (None, None) => lookup.project(None, &auth).await?,
                 };
                 (Arc::new(auth), project_id)
@@ -177,20 +183,28 @@ impl Prepared {
 struct Lookup<'a> {
     transport: Arc<dyn Transport>,
     endpoints: &'a Endpoints,
+    /// Of the project, where one was given.
+    name: Option<&'a str>,
 }
 
 impl Lookup<'_> {
     async fn project(&self, known: Option<String>, auth: &dyn Authenticator) -> Result<String, Error> {
-        if let Some(id) = known {
-            return Ok(id);
+        if let (Some(id), None) = (&known, self.name) {
+            return Ok(id.clone());
         }
-        let region = self.endpoints.region.as_deref().ok_or_else(no_place)?;
+        let name = self.name.or(self.endpoints.region.as_deref()).ok_or_else(no_place)?;
         let endpoint = self.endpoints.iam.as_deref().ok_or_else(|| no_iam("the project of the region"))?;
-        let id = Projects { transport: Arc::clone(&self.transport), endpoint, auth }.of_region(region).await?;
+        let id = Projects { transport: Arc::clone(&self.transport), endpoint, auth }.named(name).await?;
         check_project_id(&id).map_err(|_| {
             Error::NoAccess("IAM answers with an id of the project that is none; give --project-id".to_owned())
         })?;
-        Ok(id)
+        match known {
+            Some(known) if known != id => Err(Error::NoAccess(format!(
+                "HW_PROJECT_NAME is {}, and the project id {known} is not that project's, which is {id}; remove one of the two",
+                crate::text::escape_untrusted(name, 64)
+            ))),
+            _ => Ok(id),
+        }
     }
 }
 

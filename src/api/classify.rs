@@ -227,7 +227,9 @@ pub(crate) fn why(meaning: Meaning, reply: &Reply, cause: &Refusal) -> String {
     let said = format!("{}: {}", cause.code, cause.message);
     match (meaning, reply) {
         (Meaning::Redirected, Reply::Answer(answer)) => {
-            format!("the endpoint answers with a redirect to {}; redirects are never followed", redirect_target(answer))
+            let target = redirect_target(answer);
+            let place = target.split_once("://").map_or(target.as_str(), |(_, place)| place);
+            format!("the endpoint answers with a redirect to {place}; redirects are never followed")
         }
         (Meaning::Proxy, _) => format!("the proxy refuses the connection ({said})"),
         (Meaning::NotActivated, _) => format!("Workspace is not active here ({said})"),

@@ -1,6 +1,11 @@
 //! The process's environment, as something that a test can stand in for.
 
-/// Looks up environment variables. An empty one counts as not set.
+/// A value without what files, secret stores and editors leave around it: blanks, line ends, a byte order mark.
+pub(crate) fn trimmed(value: &str) -> &str {
+    value.trim_matches(|c: char| c.is_whitespace() || c == '\u{feff}')
+}
+
+/// Looks up environment variables, each without the blanks and line ends around it. An empty one counts as not set.
 pub(crate) trait Env: Send + Sync {
     fn var(&self, name: &str) -> Option<String>;
 
@@ -16,7 +21,8 @@ pub(crate) struct ProcessEnv;
 
 impl Env for ProcessEnv {
     fn var(&self, name: &str) -> Option<String> {
-        std::env::var_os(name).map(|value| value.to_string_lossy().into_owned()).filter(|value| !value.is_empty())
+        let value = std::env::var_os(name)?.to_string_lossy().into_owned();
+        Some(trimmed(&value).to_owned()).filter(|value| !value.is_empty())
     }
 }
 
@@ -29,6 +35,7 @@ impl<const N: usize> Env for [(&str, &str); N] {
 
 impl Env for &[(&str, &str)] {
     fn var(&self, name: &str) -> Option<String> {
-        self.iter().find(|(known, value)| *known == name && !value.is_empty()).map(|(_, value)| (*value).to_owned())
+        let (_, value) = self.iter().find(|(known, _)| *known == name)?;
+        Some(trimmed(value).to_owned()).filter(|value| !value.is_empty())
     }
 }

@@ -14,6 +14,10 @@ pub(crate) const MAX_SKEW: SignedDuration = SignedDuration::from_mins(15);
 /// How long a key stays locked after too many refusals in a row.
 const LOCK: SignedDuration = SignedDuration::from_mins(5);
 
+/// A 407.
+pub(crate) const PROXY: &str = "the proxy wants a name and a password, or refuses those it was given; set them in \
+    HTTPS_PROXY, or go around it with NO_PROXY";
+
 /// Who asked whom for what.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Asked<'a> {
@@ -51,7 +55,7 @@ pub const fn action(class: Class) -> &'static str {
 /// secrets. `now` is the time of its arrival.
 pub(crate) fn explain(reply: &Reply, asked: &Asked<'_>, now: Timestamp) -> String {
     match reply {
-        Reply::NotSent { cause } => format!("{cause}{}", unreachable_hint(asked.endpoint)),
+        Reply::NotSent { cause } => format!("{cause}{}{}", connect_hint(cause), unreachable_hint(asked.endpoint)),
         Reply::Lost { cause } => format!("{cause}; check the network and the proxy, then run again"),
         Reply::Answer(answer) => {
             let body = ErrorBody::parse(&answer.body);
@@ -73,6 +77,23 @@ fn said(answer: &Answer, body: &ErrorBody) -> String {
         said.push_str(id);
     }
     said
+}
+
+/// What is behind a connection that did not come about, by the words of the system and of TLS.
+const CONNECT_HINTS: &[(&str, &str)] = &[
+    ("UnknownIssuer", "this machine does not know the issuer of the certificate: give its file with --ca-file"),
+    ("NotValidForName", "the certificate is for another name: check the host in --endpoint"),
+    ("not valid for name", "the certificate is for another name: check the host in --endpoint"),
+    ("Expired", "the certificate has ended, or the clock of this machine is wrong"),
+    ("InvalidContentType", "the server does not speak https there: check the port in --endpoint"),
+    ("dns error", "the name of the host is not known here: check its spelling, the DNS, and HTTPS_PROXY"),
+    ("Connection refused", "nobody listens there: check host and port, and the firewall"),
+    ("timed out", "nothing came back in time: a firewall may drop it; check HTTPS_PROXY"),
+];
+
+fn connect_hint(cause: &str) -> String {
+    let hint = CONNECT_HINTS.iter().find(|(word, _)| cause.contains(word));
+    hint.map_or_else(String::new, |(_, hint)| format!("; {hint}"))
 }
 
 fn unreachable_hint(endpoint: &str) -> String {
@@ -104,11 +125,7 @@ fn words(meaning: Meaning, answer: &Answer, body: &ErrorBody, asked: &Asked<'_>,
         Meaning::WrongPlace => advised().unwrap_or_else(|| {
             format!("{endpoint} does not know this request; check --region, --endpoint and --project-id")
         }),
-        Meaning::Proxy => {
-            "the proxy wants a name and a password, or refuses those it was given; set them in HTTPS_PROXY, \
-            or go around it with NO_PROXY"
-                .to_owned()
-        }
+        Meaning::Proxy => PROXY.to_owned(),
         Meaning::Throttled => {
             "too many requests in a minute, perhaps by another program of this user; wait a minute, then run again"
                 .to_owned()

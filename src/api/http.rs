@@ -23,6 +23,8 @@ pub(crate) const USER_AGENT: &str = concat!("batch-detach/", env!("CARGO_PKG_VER
 
 /// Idle connections are closed before a gateway in between closes them: one that closes while a write starts is a doubt.
 const POOL_IDLE: Duration = Duration::from_secs(15);
+/// What the HTTP client says where a proxy answers 407 to the tunnel that it was asked for.
+const PROXY_REFUSAL: &str = "proxy authorization required";
 /// Longest header value from outside that is kept, in characters.
 const MAX_HEADER: usize = 1_000;
 
@@ -131,7 +133,12 @@ impl HttpTransport {
         let mut response = match self.client.execute(request).await {
             Ok(response) => response,
             Err(error) if error.is_connect() => {
-                return Reply::NotSent { cause: format!("cannot connect to {place}: {}", chain(error)) };
+                let cause = chain(error);
+                if cause.contains(PROXY_REFUSAL) {
+                    // The proxy's word, and a complete one: a repeat could lock the account that it knows us by.
+                    return Reply::Answer(Answer { status: 407, ..Answer::default() });
+                }
+                return Reply::NotSent { cause: format!("cannot connect to {place}: {cause}") };
             }
             Err(error) => return Reply::Lost { cause: format!("no answer from {place}: {}", chain(error)) },
         };

@@ -57,7 +57,7 @@ pub(super) async fn ask<'a>(
     }
 }
 
-/// Looks up the project of a region, which bears the region's name.
+/// Looks up a project by its name: that of a region bears the region's.
 pub(crate) struct Projects<'a> {
     pub transport: Arc<dyn Transport>,
     /// IAM's address, without a slash.
@@ -67,29 +67,29 @@ pub(crate) struct Projects<'a> {
 }
 
 impl Projects<'_> {
-    /// The id of the project that is named like `region`.
+    /// The id of the project that is named exactly so.
     ///
     /// # Errors
     /// Where IAM refuses, or there is none or more than one: in words that say what to do.
-    pub(crate) async fn of_region(&self, region: &str) -> Result<String, Error> {
-        let by_name = self.get(&format!("/v3/projects?name={}", encode(region))).await?;
+    pub(crate) async fn named(&self, name: &str) -> Result<String, Error> {
+        let by_name = self.get(&format!("/v3/projects?name={}", encode(name))).await?;
         let named = match by_name.status {
-            200 => named(&by_name, region),
+            200 => ids_of(&by_name, name),
             // The permission to list projects is rare; what follows needs none. A refused key is not tried twice: the
             // gateway locks it after a few (P11).
             403 => Some(Vec::new()),
             _ => return Err(self.refused(by_name)),
         };
         if let Some(ids) = named.filter(|ids| !ids.is_empty()) {
-            return one(ids, region);
+            return one(ids, name);
         }
         let own = self.get("/v3/auth/projects").await?;
         if own.status != 200 {
             return Err(self.refused(own));
         }
-        match self::named(&own, region) {
-            Some(ids) if ids.is_empty() => Err(none(&own, region)),
-            Some(ids) => one(ids, region),
+        match ids_of(&own, name) {
+            Some(ids) if ids.is_empty() => Err(none(&own, name)),
+            Some(ids) => one(ids, name),
             None => Err(Error::NoAccess(format!(
                 "{} answers, and not as IAM does; check --iam-endpoint, or give --project-id",
                 self.endpoint
@@ -125,7 +125,7 @@ impl Projects<'_> {
 }
 
 /// Ids of the projects that are named exactly `region`; `None` where the answer holds no list.
-fn named(answer: &Answer, region: &str) -> Option<Vec<String>> {
+fn ids_of(answer: &Answer, region: &str) -> Option<Vec<String>> {
     let read: ProjectsAnswer = serde_json::from_slice(&answer.body).ok()?;
     let mut ids: Vec<String> = read
         .projects?
@@ -182,7 +182,7 @@ mod tests {
         let key = Key::new("AKAKAKAKAKAK", "CANARY", None);
         let auth = KeyAuth::fixed(key, "access key AKAK… from HUAWEICLOUD_SDK_AK".to_owned());
         let projects = Projects { transport: transport(), endpoint: &server.http(), auth: &auth };
-        projects.of_region("cn-north-4").await.map_err(|error| error.to_string())
+        projects.named("cn-north-4").await.map_err(|error| error.to_string())
     }
 
     #[tokio::test]
@@ -250,7 +250,7 @@ mod tests {
 
     async fn log_in(server: &Server) -> Result<TokenAuth, String> {
         let login = Login { user: "bob".to_owned(), password: "CANARY".into(), account: "corp".to_owned() };
-        let scope = Scope::Region("cn-north-4".to_owned());
+        let scope = Scope::Named("cn-north-4".to_owned());
         TokenAuth::start(
             Iam { transport: transport(), endpoint: server.http(), login, scope },
             "IAM user bob".to_owned(),

@@ -322,7 +322,7 @@ impl Preflight {
                             "no usable answer from {} in {failures} tries over {} s: {}",
                             self.reader.target().endpoint,
                             began.elapsed().as_secs(),
-                            fault.in_words()
+                            explained()
                         )));
                     }
                     let chance = self.random.lock().map_or(0.5, |mut random| random.f64());

@@ -90,14 +90,83 @@ pub(crate) fn find(env: &dyn Env) -> Result<Search, Error> {
         &profile::Profile,
         &koocli::KooCli,
     ];
+    check_variables(env)?;
     let mut nothing = Vec::new();
-    for provider in providers {
+    for (n, provider) in providers.into_iter().enumerate() {
         match provider.look(env)? {
-            Look::Found(found) => return Ok(Search { found: *found, nothing }),
+            Look::Found(found) => {
+                // Files that were chosen by name and would not be looked at: somebody else was meant.
+                let passed_over = CHOOSE_A_FILE.iter().find(|(at, name)| n < *at && env.var(name).is_some());
+                return match passed_over {
+                    Some((_, name)) => Err(Error::NoAccess(format!(
+                        "{name} chooses other credentials than those of {}, which come first; remove one of the two",
+                        found.source
+                    ))),
+                    None => Ok(Search { found: *found, nothing }),
+                };
+            }
             Look::Nothing(place) => nothing.push(place),
         }
     }
     Ok(Search { found: Found::new(Credentials::Agency, "the agency of this cloud server (ECS metadata)"), nothing })
+}
+
+/// Variables that choose a file or a profile, and the place of their source in the order.
+const CHOOSE_A_FILE: [(usize, &str); 3] =
+    [(4, "HUAWEICLOUD_SDK_CREDENTIALS_FILE"), (5, "HW_SHARED_CONFIG_FILE"), (5, "HW_PROFILE")];
+
+/// Variables by which the official SDKs and the Terraform provider act as somebody else, in ways that are not supported
+/// here. To pass one over would act on another account than was meant.
+const NOT_SUPPORTED: [&str; 15] = [
+    "HUAWEICLOUD_SDK_IDP_ID",
+    "HUAWEICLOUD_SDK_ID_TOKEN_FILE",
+    "HUAWEICLOUD_OIDC_PROVIDER_URN",
+    "HUAWEICLOUD_OIDC_AGENCY_URN",
+    "HUAWEICLOUD_OIDC_ID_TOKEN",
+    "HUAWEICLOUD_OIDC_ID_TOKEN_FILE",
+    "HUAWEICLOUD_OIDC_TOKEN_FILE",
+    "HC_CONTAINER_CREDENTIALS_FULL_URI",
+    "HC_CONTAINER_AUTHORIZATION_TOKEN_FILE",
+    "HW_ASSUME_ROLE_AGENCY_NAME",
+    "HW_ASSUME_ROLE_DOMAIN_NAME",
+    "HW_ASSUME_ROLE_DOMAIN_ID",
+    "HW_ASSUME_ROLE_DURATION",
+    "HW_USER_ID",
+    "HW_PASSCODE",
+];
+
+/// Variables whose value goes into a header, an address or a log-in as it is.
+const TAKEN_AS_THEY_ARE: [&str; 13] = [
+    "HUAWEICLOUD_SDK_AK",
+    "HUAWEICLOUD_SDK_SK",
+    "HUAWEICLOUD_SDK_SECURITY_TOKEN",
+    "HUAWEICLOUD_SDK_PROJECT_ID",
+    "HW_ACCESS_KEY",
+    "HW_SECRET_KEY",
+    "HW_SECURITY_TOKEN",
+    "HW_AUTH_TOKEN",
+    "HW_USER_NAME",
+    "HW_USER_PASSWORD",
+    "HW_DOMAIN_NAME",
+    "HW_PROJECT_ID",
+    "HW_PROJECT_NAME",
+];
+
+/// Refuses what can't be meant, by the name of its variable; the value is not repeated.
+fn check_variables(env: &dyn Env) -> Result<(), Error> {
+    if let Some(name) = NOT_SUPPORTED.iter().find(|name| env.var(name).is_some()) {
+        return Err(Error::NoAccess(format!(
+            "{name} chooses an identity in a way that is not supported here; remove it, and set the credentials that the run \
+             shall use"
+        )));
+    }
+    let broken = |name: &&&str| env.var(name).is_some_and(|value| value.chars().any(char::is_control));
+    match TAKEN_AS_THEY_ARE.iter().find(broken) {
+        Some(name) => Err(Error::NoAccess(format!(
+            "{name} holds a line break or another control character inside its value; set it again"
+        ))),
+        None => Ok(()),
+    }
 }
 
 /// What was found, and where nothing was.
@@ -187,6 +256,35 @@ mod tests {
             let pairs: Vec<(&str, &str)> = set.iter().map(|name| (*name, "x")).collect();
             let text = find(&pairs.as_slice()).unwrap_err().to_string();
             assert!(text.contains(missing), "{text}");
+        }
+    }
+
+    #[test]
+    fn what_files_and_secret_stores_leave_around_a_value_is_no_part_of_it() {
+        for (before, after) in [("", "\n"), ("", "\r\n"), (" ", "\t"), ("\u{feff}", ""), ("\u{a0}", " ")] {
+            let around = |value: &str| format!("{before}{value}{after}");
+            let (user, account) = (around("bob"), around("corp"));
+            let env = [("HW_USER_NAME", &*user), ("HW_USER_PASSWORD", "p\r\n"), ("HW_DOMAIN_NAME", &*account)];
+            assert_eq!(describe(&env), "IAM user bob of account corp, from HW_USER_NAME");
+        }
+    }
+
+    #[test]
+    fn a_variable_that_can_not_be_meant_is_named_and_its_value_is_not_told() {
+        let key = [("HUAWEICLOUD_SDK_AK", "a"), ("HUAWEICLOUD_SDK_SK", "s")];
+        for other in [
+            ("HUAWEICLOUD_SDK_SECURITY_TOKEN", "CAN\nARY"),
+            ("HW_USER_PASSWORD", "CAN\rARY"),
+            ("HUAWEICLOUD_SDK_IDP_ID", "CANARY"),
+            ("HC_CONTAINER_CREDENTIALS_FULL_URI", "CANARY"),
+            ("HW_ASSUME_ROLE_AGENCY_NAME", "CANARY"),
+            ("HW_PROFILE", "CANARY"),
+            ("HW_SHARED_CONFIG_FILE", "CANARY"),
+        ] {
+            let error = find(&[key[0], key[1], other]).unwrap_err();
+            assert_eq!(error.exit(), crate::error::Exit::NoAccess);
+            let text = error.to_string();
+            assert!(text.starts_with(other.0) && !text.contains("ARY"), "{text}");
         }
     }
 

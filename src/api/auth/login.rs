@@ -14,6 +14,7 @@ use serde_json::json;
 use super::chain::Login;
 use super::renewing::{Failure, Fresh, Renewing, Source};
 use super::{Authenticator, token_header};
+use crate::api::explain::PROXY;
 use crate::api::fault::ErrorBody;
 use crate::api::iam::ask;
 use crate::api::transport::{Answer, Transport};
@@ -27,8 +28,8 @@ const AHEAD: Duration = Duration::from_secs(3_600);
 pub(crate) enum Scope {
     /// A project by its id.
     Project(String),
-    /// The project of a region, which bears the region's name.
-    Region(String),
+    /// A project by its name: that of a region bears the region's.
+    Named(String),
 }
 
 /// Asks IAM for tokens.
@@ -74,7 +75,7 @@ impl Iam {
         let Login { user, password, account } = &self.login;
         let scope = match &self.scope {
             Scope::Project(id) => json!({ "id": id }),
-            Scope::Region(name) => json!({ "name": name }),
+            Scope::Named(name) => json!({ "name": name }),
         };
         let body = json!({ "auth": {
             "identity": { "methods": ["password"], "password": { "user": {
@@ -96,6 +97,7 @@ impl Iam {
                 "it refuses the user {user} of account {account}: check HW_USER_NAME, HW_USER_PASSWORD and HW_DOMAIN_NAME, that \
                  the user may log in by program, and --region; the name of a HUAWEI ID is none, it takes an IAM user"
             ),
+            407 => PROXY.to_owned(),
             404 => "it does not know this request; check --iam-endpoint".to_owned(),
             _ => "no token".to_owned(),
         };
@@ -108,7 +110,7 @@ impl Iam {
         let answer = asked.map_err(|cause| Failure::Unavailable(format!("no token from IAM: {cause}")))?;
         let Some(token) = answer.subject_token.as_ref().filter(|_| answer.status == 201) else {
             let words = self.refused(&answer);
-            let for_good = matches!(answer.status, 400..=403);
+            let for_good = matches!(answer.status, 400..=403 | 407);
             return Err(if for_good { Failure::Refused(words) } else { Failure::Unavailable(words) });
         };
         let header = token_header(&token.0).map_err(|problem| Failure::Unavailable(problem.to_owned()))?;

@@ -123,6 +123,7 @@ impl State {
     }
 
     pub(super) fn unauthorized(&mut self, generation: u32, cause: &Refusal, out: &mut Output) {
+        self.link.refusal = format!("{}: {}", cause.code, cause.message);
         match self.link.unauthorized(generation) {
             Refused::Outdated | Refused::Renew => {}
             Refused::Again => self.refuse_credentials(&format!("{}: {}", cause.code, cause.message), out),
@@ -137,8 +138,14 @@ impl State {
     pub(super) fn renewed(&mut self, result: Result<bool, String>, out: &mut Output) {
         match result {
             Ok(true) => self.link.renewed(),
-            Ok(false) => self.refuse_credentials("401, and they cannot be renewed", out),
-            Err(why) => self.refuse_credentials(&format!("401, and renewing them failed: {why}"), out),
+            Ok(false) => {
+                let said = std::mem::take(&mut self.link.refusal);
+                self.refuse_credentials(&format!("{said}; they cannot be renewed"), out);
+            }
+            Err(why) => {
+                let said = std::mem::take(&mut self.link.refusal);
+                self.refuse_credentials(&format!("{said}; renewing them failed: {why}"), out);
+            }
         }
     }
 }

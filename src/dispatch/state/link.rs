@@ -26,6 +26,8 @@ pub(super) struct Link {
     pub(super) epoch: u32,
     renewed_since_success: bool,
     renew_asked: bool,
+    /// What the latest 401 said.
+    pub(super) refusal: String,
     /// Anybody answered this process.
     answered: bool,
     /// Tries without an answer, in a row.
@@ -61,6 +63,7 @@ impl Link {
             epoch: 0,
             renewed_since_success: false,
             renew_asked: false,
+            refusal: String::new(),
             answered: proved,
             silent: 0,
             last_answer: now,
