@@ -122,6 +122,11 @@ impl App {
         self.gateway().faults.push((fault, 0));
     }
 
+    /// The effects that hit a request so far, each once.
+    pub fn effects_met(&self) -> Vec<Effect> {
+        self.gateway().met.clone()
+    }
+
     /// Takes every rule away.
     pub fn clear_faults(&self) {
         self.gateway().faults.clear();
@@ -291,6 +296,15 @@ impl App {
                     work(&mut world, usize::MAX);
                 }
                 Some(Answered { status: *status, body: tamper::HTML.into(), html: true, headers: Vec::new() })
+            }
+            Some(Effect::ShiftedPage) if call.query.offset() > 0 => {
+                let query = call.query.shifted();
+                let (mut answered, value) = self.work(gateway, &mut world, call, &query, usize::MAX, number);
+                if let Some(mut value) = value {
+                    tamper::tamper(call.op, &Effect::ClaimedTotal(-1), &mut value);
+                    answered.body = value.to_string().into();
+                }
+                Some(answered)
             }
             Some(effect) => {
                 let (mut answered, value) = work(&mut world, usize::MAX);

@@ -60,6 +60,8 @@ pub(super) struct Gateway {
     limiter: Limiter,
     pub(super) doorman: Doorman,
     pub(super) faults: Vec<(Fault, u64)>,
+    /// The effects that hit a request, each once.
+    pub(super) met: Vec<Effect>,
 }
 
 /// A request, taken apart.
@@ -137,6 +139,7 @@ impl Gateway {
                 effect = Some(fault.effect.clone());
             }
         }
+        self.met.extend(effect.clone().filter(|effect| !self.met.contains(effect)));
         effect
     }
 

@@ -57,6 +57,17 @@ impl Query {
         Ok((page, total))
     }
 
+    pub(super) fn offset(&self) -> usize {
+        self.number("offset", 0, usize::MAX).unwrap_or(0)
+    }
+
+    /// The same, from one entry further on.
+    pub(super) fn shifted(&self) -> Self {
+        let offset = (self.offset() + 1).to_string();
+        let pairs = self.0.iter().map(|(name, value)| (name.clone(), if name == "offset" { &offset } else { value }));
+        Self(pairs.map(|(name, value)| (name, value.clone())).collect())
+    }
+
     /// Without any filter: the page alone.
     pub(super) fn unfiltered(&self) -> Self {
         Self(self.0.iter().filter(|(name, _)| matches!(name.as_str(), "limit" | "offset")).cloned().collect())
@@ -204,6 +215,7 @@ impl World {
             .filter_map(|(id, desktop)| self.shown(desktop, now).map(|view| (id, desktop, view)))
             .filter(|(_, desktop, view)| filter.takes(desktop, view));
         let most = if short { 1000 } else { 500 };
+        let most = if self.physics.page == 0 { most } else { self.physics.page };
         let (page, total) = query.page(found, most, most)?;
         let desktops: Vec<Value> = page
             .into_iter()

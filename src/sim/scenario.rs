@@ -99,6 +99,8 @@ pub struct Physics {
     /// How long a new job is not found yet.
     #[serde(deserialize_with = "span")]
     pub job_hidden: Duration,
+    /// Desktops on one page of a list at most, whatever is asked for; 0: as many as the API allows.
+    pub page: usize,
     /// From the work being done until the answer goes out, for every request.
     #[serde(deserialize_with = "span")]
     pub latency: Duration,
@@ -115,6 +117,7 @@ impl Default for Physics {
             read_lag: Duration::ZERO,
             job_time: Duration::from_secs(3),
             job_hidden: Duration::ZERO,
+            page: 0,
             latency: Duration::ZERO,
             busy: Blame::Request,
             hibernated: Blame::Desktop,
@@ -229,6 +232,19 @@ pub enum Effect {
     ShortPage,
     /// A read that gives everything, whatever was asked for.
     IgnoreFilter,
+    /// A page that begins one entry late, with a total one lower: something before it went meanwhile. The first page
+    /// stays as it is.
+    ShiftedPage,
+    /// The last entry of the page stands there as the first one once more; one is never shown.
+    RepeatedEntry,
+    /// The entries of the page in the opposite order.
+    ReversedPage,
+    /// `total_count` is wrong by so much.
+    ClaimedTotal(i64),
+    /// A read whose desktops show nobody, and are said to be attached all the same.
+    UntoldBindings,
+    /// The status of a job that is over, and of its sub jobs, is this word instead.
+    JobWord(String),
 }
 
 /// One rule: which requests, and what happens to them.

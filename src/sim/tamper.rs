@@ -46,6 +46,44 @@ pub(super) fn tamper(op: Op, effect: &Effect, answer: &mut Value) {
             one.for_each(strip);
             answer.get_mut(list).and_then(Value::as_array_mut).into_iter().flatten().for_each(strip);
         }
+        Effect::RepeatedEntry => {
+            if let Some([first, .., last]) = answer[list].as_array_mut().map(Vec::as_mut_slice) {
+                last.clone_from(first);
+            }
+        }
+        Effect::ReversedPage => {
+            if let Some(items) = answer[list].as_array_mut() {
+                items.reverse();
+            }
+        }
+        Effect::ClaimedTotal(by) => {
+            if let Some(total) = answer["total_count"].as_i64() {
+                answer["total_count"] = total.saturating_add(*by).max(0).into();
+            }
+        }
+        Effect::UntoldBindings => {
+            let one = answer.get_mut("desktop").into_iter();
+            let strip = |desktop: &mut Value| {
+                for field in ["attach_user_infos", "user_list"] {
+                    desktop[field] = json!([]);
+                }
+                for field in ["user_name", "user_group"] {
+                    desktop[field] = "".into();
+                }
+            };
+            one.for_each(strip);
+            answer.get_mut(list).and_then(Value::as_array_mut).into_iter().flatten().for_each(strip);
+        }
+        Effect::JobWord(word) => {
+            let over = |status: &mut Value| {
+                if matches!(status.as_str(), Some("SUCCESS" | "COMPLETE")) {
+                    *status = word.as_str().into();
+                }
+            };
+            answer.get_mut("status").into_iter().for_each(over);
+            let subs = answer.get_mut(list).and_then(Value::as_array_mut).into_iter().flatten();
+            subs.filter_map(|sub| sub.get_mut("status")).for_each(over);
+        }
         Effect::ShortPage => {
             if let Some(items) = answer[list].as_array_mut() {
                 items.truncate(items.len() / 2);

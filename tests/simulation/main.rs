@@ -7,10 +7,12 @@
 //! ```
 //!
 //! A seed makes a world, an input, a script of faults, and the events at which processes die. `SIM_FROM` is the first
-//! seed, 0 if not given.
+//! seed, 0 if not given. `SIM_ODD` names the kinds of misbehaviour that come on top: a list of the names in `oddity.rs`,
+//! `all` or `none`; not given, those whose mends the program has.
 
 mod doctored;
 mod history;
+mod oddity;
 mod promises;
 mod regressions;
 mod run;
@@ -22,6 +24,7 @@ use std::sync::Mutex;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Instant;
 
+use oddity::Oddity;
 use run::{Report, run};
 use script::Script;
 
@@ -34,8 +37,8 @@ fn number(name: &str) -> Option<u64> {
 }
 
 /// Runs a seed; a panic of the core is what is wrong with it.
-fn judge(seed: u64) -> Report {
-    std::panic::catch_unwind(|| run(&Script::new(seed))).unwrap_or_else(|panic| {
+fn judge(seed: u64, odd: &[Oddity]) -> Report {
+    std::panic::catch_unwind(|| run(&Script::odd(seed, odd))).unwrap_or_else(|panic| {
         let what = panic.downcast_ref::<String>().cloned();
         let what = what.or_else(|| panic.downcast_ref::<&str>().map(ToString::to_string)).unwrap_or_default();
         Report { broken: vec![format!("panic: {what}")], ..Report::default() }
@@ -48,14 +51,16 @@ struct Sum {
     deaths: usize,
     requests: usize,
     rows: usize,
+    met: BTreeMap<&'static str, usize>,
     outcomes: BTreeMap<&'static str, usize>,
     failing: Vec<(u64, Vec<String>)>,
 }
 
 #[test]
 fn p01_to_p11_hold_on_every_seed_whatever_fails_and_wherever_processes_die() {
+    let odd = Oddity::wanted();
     if let Some(seed) = number("SIM_SEED") {
-        let script = Script::new(seed);
+        let script = Script::odd(seed, &odd);
         eprintln!("{}{:#?}", script.csv, script.scenario);
         eprintln!("{:#?} {:#?} verify {}", script.deaths, script.deeds, script.verify);
         let (history, mut report) = run::record(&script);
@@ -78,12 +83,15 @@ fn p01_to_p11_hold_on_every_seed_whatever_fails_and_wherever_processes_die() {
                     if seed >= from + count {
                         return;
                     }
-                    let report = judge(seed);
+                    let report = judge(seed, &odd);
                     let mut sum = sum.lock().expect("nobody panics with it");
                     sum.lives += report.lives;
                     sum.deaths += report.deaths;
                     sum.requests += report.requests;
                     sum.rows += report.rows;
+                    for kind in report.met {
+                        *sum.met.entry(kind.name()).or_default() += 1;
+                    }
                     for (outcome, rows) in report.outcomes {
                         *sum.outcomes.entry(outcome).or_default() += rows;
                     }
@@ -104,6 +112,7 @@ fn p01_to_p11_hold_on_every_seed_whatever_fails_and_wherever_processes_die() {
         sum.deaths,
         sum.outcomes
     );
+    eprintln!("seeds that met a misbehaviour: {:?}", sum.met);
     let mut failing = sum.failing;
     failing.sort();
     for (seed, broken) in failing.iter().take(SHOWN) {

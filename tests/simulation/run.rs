@@ -1,6 +1,6 @@
 //! One run from its plan to its end: processes that begin, die and resume against one world and one journal.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -22,6 +22,7 @@ use tokio::time::{Instant, sleep, sleep_until};
 use tokio_util::sync::CancellationToken;
 
 use crate::history::{self, History, Life, Promised, Request, ResultLine, Stop};
+use crate::oddity::{Oddity, is_namesake};
 use crate::script::{Death, Deed, Script};
 use crate::witness::{Tokens, Witness, WitnessJournal, WitnessTransport};
 
@@ -40,6 +41,8 @@ pub(crate) struct Report {
     pub(crate) deaths: usize,
     pub(crate) requests: usize,
     pub(crate) rows: usize,
+    /// The misbehaviours that came to effect.
+    pub(crate) met: BTreeSet<Oddity>,
     /// Rows by their outcome at the end.
     pub(crate) outcomes: BTreeMap<&'static str, usize>,
     /// One line for each thing that happened, for people who look for a fault.
@@ -243,6 +246,10 @@ async fn simulate(script: &Script) -> (Option<History>, Report) {
     }
     let requests = log.into_iter().zip(witnessed);
     let changes = app.world().changes().to_vec();
+    report.met = app.effects_met().iter().filter_map(Oddity::of).collect();
+    if changes.iter().any(|change| change.attached && is_namesake(&change.bound)) {
+        report.met.insert(Oddity::Namesakes);
+    }
     let rules = Rules::default();
     let history = History {
         promised: Promised {

@@ -1,5 +1,6 @@
 //! A random world, input and script of faults, from a seed alone.
 
+use std::collections::BTreeSet;
 use std::fmt::Write as _;
 use std::time::Duration;
 
@@ -10,6 +11,8 @@ use batch_detach::testing::sim::{
     Window, World,
 };
 use fastrand::Rng;
+
+use crate::oddity::Oddity;
 
 /// Somebody else at the console.
 #[derive(Debug, Clone)]
@@ -128,6 +131,16 @@ impl Script {
         }
     }
 
+    /// The script of a seed, with the kinds of misbehaviour that are wanted.
+    pub(crate) fn odd(seed: u64, kinds: &[Oddity]) -> Self {
+        let mut script = Self::new(seed);
+        let desktops = script.seats.iter().map(|seat| &seat.desktop).collect::<BTreeSet<_>>().len();
+        for kind in kinds {
+            kind.bend(&mut script, desktops);
+        }
+        script
+    }
+
     /// One in which nothing goes wrong. `seats`: desktop and user; `rows`: `desktop_id,desktop_name,user_name,type,domain`.
     pub(crate) fn calm(seats: &[&str], rows: &str) -> Self {
         let seat = |text: &&str| {
@@ -225,6 +238,7 @@ fn scenario(rng: &mut Rng, seed: u64, desktops: usize) -> Scenario {
         read_lag: pick(rng, &[Duration::ZERO, Duration::ZERO, s(1), s(4), s(8)]),
         job_time: pick(rng, &[s(1), s(3), s(40)]),
         job_hidden: pick(rng, &[Duration::ZERO, s(2)]),
+        page: 0,
         latency: pick(rng, &[Duration::ZERO, ms(50), ms(300), s(2)]),
         busy: blame(rng),
         hibernated: blame(rng),

@@ -137,6 +137,7 @@ pub(crate) fn check(history: &History) -> Vec<Violation> {
     let mut checker = Checker::new(history);
     checker.conservation();
     checker.writes();
+    checker.planned();
     checker.truth();
     checker.stops();
     checker.ceilings();

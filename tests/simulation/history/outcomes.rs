@@ -48,6 +48,41 @@ impl Checker<'_> {
         }
     }
 
+    /// P2: what the plan says is gone was not there at one moment, at least, of the time in which it was looked for.
+    pub(super) fn planned(&mut self) {
+        let history = self.history;
+        let (Some(first), Some(end)) = (history.requests.first(), history.records.first()) else { return };
+        let from = first.entry.at.checked_sub(history.promised.read_lag).unwrap_or(first.entry.at);
+        for entry in &history.entries {
+            let is_gone = matches!(&entry.fate, Fate::Fixed { outcome: Outcome::AlreadyDetached, .. });
+            if !is_gone || self.may_be_absent(entry, from, end.at) {
+                continue;
+            }
+            let [desktop, _, user, ..] = &entry.cells;
+            let what = format!("line {}: the plan says that {desktop}/{user:?} is gone, and it never was", entry.line);
+            self.broken("P2", what);
+        }
+    }
+
+    /// Whether nobody whom the row can mean was bound at some moment of that time.
+    fn may_be_absent(&self, entry: &Entry, from: Instant, to: Instant) -> bool {
+        let [desktop, name, user, _, _, kind, domain] = &entry.cells;
+        let same = |a: &str, b: &str| a.to_lowercase() == b.to_lowercase();
+        let is_meant = |one: &Bound| {
+            same(&one.user_name, user)
+                && same(if kind.is_empty() { "USER" } else { kind }, &one.kind.to_string())
+                && (domain.is_empty() || one.domain.as_deref().is_none_or(|theirs| same(theirs, domain)))
+        };
+        if user.is_empty() || desktop.is_empty() && !name.is_empty() {
+            return true; // no user, or found by a name that the history does not keep
+        }
+        let absent = |id: &DesktopId| self.states_within(id, from, to).any(|state| !state.iter().any(is_meant));
+        match DesktopId::parse(desktop) {
+            Some(id) => absent(&id),
+            None => self.states.keys().all(absent),
+        }
+    }
+
     /// P2: the last word on every slot, against the server's truth and the reads that it rests on.
     pub(super) fn truth(&mut self) {
         let mut last: BTreeMap<(ItemId, SlotNo), (usize, &Settlement, Instant)> = BTreeMap::new();

@@ -1,0 +1,174 @@
+//! Misbehaviour of the service that public reports tell of, on top of a seed's own script. What a seed draws for one
+//! kind does not depend on the others, so that a kind can be switched on without moving the rest.
+
+use std::time::Duration;
+
+use batch_detach::testing::model::Bound;
+use batch_detach::testing::sim::{Effect, Fault, Op, Refused};
+use fastrand::Rng;
+
+use crate::script::{Deed, Script, id};
+
+/// One kind of misbehaviour.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) enum Oddity {
+    /// Something goes between two pages, so that one entry is on neither.
+    ShiftedPages,
+    /// An entry stands twice, and another one nowhere.
+    RepeatedEntries,
+    /// Pages come in another order each time.
+    AnotherOrder,
+    /// `total_count` is too low or too high.
+    OtherTotals,
+    /// Desktops that are attached, to nobody that is told.
+    UntoldBindings,
+    /// A living desktop is not found, now and then.
+    NotFoundOnce,
+    /// Somebody else of the same name is bound: before the plan, between plan and write, before a resume.
+    Namesakes,
+    /// 200 with an error in it, to a write or a read.
+    ErrorIn200,
+    /// A read of several desktops is refused because of one of them.
+    BadIdInRead,
+    /// A job ends in a word that nobody knows.
+    JobWords,
+    /// A job is never found.
+    LostJobs,
+    /// The proxy asks for its password in the middle.
+    ProxyPassword,
+}
+
+use Oddity::{
+    AnotherOrder, BadIdInRead, ErrorIn200, JobWords, LostJobs, Namesakes, NotFoundOnce, OtherTotals, ProxyPassword,
+    RepeatedEntries, ShiftedPages, UntoldBindings,
+};
+
+const NAMESAKE: &str = "namesake-";
+
+impl Oddity {
+    /// All kinds, their names for `SIM_ODD`, and whether the seeds meet them without being asked to.
+    pub(crate) const ALL: [(Self, &str, bool); 12] = [
+        (ShiftedPages, "shifted-pages", false),
+        (RepeatedEntries, "repeated-entries", false),
+        (AnotherOrder, "another-order", false),
+        (OtherTotals, "other-totals", false),
+        (UntoldBindings, "untold-bindings", false),
+        (NotFoundOnce, "not-found-once", false),
+        (Namesakes, "namesakes", false),
+        (ErrorIn200, "error-in-200", false),
+        (BadIdInRead, "bad-id-in-read", false),
+        (JobWords, "job-words", false),
+        (LostJobs, "lost-jobs", false),
+        (ProxyPassword, "proxy-password", false),
+    ];
+
+    /// `SIM_ODD` is a list of names, `all` or `none`; without it those that are on.
+    pub(crate) fn wanted() -> Vec<Self> {
+        let list = std::env::var("SIM_ODD").ok();
+        let is_wanted = |name: &str, on: bool| match list.as_deref() {
+            None => on,
+            Some("all") => true,
+            Some(given) => given.split(',').any(|one| one == name),
+        };
+        Self::ALL.iter().filter(|(_, name, on)| is_wanted(name, *on)).map(|(kind, ..)| *kind).collect()
+    }
+
+    pub(crate) fn name(self) -> &'static str {
+        Self::ALL.iter().find(|(kind, ..)| *kind == self).map_or("", |(_, name, _)| name)
+    }
+
+    /// The kind that an effect on a request belongs to.
+    pub(crate) fn of(effect: &Effect) -> Option<Self> {
+        Some(match effect {
+            Effect::ShiftedPage => ShiftedPages,
+            Effect::RepeatedEntry => RepeatedEntries,
+            Effect::ReversedPage => AnotherOrder,
+            Effect::ClaimedTotal(_) => OtherTotals,
+            Effect::UntoldBindings => UntoldBindings,
+            Effect::JobWord(_) => JobWords,
+            Effect::Refuse(refused) => match (refused.status, refused.code.as_str()) {
+                (404, "WKS.0202") => NotFoundOnce,
+                (404, "WKS.0203") => LostJobs,
+                (200, _) => ErrorIn200,
+                (403, "WKS.0403") => BadIdInRead,
+                (407, _) => ProxyPassword,
+                _ => return None,
+            },
+            _ => return None,
+        })
+    }
+
+    /// Three scripts in ten get this kind.
+    pub(crate) fn bend(self, script: &mut Script, desktops: usize) {
+        let rng = &mut Rng::with_seed(script.scenario.seed ^ 0x9e37_79b9_7f4a_7c15_u64.wrapping_mul(1 + self as u64));
+        if rng.f64() >= 0.3 {
+            return;
+        }
+        let few = |fault: Fault, rng: &mut Rng| {
+            let chance = [0.2, 0.5, 1.0][rng.usize(..3)];
+            fault.after(rng.u64(..3)).count(rng.u64(1..8)).probability(chance)
+        };
+        let list = Op::ListDesktops;
+        let faults = match self {
+            ShiftedPages => vec![few(Fault::new(list, Effect::ShiftedPage), rng)],
+            RepeatedEntries => vec![few(Fault::new(list, Effect::RepeatedEntry), rng)],
+            AnotherOrder => vec![few(Fault::new(list, Effect::ReversedPage), rng)],
+            OtherTotals => {
+                let by = [-3, -1, 1, 7, 10_000_000][rng.usize(..5)];
+                vec![few(Fault::new(list, Effect::ClaimedTotal(by)), rng)]
+            }
+            UntoldBindings => {
+                let list = few(Fault::new(list, Effect::UntoldBindings), rng);
+                vec![list, few(Fault::new(Op::ShowDesktop, Effect::UntoldBindings), rng)]
+            }
+            NotFoundOnce => {
+                let refused = Refused::new(404, "WKS.0202", "The resource not found.");
+                vec![few(Fault::new(Op::ShowDesktop, Effect::Refuse(refused)), rng)]
+            }
+            ErrorIn200 => {
+                let op = [Op::BatchDetach, Op::BatchDetach, list, Op::ShowDesktop, Op::ShowJob][rng.usize(..5)];
+                let refused = Refused::new(200, "WKS.0005", "The service is busy with itself.");
+                vec![few(Fault::new(op, Effect::Refuse(refused)), rng)]
+            }
+            BadIdInRead => {
+                let refused = Refused::new(403, "WKS.0403", "One of the ids is not yours.");
+                let one = id(rng.usize(..desktops));
+                vec![Fault::new(list, Effect::Refuse(refused)).after(rng.u64(..4)).naming([one])]
+            }
+            JobWords => {
+                let word = ["CANCELED", "PARTIAL_SUCCESS", "FINISHED", ""][rng.usize(..4)].to_owned();
+                let job = few(Fault::new(Op::ShowJob, Effect::JobWord(word.clone())), rng);
+                vec![job, few(Fault::new(Op::ListSubJobs, Effect::JobWord(word)), rng)]
+            }
+            LostJobs => {
+                let refused = Refused::new(404, "WKS.0203", "The job does not exist.");
+                let jobs = [Op::ShowJob, Op::ListSubJobs];
+                jobs.map(|op| Fault::new(op, Effect::Refuse(refused.clone()))).into()
+            }
+            ProxyPassword => {
+                let refused = Refused::new(407, "", "Proxy Authentication Required");
+                let op = [Op::BatchDetach, list, Op::ShowDesktop][rng.usize(..3)];
+                vec![few(Fault::new(op, Effect::Refuse(refused)), rng)]
+            }
+            Namesakes => {
+                for _ in 0..=rng.usize(..3) {
+                    let mut seat = script.seats[rng.usize(..script.seats.len())].clone();
+                    seat.bound.user_id = Some(format!("{NAMESAKE}{}", rng.u32(..4)));
+                    let at = Duration::from_millis([0, rng.u64(..20_000), rng.u64(..600_000)][rng.usize(..3)]);
+                    script.deeds.push((at, Deed::Bind(seat)));
+                }
+                script.deeds.sort_by_key(|(at, _)| *at);
+                Vec::new()
+            }
+        };
+        if matches!(self, ShiftedPages | RepeatedEntries | AnotherOrder) {
+            script.scenario.world.page = [2, 3, 7][rng.usize(..3)];
+        }
+        script.scenario.faults.splice(0..0, faults);
+    }
+}
+
+/// Whether a binding is one of ours: somebody of the same name and another id.
+pub(crate) fn is_namesake(bound: &Bound) -> bool {
+    bound.user_id.as_deref().is_some_and(|id| id.starts_with(NAMESAKE))
+}
