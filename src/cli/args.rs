@@ -492,6 +492,20 @@ mod tests {
     }
 
     #[test]
+    fn every_option_that_is_no_setting_is_refused_as_a_variable() {
+        let mut command = Cli::command();
+        command.build();
+        for sub in command.get_subcommands().filter(|sub| ["run", "plan", "undo", "report"].contains(&sub.get_name())) {
+            for name in sub.get_arguments().filter_map(clap::Arg::get_long) {
+                let known = DECLARED.iter().any(|setting| setting.name == name)
+                    || matches!(name, "help" | "version" | "verbose" | "quiet")
+                    || crate::config::sources::OPTIONS_ALONE.contains(&name);
+                assert!(known, "{name}");
+            }
+        }
+    }
+
+    #[test]
     fn an_option_left_out_says_nothing() {
         assert_eq!(run(&["in.csv"]).layer().unwrap(), Layer::default());
     }

@@ -37,7 +37,7 @@ async fn make(args: &RunArgs) -> Result<Closing, Failure> {
     let records = session.records;
     let failed = |error: Error| Failure::new(error, None, records);
     let signals = Signals::watch().map_err(failed)?;
-    let mut input = planning::read(args, &session).map_err(failed)?;
+    let mut input = planning::read(args, &session, &signals).await.map_err(failed)?;
     planning::accept(&input, &session.settings).map_err(failed)?;
     let shaping = args.plan_shaping(&session.settings, None);
     let earlier = args.results_path().map(|results| journal_of(&results));
@@ -50,10 +50,7 @@ async fn make(args: &RunArgs) -> Result<Closing, Failure> {
     let place = if args.options.api.simulate {
         Place::simulated(target::seats(&input))
     } else if session.settings.preflight {
-        tokio::select! {
-            found = Place::find(&session.settings) => found.map_err(failed)?,
-            () = signals.stop.cancelled() => return Err(failed(Error::Stopped("stopped by a signal".to_owned()))),
-        }
+        signals.unless_stopped(Place::find(&session.settings)).await.map_err(failed)?
     } else {
         // Without a look a plan needs no credentials and no network.
         Place::unasked(&session.settings)
@@ -61,7 +58,7 @@ async fn make(args: &RunArgs) -> Result<Closing, Failure> {
     let gates = target::gates(&session, false);
     let policy = planning::policy(&args.options, &session.settings);
     let looked = planning::look(&input, &policy, &session, &place, &gates, &signals.stop);
-    let (snapshot, reads) = looked.await.map_err(failed)?;
+    let (snapshot, reads) = signals.unless_stopped(looked).await.map_err(failed)?;
     let made = session.screen.while_busy("planning", || plan(&input, snapshot.as_ref(), &policy));
     planning::accept_plan(&made, &session.settings).map_err(failed)?;
     let covered = planning::covered(&place, &shaping);

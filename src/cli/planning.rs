@@ -9,6 +9,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::args::{RunArgs, RunOptions, Source};
 use super::session::Session;
+use super::signals::Signals;
 use super::target::Place;
 use crate::api::Reader;
 use crate::config::{DueColumn, OnInvalid, Settings};
@@ -43,8 +44,9 @@ fn refuse_dates(settings: &Settings, as_of: Option<jiff::civil::Date>) -> Result
     Err(Error::Usage { problem })
 }
 
-/// Reads the input that the command line names.
-pub(super) fn read(args: &RunArgs, session: &Session) -> Result<Input, Error> {
+/// Reads the input that the command line names. A pipe that stays open, or a FIFO that nobody writes to, does not hold
+/// a signal up: the thread that waits for it ends with the process.
+pub(super) async fn read(args: &RunArgs, session: &Session, signals: &Signals) -> Result<Input, Error> {
     let settings = &session.settings;
     refuse_dates(settings, args.meaning.as_of)?;
     let options = ReadOptions {
@@ -70,7 +72,11 @@ pub(super) fn read(args: &RunArgs, session: &Session) -> Result<Input, Error> {
         Source::Stdin => "standard input".to_owned(),
         Source::File(path) | Source::Journal(path) => escape_untrusted(&shown(path), SHOWN_NAME),
     };
-    let input = session.screen.while_busy(&format!("reading {name}"), || input::read(source, &options))?;
+    let busy = session.screen.busy(&format!("reading {name}"));
+    let reading = tokio::task::spawn_blocking(move || input::read(source, &options));
+    let reading = async { reading.await.unwrap_or_else(|fault| std::panic::resume_unwind(fault.into_panic())) };
+    let input = signals.unless_stopped(reading).await?;
+    drop(busy);
     for note in &input.notes {
         tracing::debug!("{note}");
     }

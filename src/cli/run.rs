@@ -69,7 +69,7 @@ async fn run(args: &RunArgs) -> Result<Closing, Failure> {
     let signals = Signals::watch().map_err(failed)?;
     let mut input = match of_journal {
         Some(_) => None,
-        None => Some(planning::read(args, &session).map_err(failed)?),
+        None => Some(planning::read(args, &session, &signals).await.map_err(failed)?),
     };
     if let Some(input) = &input {
         planning::accept(input, &session.settings).map_err(failed)?;
@@ -203,7 +203,8 @@ impl Resume<'_> {
         let gates = target::gates(session, true);
         let proved = identity.preflight || session.settings.verify;
         if proved {
-            planning::preflight(session, &place, &gates, &signals.stop).probe().await.map_err(failed)?;
+            let preflight = planning::preflight(session, &place, &gates, &signals.stop);
+            signals.unless_stopped(preflight.probe()).await.map_err(failed)?;
         }
         super::complain(&format!(
             "resuming {} {} of {}: {} of {} rows have their outcome",
@@ -263,10 +264,11 @@ impl Start<'_> {
         let gates = target::gates(session, self.aside.is_some());
         let policy = planning::policy(&args.options, &session.settings);
         let looked = planning::look(&self.input, &policy, session, &place, &gates, &self.signals.stop);
-        let (snapshot, reads) = looked.await.map_err(failed)?;
+        let (snapshot, reads) = self.signals.unless_stopped(looked).await.map_err(failed)?;
         if !session.settings.preflight && session.settings.verify {
             // Nothing was read yet, and after the writes it must be possible: else every row would end `unknown`.
-            planning::preflight(session, &place, &gates, &self.signals.stop).probe().await.map_err(failed)?;
+            let preflight = planning::preflight(session, &place, &gates, &self.signals.stop);
+            self.signals.unless_stopped(preflight.probe()).await.map_err(failed)?;
         }
         let made = session.screen.while_busy("planning", || plan(&self.input, snapshot.as_ref(), &policy));
         planning::accept_plan(&made, &session.settings).map_err(failed)?;
@@ -463,12 +465,7 @@ pub(super) fn stand(asked: &Asked<'_>, journal: &Path, results: &Path) -> Result
 
 /// Credentials may have to be asked for; a signal ends that.
 pub(super) async fn find_place(session: &Session, signals: &Signals) -> Result<Place, Error> {
-    tokio::select! {
-        found = Place::find(&session.settings) => found,
-        () = signals.stop.cancelled() => {
-            Err(Error::Stopped("stopped by a signal before anything was sent".to_owned()))
-        }
-    }
+    signals.unless_stopped(Place::find(&session.settings)).await
 }
 
 /// The lock, or that another process has it. Somebody who only looks (`status`) holds it for a moment.

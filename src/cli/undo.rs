@@ -260,7 +260,8 @@ impl Undo<'_> {
             return Ok(closing);
         }
         let (options, policy) = (&self.args.options, self.policy());
-        let seen = self.look(false, &policy).await?;
+        let signals = self.signals.clone();
+        let seen = signals.unless_stopped(self.look(false, &policy)).await?;
         let made = UndoPlan::new(self.changed, &seen.look, &seen.unsettled, &policy);
         planning::refuse(&shown(&self.args.journal), &made.faults(), &self.session.settings)?;
         let hash = self.hash(&made, &seen.place);
@@ -310,7 +311,9 @@ impl Undo<'_> {
         let records = self.session.records;
         let failed = |error: Error| Failure::new(error, None, records);
         let (options, policy) = (&self.args.options, self.policy());
-        let seen = self.look(files.aside.is_some(), &policy).await.map_err(failed)?;
+        let signals = self.signals.clone();
+        let looked = self.look(files.aside.is_some(), &policy);
+        let seen = signals.unless_stopped(looked).await.map_err(failed)?;
         let made = UndoPlan::new(self.changed, &seen.look, &seen.unsettled, &policy);
         let name = shown(&self.args.journal);
         planning::refuse(&name, &made.faults(), &self.session.settings).map_err(failed)?;

@@ -179,6 +179,29 @@ fn scalar(value: &DeValue<'_>, name: &str, origin: &Origin) -> Result<String, Er
     }
 }
 
+/// Options that are no settings. Whoever sets a variable of such a name means to hold something back (`DRY_RUN`, `ONLY`)
+/// or to say where something goes: to ignore it would do what was not meant.
+pub(crate) const OPTIONS_ALONE: [&str; 18] = [
+    "allow-detach-all",
+    "approved",
+    "as-of",
+    "config",
+    "dry-run",
+    "format",
+    "fresh",
+    "html",
+    "only",
+    "only-desktop",
+    "only-user",
+    "output",
+    "redact",
+    "requests",
+    "results",
+    "simulate",
+    "ticket",
+    "yes",
+];
+
 /// Reads the variables that begin with [`PREFIX`]; empty ones count as not there. Also gives a warning for each that is
 /// no setting.
 ///
@@ -196,6 +219,13 @@ pub(crate) fn from_environment(
     let (mut layer, mut warnings) = (Layer::default(), Vec::new());
     for (variable, value) in ours {
         let name = variable[PREFIX.len()..].to_ascii_lowercase().replace('_', "-");
+        if variable_of(&name) == variable && OPTIONS_ALONE.contains(&name.as_str()) {
+            return Err(Error::Setting {
+                problem: format!("is an option alone, and no variable sets it: give --{name}, or unset the variable"),
+                name,
+                origin: Origin::Variable(variable).to_string(),
+            });
+        }
         if variable_of(&name) != variable || place_of(&name).is_none() {
             warnings.push(format!(
                 "environment variable {} is no setting and is ignored; the nearest is {}",
@@ -366,6 +396,8 @@ mod tests {
         );
         let error = from_environment(vars(&[("BATCH_DETACH_CANARY", "x")])).unwrap_err().to_string();
         assert!(error.contains("BATCH_DETACH_CANARY"), "{error}");
+        let error = from_environment(vars(&[("BATCH_DETACH_DRY_RUN", "true")])).unwrap_err().to_string();
+        assert!(error.contains("BATCH_DETACH_DRY_RUN") && error.contains("--dry-run"), "{error}");
         let (_, warnings) = from_environment(vars(&[("BATCH_DETACH_write_rate", "1/s")])).unwrap();
         assert_eq!(warnings.len(), 1);
     }

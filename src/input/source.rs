@@ -36,7 +36,7 @@ pub enum Source {
     /// A pipe, such as standard input. It may have to be read twice, so much of it goes through a temporary file.
     Stream {
         name: String,
-        reader: Box<dyn Read>,
+        reader: Box<dyn Read + Send>,
     },
 }
 
