@@ -20,6 +20,7 @@ use crate::model::Outcome;
 use crate::outcome::next::{Situation, next};
 use crate::outcome::{Counts, ResultsWriter, exit_of};
 use crate::plan::{EntryFate, Fixed, HashFacts, Plan, compare, plan, show};
+use crate::text::escape_untrusted;
 
 /// `plan`, and `run --dry-run`.
 pub(super) fn command(args: &RunArgs) -> Result<Closing, Failure> {
@@ -226,8 +227,7 @@ pub(super) fn check_approved(
     journal: &Path,
     differences: impl FnOnce(&serde_json::Value) -> Vec<String>,
 ) -> Result<(), Error> {
-    let is_hash = approved.len() == 64 && approved.bytes().all(|byte| byte.is_ascii_hexdigit());
-    if is_hash {
+    if is_hash(approved) {
         if !approved.eq_ignore_ascii_case(hash) {
             return Err(Error::Refused(format!(
                 "the plan made now is another one ({hash}) than the approved one ({approved}); nothing was sent. The list, \
@@ -236,22 +236,20 @@ pub(super) fn check_approved(
             )));
         }
     } else {
-        let path = PathBuf::from(approved);
-        let text = std::fs::read_to_string(&path).map_err(|source| Error::File {
-            verb: "read the approved plan",
-            path: path.clone(),
-            source,
-        })?;
-        let value: serde_json::Value = serde_json::from_str(&text).map_err(|error| Error::Input {
-            path: approved.to_owned(),
-            problem: format!("this is no plan as `plan --format json` writes it: {error}"),
-        })?;
-        if value.get("hash").and_then(serde_json::Value::as_str) != Some(hash) {
-            let differences = differences(&value);
-            return Err(Error::Refused(format!(
-                "the plan made now is not the approved one; nothing was sent:\n  - {}",
-                differences.join("\n  - ")
-            )));
+        let value = read_approved(approved)?;
+        // The hash in the file proves nothing about its rows: whoever approved it read those.
+        let mut differences = differences(&value);
+        let is_other = value.get("hash").and_then(serde_json::Value::as_str) != Some(hash);
+        if is_other && differences.is_empty() {
+            differences.push("the requests would be divided otherwise, though every row has the same fate".to_owned());
+        }
+        if !differences.is_empty() {
+            let what = if is_other {
+                "the plan made now is not the approved one"
+            } else {
+                "the approved file was changed: its rows are not those of its hash, which is that of the plan made now"
+            };
+            return Err(Error::Refused(format!("{what}; nothing was sent:\n  - {}", differences.join("\n  - "))));
         }
     }
     match done_by(hash, journal) {
@@ -260,6 +258,42 @@ pub(super) fn check_approved(
         ))),
         None => Ok(()),
     }
+}
+
+fn is_hash(approved: &str) -> bool {
+    approved.len() == 64 && approved.bytes().all(|byte| byte.is_ascii_hexdigit())
+}
+
+/// The approved plan in a file: UTF-8, or what PowerShell makes of it (a byte order mark, UTF-16).
+fn read_approved(approved: &str) -> Result<serde_json::Value, Error> {
+    let path = PathBuf::from(approved);
+    let bytes = std::fs::read(&path).map_err(|source| Error::File { verb: "read the approved plan", path, source })?;
+    let (text, ..) = encoding_rs::UTF_8.decode(&bytes);
+    serde_json::from_str(&text).map_err(|error| Error::Input {
+        path: escape_untrusted(approved, 1_000),
+        problem: format!("this is no plan as `plan --format json` writes it: {error}"),
+    })
+}
+
+/// `--approved` for a run that goes on: it must be the plan that the journal holds.
+///
+/// # Errors
+/// [`Error::Refused`] where it is another.
+pub(super) fn check_approved_again(approved: &str, planned: &str) -> Result<(), Error> {
+    let hash = if is_hash(approved) {
+        approved.to_ascii_lowercase()
+    } else {
+        let value = read_approved(approved)?;
+        value.get("hash").and_then(serde_json::Value::as_str).unwrap_or_default().to_owned()
+    };
+    if hash == planned {
+        return Ok(());
+    }
+    Err(Error::Refused(format!(
+        "the run that stands unfinished here has another plan ({planned}) than the approved one ({}); nothing was sent. \
+         Go on with it without --approved, or start over with --fresh",
+        escape_untrusted(&hash, 64)
+    )))
 }
 
 /// The run that has this plan, among the journals beside the results, moved aside or not.

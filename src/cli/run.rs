@@ -8,7 +8,7 @@ use std::time::Instant;
 
 use super::args::{Format, RunArgs, RunOptions, Source, plan_differences, resumed_undo_shaping};
 use super::execute::{Job, carry, finish_up, nothing_to_do};
-use super::plan::{Shown, check_approved, differences, show_plan};
+use super::plan::{Shown, check_approved, check_approved_again, differences, show_plan};
 use super::planning::{self, shown};
 use super::session::Session;
 use super::shorter_list;
@@ -200,6 +200,9 @@ impl Resume<'_> {
             None => find_place(session, &signals).await.map_err(failed)?,
         };
         same_place(&identity, &place, &journal).map_err(failed)?;
+        if let Some(approved) = &self.options.safety.approved {
+            check_approved_again(approved, &identity.plan_hash).map_err(failed)?;
+        }
         let gates = target::gates(session, true);
         let proved = identity.preflight || session.settings.verify;
         if proved {

@@ -13,8 +13,8 @@ use crate::text::escape_untrusted;
 /// How many differing rows are named.
 const NAMED: usize = 50;
 
-/// How the plan made now differs from an approved one, as [`json`](super::show::json) wrote it: a sentence each, rows
-/// by their line. Never empty: it is asked only where the hashes differ.
+/// How the plan made now differs from an approved one, as [`json`](super::show::json) wrote it: a sentence each, rows by
+/// their line. Rows that were taken out of the file, put in or changed are told, whatever hash stands in it.
 pub(crate) fn compare(approved: &Value, plan: &Plan<'_>, facts: &Facts<'_>) -> Vec<String> {
     let rows = approved.get("rows").and_then(Value::as_array);
     let (true, Some(rows)) = (approved.get("format").and_then(Value::as_u64) == Some(u64::from(FORMAT)), rows) else {
@@ -40,9 +40,6 @@ pub(crate) fn compare(approved: &Value, plan: &Plan<'_>, facts: &Facts<'_>) -> V
     differences.append(&mut found.differences);
     if found.more > 0 {
         differences.push(format!("… and {} more rows differ", found.more));
-    }
-    if differences.is_empty() {
-        differences.push("the requests would be divided otherwise, though every row has the same fate".to_owned());
     }
     differences
 }
@@ -139,6 +136,13 @@ impl Rows {
                     }
                 }
             }
+        }
+        if was.len() > is.len() {
+            self.note(format!(
+                "line {line}: stands {} times in the approved plan, and {} times now",
+                was.len(),
+                is.len()
+            ));
         }
         for entry in is {
             if !was.iter().any(|old| entry.desktop() == old.desktop && entry.user() == old.user) {

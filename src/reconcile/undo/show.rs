@@ -249,8 +249,8 @@ impl Serialize for Rows<'_, '_> {
     }
 }
 
-/// How the plan made now differs from the approved one, as [`json`] wrote it: a sentence each, rows by their line. Never
-/// empty: it is asked only where the hashes differ.
+/// How the plan made now differs from the approved one, as [`json`] wrote it: a sentence each, rows by their line. Rows that
+/// were taken out of the file, put in or changed are told, whatever hash stands in it.
 pub(crate) fn compare(approved: &Value, plan: &UndoPlan<'_>, facts: &Facts<'_>) -> Vec<String> {
     let rows = approved.get("rows").and_then(Value::as_array);
     let undo_of = approved.pointer("/undo_of/plan_hash").and_then(Value::as_str);
@@ -320,9 +320,6 @@ pub(crate) fn compare(approved: &Value, plan: &UndoPlan<'_>, facts: &Facts<'_>) 
     differences.extend(differing);
     if more > 0 {
         differences.push(format!("… and {more} more rows differ"));
-    }
-    if differences.is_empty() {
-        differences.push("the requests would be divided otherwise, though every row has the same fate".to_owned());
     }
     differences
 }
