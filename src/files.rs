@@ -155,6 +155,27 @@ pub(crate) fn is_network(path: &Path) -> bool {
     }
 }
 
+/// What a path leads to, whatever links are on the way.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum FileIdentity {
+    Node {
+        device: u64,
+        inode: u64,
+    },
+    /// Nothing is there yet: the folder's true path, and the name.
+    Name(PathBuf),
+}
+
+/// Tells files apart: by device and inode where there is one, else by the place where it would be made.
+pub(crate) fn identity(path: &Path) -> FileIdentity {
+    use std::os::unix::fs::MetadataExt as _;
+    if let Ok(found) = fs::metadata(path) {
+        return FileIdentity::Node { device: found.dev(), inode: found.ino() };
+    }
+    let folder = fs::canonicalize(parent(path)).unwrap_or_else(|_| parent(path).to_owned());
+    FileIdentity::Name(folder.join(path.file_name().unwrap_or_default()))
+}
+
 /// A path that is not taken, with `word` put before the ending: `leavers.results.WORD.csv`.
 pub(crate) fn with_word(path: &Path, word: &str) -> PathBuf {
     let mut name = path.file_stem().unwrap_or_default().to_owned();

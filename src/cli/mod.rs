@@ -6,6 +6,7 @@
 pub(crate) mod args;
 mod execute;
 mod generate;
+mod outputs;
 mod plan;
 mod planning;
 mod report;

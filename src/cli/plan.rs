@@ -6,6 +6,7 @@ use std::io::{BufWriter, Write as _};
 use std::path::{Path, PathBuf};
 
 use super::args::{Format, RunArgs};
+use super::outputs::{Outputs, keep_results};
 use super::planning::{self, shown};
 use super::run::journal_of;
 use super::session::Session;
@@ -34,9 +35,15 @@ pub(super) fn command(args: &RunArgs) -> Result<Closing, Failure> {
 
 async fn make(args: &RunArgs) -> Result<Closing, Failure> {
     let input_path = (args.input.as_os_str() != "-").then_some(args.input.as_path());
-    let session = Session::begin(&args.options, args.layer()?, None, input_path)?;
+    let mut outputs = Outputs::default();
+    outputs.keep("the input", input_path);
+    outputs.write("--results", args.options.output.results.as_deref());
+    let session = Session::begin(&args.options, args.layer()?, None, outputs)?;
     let records = session.records;
     let failed = |error: Error| Failure::new(error, None, records);
+    if let Some(results) = &args.options.output.results {
+        keep_results(results).map_err(failed)?;
+    }
     let signals = Signals::watch().map_err(failed)?;
     let mut input = planning::read(args, &session, &signals).await.map_err(failed)?;
     planning::accept(&input, &session.settings).map_err(failed)?;

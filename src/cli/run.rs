@@ -8,6 +8,7 @@ use std::time::Instant;
 
 use super::args::{Format, RunArgs, RunOptions, Source, plan_differences, resumed_undo_shaping};
 use super::execute::{Job, carry, finish_up, nothing_to_do};
+use super::outputs::{Outputs, Stands, keep_results, move_aside_by_time, stands};
 use super::plan::{Shown, check_approved, check_approved_again, differences, show_plan};
 use super::planning::{self, shown};
 use super::session::Session;
@@ -53,16 +54,21 @@ async fn run(args: &RunArgs) -> Result<Closing, Failure> {
         return Err(Error::Internal("no results path".to_owned()).into());
     };
     let journal = journal_of(&results);
+    let mut outputs = Outputs::default();
+    outputs.write_run(&results);
     let (session, of_journal) = match args.source() {
         Source::Journal(path) => {
             // Its holder's files are another process's matter, whatever state they are in.
             drop(lock(path)?);
             let identity = View::open(path)?.identity().clone();
             let planned = (shown(path), identity.plan_settings.clone());
-            (Session::begin(&args.options, args.layer()?, Some((&planned.0, &planned.1)), None)?, Some(identity))
+            (Session::begin(&args.options, args.layer()?, Some((&planned.0, &planned.1)), outputs)?, Some(identity))
         }
-        Source::File(input) => (Session::begin(&args.options, args.layer()?, None, Some(input))?, None),
-        Source::Stdin => (Session::begin(&args.options, args.layer()?, None, None)?, None),
+        Source::File(input) => {
+            outputs.keep("the input", Some(input));
+            (Session::begin(&args.options, args.layer()?, None, outputs)?, None)
+        }
+        Source::Stdin => (Session::begin(&args.options, args.layer()?, None, outputs)?, None),
     };
     let records = session.records;
     let failed = |error: Error| Failure::new(error, None, records);
@@ -83,8 +89,6 @@ async fn run(args: &RunArgs) -> Result<Closing, Failure> {
         Some(undo) if undo.undo_of.is_some() => resumed_undo_shaping(&session.settings, &undo.plan_settings),
         of_journal => args.plan_shaping(&session.settings, of_journal.as_ref().map(|identity| &identity.plan_settings)),
     };
-    check_writable(&results).map_err(failed)?;
-    check_metrics(&session).map_err(failed)?;
     let lock = lock(&journal).map_err(failed)?;
     let asked = Asked {
         options: &args.options,
@@ -94,6 +98,9 @@ async fn run(args: &RunArgs) -> Result<Closing, Failure> {
         shaping: &shaping,
     };
     let standing = stand(&asked, &journal, &results).map_err(failed)?;
+    if matches!(standing, Standing::New { aside: None }) && !args.options.safety.fresh {
+        keep_results(&results).map_err(failed)?;
+    }
     if let (Standing::New { aside: Some(_) }, Some(input)) = (&standing, &mut input) {
         let path = shown(&args.input);
         let list = shorter_list::List { path: &path, simulated: args.options.api.simulate, shaping: &shaping };
@@ -303,6 +310,8 @@ impl Start<'_> {
         if let Some(older) = &self.aside {
             let moved = move_aside(&self.journal, &self.results, older).map_err(failed)?;
             tracing::info!(journal = %moved.journal.display(), "the older run was moved aside");
+        } else if stands(&self.results) != Stands::Free {
+            move_aside_by_time(&self.results).map_err(failed)?;
         }
         build(&made, &identity, &self.journal).map_err(failed)?;
         // From here on the journal is all there is to know, and a run may take hours.
@@ -516,26 +525,6 @@ pub(super) fn journal_of(results: &Path) -> PathBuf {
     let mut name = results.as_os_str().to_owned();
     name.push(".journal");
     name.into()
-}
-
-/// A results path that can't be written is found out before anything is sent.
-pub(super) fn check_writable(results: &Path) -> Result<(), Error> {
-    writable("write the results", results)
-}
-
-/// So is a metrics path: at the end it would make a good run look like one that was stopped.
-pub(super) fn check_metrics(session: &Session) -> Result<(), Error> {
-    session.settings.metrics.as_deref().map_or(Ok(()), |path| writable("write the metrics", path))
-}
-
-fn writable(verb: &'static str, path: &Path) -> Result<(), Error> {
-    let trouble = |source| Error::File { verb, path: path.to_owned(), source };
-    if path.is_dir() {
-        return Err(trouble(std::io::ErrorKind::IsADirectory.into()));
-    }
-    let parent = path.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
-    // Without a name, where the file system can: a kill leaves nothing.
-    tempfile::tempfile_in(parent).map(drop).map_err(trouble)
 }
 
 /// Asks, unless that was answered on the command line.

@@ -3,7 +3,8 @@
 use std::io::IsTerminal as _;
 use std::path::PathBuf;
 
-use super::args::{RunOptions, keep_input};
+use super::args::RunOptions;
+use super::outputs::Outputs;
 use crate::config::{Layer, Loaded, Origin, Progress, SettingLine, Settings, Sources, load};
 use crate::error::Error;
 use crate::report::{Look, ProgressKind, Screen, Shape, start_logging};
@@ -25,23 +26,27 @@ pub(super) struct Session {
 impl Session {
     /// Loads the settings and starts logging.
     ///
-    /// * `input`: a file that no output may be written over.
+    /// * `outputs`: what the command reads and writes; what the settings name is added to it, and all of it is checked
+    ///   before anything is written.
     pub(super) fn begin(
         options: &RunOptions,
         layer: Layer,
         planned: Option<(&str, &std::collections::BTreeMap<String, String>)>,
-        input: Option<&std::path::Path>,
+        mut outputs: Outputs,
     ) -> Result<Self, Error> {
         let mut repeat = repeated(options, &layer);
         let sources = Sources { options: layer, config: options.api.config.as_deref(), directory: "", planned };
         let Loaded { settings, config, warnings } = load(sources, std::env::vars_os())?;
-        if let Some(input) = input {
-            let named = |name, path: &Option<PathBuf>| path.clone().map(|path| (name, path));
-            keep_input(
-                input,
-                [named("metrics", &settings.metrics), named("log-file", &settings.log_file)].into_iter().flatten(),
-            )?;
+        outputs.keep("the settings", config.as_deref());
+        outputs.keep("the file of certificates", settings.ca_file.as_deref());
+        let approved = options.safety.approved.as_deref().map(std::path::Path::new);
+        outputs.keep("the approved plan", approved.filter(|path| path.is_file()));
+        if !options.safety.dry_run {
+            outputs.write("--metrics", settings.metrics.as_deref());
         }
+        outputs.write("--log-file", settings.log_file.as_deref());
+        outputs.write("--requests", options.output.requests.as_deref());
+        outputs.check()?;
         if options.safety.allow_detach_all {
             repeat.push("--allow-detach-all".to_owned());
         }

@@ -7,11 +7,11 @@ use std::time::Instant;
 
 use super::args::{Format, UndoArgs};
 use super::execute::{Job, carry, finish_up, nothing_to_do};
+use super::outputs::{Outputs, Stands, keep_results, move_aside_by_time, stands};
 use super::plan::{Shown, check_approved, write_requests};
 use super::planning::{self, shown};
 use super::run::{
-    Asked, Resume, Standing, canary_failed, check_metrics, check_writable, confirm, find_place, host, journal_of, lock,
-    operator, same_place, stand,
+    Asked, Resume, Standing, canary_failed, confirm, find_place, host, journal_of, lock, operator, same_place, stand,
 };
 use super::session::Session;
 use super::signals::Signals;
@@ -49,7 +49,14 @@ async fn take_back(args: &UndoArgs) -> Result<Closing, Failure> {
     let options = &args.options;
     let results = args.results_path();
     let journal = journal_of(&results);
-    let session = Session::begin(options, options.layer()?, None, Some(&args.journal))?;
+    let mut outputs = Outputs::default();
+    outputs.keep_run(&args.journal);
+    if options.safety.dry_run {
+        outputs.write("--results", options.output.results.as_deref());
+    } else {
+        outputs.write_run(&results);
+    }
+    let session = Session::begin(options, options.layer()?, None, outputs)?;
     let records = session.records;
     let failed = |error: Error| Failure::new(error, None, records);
     if !session.settings.preflight {
@@ -59,9 +66,8 @@ async fn take_back(args: &UndoArgs) -> Result<Closing, Failure> {
     }
     let signals = Signals::watch().map_err(failed)?;
     let writes = !options.safety.dry_run;
-    if writes {
-        check_writable(&results).map_err(failed)?;
-        check_metrics(&session).map_err(failed)?;
+    if let Some(results) = options.output.results.as_deref().filter(|_| !writes) {
+        keep_results(results).map_err(failed)?;
     }
     if !args.journal.is_file() {
         let problem = "there is no such journal; give the one that stands beside the run's results".to_owned();
@@ -117,6 +123,9 @@ async fn take_back(args: &UndoArgs) -> Result<Closing, Failure> {
             closing
         }
         Standing::New { aside } => {
+            if aside.is_none() && !options.safety.fresh {
+                keep_results(&results).map_err(failed)?;
+            }
             let files = Files { results, journal, aside, lock, began };
             let closing = undo.go(files).await;
             drop(of_run);
@@ -348,6 +357,8 @@ impl Undo<'_> {
         if let Some(older) = &files.aside {
             let moved = move_aside(&files.journal, &files.results, older).map_err(failed)?;
             tracing::info!(journal = %moved.journal.display(), "the older undo was moved aside");
+        } else if stands(&files.results) != Stands::Free {
+            move_aside_by_time(&files.results).map_err(failed)?;
         }
         build(&made, &identity, &files.journal).map_err(failed)?;
         let Seen { place, gates, .. } = seen;

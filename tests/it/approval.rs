@@ -96,3 +96,17 @@ fn an_approved_run_that_was_stopped_is_resumed_under_the_same_approval() {
     let ended = stage.run(&words).expect(0);
     assert!(ended.stderr.contains("resuming run "), "{}", ended.stderr);
 }
+
+#[test]
+fn a_row_taken_out_of_the_approved_file_is_refused_whatever_hash_the_file_carries() {
+    let (stage, _) = approved();
+    let mut plan: Value = serde_json::from_str(&stage.read("plan.json")).unwrap();
+    plan["rows"].as_array_mut().unwrap().remove(2);
+    stage.write("plan.json", &plan.to_string());
+    let ended = stage.run(&["run", "leavers.csv", "--approved", "plan.json"]).expect(3);
+    assert!(ended.stderr.contains("line 4") && ended.stderr.contains("was changed"), "{}", ended.stderr);
+    plan.as_object_mut().unwrap().remove("rows");
+    stage.write("plan.json", &plan.to_string());
+    stage.run(&["run", "leavers.csv", "--approved", "plan.json"]).expect(3);
+    assert_eq!(stage.service.writes().len(), 0);
+}

@@ -62,13 +62,7 @@ impl RunArgs {
                 )),
                 _ => Ok(()),
             },
-            Source::File(input) => {
-                let results = self.results_path();
-                let named = |name, path: Option<&PathBuf>| path.map(|path| (name, path.clone()));
-                let outputs = [named("--results", results.as_ref()), named("--requests", output.requests.as_ref())];
-                keep_input(input, outputs.into_iter().flatten())
-            }
-            Source::Stdin => Ok(()),
+            Source::File(_) | Source::Stdin => Ok(()),
         }
     }
 
@@ -133,15 +127,6 @@ impl UndoArgs {
         if output.requests.is_some() && !self.options.safety.dry_run {
             return usage("`--requests` goes with `--dry-run`");
         }
-        // Neither the run's journal nor its results may be lost to the undo.
-        let results = self.results_path();
-        let mut journal = results.as_os_str().to_owned();
-        journal.push(".journal");
-        let outputs = [("--results", results.clone()), ("--results", journal.into())];
-        let requests = output.requests.clone().map(|path| ("--requests", path));
-        for older in [self.journal.clone(), self.journal.with_extension("")] {
-            keep_input(&older, outputs.iter().cloned().chain(requests.clone()))?;
-        }
         Ok(())
     }
 
@@ -183,26 +168,6 @@ pub(crate) fn plan_differences(planned: &BTreeMap<String, String>, now: &BTreeMa
     let word =
         |value: Option<&String>| value.map_or_else(|| "not set".to_owned(), |value| escape_untrusted(value, 200));
     differ.map(|name| format!("`{name}` was {}, and is {} now", word(planned.get(name)), word(now.get(name)))).collect()
-}
-
-/// Refuses an output that is the input itself, under whatever name.
-///
-/// * `outputs`: what names each, and its path.
-///
-/// # Errors
-/// [`Error::Usage`] for the first that would be written over the input.
-pub(crate) fn keep_input(
-    input: &Path,
-    outputs: impl IntoIterator<Item = (&'static str, PathBuf)>,
-) -> Result<(), Error> {
-    let real = std::fs::canonicalize(input).ok();
-    for (name, output) in outputs {
-        let same = output == input || (real.is_some() && std::fs::canonicalize(&output).ok() == real);
-        if same {
-            return usage(&format!("{name} would be written over the input {}: name another file", input.display()));
-        }
-    }
-    Ok(())
 }
 
 /// INPUT with its ending replaced by `.results.csv`; of a results file by `.retry.results.csv`.
@@ -264,18 +229,9 @@ mod tests {
     }
 
     #[test]
-    fn p14_nothing_is_written_over_the_input() {
-        let directory = tempfile::tempdir().unwrap();
-        let input = directory.path().join("in.csv");
-        std::fs::write(&input, "user_name\n").unwrap();
-        let detour = directory.path().join(".").join("in.csv");
-        let (input, detour) = (input.to_str().unwrap(), detour.to_str().unwrap());
-        for other in [input, detour] {
-            assert!(problem(&run(&[input, "--results", other]), true).contains("--results"));
-            assert!(problem(&run(&[input, "--requests", other]), false).contains("--requests"));
-        }
-        assert!(run(&[input]).check(true).is_ok());
-        assert!(problem(&run(&[input, "--requests", "r"]), true).contains("plan"));
+    fn requests_go_with_a_plan() {
+        assert!(run(&["in.csv"]).check(true).is_ok());
+        assert!(problem(&run(&["in.csv", "--requests", "r"]), true).contains("plan"));
     }
 
     #[test]
