@@ -12,7 +12,7 @@ use super::session::Session;
 use super::signals::Signals;
 use super::target::Place;
 use crate::api::Reader;
-use crate::config::{DueColumn, OnInvalid, Settings};
+use crate::config::{DueColumn, EmptyDesktop, HiddenRows, OnInvalid, Settings};
 use crate::error::Error;
 use crate::input::{self, Field, Input, ReadOptions};
 use crate::pace::Gates;
@@ -53,6 +53,14 @@ pub(super) async fn read(args: &RunArgs, session: &Session, signals: &Signals) -
         encoding: settings.encoding.0.clone(),
         delimiter: settings.delimiter.0,
         sheet: settings.sheet.clone(),
+        header_row: settings.header_row.map(NonZeroU32::get),
+        hidden_rows: match settings.hidden_rows {
+            HiddenRows::Refuse => input::Hidden::Refuse,
+            HiddenRows::Skip => input::Hidden::Skip,
+            HiddenRows::Read => input::Hidden::Read,
+        },
+        empty_desktop_is_every: settings.empty_desktop == EmptyDesktop::Every,
+        forbid_all: !args.options.safety.allow_detach_all,
         columns: settings
             .columns
             .0

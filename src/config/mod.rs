@@ -18,4 +18,4 @@ pub(crate) use layer::{Origin, Written};
 pub(crate) use protect::Protected;
 pub(crate) use sources::{Loaded, Sources, load};
 pub use value::Percent;
-pub(crate) use value::{DueColumn, InUse, LogFormat, OnInvalid, Progress};
+pub(crate) use value::{DueColumn, EmptyDesktop, HiddenRows, InUse, LogFormat, OnInvalid, Progress};

@@ -130,6 +130,9 @@ fn judge(sample: &[u8], is_all: bool) -> Option<&'static str> {
     let mut detector = EncodingDetector::new(Iso2022JpDetection::Deny);
     detector.feed(sample, is_all);
     let guessed = detector.guess(None, Utf8Detection::Deny);
+    if let Some(looks_like) = cyrillic(sample) {
+        return Some(looks_like);
+    }
     if guessed == GBK || guessed == GB18030 {
         return None;
     }
@@ -154,6 +157,25 @@ fn judge(sample: &[u8], is_all: bool) -> Option<&'static str> {
     }
     let is_other_cjk = [BIG5, EUC_KR, SHIFT_JIS].contains(&guessed);
     (is_other_cjk || pairs == 0 || other > usize::from(!is_all) || rare * 3 > pairs).then(|| guessed.name())
+}
+
+/// The one-byte encoding in which every run of bytes beyond ASCII is a word of Cyrillic letters as they are written, the
+/// first perhaps a capital. In a list of Chinese names some run is none.
+fn cyrillic(sample: &[u8]) -> Option<&'static str> {
+    let words = || sample.split(u8::is_ascii).filter(|word| !word.is_empty());
+    let is_word = |word: &[u8], capitals: std::ops::RangeInclusive<u8>, smalls: std::ops::RangeInclusive<u8>| {
+        let (first, rest) = word.split_first().unwrap_or((&0, &[]));
+        let is_small = |byte: &u8| smalls.contains(byte);
+        (capitals.contains(first) || is_small(first)) && rest.iter().all(is_small)
+            || word.iter().all(|byte| capitals.contains(byte))
+    };
+    if words().all(|word| is_word(word, 0xC0..=0xDF, 0xE0..=0xFF)) {
+        Some("windows-1251")
+    } else if words().all(|word| is_word(word, 0xE0..=0xFF, 0xC0..=0xDF)) && words().any(|word| word.len() > 2) {
+        Some("koi8-r")
+    } else {
+        None
+    }
 }
 
 /// What a block of input brought.

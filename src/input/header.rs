@@ -2,6 +2,7 @@
 
 use super::field::Field;
 use super::options::ReadOptions;
+use super::record::{DELIMITERS, is_blank};
 use crate::text::escape_untrusted;
 
 /// Columns of the results that are not the row's own; an input's columns of these names are replaced.
@@ -10,11 +11,81 @@ const RESULT_COLUMNS: [&str; 9] =
 
 /// Headers as they are compared: without case, blanks, `_`, `-` and zero-width characters.
 fn normalise(header: &str) -> String {
-    header
-        .chars()
-        .filter(|&c| !super::record::is_blank(c) && !matches!(c, '_' | '-'))
-        .flat_map(char::to_lowercase)
-        .collect()
+    header.chars().filter(|&c| !is_blank(c) && !matches!(c, '_' | '-')).flat_map(char::to_lowercase).collect()
+}
+
+/// What is said of a field that no header holds.
+const NONE: &str = "-";
+
+/// How the refusal of a record begins that is no header line.
+pub(super) const NO_USER: &str = "no column `user_name` in the header line";
+
+/// Words that a header has which names desktops, and whole headers that do.
+const DESKTOP_WORDS: [&str; 22] = [
+    "desktop",
+    "hostname",
+    "computer",
+    "workstation",
+    "machine",
+    "asset",
+    "device",
+    "laptop",
+    "notebook",
+    "thinclient",
+    "serialn",
+    "桌面",
+    "计算机",
+    "主机",
+    "设备",
+    "资产",
+    "电脑",
+    "虚拟机",
+    "终端",
+    "工作站",
+    "机器",
+    "云机",
+];
+const DESKTOP_HEADERS: [&str; 12] =
+    ["host", "pc", "vm", "vdi", "pcname", "pcid", "vmname", "vmid", "vdiname", "vdiid", "workspace", "workspaceid"];
+
+fn sounds_like_a_desktop(normal: &str) -> bool {
+    let bare: String = normal.chars().filter(|c| c.is_alphanumeric()).collect();
+    DESKTOP_WORDS.iter().any(|word| bare.contains(word)) || DESKTOP_HEADERS.contains(&bare.as_str())
+}
+
+/// The parts of a cell that may hold a whole line.
+fn parts(cell: &str) -> impl Iterator<Item = String> {
+    let is_mark = |c: char| c.is_ascii() && DELIMITERS.iter().any(|&delimiter| char::from(delimiter) == c);
+    cell.split(is_mark).map(|part| normalise(part.trim_matches(['"', '\'', ' '])))
+}
+
+/// Whether a record further down is the header line, perhaps with another delimiter.
+pub(super) fn may_be(headers: &[String]) -> bool {
+    headers.iter().flat_map(|cell| parts(cell)).any(|part| Field::UserName.aliases().contains(&part.as_str()))
+}
+
+/// What is wrong with a header line that stands in one cell whole, or whose cells are still in quotes.
+pub(super) fn in_quotes(headers: &[String]) -> Option<String> {
+    let filled: Vec<&String> = headers.iter().filter(|header| !header.is_empty()).collect();
+    let is_known = |part: &String| Field::of_header(part).is_some();
+    if let [only] = filled.as_slice()
+        && parts(only).count() > 1
+        && parts(only).any(|part| is_known(&part))
+    {
+        return Some(
+            "the whole line stands in one cell, as in a file whose lines are each in quotes; take off the quotes around \
+             the lines, or split the column into columns in a spreadsheet program"
+                .to_owned(),
+        );
+    }
+    let quoted = filled.iter().find(|header| {
+        let bare = header.trim_matches(['"', '\'', '\u{201c}', '\u{201d}']);
+        bare.len() < header.len() && is_known(&normalise(bare))
+    })?;
+    Some(format!(
+        "the header {} is still in quotes; take them off (in CSV nothing, not even a blank, may stand before a quote)",
+        escape_untrusted(quoted, 60)
+    ))
 }
 
 /// How many of the headers are known ones; tells one delimiter from another.
@@ -40,6 +111,8 @@ pub(super) struct Layout {
     pub(super) extras: Vec<usize>,
     /// The file's `outcome` column.
     pub(super) outcome: Option<usize>,
+    /// The file's `error_code` column.
+    pub(super) error_code: Option<usize>,
     /// Whether the file is an earlier run's results: then the formula guard is to be taken off.
     pub(super) is_results: bool,
     /// What to tell about the header.
@@ -55,7 +128,8 @@ impl Layout {
         let is_results = ["line", "outcome", "finished_at"].iter().all(|name| result_column(name).is_some());
 
         let mut fields = [None; Field::ALL.len()];
-        for (field, wanted) in &options.columns {
+        let is_none = |field: Field| options.columns.iter().any(|(one, header)| *one == field && header == NONE);
+        for (field, wanted) in options.columns.iter().filter(|(_, header)| header != NONE) {
             let column = explicit(*field, wanted, &headers, &normal)?;
             place(&mut fields, *field, column, &headers)?;
         }
@@ -67,7 +141,8 @@ impl Layout {
             } else {
                 Field::of_header(header)
             };
-            let Some(field) = field.filter(|field| explicit_fields[field.index()].is_none()) else { continue };
+            let is_open = |field: &Field| explicit_fields[field.index()].is_none() && !is_none(*field);
+            let Some(field) = field.filter(is_open) else { continue };
             if !fields.contains(&Some(column)) {
                 place(&mut fields, field, column, &headers)?;
             }
@@ -75,9 +150,11 @@ impl Layout {
 
         let present = Field::ALL.into_iter().zip(fields).filter_map(|(field, column)| Some((field, column?))).collect();
         let (extras, notes) = (Vec::new(), Vec::new());
-        let mut layout = Self { headers, fields, present, extras, outcome: None, is_results, notes };
+        let error_code = result_column("error_code");
+        let mut layout = Self { headers, fields, present, extras, outcome: None, error_code, is_results, notes };
         layout.require_user_name(&normal)?;
-        layout.look_for_misspelt(&normal)?;
+        let says_no_desktop = is_none(Field::DesktopId) || is_none(Field::DesktopName);
+        layout.look_for_misspelt(&normal, says_no_desktop, &is_none)?;
         layout.sort_out_the_rest(&normal, options.only.is_some())?;
         Ok(layout)
     }
@@ -112,12 +189,17 @@ impl Layout {
                 self.headers.iter().take(12).map(|h| format!("\"{}\"", escape_untrusted(h, 60))).collect();
             format!("found: {}. Name the column with --column user_name=HEADER", found.join(", "))
         };
-        Err(format!("no column `user_name` in the header line; {what_to_do}"))
+        Err(format!("{NO_USER}; {what_to_do}"))
     }
 
     /// A misspelt header of an optional column would be passed over without a word. Where it is the desktop's, each
     /// row would mean *every* desktop of its user, so that is refused.
-    fn look_for_misspelt(&mut self, normal: &[String]) -> Result<(), String> {
+    fn look_for_misspelt(
+        &mut self,
+        normal: &[String],
+        says_no_desktop: bool,
+        is_none: &impl Fn(Field) -> bool,
+    ) -> Result<(), String> {
         let no_desktop = self.column_of(Field::DesktopId).is_none() && self.column_of(Field::DesktopName).is_none();
         for (column, header) in normal.iter().enumerate() {
             let taken =
@@ -125,7 +207,16 @@ impl Layout {
             if taken || Field::of_header(header).is_some() {
                 continue;
             }
-            for field in Field::ALL.into_iter().filter(|field| self.fields[field.index()].is_none()) {
+            if no_desktop && !says_no_desktop && !self.is_results && sounds_like_a_desktop(header) {
+                let header = escape_untrusted(&self.headers[column], 60);
+                return Err(format!(
+                    "the column \"{header}\" seems to name desktops, and is not read: each row would mean every desktop of \
+                     its user. Say what it is: --column \"desktop_name={header}\", --column \"desktop_id={header}\", or \
+                     --column desktop_id=- where it names none"
+                ));
+            }
+            let is_open = |field: &Field| self.fields[field.index()].is_none() && !is_none(*field);
+            for field in Field::ALL.into_iter().filter(is_open) {
                 let is_near = |alias: &&str| {
                     let length = alias.chars().count();
                     distance(header, alias) <= if length >= 8 { 2 } else { usize::from(length >= 4) }
@@ -134,7 +225,7 @@ impl Layout {
                     continue;
                 }
                 let (name, header) = (field.as_str(), escape_untrusted(&self.headers[column], 60));
-                if no_desktop && matches!(field, Field::DesktopId | Field::DesktopName) {
+                if no_desktop && !says_no_desktop && matches!(field, Field::DesktopId | Field::DesktopName) {
                     return Err(format!(
                         "the header \"{header}\" is not known; did you mean `{name}`? Without a desktop column each \
                          row means every desktop of its user. Rename it, or say --column \"{name}={header}\""

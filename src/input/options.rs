@@ -6,6 +6,17 @@ use crate::model::Outcome;
 /// Rows that an input may have.
 pub(super) const MAX_ROWS: usize = 10_000_000;
 
+/// What becomes of rows that a spreadsheet hides or filters out.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Hidden {
+    /// The whole file is refused.
+    Refuse,
+    /// They are no rows.
+    Skip,
+    /// They are rows like any other.
+    Read,
+}
+
 /// How to read the input; the default detects everything.
 #[derive(Debug, Clone)]
 pub struct ReadOptions {
@@ -15,7 +26,15 @@ pub struct ReadOptions {
     pub delimiter: Option<u8>,
     /// The sheet's name in a workbook; the default is the first visible one that has rows.
     pub sheet: Option<String>,
-    /// Fields with the header of their column.
+    /// The line, or the sheet's row, of the header; the default is the first that is not blank.
+    pub header_row: Option<u32>,
+    /// What becomes of rows that a spreadsheet hides or filters out.
+    pub hidden_rows: Hidden,
+    /// Whether an empty desktop in a list with a desktop column means every desktop of its user; else it is a fault.
+    pub empty_desktop_is_every: bool,
+    /// Whether rows of type `ALL` are a fault.
+    pub forbid_all: bool,
+    /// Fields with the header of their column; `-` for a field that no header holds.
     pub columns: Vec<(Field, String)>,
     /// Just the rows whose `outcome` column holds one of these.
     pub only: Option<Vec<Outcome>>,
@@ -25,6 +44,17 @@ pub struct ReadOptions {
 
 impl Default for ReadOptions {
     fn default() -> Self {
-        Self { encoding: None, delimiter: None, sheet: None, columns: Vec::new(), only: None, max_rows: MAX_ROWS }
+        Self {
+            encoding: None,
+            delimiter: None,
+            sheet: None,
+            header_row: None,
+            hidden_rows: Hidden::Refuse,
+            empty_desktop_is_every: false,
+            forbid_all: false,
+            columns: Vec::new(),
+            only: None,
+            max_rows: MAX_ROWS,
+        }
     }
 }

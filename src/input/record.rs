@@ -4,12 +4,16 @@ use std::io::{self, Read, Seek};
 
 use crate::text::bytes::holds;
 
+/// What a file may be delimited by.
+pub(super) const DELIMITERS: [u8; 4] = [b',', b';', b'\t', b'|'];
 /// Bytes that one record may hold, its quotes and delimiters not counted.
-pub(super) const MAX_RECORD: usize = 64 * 1024;
-/// Bytes that one cell may hold.
+pub(super) const MAX_RECORD: usize = 1024 * 1024;
+/// Bytes that a cell may hold which is read.
 pub(super) const MAX_CELL: usize = 4 * 1024;
+/// Characters that any other cell may hold: as many as spreadsheets allow. Its bytes must fit 16 bits.
+pub(super) const MAX_LONG_CELL: usize = 32_767;
 /// Cells that one record may have.
-pub(super) const MAX_COLUMNS: usize = 256;
+pub(super) const MAX_COLUMNS: usize = 1024;
 
 /// What is trimmed off a cell: blanks and line ends, no-break and zero-width characters.
 pub(super) fn is_blank(c: char) -> bool {
@@ -27,6 +31,31 @@ pub(super) const fn is_odd(byte: u8) -> bool {
     !matches!(byte, b' '..=b'~') | (byte == b'"') | (byte == b'\\')
 }
 
+/// Why a cell does not say what a person sees in its place.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Mark {
+    /// It cannot be what somebody typed: a date, or a number that lost digits.
+    Damaged,
+    /// A merged cell covers it, so that it is empty without having been left empty.
+    Covered,
+    /// A formula whose result the file does not hold.
+    NotComputed,
+    /// Its format shows other characters than its digits.
+    ShownOtherwise,
+}
+
+/// A number's digits, and whether some are lost: spreadsheets keep 15 digits of a number, a longer one has lost its end.
+pub(super) fn show_number(number: f64) -> (String, bool) {
+    if number.abs() >= 1e15 {
+        (format!("{number:E}").replace('E', "E+"), true)
+    } else if number.fract() == 0.0 {
+        // Adding zero turns a negative zero into zero.
+        (format!("{:.0}", number + 0.0), false)
+    } else {
+        (number.to_string(), false)
+    }
+}
+
 /// One record as it was read: its cells in one text.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Record<'r> {
@@ -39,10 +68,10 @@ pub(super) struct Record<'r> {
     pub(super) gap: usize,
     /// Whether `text` holds printable ASCII alone, and none that JSON escapes.
     pub(super) is_plain: bool,
-    /// Columns whose cell cannot be what somebody typed: a date, or a number that lost digits.
-    pub(super) damaged: &'r [usize],
-    /// Columns whose cell is covered by a merged one, so that it is empty without having been left empty.
-    pub(super) covered: &'r [usize],
+    /// Columns whose cell does not say what a person sees there, and why.
+    pub(super) marks: &'r [(usize, Mark)],
+    /// Whether the spreadsheet hides it, or filters it out.
+    pub(super) is_hidden: bool,
 }
 
 impl<'r> Record<'r> {

@@ -4,9 +4,9 @@ use super::fast::{Batch, Full, NewRow, Rest, too_much};
 use super::fault::RowFault;
 use super::field::Field;
 use super::guard::unguard;
-use super::header::Layout;
-use super::options::ReadOptions;
-use super::record::{MAX_CELL, MAX_COLUMNS, MAX_RECORD, Record, Sink, is_blank};
+use super::header::{self, Layout};
+use super::options::{Hidden, ReadOptions};
+use super::record::{DELIMITERS, MAX_CELL, MAX_COLUMNS, MAX_LONG_CELL, MAX_RECORD, Mark, Record, Sink, is_blank};
 use super::table::Table;
 use crate::model::{Kind, Outcome};
 use crate::text::{escape_untrusted, is_invisible};
@@ -47,7 +47,18 @@ pub(super) struct Rows<'o, R> {
     blank: u64,
     /// Names with characters that the service's own rules do not list: how many, and the first one's line.
     unusual: (u64, u64),
+    /// Rows that the spreadsheet hides: how many, and the lines of the first.
+    hidden: (u64, Vec<u64>),
+    /// What is wrong with the first record, which is no header line; one may come further down.
+    no_header: Option<String>,
+    /// Records since then.
+    looked_at: usize,
 }
+
+/// Lines of hidden rows that are named.
+const SHOWN_HIDDEN: usize = 10;
+/// Records among which a header line is looked for that does not stand first.
+const LOOKED_AT: usize = 100;
 
 /// What is known of an input once all its rows are on their way.
 #[derive(Debug)]
@@ -101,6 +112,9 @@ impl<'o, R: Rest> Rows<'o, R> {
             trimmed: 0,
             blank: 0,
             unusual: (0, 0),
+            hidden: (0, Vec::new()),
+            no_header: None,
+            looked_at: 0,
         }
     }
 
@@ -110,21 +124,32 @@ impl<'o, R: Rest> Rows<'o, R> {
             return Err(format!("{place} {}: more than {MAX_COLUMNS} columns; remove the surplus ones", record.line));
         }
         if record.text.len() > MAX_RECORD {
-            return Err(format!("{place} {}: longer than 64 KiB; shorten it", record.line));
+            return Err(format!("{place} {}: longer than 1 MiB; shorten it", record.line));
         }
         if record.text.len() > MAX_CELL
-            && let Some(column) = (0..record.ends.len()).find(|&column| record.cell(column).len() > MAX_CELL)
+            && let Some((column, most)) = self.too_long(record)
         {
             let header = self.layout.as_ref().and_then(|layout| layout.headers.get(column));
             let name = header.map_or(String::new(), |header| format!(" \"{}\"", escape_untrusted(header, 60)));
             return Err(format!(
-                "{place} {}, column {}{name}: a cell is longer than 4 KiB; a quote before it may be unbalanced",
+                "{place} {}, column {}{name}: a cell is longer than {most}; a quote before it may be unbalanced",
                 record.line,
                 column + 1
             ));
         }
-        if record.cells().all(|cell| trim(cell).is_empty()) {
+        if self.options.header_row.is_some_and(|row| record.line < u64::from(row)) {
+            return Ok(());
+        }
+        let is_computed = record.marks.iter().all(|&(_, mark)| mark != Mark::NotComputed);
+        if is_computed && record.cells().all(|cell| trim(cell).is_empty()) {
             self.blank += 1;
+            return Ok(());
+        }
+        if record.is_hidden && self.options.hidden_rows != Hidden::Read {
+            self.hidden.0 += 1;
+            if self.hidden.1.len() < SHOWN_HIDDEN {
+                self.hidden.1.push(record.line);
+            }
             return Ok(());
         }
         // Out of its place, so that a row can be checked against it while faults are added.
@@ -134,10 +159,57 @@ impl<'o, R: Rest> Rows<'o, R> {
         taken
     }
 
+    /// The column of a cell that is too long, and how long it may be.
+    fn too_long(&self, record: &Record<'_>) -> Option<(usize, &'static str)> {
+        let layout = self.layout.as_ref();
+        (0..record.ends.len()).find_map(|column| {
+            let cell = record.cell(column);
+            let is_read = layout.is_none_or(|layout| layout.fields.contains(&Some(column)));
+            let is_long = || cell.len() > usize::from(u16::MAX) || cell.chars().count() > MAX_LONG_CELL;
+            match cell.len() > MAX_CELL {
+                true if is_read => Some((column, "4 KiB")),
+                true if is_long() => Some((column, "32,767 characters, or 64 KiB")),
+                _ => None,
+            }
+        })
+    }
+
     fn header(&mut self, record: &Record<'_>) -> Result<(), String> {
-        let headers = record.cells().map(|cell| trim(cell).to_owned()).collect();
-        let layout =
-            Layout::new(headers, self.options).map_err(|problem| format!("line {}: {problem}", record.line))?;
+        let place = if self.is_sheet { "row" } else { "line" };
+        if let Some(&(column, _)) = record.marks.iter().find(|&&(_, mark)| mark == Mark::NotComputed) {
+            return Err(format!(
+                "{place} {}, column {}: the header is a formula without a stored value; open the file in a spreadsheet \
+                 program and save it again",
+                record.line,
+                column + 1
+            ));
+        }
+        let headers: Vec<String> = record.cells().map(|cell| as_text(trim(cell)).to_owned()).collect();
+        if let Some(problem) = &self.no_header {
+            // Only whether the header stands here counts: the file is refused already.
+            if header::may_be(&headers) {
+                return Err(format!(
+                    "{problem}\nThe header seems to stand on {place} {0}: say --header-row {0}",
+                    record.line
+                ));
+            }
+            self.looked_at += 1;
+            return if self.looked_at < LOOKED_AT { Ok(()) } else { Err(problem.clone()) };
+        }
+        if let Some(problem) = header::in_quotes(&headers) {
+            return Err(format!("{place} {}: {problem}", record.line));
+        }
+        let layout = match Layout::new(headers, self.options) {
+            Ok(layout) => layout,
+            Err(problem) => {
+                let problem = format!("{place} {}: {problem}", record.line);
+                if self.options.header_row.is_some() || !problem.contains(header::NO_USER) {
+                    return Err(problem);
+                }
+                self.no_header = Some(problem);
+                return Ok(());
+            }
+        };
         if self.options.only.is_some() && layout.outcome.is_none() {
             return Err("--only chooses rows by their `outcome` column, and there is none; give it the results file \
                         of an earlier run"
@@ -163,7 +235,7 @@ impl<'o, R: Rest> Rows<'o, R> {
             let given = record.cell(column);
             let trimmed = trim(given);
             self.trimmed += u64::from(trimmed.len() != given.len());
-            cells[field.index()] = if layout.is_results { unguard(trimmed) } else { trimmed };
+            cells[field.index()] = if layout.is_results { unguard(trimmed) } else { as_text(trimmed) };
         }
         let kind = Kind::parse(cells[Field::Type.index()]);
         let others = layout.present.iter().filter(|(field, _)| *field != Field::DesktopId);
@@ -224,13 +296,53 @@ impl<'o, R: Rest> Rows<'o, R> {
             }
         }
 
-        if !record.covered.is_empty() {
-            let is_covered = |field: &Field| layout.column_of(*field).is_some_and(|at| record.covered.contains(&at));
-            if let Some(field) = Field::ALL.into_iter().find(is_covered) {
-                let message = "a merged cell covers this one, so the row does not say what it holds; unmerge the cells \
-                               and fill in each of them";
-                fault(Some(field), "INVALID_MERGED_CELL", message.to_owned());
-            }
+        for &(column, mark) in record.marks {
+            let Some(field) = Field::ALL.into_iter().find(|&field| layout.column_of(field) == Some(column)) else {
+                continue;
+            };
+            let (code, message) = match mark {
+                // Told below, with what it looks like.
+                Mark::ShownOtherwise if record.marks.contains(&(column, Mark::Damaged)) => continue,
+                Mark::Damaged => continue,
+                Mark::Covered => (
+                    "INVALID_MERGED_CELL",
+                    "a merged cell covers this one, so the row does not say what it holds; unmerge the cells and fill in \
+                     each of them",
+                ),
+                Mark::NotComputed => (
+                    "INVALID_FORMULA",
+                    "a formula without a stored value; open the file in a spreadsheet program, which computes it, and \
+                     save it again",
+                ),
+                Mark::ShownOtherwise => (
+                    "INVALID_CELL_FORMAT",
+                    "the format of this cell shows other characters than it holds (as 00123 for 123); format the column \
+                     as text and enter the cell anew",
+                ),
+            };
+            fault(Some(field), code, message.to_owned());
+        }
+        if let Some(delimiter) = whole_line(layout, record) {
+            let message = format!(
+                "the whole line stands in one cell, in quotes, with {} between its values; take off the quotes around the \
+                 line",
+                if delimiter == b'\t' { "tabs".to_owned() } else { format!("`{}`", char::from(delimiter)) }
+            );
+            fault(None, "INVALID_LINE_IN_CELL", message);
+        }
+        let is_user = matches!(kind, Some(Kind::User | Kind::Group));
+        let has_column = layout.column_of(Field::DesktopId).or(layout.column_of(Field::DesktopName));
+        // Results hold such a row where its list had no desktop column, and say so where it had one.
+        let was_refused = || layout.error_code.is_some_and(|at| trim(record.cell(at)) == DESKTOP_MISSING);
+        let lacks_desktop = is_user
+            && !has_desktop
+            && has_column.is_some()
+            && !self.options.empty_desktop_is_every
+            && (!layout.is_results || was_refused());
+
+        if kind == Some(Kind::All) && self.options.forbid_all {
+            let message = "a row of type ALL detaches everybody from its desktop; allow that with --allow-detach-all";
+            fault(Some(Field::Type), "INVALID_ALL_NOT_ALLOWED", message.to_owned());
         }
 
         check_type(kind, cells, has_desktop, &mut fault);
@@ -269,7 +381,12 @@ impl<'o, R: Rest> Rows<'o, R> {
                                desktop's name";
                 fault(Some(field), "INVALID_DESKTOP_ID", message.to_owned());
             }
-            let is_marked = !record.damaged.is_empty() && record.damaged.contains(&column);
+            let is_marked = record.marks.contains(&(column, Mark::Damaged));
+            if !layout.is_results && is_quoted(text) {
+                let message =
+                    "still in quotes; take them off (in CSV nothing, not even a blank, may stand before a quote)";
+                fault(Some(field), "INVALID_QUOTED_CELL", message.to_owned());
+            }
             if is_marked || is_damaged(text) || (!record.is_plain && text.contains('\u{FFFD}')) {
                 let message = if text.contains('\u{FFFD}') {
                     // The rest of it is somebody's name.
@@ -284,6 +401,18 @@ impl<'o, R: Rest> Rows<'o, R> {
                 fault(Some(field), "INVALID_DAMAGED_CELL", message);
             }
         }
+        // Why the cell is empty may be told already.
+        let says_why = |fault: &RowFault| {
+            matches!(fault.code, "INVALID_RAGGED" | "INVALID_MERGED_CELL" | "INVALID_FORMULA" | "INVALID_LINE_IN_CELL")
+        };
+        if lacks_desktop && !self.faults.iter().rev().take_while(|fault| fault.row == row).any(says_why) {
+            let field =
+                if layout.column_of(Field::DesktopId).is_some() { Field::DesktopId } else { Field::DesktopName };
+            let message = "the desktop is missing; write it, or say --empty-desktop every where an empty cell means \
+                           every desktop of the row's user";
+            let (line, column) = (record.line, layout.header_of(field));
+            self.faults.push(RowFault { row, line, column, code: DESKTOP_MISSING, message: message.to_owned() });
+        }
     }
 
     /// The last rows go, too; gives back what they all went to.
@@ -291,6 +420,19 @@ impl<'o, R: Rest> Rows<'o, R> {
     /// # Errors
     /// In words: no header, or no row.
     pub(super) fn finish(mut self) -> Result<(Checked, R), String> {
+        let (hidden, lines) = &self.hidden;
+        if *hidden > 0 && self.options.hidden_rows == Hidden::Refuse {
+            let lines: Vec<String> = lines.iter().map(u64::to_string).collect();
+            let more = if *hidden > u64::try_from(lines.len()).unwrap_or(0) { ", …" } else { "" };
+            return Err(format!(
+                "rows {}{more} are hidden or filtered out ({hidden} in all), and the list may be meant without them: leave \
+                 them out with --hidden-rows skip, take them like any other with --hidden-rows read, or show them",
+                lines.join(", ")
+            ));
+        }
+        if let Some(problem) = self.no_header {
+            return Err(problem);
+        }
         let Some(layout) = self.layout else {
             return Err("the file is empty; it needs a header line and at least one row".to_owned());
         };
@@ -299,6 +441,9 @@ impl<'o, R: Rest> Rows<'o, R> {
         }
         self.rest.take(&mut self.batch)?;
         let mut notes = layout.notes.clone();
+        if *hidden > 0 {
+            notes.push(format!("{hidden} hidden or filtered rows were passed over (--hidden-rows skip)"));
+        }
         if let (count @ 1.., line) = self.unusual {
             notes.push(format!(
                 "{count} user or group name(s) hold characters that the service's rules do not list; the first is on \
@@ -313,6 +458,39 @@ impl<'o, R: Rest> Rows<'o, R> {
     pub(super) fn has_header(&self) -> bool {
         self.layout.is_some()
     }
+}
+
+/// The code of a row that lacks its desktop.
+const DESKTOP_MISSING: &str = "INVALID_DESKTOP_MISSING";
+
+/// `="00123"`, by which a text is kept from being read as a number, as that text.
+fn as_text(cell: &str) -> &str {
+    let inside = cell.strip_prefix("=\"").and_then(|cell| cell.strip_suffix('"'));
+    inside.filter(|inside| !inside.contains('"')).map_or(cell, trim)
+}
+
+/// Whether quotes that should have been taken off are part of the cell.
+fn is_quoted(cell: &str) -> bool {
+    let pairs = [
+        ('\'', '\''),
+        ('\u{201c}', '\u{201d}'),
+        ('\u{201e}', '\u{201c}'),
+        ('\u{2018}', '\u{2019}'),
+        ('«', '»'),
+        ('`', '`'),
+    ];
+    let has = |(open, close)| cell.chars().count() > 1 && cell.starts_with(open) && cell.ends_with(close);
+    cell.starts_with('"') || cell.ends_with('"') || pairs.into_iter().any(has)
+}
+
+/// The delimiter of a line that stands in its first cell whole: as many values as there are columns, and no other cell.
+fn whole_line(layout: &Layout, record: &Record<'_>) -> Option<u8> {
+    let columns = layout.headers.len();
+    if columns < 2 || (1..record.ends.len()).any(|column| !trim(record.cell(column)).is_empty()) {
+        return None;
+    }
+    let cell = record.cell(0).as_bytes();
+    DELIMITERS.into_iter().find(|delimiter| cell.split(|byte| byte == delimiter).count() == columns)
 }
 
 /// What the row's type asks of its other cells.
@@ -339,7 +517,7 @@ fn check_type(
             }
             if !has_desktop {
                 let message = "a row of type ALL needs a desktop; write its id or its name";
-                fault(Some(Field::DesktopId), "INVALID_DESKTOP_MISSING", message.to_owned());
+                fault(Some(Field::DesktopId), DESKTOP_MISSING, message.to_owned());
             }
         }
         Some(Kind::User | Kind::Group) if cell(Field::UserName).is_empty() => {

@@ -10,9 +10,11 @@ use calamine::{
 use sha2::{Digest, Sha256};
 
 use super::Table;
+use super::header::NO_USER;
 use super::options::ReadOptions;
-use super::record::{Bytes, MAX_COLUMNS, Record, Sink, Trouble, is_plain};
+use super::record::{Bytes, MAX_COLUMNS, Mark, Record, Sink, Trouble, is_plain, show_number};
 use super::row::{Collected, Rows};
+use super::shown::Shown;
 use crate::text::escape_untrusted;
 
 /// Bytes of a workbook file.
@@ -59,29 +61,41 @@ impl Kind {
 /// Reads the chosen sheet.
 pub(super) fn read(bytes: &mut dyn Bytes, kind: Kind, options: &ReadOptions) -> Result<(String, Collected), Trouble> {
     let sha256 = hash(bytes)?;
-    let (format, may_hide_cells) = match kind {
-        Kind::Compound => (Format::Xls, false),
+    let format = match kind {
+        Kind::Compound => Format::Xls,
         Kind::Zip => check_parts(bytes)?,
     };
     bytes.rewind()?;
     let mut rows = Rows::new(options, true, Table::default());
     // The reader of old formats indexes into what the file claims; a damaged file must not end the program.
     let walked = catch_unwind(AssertUnwindSafe(|| {
-        let mut book = Book::open(format, BufReader::new(bytes))?;
+        let mut book = Book::open(format, BufReader::new(&mut *bytes))?;
         let chosen = book.choose(options.sheet.as_deref())?;
-        book.walk(&chosen.name, &mut rows)?;
+        let place = book.place(&chosen.name);
+        drop(book);
+        let rewound = |bytes: &mut dyn Bytes| bytes.rewind().map_err(|error| error.to_string());
+        rewound(bytes)?;
+        let reader = BufReader::new(&mut *bytes);
+        let shown = match format {
+            Format::Xlsx => Shown::of_xlsx(reader, &chosen.name),
+            Format::Ods => Shown::of_ods(reader, &chosen.name),
+            Format::Xls => Shown::of_xls(reader, place),
+        }?;
+        rewound(bytes)?;
+        let mut book = Book::open(format, BufReader::new(&mut *bytes))?;
+        book.walk(&chosen.name, shown, &mut rows)?;
         Ok::<Chosen, String>(chosen)
     }))
     .unwrap_or_else(|_| Err("the workbook is damaged; open it in a spreadsheet program and save it again".to_owned()));
     let chosen = walked?;
-    let (checked, table) = rows.finish()?;
+    let (checked, table) = rows.finish().map_err(|problem| match chosen.others.as_str() {
+        others if problem.contains(NO_USER) && !others.is_empty() => {
+            format!("{problem}\nOther sheets of the workbook hold something, too: {others}. Choose with --sheet NAME")
+        }
+        _ => problem,
+    })?;
     let mut collected = checked.complete(table);
     collected.notes.splice(0..0, chosen.notes);
-    if may_hide_cells {
-        let note = "the workbook has merged cells: where one covers a desktop's cell, the row means every desktop of \
-                    its user; unmerge them, or save it as .xlsx, where such rows are told";
-        collected.notes.push(note.to_owned());
-    }
     if options.encoding.is_some() || options.delimiter.is_some() {
         let note = "the settings `encoding` and `delimiter` say nothing here: this is a workbook";
         collected.notes.push(note.to_owned());
@@ -116,9 +130,8 @@ enum Format {
 }
 
 /// Unpacks the whole file into nothing and counts, before the reader unpacks it into memory: a few kilobytes can
-/// hold gigabytes, and the sizes that a file claims for its parts need not be true. The flag says whether there are
-/// merged cells that the reader does not tell.
-fn check_parts(bytes: &mut dyn Bytes) -> Result<(Format, bool), Trouble> {
+/// hold gigabytes, and the sizes that a file claims for its parts need not be true.
+fn check_parts(bytes: &mut dyn Bytes) -> Result<Format, Trouble> {
     bytes.rewind()?;
     let damaged = |error: &dyn std::fmt::Display| {
         format!("the workbook is damaged: {}", escape_untrusted(&error.to_string(), 200))
@@ -140,7 +153,6 @@ fn check_parts(bytes: &mut dyn Bytes) -> Result<(Format, bool), Trouble> {
         return Err(problem.to_owned().into());
     };
     let (mut sheets, mut parts) = (0, 0);
-    let mut has_covered = false;
     for (index, name) in names.iter().enumerate() {
         let (count, max) = if format == Format::Xlsx && name.starts_with("xl/worksheets/") {
             (&mut sheets, MAX_SHEETS)
@@ -152,8 +164,6 @@ fn check_parts(bytes: &mut dyn Bytes) -> Result<(Format, bool), Trouble> {
         if format == Format::Ods && name == "content.xml" {
             let mut content = Vec::new();
             *count += part.read_to_end(&mut content).map_err(|error| damaged(&error)).map(u64_of)?;
-            let covered = b"<table:covered-table-cell";
-            has_covered = content.windows(covered.len()).any(|part| part == covered);
             if ods_cells(&content) > MAX_ODS_CELLS {
                 return Err("more than 12 million cells, repeated ones included; save the sheet as CSV"
                     .to_owned()
@@ -168,7 +178,7 @@ fn check_parts(bytes: &mut dyn Bytes) -> Result<(Format, bool), Trouble> {
                 .into());
         }
     }
-    Ok((format, has_covered))
+    Ok(format)
 }
 
 fn u64_of(count: usize) -> u64 {
@@ -230,6 +240,8 @@ enum Book<R: Read + Seek> {
 struct Chosen {
     name: String,
     notes: Vec<String>,
+    /// Other sheets that hold something, as they are told.
+    others: String,
 }
 
 impl<R: Read + Seek> Book<R> {
@@ -262,7 +274,7 @@ impl<R: Read + Seek> Book<R> {
             let exact = sheets.iter().find(|(name, _)| name == wanted);
             let alike = || sheets.iter().find(|(name, _)| name.to_lowercase() == wanted.trim().to_lowercase());
             return match exact.or_else(alike) {
-                Some((name, _)) => Ok(Chosen { name: name.clone(), notes: Vec::new() }),
+                Some((name, _)) => Ok(Chosen { name: name.clone(), notes: Vec::new(), others: String::new() }),
                 None => Err(format!("no sheet \"{}\"; there are: {}", escape_untrusted(wanted, 60), list(&sheets))),
             };
         }
@@ -284,7 +296,8 @@ impl<R: Read + Seek> Book<R> {
                 list(&others)
             ));
         }
-        Ok(Chosen { name: name.clone(), notes })
+        let others = list(&others);
+        Ok(Chosen { name: name.clone(), notes, others })
     }
 
     fn is_blank(&mut self, name: &str) -> Result<bool, String> {
@@ -308,13 +321,23 @@ impl<R: Read + Seek> Book<R> {
         }
     }
 
-    fn walk(&mut self, name: &str, rows: &mut Rows<'_, Table>) -> Result<(), String> {
+    /// Where the sheet stands among all sheets.
+    fn place(&self, name: &str) -> usize {
+        let sheets = match self {
+            Self::Xlsx(book) => book.sheets_metadata(),
+            Self::Xls(book) => book.sheets_metadata(),
+            Self::Ods(book) => book.sheets_metadata(),
+        };
+        sheets.iter().position(|sheet| sheet.name == name).unwrap_or_default()
+    }
+
+    fn walk(&mut self, name: &str, shown: Shown, rows: &mut Rows<'_, Table>) -> Result<(), String> {
         let merged = match self {
             Self::Xlsx(book) => book.merge_cells_by_sheet_name(name).map_err(|error| unreadable(name, &error))?,
             Self::Xls(book) => book.merge_cells_by_sheet_name(name).map_err(|error| unreadable(name, &error))?,
-            Self::Ods(_) => Vec::new(), // not told; see `check_parts`
+            Self::Ods(_) => Vec::new(), // each covered cell is marked as one
         };
-        let mut line = Line { merged: Merged::new(merged), ..Line::default() };
+        let mut line = Line { merged: Merged::new(merged), shown, ..Line::default() };
         if let Self::Xlsx(book) = self {
             // Cell by cell: a range would reserve room for all between the first and the last one.
             let mut cells = book.worksheet_cells_reader(name).map_err(|error| unreadable(name, &error))?;
@@ -331,7 +354,8 @@ impl<R: Read + Seek> Book<R> {
                 line.put(row, column, value, rows)?;
             }
         }
-        line.flush(rows)
+        line.flush(rows)?;
+        line.uncomputed(u32::MAX, rows)
     }
 }
 
@@ -351,6 +375,9 @@ struct Line {
     row: Option<u32>,
     cells: Vec<(String, bool)>,
     merged: Merged,
+    shown: Shown,
+    /// The first row that is not handed on yet.
+    next: u32,
 }
 
 /// The merged cells of a sheet, gone through from top to bottom.
@@ -400,6 +427,9 @@ impl Line {
             }
             self.flush(rows)?;
         }
+        if self.row.is_none() {
+            self.uncomputed(row, rows)?;
+        }
         self.row = Some(row);
         let column = usize::try_from(column).unwrap_or(usize::MAX);
         if column >= MAX_COLUMNS {
@@ -413,30 +443,47 @@ impl Line {
         Ok(())
     }
 
+    /// Hands on the rows before this one of which nothing is there but formulas that were never computed: to leave them
+    /// out would be to take them for blank.
+    fn uncomputed(&mut self, before: u32, rows: &mut Rows<'_, Table>) -> Result<(), String> {
+        while self.shown.tells_empty_results {
+            let Some(row) = self.shown.next_uncomputed(self.next).map(|row| row.first) else { break };
+            if row >= before {
+                break;
+            }
+            self.row = Some(row);
+            self.flush(rows)?;
+        }
+        Ok(())
+    }
+
     fn flush(&mut self, rows: &mut Rows<'_, Table>) -> Result<(), String> {
         let Some(row) = self.row.take() else { return Ok(()) };
         let mut text = String::new();
-        let (mut ends, mut damaged) = (Vec::with_capacity(self.cells.len()), Vec::new());
+        self.next = row.saturating_add(1);
+        let (mut ends, mut marks) = (Vec::with_capacity(self.cells.len()), Vec::new());
         for (column, (cell, is_damaged)) in self.cells.iter().enumerate() {
             text.push_str(cell);
             ends.push(text.len());
             if *is_damaged {
-                damaged.push(column);
+                marks.push((column, Mark::Damaged));
             }
         }
         self.cells.clear();
         if text.contains('\0') {
             return Err(format!("row {}: a zero character; remove it", u64::from(row) + 1));
         }
-        let covered = self.merged.covered(row)?;
+        marks.extend(self.merged.covered(row)?.into_iter().map(|column| (column, Mark::Covered)));
+        let seen = self.shown.row(row);
+        marks.extend(seen.iter().flat_map(|row| row.marks.iter().copied()));
         let record = Record {
             line: u64::from(row) + 1,
             text: &text,
             ends: &ends,
             gap: 0,
             is_plain: is_plain(&text),
-            damaged: &damaged,
-            covered: &covered,
+            marks: &marks,
+            is_hidden: seen.is_some_and(|row| row.is_hidden),
         };
         rows.take(&record, 0)
     }
@@ -473,18 +520,6 @@ impl<T: DataType> Value for T {
         } else {
             (String::new(), false)
         }
-    }
-}
-
-/// Spreadsheets keep 15 digits of a number: a longer one has lost its end.
-fn show_number(number: f64) -> (String, bool) {
-    if number.abs() >= 1e15 {
-        (format!("{number:E}").replace('E', "E+"), true)
-    } else if number.fract() == 0.0 {
-        // Adding zero turns a negative zero into zero.
-        (format!("{:.0}", number + 0.0), false)
-    } else {
-        (number.to_string(), false)
     }
 }
 

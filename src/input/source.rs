@@ -15,7 +15,7 @@ use super::fast::handover::{self, Sending};
 use super::options::ReadOptions;
 use super::record::{Bytes, Trouble};
 use super::row::{Checked, Collected, Rows};
-use super::{RowFault, Table, sheet};
+use super::{RowFault, Table, kind, sheet};
 use crate::error::Error;
 use crate::text::escape_untrusted;
 
@@ -114,6 +114,9 @@ fn read_bytes(
     (&mut *bytes).take(8 * 1024).read_to_end(&mut head)?;
     if head.is_empty() {
         return Err("the file is empty; it needs a header line and at least one row".to_owned().into());
+    }
+    if let Some(problem) = kind::refuse(&head, path) {
+        return Err(problem.into());
     }
     if let Some(kind) = sheet::Kind::of(&head, path.extension())? {
         let (sha256, Collected { table, faults, notes }) = sheet::read(bytes, kind, options)?;
@@ -238,6 +241,15 @@ fn split(
         let records = records.get_or_insert_with(|| {
             // A second mark, or one that only its encoding shows: before a quote it would make the quote text.
             text = text.trim_start_matches('\u{feff}');
+            let mut line = 1;
+            if let Some(wanted) = options.header_row {
+                let (after, skipped) = delimited::skip_lines(text, u64::from(wanted) - 1);
+                (text, line) = (after, 1 + skipped);
+            } else if text.get(..5).is_some_and(|start| start.eq_ignore_ascii_case("#type")) {
+                // PowerShell's, which says what kind of object the rows were made from.
+                let (after, skipped) = delimited::skip_lines(text, 1);
+                (text, line) = (after, 1 + skipped);
+            }
             let announced = delimited::announced(text.as_bytes());
             // What the user says goes above what the file says, and that above what it looks like.
             let (found, is_sure) =
@@ -253,7 +265,7 @@ fn split(
                 }
                 found
             });
-            delimited::Records::new(found).starting_on(1 + u64::from(announced.is_some()))
+            delimited::Records::new(found).starting_on(line + u64::from(announced.is_some()))
         });
         records.feed(text, &mut rows)?;
         _ = back.send(block);

@@ -7,7 +7,7 @@ use crate::model::{Bound, DesktopId, Kind, LiveDesktop, fold};
 /// An input as the reader makes it.
 pub(super) fn input(csv: &str) -> Input {
     let source = Source::Bytes { name: "leavers.csv".to_owned(), bytes: csv.as_bytes().to_vec() };
-    read(source, &ReadOptions::default()).unwrap()
+    read(source, &ReadOptions { empty_desktop_is_every: true, ..ReadOptions::default() }).unwrap()
 }
 
 /// `alice`, `alice#id`, `alice#id@domain`, `%group`.

@@ -24,7 +24,8 @@ fn rows(desktops: usize) -> Input {
         writeln!(csv, "{},user{row:07},HR-{}", desktop_id(row % desktops), row % 977).expect("memory takes it");
     }
     let source = Source::Bytes { name: "bench.csv".to_owned(), bytes: csv.into_bytes() };
-    read(source, &ReadOptions::default()).expect("the input is well formed")
+    read(source, &ReadOptions { empty_desktop_is_every: true, ..ReadOptions::default() })
+        .expect("the input is well formed")
 }
 
 fn world(desktops: usize) -> Snapshot {

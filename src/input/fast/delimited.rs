@@ -4,11 +4,8 @@ use csv_core::{ReadRecordResult, Reader, ReaderBuilder};
 use memchr::{memchr, memchr_iter};
 
 use crate::input::header;
-use crate::input::record::{MAX_CELL, MAX_COLUMNS, MAX_RECORD, Record, Sink, is_odd, is_plain};
+use crate::input::record::{DELIMITERS, MAX_CELL, MAX_COLUMNS, MAX_RECORD, Record, Sink, is_odd, is_plain};
 use crate::text::bytes::{eight, holds, to_usize};
-
-/// What a file may be delimited by.
-pub(in crate::input) const DELIMITERS: [u8; 4] = [b',', b';', b'\t', b'|'];
 
 /// Splits text into records, keeping count of lines.
 pub(in crate::input) struct Records {
@@ -143,7 +140,7 @@ impl Records {
                         let is_plain = are_plain || is_plain(text);
                         let ends = &self.ends[..found];
                         let record =
-                            Record { line: self.line, text, ends, gap: 1, is_plain, damaged: &[], covered: &[] };
+                            Record { line: self.line, text, ends, gap: 1, is_plain, marks: &[], is_hidden: false };
                         rows.take(&record, 0)?;
                     }
                     (at, found) = (next + 1, 0);
@@ -178,7 +175,7 @@ impl Records {
         let text = std::str::from_utf8(cells)
             .map_err(|_| format!("line {}: quotes divide a character; write the line anew", self.line))?;
         let (line, ends, is_plain) = (self.line, &self.ends[..self.found], is_plain(text));
-        rows.take(&Record { line, text, ends, gap: 0, is_plain, damaged: &[], covered: &[] }, inside)?;
+        rows.take(&Record { line, text, ends, gap: 0, is_plain, marks: &[], is_hidden: false }, inside)?;
         self.line += inside;
         (self.used, self.found, self.in_record) = (0, 0, false);
         Ok(())
@@ -187,9 +184,9 @@ impl Records {
     fn too_long(&self) -> String {
         let (line, open) = (self.line, self.open_cell_line());
         if line_ends(&self.cells[..self.used]) == 0 {
-            format!("line {line}: longer than 64 KiB; shorten it, or say the delimiter with --delimiter")
+            format!("line {line}: longer than 1 MiB; shorten it, or say the delimiter with --delimiter")
         } else {
-            format!("line {line}: a record longer than 64 KiB; the quote opened on line {open} is not closed")
+            format!("line {line}: a record longer than 1 MiB; the quote opened on line {open} is not closed")
         }
     }
 
@@ -282,6 +279,19 @@ fn line_ends(text: &[u8]) -> u64 {
         after_cr = byte == b'\r';
     }
     count
+}
+
+/// The text after so many lines, and how many there were.
+pub(in crate::input) fn skip_lines(text: &str, lines: u64) -> (&str, u64) {
+    let (mut rest, mut skipped) = (text, 0);
+    while skipped < lines
+        && let Some(end) = rest.find(['\r', '\n'])
+    {
+        let line_end = if rest[end..].starts_with("\r\n") { 2 } else { 1 };
+        rest = &rest[end + line_end..];
+        skipped += 1;
+    }
+    (rest, skipped)
 }
 
 /// The line by which Excel is told the delimiter, before the header: `sep=;`, in quotes or not. The delimiter, and the
