@@ -340,8 +340,9 @@ impl<'o, R: Rest> Rows<'o, R> {
             && !self.options.empty_desktop_is_every
             && (!layout.is_results || was_refused());
 
-        if kind == Some(Kind::All) && self.options.forbid_all {
-            let message = "a row of type ALL detaches everybody from its desktop; allow that with --allow-detach-all";
+        // One that names a user is wrong in itself: it may not be meant for everybody.
+        if kind == Some(Kind::All) && self.options.forbid_all && cell(Field::UserName).is_empty() {
+            let message = "type ALL detaches everybody from the desktop; if that is meant, add --allow-detach-all";
             fault(Some(Field::Type), "INVALID_ALL_NOT_ALLOWED", message.to_owned());
         }
 

@@ -210,7 +210,7 @@ async fn p06_parts_of_one_desktop_go_one_after_another() {
 fn the_same_binding_twice_is_sent_once_and_each_row_has_the_outcome() {
     let stage = Stage::new(world(&[("d1", &["ann", "bob"])]), at_once());
     stage.sheet("desktop_id,desktop_name,user_name\nd1,,ann\n,D1,ANN\nd1,,bob\n,,ann\n");
-    stage.run(&[]).exits(0);
+    stage.run(&["--empty-desktop", "every"]).exits(0);
     assert_tally(stage.column("outcome"), &[("detached", 4)]);
     let sent = &stage.detaches()[0]["desktops"];
     assert_eq!((sent.as_array().unwrap().len(), sent[0]["detach_user_infos"].as_array().unwrap().len()), (1, 2));

@@ -23,7 +23,7 @@ fn a_plan_without_a_look_needs_no_credentials_and_no_network() {
 fn p05_rows_that_only_a_look_could_resolve_are_invalid_without_one() {
     let stage = stage();
     stage.sheet("desktop_id,desktop_name,user_name,type\nd1,,ann,\n,D2,cara,\n,,dan,\nd3,,,ALL\n");
-    let words = ["--preflight", "off", "--allow-detach-all"];
+    let words = ["--preflight", "off", "--allow-detach-all", "--empty-desktop", "every"];
     let refused = stage.run(&words).exits(2).says("INVALID_NEEDS_PREFLIGHT");
     refused.says("line 3").says("line 4").says("line 5");
     stage.nothing_was_sent();
