@@ -296,40 +296,7 @@ impl<'o, R: Rest> Rows<'o, R> {
             }
         }
 
-        for &(column, mark) in record.marks {
-            let Some(field) = Field::ALL.into_iter().find(|&field| layout.column_of(field) == Some(column)) else {
-                continue;
-            };
-            let (code, message) = match mark {
-                // Told below, with what it looks like.
-                Mark::ShownOtherwise if record.marks.contains(&(column, Mark::Damaged)) => continue,
-                Mark::Damaged => continue,
-                Mark::Covered => (
-                    "INVALID_MERGED_CELL",
-                    "a merged cell covers this one, so the row does not say what it holds; unmerge the cells and fill in \
-                     each of them",
-                ),
-                Mark::NotComputed => (
-                    "INVALID_FORMULA",
-                    "a formula without a stored value; open the file in a spreadsheet program, which computes it, and \
-                     save it again",
-                ),
-                Mark::ShownOtherwise => (
-                    "INVALID_CELL_FORMAT",
-                    "the format of this cell shows other characters than it holds (as 00123 for 123); format the column \
-                     as text and enter the cell anew",
-                ),
-            };
-            fault(Some(field), code, message.to_owned());
-        }
-        if let Some(delimiter) = whole_line(layout, record) {
-            let message = format!(
-                "the whole line stands in one cell, in quotes, with {} between its values; take off the quotes around the \
-                 line",
-                if delimiter == b'\t' { "tabs".to_owned() } else { format!("`{}`", char::from(delimiter)) }
-            );
-            fault(None, "INVALID_LINE_IN_CELL", message);
-        }
+        check_looks(layout, record, &mut fault);
         let is_user = matches!(kind, Some(Kind::User | Kind::Group));
         let has_column = layout.column_of(Field::DesktopId).or(layout.column_of(Field::DesktopName));
         // Results hold such a row where its list had no desktop column, and say so where it had one.
@@ -340,13 +307,7 @@ impl<'o, R: Rest> Rows<'o, R> {
             && !self.options.empty_desktop_is_every
             && (!layout.is_results || was_refused());
 
-        // One that names a user is wrong in itself: it may not be meant for everybody.
-        if kind == Some(Kind::All) && self.options.forbid_all && cell(Field::UserName).is_empty() {
-            let message = "type ALL detaches everybody from the desktop; if that is meant, add --allow-detach-all";
-            fault(Some(Field::Type), "INVALID_ALL_NOT_ALLOWED", message.to_owned());
-        }
-
-        check_type(kind, cells, has_desktop, &mut fault);
+        check_type(kind, cells, has_desktop, self.options.forbid_all, &mut fault);
         if let Some(kind @ (Kind::User | Kind::Group)) = kind
             && !cell(Field::UserName).is_empty()
             && !is_usual(cell(Field::UserName), kind)
@@ -494,11 +455,50 @@ fn whole_line(layout: &Layout, record: &Record<'_>) -> Option<u8> {
     DELIMITERS.into_iter().find(|delimiter| cell.split(|byte| byte == delimiter).count() == columns)
 }
 
+/// What a person sees of the row that its cells do not say.
+fn check_looks(layout: &Layout, record: &Record<'_>, fault: &mut impl FnMut(Option<Field>, &'static str, String)) {
+    for &(column, mark) in record.marks {
+        let Some(field) = Field::ALL.into_iter().find(|&field| layout.column_of(field) == Some(column)) else {
+            continue;
+        };
+        let (code, message) = match mark {
+            // Told below, with what it looks like.
+            Mark::ShownOtherwise if record.marks.contains(&(column, Mark::Damaged)) => continue,
+            Mark::Damaged => continue,
+            Mark::Covered => (
+                "INVALID_MERGED_CELL",
+                "a merged cell covers this one, so the row does not say what it holds; unmerge the cells and fill in \
+                     each of them",
+            ),
+            Mark::NotComputed => (
+                "INVALID_FORMULA",
+                "a formula without a stored value; open the file in a spreadsheet program, which computes it, and \
+                     save it again",
+            ),
+            Mark::ShownOtherwise => (
+                "INVALID_CELL_FORMAT",
+                "the format of this cell shows other characters than it holds (as 00123 for 123); format the column \
+                     as text and enter the cell anew",
+            ),
+        };
+        fault(Some(field), code, message.to_owned());
+    }
+    if let Some(delimiter) = whole_line(layout, record) {
+        let message = format!(
+            "the whole line stands in one cell, in quotes, with {} between its values; take off the quotes around the \
+                 line",
+            if delimiter == b'\t' { "tabs".to_owned() } else { format!("`{}`", char::from(delimiter)) }
+        );
+        fault(None, "INVALID_LINE_IN_CELL", message);
+    }
+}
+
 /// What the row's type asks of its other cells.
 fn check_type(
     kind: Option<Kind>,
     cells: &[&str; Field::ALL.len()],
     has_desktop: bool,
+    forbid_all: bool,
     fault: &mut impl FnMut(Option<Field>, &'static str, String),
 ) {
     let cell = |field: Field| cells[field.index()];
@@ -511,6 +511,11 @@ fn check_type(
             fault(Some(Field::Type), "INVALID_TYPE", message);
         }
         Some(Kind::All) => {
+            // One that names a user is wrong in itself: it may not be meant for everybody.
+            if forbid_all && cell(Field::UserName).is_empty() {
+                let message = "type ALL detaches everybody from the desktop; if that is meant, add --allow-detach-all";
+                fault(Some(Field::Type), "INVALID_ALL_NOT_ALLOWED", message.to_owned());
+            }
             if !cell(Field::UserName).is_empty() {
                 let message = "a row of type ALL detaches everybody and names no user; empty this cell, or write \
                                USER or GROUP as the type";

@@ -65,7 +65,6 @@ fn is_nothing(length: &str) -> bool {
     number.parse::<f64>().is_ok_and(|number| number == 0.0)
 }
 
-#[expect(clippy::too_many_lines, reason = "one walk through one document")]
 pub(super) fn read(bytes: impl Read + Seek, sheet: &str) -> Result<Vec<ShownRow>, String> {
     let mut archive = ZipArchive::new(bytes).map_err(|error| error.to_string())?;
     let part = archive.by_name("content.xml").map_err(|error| error.to_string())?;
@@ -85,10 +84,10 @@ pub(super) fn read(bytes: impl Read + Seek, sheet: &str) -> Result<Vec<ShownRow>
         match &event {
             Event::Start(element) => match local(element.name().as_ref()) {
                 "style" => row_style = attribute(element, "name"),
-                "table-row-properties" => {
-                    if attribute(element, "row-height").is_some_and(|height| is_nothing(&height)) {
-                        flat.extend(row_style.take());
-                    }
+                "table-row-properties"
+                    if attribute(element, "row-height").is_some_and(|height| is_nothing(&height)) =>
+                {
+                    flat.extend(row_style.take());
                 }
                 "table" => {
                     tables += 1;
@@ -141,11 +140,7 @@ pub(super) fn read(bytes: impl Read + Seek, sheet: &str) -> Result<Vec<ShownRow>
                 "annotation" => notes = notes.saturating_sub(1),
                 _ if !in_sheet || tables != 1 || notes > 0 => {}
                 "table-row-group" => _ = hidden_groups.pop(),
-                "table-row" => {
-                    if row.is_hidden || !row.marks.is_empty() {
-                        rows.push(row.clone());
-                    }
-                }
+                "table-row" if row.is_hidden || !row.marks.is_empty() => rows.push(row.clone()),
                 "p" => paragraphs = paragraphs.saturating_sub(1),
                 "table-cell" | "covered-table-cell" => {
                     if let Some(cell) = cell.take() {

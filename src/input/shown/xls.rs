@@ -127,7 +127,8 @@ fn one(kind: u16, body: &[u8], styles: &[Option<String>], rows: &mut BTreeMap<u3
     let mut is_hidden = false;
     match kind {
         ROW => {
-            let is_flat = short(body, 6)? & 0x7FFF == 0;
+            // The highest bit says something else.
+            let is_flat = short(body, 6)? << 1 == 0;
             is_hidden = is_flat || body.get(12)? & 0x20 != 0;
         }
         NUMBER => marks.push((at(), number(short(body, 4)?, float(body, 6)?))),

@@ -181,11 +181,7 @@ fn rows(part: impl BufRead, formats: &[Option<String>]) -> Result<Vec<ShownRow>,
                         put(&mut row.marks, cell.column, mark);
                     }
                 }
-                "row" => {
-                    if row.is_hidden || !row.marks.is_empty() {
-                        rows.push(row.clone());
-                    }
-                }
+                "row" if row.is_hidden || !row.marks.is_empty() => rows.push(row.clone()),
                 _ => {}
             },
             Event::Eof => return Ok(rows),
