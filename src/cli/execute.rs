@@ -91,7 +91,7 @@ pub(super) async fn carry(job: Job<'_>) -> Result<Closing, Failure> {
                 .map(str::to_owned)
                 .into_iter()
                 .chain([journal.display().to_string()])
-                .chain(session.repeat.iter().cloned())
+                .chain(session.repeat.place.iter().cloned())
                 .collect(),
         ),
     };

@@ -200,15 +200,11 @@ fn after(error: &Error, words: &[OsString]) -> Option<Next> {
         Error::Unconfirmed => with("--yes"),
         // What would be done, and why it is refused, is seen best in the plan.
         Error::Refused(_) if given.first() != Some(&"plan") => with("--dry-run"),
-        Error::Refused(_)
-        | Error::Usage { .. }
-        | Error::Setting { .. }
-        | Error::Input { .. }
-        | Error::Rows { .. }
-        | Error::File { .. }
-        | Error::NoAccess(_)
-        | Error::Disk { .. }
-        | Error::Stopped(_) => given,
+        // The same command would only fail again: what to change stands in the error.
+        Error::Usage { .. } | Error::Setting { .. } | Error::Input { .. } | Error::Rows { .. } => {
+            return Some(Next { words: "Change what is named above, then run again.".to_owned(), command: None });
+        }
+        Error::Refused(_) | Error::File { .. } | Error::NoAccess(_) | Error::Disk { .. } | Error::Stopped(_) => given,
     };
     let command = std::iter::once("batch-detach").chain(command).map(str::to_owned).collect();
     Some(Next { words: "When the cause is gone:".to_owned(), command: Some(command) })

@@ -9,7 +9,7 @@ use super::args::{Format, RunArgs};
 use super::outputs::{Outputs, keep_results};
 use super::planning::{self, shown};
 use super::run::journal_of;
-use super::session::Session;
+use super::session::{Session, limit_to};
 use super::shorter_list;
 use super::signals::Signals;
 use super::target::{self, Place};
@@ -38,7 +38,8 @@ async fn make(args: &RunArgs) -> Result<Closing, Failure> {
     let mut outputs = Outputs::default();
     outputs.keep("the input", input_path);
     outputs.write("--results", args.options.output.results.as_deref());
-    let session = Session::begin(&args.options, args.layer()?, None, outputs)?;
+    let mut session = Session::begin(&args.options, args.layer()?, None, outputs)?;
+    limit_to(&mut session.repeat, args);
     let records = session.records;
     let failed = |error: Error| Failure::new(error, None, records);
     if let Some(results) = &args.options.output.results {

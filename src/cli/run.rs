@@ -11,7 +11,7 @@ use super::execute::{Job, carry, finish_up, nothing_to_do};
 use super::outputs::{Outputs, Stands, keep_results, move_aside_by_time, stands};
 use super::plan::{Shown, check_approved, check_approved_again, differences, show_plan};
 use super::planning::{self, shown};
-use super::session::Session;
+use super::session::{Session, limit_to};
 use super::shorter_list;
 use super::signals::Signals;
 use super::target::{self, Place, SIMULATOR};
@@ -56,7 +56,7 @@ async fn run(args: &RunArgs) -> Result<Closing, Failure> {
     let journal = journal_of(&results);
     let mut outputs = Outputs::default();
     outputs.write_run(&results);
-    let (session, of_journal) = match args.source() {
+    let (mut session, of_journal) = match args.source() {
         Source::Journal(path) => {
             // Its holder's files are another process's matter, whatever state they are in.
             drop(lock(path)?);
@@ -70,6 +70,7 @@ async fn run(args: &RunArgs) -> Result<Closing, Failure> {
         }
         Source::Stdin => (Session::begin(&args.options, args.layer()?, None, outputs)?, None),
     };
+    limit_to(&mut session.repeat, args);
     let records = session.records;
     let failed = |error: Error| Failure::new(error, None, records);
     let signals = Signals::watch().map_err(failed)?;

@@ -3,10 +3,11 @@
 use std::io::IsTerminal as _;
 use std::path::PathBuf;
 
-use super::args::RunOptions;
+use super::args::{RunArgs, RunOptions};
 use super::outputs::Outputs;
-use crate::config::{Layer, Loaded, Origin, Progress, SettingLine, Settings, Sources, load};
+use crate::config::{DECLARED, Group, Layer, Loaded, Origin, Progress, SettingLine, Settings, Sources, Takes, load};
 use crate::error::Error;
+use crate::outcome::next::Repeat;
 use crate::report::{Look, ProgressKind, Screen, Shape, start_logging};
 
 /// Settings in force, and the screen that logs and progress share.
@@ -20,7 +21,7 @@ pub(super) struct Session {
     /// Whether every event becomes a record of the log, too.
     pub(super) logged: bool,
     /// Options that the next command needs as well.
-    pub(super) repeat: Vec<String>,
+    pub(super) repeat: Repeat,
 }
 
 impl Session {
@@ -34,7 +35,7 @@ impl Session {
         planned: Option<(&str, &std::collections::BTreeMap<String, String>)>,
         mut outputs: Outputs,
     ) -> Result<Self, Error> {
-        let mut repeat = repeated(options, &layer);
+        let repeat = repeated(options, &layer);
         let sources = Sources { options: layer, config: options.api.config.as_deref(), directory: "", planned };
         let Loaded { settings, config, warnings } = load(sources, std::env::vars_os())?;
         outputs.keep("the settings", config.as_deref());
@@ -47,9 +48,6 @@ impl Session {
         outputs.write("--log-file", settings.log_file.as_deref());
         outputs.write("--requests", options.output.requests.as_deref());
         outputs.check()?;
-        if options.safety.allow_detach_all {
-            repeat.push("--allow-detach-all".to_owned());
-        }
         let format = match settings.log_format {
             crate::config::LogFormat::Json => crate::report::LogFormat::Json,
             crate::config::LogFormat::Text => crate::report::LogFormat::Text,
@@ -73,21 +71,62 @@ impl Session {
     }
 }
 
-/// The options of this command line that shape every later command on the same run.
-fn repeated(options: &RunOptions, layer: &Layer) -> Vec<String> {
-    let mut words = Vec::new();
+/// The options of this command line, by what they belong to.
+fn repeated(options: &RunOptions, layer: &Layer) -> Repeat {
+    let mut repeat = Repeat::default();
     if let Some(config) = &options.api.config {
-        words.extend(["--config".to_owned(), config.display().to_string()]);
+        push(&mut repeat.place, "config", &config.display().to_string());
     }
     for SettingLine { name, value, origin } in layer.lines() {
-        match origin {
-            Origin::Option(_) if matches!(name, "verbose" | "quiet") => {}
-            Origin::Option(_) => words.extend([format!("--{name}"), value]),
-            _ => {}
+        if !matches!(origin, Origin::Option(_)) || matches!(name, "verbose" | "quiet") {
+            continue;
+        }
+        let Some(setting) = DECLARED.iter().find(|setting| setting.name == name) else { continue };
+        let words = match setting.group {
+            Group::Reading | Group::Meaning => &mut repeat.reading,
+            Group::Safety | Group::Pace | Group::Api | Group::Output | Group::Nowhere => &mut repeat.place,
+        };
+        // A list is given by its option once for each of its entries.
+        match serde_json::from_str::<Vec<String>>(&value) {
+            Ok(entries) if setting.takes != Takes::One => entries.iter().for_each(|entry| push(words, name, entry)),
+            _ => push(words, name, &value),
         }
     }
     if options.api.simulate {
-        words.push("--simulate".to_owned());
+        repeat.place.push("--simulate".to_owned());
     }
-    words
+    if options.safety.allow_detach_all {
+        repeat.place.push("--allow-detach-all".to_owned());
+    }
+    if let Some(results) = &options.output.results {
+        push(&mut repeat.results, "results", &results.display().to_string());
+    }
+    repeat
+}
+
+/// Adds what `run` and `plan` say of the rows that are meant.
+pub(super) fn limit_to(repeat: &mut Repeat, args: &RunArgs) {
+    if !args.only.is_empty() {
+        let only: Vec<&str> = args.only.iter().map(|outcome| outcome.as_str()).collect();
+        push(&mut repeat.scope, "only", &only.join(","));
+    }
+    if let Some(day) = args.meaning.as_of {
+        push(&mut repeat.reading, "as-of", &day.to_string());
+    }
+}
+
+/// Appends an option and its value, in one word where the value would be read as another option.
+pub(super) fn push(words: &mut Vec<String>, option: &str, value: &str) {
+    if value.starts_with('-') && value != "-" {
+        words.push(format!("--{option}={value}"));
+    } else {
+        words.extend([format!("--{option}"), value.to_owned()]);
+    }
+}
+
+/// An option once for each value.
+pub(super) fn push_each<'a>(words: &mut Vec<String>, option: &str, values: impl IntoIterator<Item = &'a str>) {
+    for value in values {
+        push(words, option, value);
+    }
 }

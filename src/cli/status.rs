@@ -13,7 +13,7 @@ use super::{Closing, say, width};
 use crate::error::{Error, Exit};
 use crate::journal::{Identity, Progress, RunLock, View};
 use crate::model::Outcome;
-use crate::outcome::next::{Next, Situation, next};
+use crate::outcome::next::{Next, Repeat, Situation, next};
 use crate::outcome::{Counts, exit_of};
 use crate::text::escape_untrusted;
 use crate::text::{counted, grouped, serialized, wrap};
@@ -63,7 +63,8 @@ pub(super) fn what_next(path: &Path, identity: &Identity, progress: &Progress, c
     }
     let results = path.with_extension("").display().to_string();
     // The rows of a rehearsal must not go to a real endpoint next.
-    let repeat = if identity.endpoint == SIMULATOR { vec!["--simulate".to_owned()] } else { Vec::new() };
+    let place = if identity.endpoint == SIMULATOR { vec!["--simulate".to_owned()] } else { Vec::new() };
+    let repeat = Repeat { place, ..Repeat::default() };
     next(&Situation {
         exit: if progress.finished { exit_of(counts) } else { Exit::Stopped },
         counts,

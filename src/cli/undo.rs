@@ -13,7 +13,7 @@ use super::planning::{self, shown};
 use super::run::{
     Asked, Resume, Standing, canary_failed, confirm, find_place, host, journal_of, lock, operator, same_place, stand,
 };
-use super::session::Session;
+use super::session::{Session, push_each};
 use super::signals::Signals;
 use super::target::{self, Place, SIMULATOR};
 use super::{Closing, Failure, say, width};
@@ -56,7 +56,9 @@ async fn take_back(args: &UndoArgs) -> Result<Closing, Failure> {
     } else {
         outputs.write_run(&results);
     }
-    let session = Session::begin(options, options.layer()?, None, outputs)?;
+    let mut session = Session::begin(options, options.layer()?, None, outputs)?;
+    push_each(&mut session.repeat.scope, "only-user", args.only_user.iter().map(String::as_str));
+    push_each(&mut session.repeat.scope, "only-desktop", args.only_desktop.iter().map(String::as_str));
     let records = session.records;
     let failed = |error: Error| Failure::new(error, None, records);
     if !session.settings.preflight {

@@ -26,8 +26,21 @@ pub(crate) struct Situation<'a> {
     pub undo: bool,
     pub results: Option<&'a str>,
     pub journal: Option<&'a str>,
-    /// Options of this command line that the next command needs as well (`--config`, `--region`, …).
-    pub repeat: &'a [String],
+    /// Options of this command line that the next command needs as well.
+    pub repeat: &'a Repeat,
+}
+
+/// Options of a command line, by what they belong to: the next command has those that mean the same for it.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub(crate) struct Repeat {
+    /// Where the API is, and how a run is done: for every command.
+    pub place: Vec<String>,
+    /// How the input is read and what its rows mean: for the same input alone, never for the program's own results.
+    pub reading: Vec<String>,
+    /// Just a part of the rows (`--only`, `--only-user`, …): for the same input alone, and never left out there.
+    pub scope: Vec<String>,
+    /// `--results`, for the same input alone.
+    pub results: Vec<String>,
 }
 
 /// What to do now.
@@ -150,7 +163,7 @@ pub(crate) fn next(of: &Situation<'_>) -> Next {
         return of.again(&["--fresh"], words, alone);
     }
     if !unsettled.is_empty() {
-        let command = of.results.map(|path| of.command(&["run", path], &["--only", &unsettled.join(",")]));
+        let command = of.results.map(|path| of.command(&["run", path], &["--only", &unsettled.join(",")], false));
         return Next::new(command, "When the causes are gone, to try just these rows again:", alone);
     }
     if rows_of(Outcome::Invalid) > 0 {
@@ -168,27 +181,30 @@ impl Next {
 }
 
 impl Situation<'_> {
-    fn command(&self, operation: &[&str; 2], options: &[&str]) -> Vec<String> {
+    /// * `same_input`: whether it is done on what this command was given.
+    fn command(&self, operation: &[&str; 2], options: &[&str], same_input: bool) -> Vec<String> {
         let [verb, file] = operation;
         // A file name that looks like an option would be read as one.
         let file = if file.starts_with('-') { format!("./{file}") } else { (*file).to_owned() };
         let start = ["batch-detach".to_owned(), (*verb).to_owned(), file];
         let options = options.iter().map(|option| (*option).to_owned());
-        start.into_iter().chain(options).chain(self.repeat.iter().cloned()).collect()
+        let Repeat { place, reading, scope, results } = self.repeat;
+        let of_input = [scope, reading, results].into_iter().filter(|_| same_input).flatten();
+        start.into_iter().chain(options).chain(of_input.cloned()).chain(place.iter().cloned()).collect()
     }
 
     /// The same command once more, as far as its input can be read once more.
     fn again(&self, options: &[&str], words: &str, alone: &str) -> Next {
         let command = match (self.undo, self.input) {
             (false, "-") => None,
-            (undo, input) => Some(self.command(&[if undo { "undo" } else { "run" }, input], options)),
+            (undo, input) => Some(self.command(&[if undo { "undo" } else { "run" }, input], options, true)),
         };
         Next::new(command, words, alone)
     }
 
     /// Takes the journal up again.
     fn resume(&self, words: &str, alone: &str) -> Next {
-        Next::new(self.journal.map(|path| self.command(&["run", path], &[])), words, alone)
+        Next::new(self.journal.map(|path| self.command(&["run", path], &[], false)), words, alone)
     }
 }
 
@@ -206,9 +222,11 @@ mod tests {
             undo: false,
             results: Some("Q3 leavers.results.csv"),
             journal: Some("Q3 leavers.results.csv.journal"),
-            repeat: &[],
+            repeat: &NOTHING,
         }
     }
+
+    static NOTHING: Repeat = Repeat { place: Vec::new(), reading: Vec::new(), scope: Vec::new(), results: Vec::new() };
 
     fn counts(of: &[Outcome]) -> Counts {
         let mut counts = Counts::default();
@@ -259,9 +277,39 @@ mod tests {
 
     #[test]
     fn options_that_say_where_the_api_is_are_repeated() {
-        let (rows, repeat) = (counts(&[Outcome::Planned]), ["--region".to_owned(), "cn-north-4".to_owned()]);
+        let rows = counts(&[Outcome::Planned]);
+        let repeat = Repeat { place: vec!["--region".to_owned(), "cn-north-4".to_owned()], ..Repeat::default() };
         let next = next(&Situation { planned: true, repeat: &repeat, ..situation(Exit::Done, &rows) });
         assert_eq!(next.line().as_deref(), Some("batch-detach run 'Q3 leavers.csv' --region cn-north-4"));
+    }
+
+    #[test]
+    fn what_says_how_the_input_is_read_and_which_rows_are_meant_goes_with_the_input_alone() {
+        let words = |text: &str| text.split(' ').map(str::to_owned).collect();
+        let repeat = Repeat {
+            place: words("--simulate"),
+            reading: words("--delimiter ;"),
+            scope: words("--only failed"),
+            results: words("--results r.csv"),
+        };
+        let rows = counts(&[Outcome::Planned]);
+        let again = next(&Situation { planned: true, repeat: &repeat, ..situation(Exit::Done, &rows) });
+        let line = "batch-detach run 'Q3 leavers.csv' --only failed --delimiter ';' --results r.csv --simulate";
+        assert_eq!(again.line().as_deref(), Some(line));
+        let rows = counts(&[Outcome::Failed]);
+        let retry = next(&Situation { repeat: &repeat, ..situation(Exit::SomeRows, &rows) });
+        let line = "batch-detach run 'Q3 leavers.results.csv' --only failed --simulate";
+        assert_eq!(retry.line().as_deref(), Some(line));
+        let stopped = next(&Situation { repeat: &repeat, ..situation(Exit::Stopped, &rows) });
+        assert_eq!(stopped.line().as_deref(), Some("batch-detach run 'Q3 leavers.results.csv.journal' --simulate"));
+        let undo = Situation {
+            undo: true,
+            input: "l.results.csv.journal",
+            planned: true,
+            repeat: &repeat,
+            ..situation(Exit::Done, &rows)
+        };
+        assert!(next(&undo).line().unwrap().starts_with("batch-detach undo l.results.csv.journal --only failed"));
     }
 
     #[test]
