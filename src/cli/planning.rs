@@ -184,6 +184,10 @@ pub(super) fn preflight(session: &Session, place: &Place, gates: &Arc<Gates>, st
 /// Refuses a plan with rows that are invalid against the live bindings, unless they are to be skipped.
 pub(super) fn accept_plan(plan: &Plan<'_>, settings: &Settings) -> Result<(), Error> {
     let faults: Vec<_> = plan.faults().collect();
+    if settings.on_invalid == OnInvalid::Abort && faults.iter().any(|fault| fault.code == crate::plan::NOT_PROVED) {
+        let report = input::report(&faults, SHOWN_FAULTS);
+        return Err(Error::NoAccess(format!("the list of desktops can't be trusted; nothing was sent\n{report}")));
+    }
     refuse(&plan.input().name, &faults, settings)
 }
 

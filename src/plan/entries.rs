@@ -182,6 +182,8 @@ fn one_row<'t>(ground: &mut Ground<'t>, policy: &Policy, numbers: &mut Numbers<'
             }
             Some(_) => entries.open(row, desk),
         }
+    } else if !look.is_proved {
+        entries.settled(row, Tag::NotProved);
     } else if !name.is_empty() {
         match ground.named(name) {
             [] => entries.settled(row, Tag::NameNotFound),

@@ -43,6 +43,8 @@ pub(super) enum Tag {
     /// An `ALL` row on a desktop where nobody is bound.
     NobodyBound,
     InUse,
+    /// A row without the desktop's id, where the whole list contradicts itself.
+    NotProved,
 }
 
 /// A row that the plan settles by itself, in words.
@@ -82,6 +84,7 @@ impl Tag {
             Self::TooManyBound => (Outcome::Invalid, "INVALID_TOO_MANY_BOUND", None),
             Self::TooLarge => (Outcome::Invalid, "INVALID_TOO_LARGE", None),
             Self::Gone | Self::GoneEverywhere | Self::NobodyBound => (Outcome::AlreadyDetached, "", None),
+            Self::NotProved => (Outcome::Invalid, NOT_PROVED, None),
             Self::InUse => (Outcome::NotSent, "IN_USE", None),
         }
     }
@@ -96,6 +99,8 @@ impl Tag {
     }
 }
 
+/// The code of a row that only a complete list of desktops could answer.
+pub(crate) const NOT_PROVED: &str = "INVALID_NOT_PROVED";
 /// Names from the service in a message: this long at most.
 const MAX_NAME: usize = 64;
 /// How many things a message lists.
@@ -158,6 +163,11 @@ pub(super) fn explain<'t>(ground: &Ground<'t>, row: u32, tag: Tag, to: u32) -> F
             "more users are bound to this desktop than one ALL row can follow; name them one by one".into()
         }
         Tag::TooLarge => "this row alone is longer than a request may be; raise --max-request-bytes".into(),
+        Tag::NotProved => {
+            "the list of desktops contradicts itself each time it is read, so nobody can tell every desktop of \
+             this row; give the desktop_id, or run again later"
+                .into()
+        }
         Tag::InUse => "somebody works on this desktop now, and --in-use skip leaves such desktops alone".into(),
     };
     Fixed { outcome, code, message, column }

@@ -37,7 +37,8 @@ pub(super) fn desktop(id: &str, who: &[&str]) -> LiveDesktop {
 
 /// A snapshot as the preflight makes it: every name and user of these desktops can be found.
 pub(super) fn snapshot(desktops: impl IntoIterator<Item = LiveDesktop>) -> Snapshot {
-    let mut seen = Snapshot { known_users: Some(std::collections::HashSet::new()), ..Snapshot::default() };
+    let mut seen =
+        Snapshot { known_users: Some(std::collections::HashSet::new()), is_proved: true, ..Snapshot::default() };
     for live in desktops {
         seen.by_name.entry(fold(&live.name).into_owned()).or_default().push(live.id.clone());
         for one in live.bound.iter().flatten() {

@@ -35,7 +35,7 @@ pub(crate) use approve::compare;
 pub(crate) use bodies::{attach_body, detach_body};
 pub(crate) use draft::guard;
 pub use draft::{EntryFate, Plan, PlanEntry, plan};
-pub(crate) use fate::Fixed;
+pub(crate) use fate::{Fixed, NOT_PROVED};
 pub use fingerprint::HashFacts;
 pub(crate) use fingerprint::{Fields, bound_digest, first_eight};
 pub use hints::Hint;

@@ -18,6 +18,8 @@ pub struct Snapshot {
     pub known_users: Option<HashSet<String>>,
     /// How many desktops of the project are assigned to somebody; `None` where that was not read.
     pub assigned_desktops: Option<u64>,
+    /// Whether the whole list of desktops was proved complete. Where it was not, nobody is absent everywhere.
+    pub is_proved: bool,
 }
 
 /// A user or group as a row without a desktop names it: its cells as given.

@@ -14,6 +14,7 @@ use tokio::sync::Mutex;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
+use super::evidence::{Census, Pages};
 use super::reads::{self, Page, ReadFault};
 use crate::api::{Asked, Reader, Reply, explain};
 use crate::error::Error;
@@ -32,6 +33,8 @@ const ASKED_ONE_BY_ONE: usize = 200;
 const USER_PAGES: usize = 20;
 /// A broken answer (5xx, cut short, without its list) is asked for again so often.
 const TRIES: u32 = 6;
+/// A list that contradicts itself is read anew so often.
+const CENSUS_AGAIN: u32 = 5;
 
 /// Reads before the first write. Every failure that does not pass is [`Error::NoAccess`], with what to do.
 pub struct Preflight {
@@ -97,27 +100,28 @@ impl Preflight {
         let by_names = !asked.names.is_empty() || !asked.users.is_empty();
         let by_ids = count(asked.ids.len().div_ceil(PER_FILTER));
         let is_whole = by_names || (estate > 0 && estate.div_ceil(PAGE) < by_ids);
-        let mut assigned = None;
-        if is_whole {
-            let whole = self.whole_list().await?;
+        let (mut assigned, mut is_proved) = (None, false);
+        if is_whole && let Some(census) = self.census().await? {
+            let whole = census.into_desktops();
             assigned = Some(count(whole.iter().filter(|desktop| is_assigned(desktop)).count()));
+            is_proved = true;
             all(whole);
         } else if asked.needs_assigned_total {
             assigned = Some(self.assigned_total(estate).await?);
         }
-        self.ids(&asked.ids, is_whole, &mut found).await?;
+        self.ids(&asked.ids, is_proved, &mut found).await?;
 
         let by_name = by_name(found.values().flatten());
         let by_user = by_user(&asked.users, found.values().flatten());
         let known_users = if asked.users.is_empty() { None } else { self.known_users().await? };
-        Ok(Snapshot { desktops: found, by_name, by_user, known_users, assigned_desktops: assigned })
+        Ok(Snapshot { desktops: found, by_name, by_user, known_users, assigned_desktops: assigned, is_proved })
     }
 
     /// Finds out about each of these ids that is not found yet; no list alone says that a desktop is not there.
     async fn ids(
         &self,
         ids: &[DesktopId],
-        is_whole: bool,
+        mut is_whole: bool,
         found: &mut HashMap<DesktopId, Option<LiveDesktop>>,
     ) -> Result<(), Error> {
         let missing = |found: &HashMap<DesktopId, Option<LiveDesktop>>| -> Vec<DesktopId> {
@@ -131,12 +135,15 @@ impl Preflight {
         let mut left = missing(found);
         if left.len() > ASKED_ONE_BY_ONE {
             // A filter that is ignored, or a sheet of another project: to ask for each would take hours.
-            if !is_whole {
-                let whole = self.whole_list().await?;
+            if !is_whole && let Some(census) = self.census().await? {
+                let whole = census.into_desktops();
+                is_whole = true;
                 found.extend(whole.into_iter().map(|desktop| (desktop.id.clone(), Some(desktop))));
                 left = missing(found);
             }
-            let unknown = left.split_off(left.len().min(ASKED_ONE_BY_ONE));
+            // Without a census each is asked for all the same: no list has told that it is not there.
+            let known_to_lack = if is_whole { left.len().min(ASKED_ONE_BY_ONE) } else { left.len() };
+            let unknown = left.split_off(known_to_lack);
             found.extend(unknown.into_iter().map(|id| (id, None)));
         }
         let shows: Vec<_> = left.into_iter().map(|id| async { Ok((self.show(&id).await?, id)) }).collect();
@@ -160,40 +167,48 @@ impl Preflight {
         Ok(page.desktops.into_iter().filter(|desktop| wanted.contains(&desktop.id)).collect())
     }
 
-    /// Every desktop of the project.
-    ///
-    /// The pages are read together where the first tells how many there are. Where they do not add up (a short page is
-    /// not the end, and desktops come and go meanwhile), one after another: an empty page, or the total, is the end.
-    async fn whole_list(&self) -> Result<Vec<LiveDesktop>, Error> {
+    /// Every desktop of the project; `None` where the list contradicts itself each time it is read.
+    async fn census(&self) -> Result<Option<Census>, Error> {
+        for again in 0..=CENSUS_AGAIN {
+            match self.whole_list().await? {
+                Ok(census) => return Ok(Some(census)),
+                Err(why) if again < CENSUS_AGAIN => tracing::info!(why, "the list of desktops is read anew"),
+                Err(why) => tracing::warn!(why, "the list of desktops can't be trusted; nothing is concluded from it"),
+            }
+        }
+        Ok(None)
+    }
+
+    /// Reads the list once, from the first entry to the end. The pages that the total promises are read several at a
+    /// time, and no further than they agree: a total may be of any size.
+    async fn whole_list(&self) -> Result<Result<Census, &'static str>, Error> {
         let first = self.page_from(0).await?;
-        let (step, total) = (first.received, first.total);
-        let mut all = first.desktops;
-        if step > 0 && total > 0 {
-            let rest = (count(step)..total).step_by(step).map(|offset| self.page_from(offset)).collect();
-            let pages = self.together(rest).await?;
-            let received = step + pages.iter().map(|page| page.received).sum::<usize>();
-            let is_steady = pages.iter().all(|page| page.total == total) && count(received) >= total;
-            all.extend(pages.into_iter().flat_map(|page| page.desktops));
-            if is_steady {
-                return Ok(all);
+        let (step, total) = (count(first.received).saturating_sub(1), first.total);
+        let last = total.saturating_sub(1);
+        let mut pages = Pages::default();
+        if let Err(why) = pages.add(first) {
+            return Ok(Err(why));
+        }
+        if step > 0 {
+            let promised = (1..).map(|n: u64| n.saturating_mul(step)).take_while(|offset| *offset < last);
+            let offsets = promised.chain((last > 0).then_some(last));
+            let mut reads =
+                std::pin::pin!(stream::iter(offsets).map(|at| self.page_from(at)).buffered(self.concurrency));
+            while let Some(page) = reads.next().await {
+                match pages.add(page?) {
+                    Ok(false) => {}
+                    Ok(true) => break,
+                    Err(why) => return Ok(Err(why)),
+                }
             }
         }
-        let mut offset = count(step);
-        loop {
-            let page = self.page_from(offset).await?;
-            offset += count(page.received);
-            all.extend(page.desktops);
-            if page.received == 0 && offset < page.total {
-                tracing::warn!(shown = offset, total = page.total, "the list of desktops ends before its total");
-            }
-            if page.received == 0 || (page.total > 0 && offset >= page.total) {
-                break;
+        // Where no total is told, or it is too low: one after another.
+        while let Some(offset) = pages.next_offset() {
+            if let Err(why) = pages.add(self.page_from(offset).await?) {
+                return Ok(Err(why));
             }
         }
-        let mut seen = HashSet::new();
-        all.reverse(); // the later word on a desktop counts
-        all.retain(|desktop| seen.insert(desktop.id.clone()));
-        Ok(all)
+        Ok(pages.into_census())
     }
 
     async fn page_from(&self, offset: u64) -> Result<Page, Error> {
@@ -210,7 +225,14 @@ impl Preflight {
         }
         // The filter was ignored (or everything is assigned), or there is no total: count them. Too high a number
         // would let a plan pass that is not allowed.
-        Ok(count(self.whole_list().await?.iter().filter(|desktop| is_assigned(desktop)).count()))
+        let Some(census) = self.census().await? else {
+            return Err(Error::NoAccess(
+                "how many desktops are assigned can't be told: the list of desktops contradicts itself each time it is \
+                 read; run again later, or leave out --max-percent"
+                    .to_owned(),
+            ));
+        };
+        Ok(count(census.into_desktops().iter().filter(|desktop| is_assigned(desktop)).count()))
     }
 
     /// Names that the service knows, for hints alone: not to be had, or too many, is no failure, unless it is for the

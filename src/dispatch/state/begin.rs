@@ -28,6 +28,7 @@ impl State {
             busy_rounds: 0,
             busy_since: None,
             deadline: now + self.rules.read_back_deadline,
+            nowhere_since: None,
             overtime: false,
             waited: Duration::ZERO,
             item: open.item,

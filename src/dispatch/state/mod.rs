@@ -160,6 +160,8 @@ struct Live {
     busy_rounds: u32,
     busy_since: Option<Instant>,
     deadline: Instant,
+    /// When a look before the first send first found no such desktop.
+    nowhere_since: Option<Instant>,
     /// One more read was granted past the deadline.
     overtime: bool,
     /// How long after its answer it was, or will be, looked at first.

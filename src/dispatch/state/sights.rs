@@ -190,6 +190,12 @@ impl State {
                 // It was sent before, and is gone perhaps only after that.
                 return self.watch(id, now, now + self.rules.read_back_deadline, now + self.rules.settle_time);
             }
+            // A replica that lags looks just so: it takes a second "not found", some time later.
+            let since = *live.nowhere_since.get_or_insert(now);
+            let second = since + self.rules.settle_time;
+            if now < second {
+                return self.again_or_park(id, second, now, out);
+            }
             let slots = live.open.clone();
             let refusal = Refusal {
                 code: "DESKTOP_NOT_FOUND".to_owned(),
@@ -202,6 +208,7 @@ impl State {
             };
             return self.settle(id, &slots, outcome, refusal.as_ref(), "the service does not know the desktop", out);
         };
+        live.nowhere_since = None;
         let Some(bound) = desktop.bound.as_deref() else {
             return self.again_or_park(id, now + poll, now, out);
         };
