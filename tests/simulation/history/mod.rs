@@ -226,14 +226,17 @@ fn holds(slot: &Slot, bound: &[Bound]) -> bool {
     slot.kind == Kind::All && !bound.is_empty() || bound.iter().any(|one| is_meant(slot, one))
 }
 
+/// Ids decide where both have one; else the name, and the domain where both have one.
 fn is_meant(slot: &Slot, one: &Bound) -> bool {
     let same = |a: &str, b: &str| a.to_lowercase() == b.to_lowercase();
-    let same_id = slot.user_id.is_some() && slot.user_id == one.user_id;
+    if let (Some(ours), Some(theirs)) = (&slot.user_id, &one.user_id) {
+        return slot.kind == one.kind && ours == theirs;
+    }
     let same_domain = match (&slot.domain, &one.domain) {
         (Some(ours), Some(theirs)) => same(ours, theirs),
         _ => true,
     };
-    slot.kind == one.kind && (same_id || same_domain && same(&slot.user_name, &one.user_name))
+    slot.kind == one.kind && same_domain && same(&slot.user_name, &one.user_name)
 }
 
 const fn is_final(outcome: Outcome) -> bool {
