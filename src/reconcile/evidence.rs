@@ -43,10 +43,8 @@ impl Pages {
             return Err("an entry of the list has no usable id");
         }
         // An answer without a total tells none, which contradicts nothing.
-        if let Some(total) = Some(total).filter(|total| *total > 0) {
-            if self.total.replace(total).is_some_and(|before| before != total) {
-                return Err("the pages of the list tell different totals");
-            }
+        if total > 0 && self.total.replace(total).is_some_and(|before| before != total) {
+            return Err("the pages of the list tell different totals");
         }
         let mut rest = desktops.into_iter();
         if self.begun {
