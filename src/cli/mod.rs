@@ -30,6 +30,7 @@ use clap::CommandFactory as _;
 use serde_json::json;
 
 use crate::error::{Error, Exit};
+use crate::files::identity;
 use crate::journal::{Label, View};
 use crate::outcome::next::{Next, last_line, last_record, last_words};
 use crate::report::Screen;
@@ -185,7 +186,9 @@ fn after(error: &Error, words: &[OsString]) -> Option<Next> {
                 (Ok(_), _) => vec!["status", path],
                 (Err(_), Ok(label)) => match given.first() {
                     // The command does not name it, but finds it where its own shall stand.
-                    Some(&("run" | "undo")) if !given.contains(&path.as_str()) => with("--fresh"),
+                    Some(&("run" | "undo")) if !given.iter().any(|word| identity(Path::new(word)) == identity(at)) => {
+                        with("--fresh")
+                    }
                     _ if label.known => given, // once it is restored
                     _ => return None,          // no command of this version helps
                 },
