@@ -511,8 +511,8 @@ fn check_type(
             fault(Some(Field::Type), "INVALID_TYPE", message);
         }
         Some(Kind::All) => {
-            // One that names a user is wrong in itself: it may not be meant for everybody.
-            if forbid_all && cell(Field::UserName).is_empty() {
+            // One that names a user, or no desktop, is wrong in itself: it may not be meant for everybody.
+            if forbid_all && has_desktop && cell(Field::UserName).is_empty() {
                 let message = "type ALL detaches everybody from the desktop; if that is meant, add --allow-detach-all";
                 fault(Some(Field::Type), "INVALID_ALL_NOT_ALLOWED", message.to_owned());
             }
