@@ -43,8 +43,8 @@ fn p05_one_who_was_renamed_or_is_in_two_domains_or_has_anothers_id_is_invalid_an
     ] {
         let stage = Stage::new(people(), at_once());
         stage.sheet(&format!("desktop_id,user_name,user_id,domain\n{row}\n"));
-        stage.run(&[]).exits(2).says(code).says("nothing was sent");
-        stage.run(&["--on-invalid", "skip"]).exits(1);
+        stage.run(&["--empty-desktop", "every"]).exits(2).says(code).says("nothing was sent");
+        stage.run(&["--on-invalid", "skip", "--empty-desktop", "every"]).exits(1);
         stage.nothing_was_sent();
         assert!(stage.column("error_code").iter().all(|found| found == code), "{row}: {:?}", stage.results());
     }

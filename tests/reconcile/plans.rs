@@ -28,13 +28,13 @@ fn sheet_by_names() -> String {
 fn a_sheet_of_names_in_other_case_finds_the_right_desktops_and_sends_what_the_service_spells() {
     let stage = Stage::new(estate(), at_once());
     stage.sheet(&sheet_by_names());
-    let plan = stage.plan(&["--format", "json"]).exits(0).json();
+    let plan = stage.plan(&["--format", "json", "--empty-desktop", "every"]).exits(0).json();
     let counts = &plan["counts"];
     assert_eq!((&counts["rows"], &counts["to_detach"], &counts["desktops"]), (&500.into(), &500.into(), &500.into()));
     assert_eq!((&counts["requests"], &counts["invalid"]), (&5.into(), &0.into()));
     stage.nothing_was_sent();
 
-    stage.run(&[]).exits(0);
+    stage.run(&["--empty-desktop", "every"]).exits(0);
     for (n, row) in stage.results().into_iter().enumerate() {
         let desktop = if n < 400 { format!("d-{n:03}") } else { format!("e-{:03}", n - 400) };
         assert_eq!((row["desktop_id"].as_str(), row["outcome"].as_str()), (desktop.as_str(), "detached"), "{row:?}");
@@ -59,9 +59,13 @@ fn two_desktops_of_one_name_are_refused_and_the_rest_may_go() {
     world.bind(seat("z-1", "pc-007", "somebody"));
     let stage = Stage::new(world, at_once());
     stage.sheet(&sheet_by_names());
-    stage.run(&[]).exits(2).says("INVALID_DESKTOP_AMBIGUOUS").says("line 9, column \"desktop_name\"");
+    stage
+        .run(&["--empty-desktop", "every"])
+        .exits(2)
+        .says("INVALID_DESKTOP_AMBIGUOUS")
+        .says("line 9, column \"desktop_name\"");
     stage.nothing_was_sent();
-    stage.run(&["--on-invalid", "skip"]).exits(1);
+    stage.run(&["--on-invalid", "skip", "--empty-desktop", "every"]).exits(1);
     assert_tally(stage.column("outcome"), &[("detached", 499), ("invalid", 1)]);
     assert_eq!((stage.bound("d-007").len(), stage.bound("z-1").len()), (1, 1));
 }
@@ -70,9 +74,9 @@ fn two_desktops_of_one_name_are_refused_and_the_rest_may_go() {
 fn the_same_sheet_afresh_is_already_detached_and_nothing_is_written() {
     let stage = Stage::new(estate(), at_once());
     stage.sheet(&sheet_by_names());
-    stage.run(&[]).exits(0);
+    stage.run(&["--empty-desktop", "every"]).exits(0);
     let sent = stage.detaches().len();
-    stage.run(&["--fresh"]).exits(0).says("500 already_detached");
+    stage.run(&["--fresh", "--empty-desktop", "every"]).exits(0).says("500 already_detached");
     assert_eq!(stage.detaches().len(), sent);
     assert_tally(stage.column("outcome"), &[("already_detached", 500)]);
 }
