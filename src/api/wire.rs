@@ -218,20 +218,30 @@ impl RawDesktop {
     pub(crate) fn into_live(self) -> Option<LiveDesktop> {
         let id = DesktopId::parse(&self.desktop_id)?;
         let some = |text: String| (!text.is_empty()).then_some(text);
+        let says_somebody = self.attach_state == "ATTACHED" || !self.user_name.is_empty();
         let bound = match self.attach_user_infos {
-            Some(list) => Some(
-                list.into_iter()
-                    .map(|raw| Bound {
-                        kind: if raw.kind.eq_ignore_ascii_case("GROUP") { Kind::Group } else { Kind::User },
+            // The list says nobody, and the rest of the answer says somebody: one of the two is not true.
+            Some(list) if list.is_empty() && says_somebody => None,
+            // A kind of binding that is not known makes the whole list one that tells nothing.
+            Some(list) => list
+                .into_iter()
+                .map(|raw| {
+                    let kind = match raw.kind.to_ascii_uppercase().as_str() {
+                        "USER" | "" => Kind::User,
+                        "GROUP" | "USER_GROUP" => Kind::Group,
+                        _ => return None,
+                    };
+                    Some(Bound {
+                        kind,
                         user_name: raw.user_name,
                         user_id: some(raw.user_id),
                         user_group: some(raw.user_group),
                         domain: some(raw.domain),
                     })
-                    .collect(),
-            ),
+                })
+                .collect(),
             // The older shape of the answer has one `user_name` and no list. It tells who is bound only where the
-            // state says nobody, or where the desktop can't hold a second user (RELIABILITY.md section 2).
+            // state says nobody, or where the desktop can't hold a second user.
             None if matches!(self.attach_state.as_str(), "UNATTACH" | "DEATTACHED") && self.user_name.is_empty() => {
                 Some(Vec::new())
             }

@@ -104,8 +104,9 @@ impl Preflight {
         if is_whole && let Some(census) = self.census().await? {
             let whole = census.into_desktops();
             assigned = Some(count(whole.iter().filter(|desktop| is_assigned(desktop)).count()));
-            is_proved = true;
             all(whole);
+            // Whoever is bound nowhere is so on every desktop: one that does not tell could be his.
+            is_proved = asked.users.is_empty() || self.ask_untold(&mut found).await?;
         } else if asked.needs_assigned_total {
             assigned = Some(self.assigned_total(estate).await?);
         }
@@ -115,6 +116,35 @@ impl Preflight {
         let by_user = by_user(&asked.users, found.values().flatten());
         let known_users = if asked.users.is_empty() { None } else { self.known_users().await? };
         Ok(Snapshot { desktops: found, by_name, by_user, known_users, assigned_desktops: assigned, is_proved })
+    }
+
+    /// Asks by itself for each desktop whose bindings the list did not tell, until all are told. Whether they are.
+    async fn ask_untold(&self, found: &mut HashMap<DesktopId, Option<LiveDesktop>>) -> Result<bool, Error> {
+        for round in 0..TRIES {
+            let is_untold = |one: &Option<LiveDesktop>| one.as_ref().is_some_and(|one| one.bound.is_none());
+            let mut untold: Vec<DesktopId> =
+                found.iter().filter(|(_, one)| is_untold(one)).map(|(id, _)| id.clone()).collect();
+            if untold.is_empty() {
+                return Ok(true);
+            }
+            untold.sort_unstable();
+            if round > 0 {
+                tokio::select! {
+                    () = self.stop.cancelled() => {
+                        return Err(Error::Stopped("stopped by a signal before anything was sent".to_owned()));
+                    }
+                    () = tokio::time::sleep(self.retry_base * 2_u32.pow(round - 1)) => {}
+                }
+            }
+            let shows: Vec<_> = untold.into_iter().map(|id| async { Ok((self.show(&id).await?, id)) }).collect();
+            for (desktop, id) in self.together(shows).await? {
+                // Not found here: the list has shown it, and one word against another proves nothing.
+                if let Some(desktop) = desktop {
+                    found.insert(id, Some(desktop));
+                }
+            }
+        }
+        Ok(false)
     }
 
     /// Finds out about each of these ids that is not found yet; no list alone says that a desktop is not there.
