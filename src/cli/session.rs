@@ -38,6 +38,7 @@ impl Session {
         let repeat = repeated(options, &layer);
         let sources = Sources { options: layer, config: options.api.config.as_deref(), directory: "", planned };
         let Loaded { settings, config, warnings } = load(sources, std::env::vars_os())?;
+        refuse_unfollowed(&settings)?;
         outputs.keep("the settings", config.as_deref());
         outputs.keep("the file of certificates", settings.ca_file.as_deref());
         let approved = options.safety.approved.as_deref().map(std::path::Path::new);
@@ -69,6 +70,24 @@ impl Session {
         let logged = records || settings.log_file.is_some() || settings.verbose > 0;
         Ok(Self { settings, config, shape, screen, records, logged, repeat })
     }
+}
+
+/// Settings that this version knows and does not follow yet: whoever asks for one must not be left to believe that it
+/// is done.
+fn refuse_unfollowed(settings: &Settings) -> Result<(), Error> {
+    let asked = settings.origins().iter().find(|line| {
+        matches!(line.name, "unknown-users" | "still-access")
+            && matches!(line.origin, Origin::Option(_) | Origin::Variable(_))
+    });
+    let Some(line) = asked else { return Ok(()) };
+    let now = match line.name {
+        "unknown-users" => {
+            "a user that the service does not know counts as `already_detached`, with a doubt in its row"
+        }
+        _ => "what else a leaver still gets in by is not looked for",
+    };
+    let problem = format!("`{}` can't be followed by this version: {now}; leave it out", line.name);
+    Err(Error::Usage { problem })
 }
 
 /// The options of this command line, by what they belong to.

@@ -16,7 +16,7 @@ use super::record::{
 use super::replay::History;
 use super::seam::{Journal, JournalError};
 
-/// Behaves as [`super::Handle`] does. A clone is the same journal.
+/// Behaves as [`Handle`](super::store::Handle) does. A clone is the same journal.
 #[derive(Debug, Clone)]
 pub struct MemoryJournal {
     identity: Arc<Identity>,

@@ -27,7 +27,7 @@ pub(super) const VERB: &str = "read the journal";
 /// A journal to read from.
 ///
 /// Works while a run is going on in another process, and on what a kill left behind. The process that writes a
-/// journal must not open a second view on it: see [`super::Handle::with_view`].
+/// journal must not open a second view on it: see [`Handle::with_view`](super::store::Handle::with_view).
 #[derive(Debug)]
 pub struct View {
     connection: Connection,
