@@ -46,7 +46,9 @@ pub(super) struct Job<'a> {
 }
 
 /// The rules of a run, from its settings.
-pub(super) fn rules(session: &Session, identity: &Identity) -> Rules {
+///
+/// * `began`: when the process did. The time before the first write counts for `--max-runtime`, too.
+pub(super) fn rules(session: &Session, identity: &Identity, began: Instant) -> Rules {
     let settings = &session.settings;
     Rules {
         class: identity.class,
@@ -63,7 +65,7 @@ pub(super) fn rules(session: &Session, identity: &Identity) -> Rules {
         drain_time: settings.drain_time,
         stop_at: settings.stop_at,
         canary_chunks: identity.canary_chunks,
-        max_runtime: settings.max_runtime,
+        max_runtime: settings.max_runtime.map(|most| most.saturating_sub(began.elapsed())),
         ..Rules::default()
     }
 }
@@ -105,7 +107,7 @@ pub(super) async fn carry(job: Job<'_>) -> Result<Closing, Failure> {
         reader: Reader::new(place.target.clone()),
         writer: Writer::new(place.target.clone()),
         gates,
-        rules: rules(session, &identity),
+        rules: rules(session, &identity, began),
         write_ceiling: ceiling(session.settings.write_rate.period()),
         resumed,
         proved,

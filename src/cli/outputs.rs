@@ -93,7 +93,7 @@ impl Outputs {
                 return refuse(&format!("a run's results ({})", path.display()));
             }
             if !is_journal && *option != "--log-file" {
-                writable(path)?;
+                writable(option, path)?;
             }
             taken.push((format!("{option} ({})", path.display()), identity));
         }
@@ -207,8 +207,14 @@ fn is_special(path: &Path) -> bool {
 }
 
 /// Whether a file can be replaced here at the end is found out before anything is sent.
-fn writable(path: &Path) -> Result<(), Error> {
-    let trouble = |source| Error::File { verb: "write", path: path.to_owned(), source };
+fn writable(option: &str, path: &Path) -> Result<(), Error> {
+    let verb = match option {
+        "--results" => "write the results to",
+        "--metrics" => "write the metrics to",
+        "--requests" => "write the requests to",
+        _ => "write",
+    };
+    let trouble = |source| Error::File { verb, path: path.to_owned(), source };
     let target = path.canonicalize().unwrap_or_else(|_| path.to_owned());
     if target.is_dir() {
         return Err(trouble(std::io::ErrorKind::IsADirectory.into()));
