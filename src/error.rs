@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-/// The exit codes of INTERFACE.md: one per thing that the operator would do next; never renumbered.
+/// The exit codes, a public interface: one per thing that the operator would do next; never renumbered.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 #[repr(u8)]
 pub enum Exit {

@@ -553,7 +553,7 @@ pub(crate) fn date_format(text: &str) -> Result<Option<String>, String> {
 pub(crate) struct Columns(pub Vec<(String, String)>);
 
 impl Columns {
-    /// The fields of INTERFACE.md, section "Input".
+    /// The fields that a column of the input can hold.
     pub(crate) const FIELDS: [&'static str; 8] =
         ["desktop_id", "desktop_name", "user_name", "user_email", "user_id", "user_group", "domain", "type"];
 

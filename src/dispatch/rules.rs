@@ -5,7 +5,7 @@ use std::time::Duration;
 use crate::config::Percent;
 use crate::model::Class;
 
-/// How a run behaves. Defaults and meaning: RELIABILITY.md; the settings of the same names.
+/// How a run behaves: the settings of the same names say what each means.
 #[derive(Debug, Clone)]
 pub struct Rules {
     /// [`Class::BatchDetach`], or [`Class::BatchAttach`] for an undo.

@@ -1,4 +1,4 @@
-//! The formula guard of RELIABILITY.md section 8: no cell of the results starts a formula in a spreadsheet, and
+//! The formula guard: no cell of the results starts a formula in a spreadsheet, and
 //! reading them back gives the same values.
 
 use std::borrow::Cow;

@@ -36,7 +36,7 @@ pub struct Identity {
     pub input_path: String,
     /// SHA-256 of the input's bytes, hex.
     pub input_sha256: String,
-    /// SHA-256 of the plan, hex (INTERFACE.md says what it covers).
+    /// SHA-256 of the plan, hex.
     pub plan_hash: String,
     pub endpoint: String,
     pub project_id: String,

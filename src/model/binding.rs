@@ -81,7 +81,7 @@ pub struct LiveDesktop {
     pub frozen: bool,
     /// Put into maintenance by an administrator.
     pub in_maintenance: bool,
-    /// Who is bound; `None` where this read does not tell (RELIABILITY.md: not a good read).
+    /// Who is bound; `None` where this read does not tell.
     pub bound: Option<Vec<Bound>>,
 }
 

@@ -1,4 +1,4 @@
-//! The pace below a ceiling that follows what the server allows (RELIABILITY.md sections 5.2 to 5.5). Pure: time is an
+//! The pace below a ceiling that follows what the server allows. Pure: time is an
 //! argument.
 
 use std::collections::VecDeque;

@@ -13,7 +13,7 @@ use super::breaker::{Breaker, Verdict};
 use super::limiter::{Ceiling, Limiter, sleep_finely};
 use crate::model::Class;
 
-/// A server that wants a class closed for longer than this ends the run, resumably (RELIABILITY.md section 5.5).
+/// A server that wants a class closed for longer than this ends the run, resumably.
 pub(crate) const MAX_GATE: Duration = Duration::from_secs(15 * 60);
 /// Callers whose turn is less than this away may be past their approach.
 const AHEAD: Duration = Duration::from_millis(100);

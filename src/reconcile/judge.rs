@@ -1,4 +1,4 @@
-//! What the reads of a desktop prove about each of its bindings: RELIABILITY.md section 2, as plain values.
+//! What the reads of a desktop prove about each of its bindings, as plain values.
 //!
 //! Time comes in as an argument; nothing here waits or sends.
 

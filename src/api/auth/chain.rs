@@ -1,4 +1,4 @@
-//! Where credentials are looked for, and in which order (INTERFACE.md): the first source that holds any is taken. One
+//! Where credentials are looked for, and in which order: the first source that holds any is taken. One
 //! that holds half of them is an error, since passing it over would act as somebody else than was meant.
 
 use secrecy::SecretString;
