@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 use std::sync::OnceLock;
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 use assert_cmd::Command;
 
@@ -45,7 +46,8 @@ fn results() -> Vec<BTreeMap<String, String>> {
 }
 
 fn page(words: &[&str]) -> String {
-    let name = format!("{}.html", words.join("-").replace('/', "").trim_start_matches('-'));
+    static PAGES: AtomicUsize = AtomicUsize::new(0);
+    let name = format!("{}.html", PAGES.fetch_add(1, Ordering::Relaxed));
     let output =
         program(run()).args(["report", JOURNAL, "--output", &name]).args(words).assert().code(0).get_output().clone();
     assert!(String::from_utf8(output.stdout).unwrap().contains("61 rows"));

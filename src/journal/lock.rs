@@ -3,6 +3,7 @@
 use std::fs::{File, OpenOptions, TryLockError};
 use std::os::unix::fs::{MetadataExt as _, OpenOptionsExt as _};
 use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
 
 use crate::error::Error;
 
@@ -20,12 +21,14 @@ pub struct RunLock {
 impl RunLock {
     /// Whether somebody holds the lock of this journal. Leaves nothing behind.
     ///
+    /// Asks by a shared lock, given back at once: whoever else asks at the same moment is no holder.
+    ///
     /// To be asked before this process opens the journal: see [`hold_file`].
     pub fn is_held(journal: &Path) -> bool {
         let journal = &files::real(journal);
-        let lock = OpenOptions::new().read(true).write(true).open(beside(journal, ".lock"));
-        let is_locked = |file: File| matches!(file.try_lock(), Err(TryLockError::WouldBlock));
-        lock.is_ok_and(is_locked) || matches!(hold_file(journal), Err(Error::Locked(_)))
+        let is_locked = |file: File| matches!(file.try_lock_shared(), Err(TryLockError::WouldBlock));
+        let by_itself = || may_be_held(journal) && File::open(journal).is_ok_and(is_locked);
+        File::open(beside(journal, ".lock")).is_ok_and(is_locked) || by_itself()
     }
 
     /// Locks `FILE.journal.lock`, which is made where it is missing, and removed at release. That one was left over means
@@ -49,7 +52,7 @@ impl RunLock {
     /// Locks what was opened. `None`: whoever held it has removed the file between our opening and our locking, so that
     /// this lock guards nothing, because the next process makes a new file.
     fn hold(file: File, path: &Path) -> Result<Option<Self>, Error> {
-        match file.try_lock() {
+        match lock(&file) {
             Ok(()) => {}
             Err(TryLockError::WouldBlock) => return Err(Error::Locked(path.to_owned())),
             Err(TryLockError::Error(source)) => return Err(trouble(path, source)),
@@ -80,16 +83,40 @@ impl Drop for RunLock {
 /// # Errors
 /// [`Error::Locked`] where another process drives it.
 pub(super) fn hold_file(journal: &Path) -> Result<Option<File>, Error> {
-    if !cfg!(target_os = "linux") || files::is_network(journal) {
+    if !may_be_held(journal) {
         return Ok(None);
     }
     let Ok(file) = File::open(journal) else { return Ok(None) };
-    match file.try_lock() {
+    match lock(&file) {
         Ok(()) => Ok(Some(file)),
         Err(TryLockError::WouldBlock) => Err(Error::Locked(beside(journal, ".lock"))),
         Err(TryLockError::Error(_)) => Ok(None),
     }
 }
+
+/// Whether a journal there can be locked by the file itself: see [`hold_file`].
+fn may_be_held(journal: &Path) -> bool {
+    cfg!(target_os = "linux") && !files::is_network(journal)
+}
+
+/// Locks a file for one holder. Those who ask in that moment whether it is held ([`RunLock::is_held`]) have a shared lock
+/// for an instant: they are waited for, never taken for a holder. Who is stopped in the middle of asking is not waited for.
+fn lock(file: &File) -> Result<(), TryLockError> {
+    let until = Instant::now() + ASKING;
+    loop {
+        match file.try_lock() {
+            Err(TryLockError::WouldBlock) if Instant::now() < until => {
+                file.try_lock_shared()?;
+                file.unlock().map_err(TryLockError::Error)?;
+                std::thread::sleep(Duration::from_micros(100));
+            }
+            result => return result,
+        }
+    }
+}
+
+/// Asking whether a file is locked takes microseconds.
+const ASKING: Duration = Duration::from_secs(1);
 
 fn trouble(path: &Path, source: std::io::Error) -> Error {
     Error::File { verb: "lock", path: path.to_owned(), source }
@@ -142,6 +169,29 @@ mod tests {
         store.close().unwrap();
         drop(lock);
         drop(RunLock::acquire(&journal).unwrap());
+    }
+
+    #[test]
+    fn p15_who_asks_whether_a_journal_is_held_is_no_holder() {
+        let directory = tempfile::tempdir().unwrap();
+        let journal = directory.path().join("r.csv.journal");
+        crate::journal::sample::build(&journal, 1);
+        std::fs::write(beside(&journal, ".lock"), "").unwrap();
+        std::thread::scope(|scope| {
+            for _ in 0..2 {
+                scope.spawn(|| (0..500).for_each(|_| assert!(!RunLock::is_held(&journal), "they only ask")));
+            }
+        });
+        std::thread::scope(|scope| {
+            for _ in 0..2 {
+                scope.spawn(|| (0..500).for_each(|_| _ = RunLock::is_held(&journal)));
+            }
+            let file = File::open(&journal).unwrap();
+            for _ in 0..100 {
+                lock(&file).expect("they only ask");
+                file.unlock().unwrap();
+            }
+        });
     }
 
     #[test]
