@@ -1,21 +1,21 @@
 //! From a durable plan to its results: drives the journal, writes what it left, says what happened. A run, a resume
 //! and an undo end here alike.
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use super::args::Format;
 use super::session::Session;
-use super::signals::Signals;
 use super::target::{Place, ceiling};
+use super::task::{Files, Task};
 use super::{Closing, Failure, colour, note, say, width};
 use crate::api::{Reader, Writer, advice};
 use crate::dispatch::{Drive, Ended, Rules, StopReason, drive};
 use crate::error::{Error, Exit};
 use crate::files;
 use crate::journal::record::Record;
-use crate::journal::{Identity, Journal as _, RunLock, Store, View, beside};
+use crate::journal::{Identity, Journal as _, Store, View, beside};
 use crate::model::Class;
 use crate::model::Observer;
 use crate::outcome::metrics::last_success_in;
@@ -27,10 +27,9 @@ use crate::text::{escape_untrusted, timestamp_now};
 
 /// A run whose plan is in its journal.
 pub(super) struct Job<'a> {
-    pub(super) session: &'a Session,
+    pub(super) task: &'a Task<'a>,
+    pub(super) files: Files,
     pub(super) store: Store,
-    /// Held until the end.
-    pub(super) lock: RunLock,
     pub(super) place: Place,
     pub(super) gates: Arc<Gates>,
     pub(super) resumed: bool,
@@ -38,11 +37,6 @@ pub(super) struct Job<'a> {
     pub(super) proved: bool,
     /// As the next command would name it.
     pub(super) input: String,
-    pub(super) results: PathBuf,
-    pub(super) journal: PathBuf,
-    pub(super) format: Format,
-    pub(super) began: Instant,
-    pub(super) signals: Signals,
 }
 
 /// The rules of a run, from its settings.
@@ -78,9 +72,11 @@ struct End {
 }
 
 /// Drives a journal to its end, or to a stop, and writes its results.
-pub(super) async fn carry(job: Job<'_>) -> Result<Closing, Failure> {
-    let Job { session, store, lock, place, gates, resumed, proved, input, results, journal, format, began, signals } =
-        job;
+pub(super) async fn execute(job: Job<'_>) -> Result<Closing, Failure> {
+    let Job { task, files, store, place, gates, resumed, proved, input } = job;
+    let Task { session, signals, began, .. } = task;
+    let Files { results, journal, lock } = files;
+    let began = *began;
     let identity = store.identity().clone();
     let handle = store.handle();
     let waits = Waits::default();
@@ -100,7 +96,7 @@ pub(super) async fn carry(job: Job<'_>) -> Result<Closing, Failure> {
     let fail = |error: Error| {
         // With a damaged journal nothing goes on.
         let next = (!matches!(error, Error::Damaged { .. })).then(|| resume(error.exit()));
-        Failure::new(error, next, session.records)
+        Failure::new(error, next)
     };
     let run = Drive {
         journal: Arc::new(handle.clone()),
@@ -164,9 +160,9 @@ pub(super) async fn carry(job: Job<'_>) -> Result<Closing, Failure> {
         requests: &requests,
         took: began.elapsed(),
     };
-    let next = tell(session, format, &summary, &end, &told)?;
+    let next = tell(task, &summary, &end, &told)?;
     drop(lock);
-    Ok(Closing { exit, next: Some(next), records: session.records })
+    Ok(Closing { exit, next: Some(next) })
 }
 
 /// The log has the number of rows in doubt; names of people only where more is asked for.
@@ -195,9 +191,10 @@ pub(super) struct Told<'a> {
 }
 
 /// Prints the summary and returns what comes next.
-fn tell(session: &Session, format: Format, summary: &Summary, end: &End, told: &Told<'_>) -> Result<Next, Error> {
+fn tell(task: &Task<'_>, summary: &Summary, end: &End, told: &Told<'_>) -> Result<Next, Error> {
     let (results, journal) = (told.results.display().to_string(), told.journal.display().to_string());
     let undo = told.identity.undo_of.is_some();
+    let session = task.session;
     let next = next(&Situation {
         exit: end.exit,
         counts: summary.counts(),
@@ -227,7 +224,7 @@ fn tell(session: &Session, format: Format, summary: &Summary, end: &End, told: &
         next: &next,
         advice: &|code| advice(code, None).map(|advice| advice.action.to_owned()),
     };
-    match format {
+    match task.options.output.format {
         Format::Human => say(&summary.human(&facts, width(), colour()))?,
         Format::Json => say(&summary.json(&facts).map_err(|error| Error::Internal(error.to_string()))?)?,
     }
@@ -314,14 +311,8 @@ pub(super) async fn finish_up(results: &Path, journal: &Path) -> Result<(), Erro
 }
 
 /// A finished run, asked for again: nothing to do, the same exit code as then.
-pub(super) fn nothing_to_do(
-    session: &Session,
-    view: &View,
-    input: &str,
-    results: &Path,
-    journal: &Path,
-    format: Format,
-) -> Result<Closing, Error> {
+pub(super) fn nothing_to_do(task: &Task<'_>, view: &View, input: &str, files: &Files) -> Result<Closing, Error> {
+    let Files { results, journal, .. } = files;
     let identity = view.identity().clone();
     let mut summary = Summary::default();
     let (columns, bom) = (&identity.extra_columns, identity.results_bom);
@@ -348,7 +339,7 @@ pub(super) fn nothing_to_do(
         "nothing to do: {what} {} of this input is finished{undone}; --fresh starts a new one",
         identity.run_id
     );
-    note(session.records, &text);
+    note(&text);
     let told = Told {
         identity: &identity,
         input,
@@ -358,6 +349,6 @@ pub(super) fn nothing_to_do(
         requests: &requests,
         took: Duration::ZERO,
     };
-    let next = tell(session, format, &summary, &end, &told)?;
-    Ok(Closing { exit, next: Some(next), records: session.records })
+    let next = tell(task, &summary, &end, &told)?;
+    Ok(Closing { exit, next: Some(next) })
 }

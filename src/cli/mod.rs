@@ -3,9 +3,12 @@
 //! Standard output carries what was asked for; logs and progress go to standard error, whose last line says what the
 //! exit code means and what to type next.
 
+mod approval;
 pub(crate) mod args;
+mod confirm;
 mod execute;
 mod generate;
+mod list;
 mod outputs;
 mod plan;
 mod planning;
@@ -15,8 +18,11 @@ mod session;
 mod shorter_list;
 mod signals;
 mod simulate;
+mod standing;
 mod status;
+mod steps;
 mod target;
+mod task;
 mod undo;
 
 use std::error::Error as _;
@@ -33,7 +39,7 @@ use crate::error::{Error, Exit};
 use crate::files::identity;
 use crate::journal::{Label, View};
 use crate::outcome::next::{Next, last_line, last_record, last_words};
-use crate::report::Screen;
+use crate::report::{Screen, stderr_has_records};
 use crate::text::{escape_untrusted, timestamp_now};
 
 const ERROR: &str = "error:";
@@ -44,14 +50,12 @@ struct Closing {
     exit: Exit,
     /// What to do next; `None` where the command has no last line (`completions`, `man`).
     next: Option<Next>,
-    /// Whether standard error carries records.
-    records: bool,
 }
 
 impl Closing {
     /// Ended well, and there is nothing to say.
     const fn silent() -> Self {
-        Self { exit: Exit::Done, next: None, records: false }
+        Self { exit: Exit::Done, next: None }
     }
 }
 
@@ -69,7 +73,7 @@ pub fn main(args: impl IntoIterator<Item = OsString>) -> ExitCode {
             let code = u8::try_from(error.exit_code()).unwrap_or(Exit::Rejected.code());
             _ = error.print();
             if code != Exit::Done.code() {
-                tell_end(Exit::Rejected, Some(&help_of(&words)), false);
+                tell_end(Exit::Rejected, Some(&help_of(&words)));
             }
             return ExitCode::from(code);
         }
@@ -78,7 +82,7 @@ pub fn main(args: impl IntoIterator<Item = OsString>) -> ExitCode {
     let (exit, code) = match outcome {
         Ok(Ok(closing)) => {
             if let Some(next) = &closing.next {
-                tell_end(closing.exit, Some(next), closing.records);
+                tell_end(closing.exit, Some(next));
             }
             (closing.exit, closing.exit.code())
         }
@@ -86,19 +90,19 @@ pub fn main(args: impl IntoIterator<Item = OsString>) -> ExitCode {
             let text = in_words(&failure.error);
             // Red where standard error takes colour; a record has none.
             let painted = match text.strip_prefix(ERROR) {
-                Some(rest) if !failure.records => format!("{ALARM}{ERROR}{ALARM:#}{rest}"),
+                Some(rest) if !stderr_has_records() => format!("{ALARM}{ERROR}{ALARM:#}{rest}"),
                 _ => text,
             };
-            tell(failure.records, "ERROR", "error", &painted);
+            tell("ERROR", "error", &painted);
             let exit = failure.error.exit();
             let next = failure.next.or_else(|| after(&failure.error, &words));
-            tell_end(exit, next.as_ref(), failure.records);
+            tell_end(exit, next.as_ref());
             (exit, exit.code())
         }
         Err(_) => (Exit::Fault, Exit::Fault.code()),
     };
     if exit == Exit::Fault {
-        tell_end(Exit::Fault, None, false);
+        tell_end(Exit::Fault, None);
     }
     ExitCode::from(code)
 }
@@ -107,18 +111,17 @@ pub fn main(args: impl IntoIterator<Item = OsString>) -> ExitCode {
 struct Failure {
     error: Box<Error>,
     next: Option<Next>,
-    records: bool,
 }
 
 impl Failure {
-    fn new(error: Error, next: Option<Next>, records: bool) -> Self {
-        Self { error: Box::new(error), next, records }
+    fn new(error: Error, next: Option<Next>) -> Self {
+        Self { error: Box::new(error), next }
     }
 }
 
 impl From<Error> for Failure {
     fn from(error: Error) -> Self {
-        Self::new(error, None, false)
+        Self::new(error, None)
     }
 }
 
@@ -137,6 +140,15 @@ fn dispatch(cli: Cli) -> Result<Closing, Failure> {
     }
 }
 
+/// Does something in a runtime of its own.
+fn on_runtime(work: impl Future<Output = Result<Closing, Failure>>) -> Result<Closing, Failure> {
+    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build();
+    let runtime = runtime.map_err(|error| Error::Internal(format!("no runtime: {error}")))?;
+    let result = runtime.block_on(work);
+    runtime.shutdown_background(); // a question that nobody answers must not hold the end
+    result
+}
+
 /// The error and its causes, a line each.
 fn in_words(error: &Error) -> String {
     let mut text = format!("{ERROR} {error}");
@@ -149,8 +161,8 @@ fn in_words(error: &Error) -> String {
     text
 }
 
-fn tell_end(exit: Exit, next: Option<&Next>, records: bool) {
-    complain(&match (records, std::io::stderr().is_terminal()) {
+fn tell_end(exit: Exit, next: Option<&Next>) {
+    complain(&match (stderr_has_records(), std::io::stderr().is_terminal()) {
         (true, _) => last_record(exit, next),
         (false, true) => last_words(exit, next, Screen::columns()),
         (false, false) => last_line(exit, next),
@@ -222,12 +234,12 @@ fn help_of(words: &[OsString]) -> Next {
 }
 
 /// Something to know that is no result: on standard error, as a record where that carries records.
-fn note(records: bool, text: &str) {
-    tell(records, "INFO", "note", text);
+fn note(text: &str) {
+    tell("INFO", "note", text);
 }
 
-fn tell(records: bool, level: &str, event: &str, text: &str) {
-    if records {
+fn tell(level: &str, event: &str, text: &str) {
+    if stderr_has_records() {
         let text = anstream::adapter::strip_str(text).to_string();
         let record = json!({"timestamp": timestamp_now(), "level": level, "event": event, "message": text});
         complain(&record.to_string());

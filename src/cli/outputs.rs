@@ -8,7 +8,7 @@ use std::fs::File;
 use std::io::Read as _;
 use std::path::{Path, PathBuf};
 
-use super::run::journal_of;
+use super::args::journal_of;
 use crate::error::Error;
 use crate::files::{self, FileIdentity};
 use crate::journal::beside;

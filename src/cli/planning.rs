@@ -1,6 +1,5 @@
-//! From the command line's input to a plan: read, look at the live bindings, judge. `plan` and `run` alike.
+//! What a plan is made of: the input, the policy, the look at the live bindings.
 
-use std::collections::BTreeMap;
 use std::num::{NonZeroU32, NonZeroUsize};
 use std::path::Path;
 use std::sync::Arc;
@@ -16,7 +15,7 @@ use crate::config::{DueColumn, EmptyDesktop, HiddenRows, OnInvalid, Settings};
 use crate::error::Error;
 use crate::input::{self, Field, Input, ReadOptions};
 use crate::pace::Gates;
-use crate::plan::{Bounds, HashFacts, Plan, Policy, Snapshot, plan, questions};
+use crate::plan::{Bounds, Policy, Snapshot, plan, questions};
 use crate::reconcile::preflight::Preflight;
 use crate::text::counted;
 use crate::text::escape_untrusted;
@@ -91,18 +90,20 @@ pub(super) async fn read(args: &RunArgs, session: &Session, signals: &Signals) -
     Ok(input)
 }
 
-/// Refuses an input with faults, all of them told at once, unless they are to be skipped.
-pub(super) fn accept(input: &Input, settings: &Settings) -> Result<(), Error> {
-    refuse(&input.name, &input.faults, settings)
-}
-
-pub(super) fn refuse(path: &str, faults: &[input::RowFault], settings: &Settings) -> Result<(), Error> {
+/// Refuses invalid rows, all of them told at once, unless they are to be skipped.
+///
+/// # Errors
+/// [`Error::Rows`]; [`Error::NoAccess`] where the rows can't be judged, since the service's list can't be trusted.
+pub(super) fn refuse_invalid(path: &str, faults: &[input::RowFault], settings: &Settings) -> Result<(), Error> {
     if faults.is_empty() || settings.on_invalid == OnInvalid::Skip {
         return Ok(());
     }
+    let mut report = input::report(faults, SHOWN_FAULTS);
+    if faults.iter().any(|fault| fault.code == crate::plan::NOT_PROVED) {
+        return Err(Error::NoAccess(format!("the list of desktops can't be trusted; nothing was sent\n{report}")));
+    }
     let mut rows: Vec<usize> = faults.iter().map(|fault| fault.row).collect();
     rows.dedup();
-    let mut report = input::report(faults, SHOWN_FAULTS);
     report.push_str("\nnothing was sent; correct the rows, or leave them out with --on-invalid skip");
     Err(Error::Rows { path: path.to_owned(), count: rows.len(), report })
 }
@@ -179,26 +180,6 @@ pub(super) fn preflight(session: &Session, place: &Place, gates: &Arc<Gates>, st
         fastrand::u64(..),
         stop.clone(),
     )
-}
-
-/// Refuses a plan with rows that are invalid against the live bindings, unless they are to be skipped.
-pub(super) fn accept_plan(plan: &Plan<'_>, settings: &Settings) -> Result<(), Error> {
-    let faults: Vec<_> = plan.faults().collect();
-    if settings.on_invalid == OnInvalid::Abort && faults.iter().any(|fault| fault.code == crate::plan::NOT_PROVED) {
-        let report = input::report(&faults, SHOWN_FAULTS);
-        return Err(Error::NoAccess(format!("the list of desktops can't be trusted; nothing was sent\n{report}")));
-    }
-    refuse(&plan.input().name, &faults, settings)
-}
-
-/// The plan's hash.
-pub(super) fn hash(plan: &Plan<'_>, place: &Place, shaping: &BTreeMap<String, String>) -> String {
-    plan.hash(covered(place, shaping))
-}
-
-/// What a plan's hash covers beside the plan.
-pub(super) fn covered<'a>(place: &'a Place, shaping: &'a BTreeMap<String, String>) -> HashFacts<'a> {
-    HashFacts { endpoint: place.endpoint(), project: place.project(), settings: shaping }
 }
 
 /// A path as it is told to people and kept in the journal.

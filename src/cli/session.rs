@@ -16,8 +16,6 @@ pub(super) struct Session {
     pub(super) config: Option<PathBuf>,
     pub(super) shape: Shape,
     pub(super) screen: Screen,
-    /// Whether standard error carries JSON records.
-    pub(super) records: bool,
     /// Whether every event becomes a record of the log, too.
     pub(super) logged: bool,
     /// Options that the next command needs as well.
@@ -53,7 +51,7 @@ impl Session {
             crate::config::LogFormat::Json => crate::report::LogFormat::Json,
             crate::config::LogFormat::Text => crate::report::LogFormat::Text,
         };
-        let records = format == crate::report::LogFormat::Json && settings.log_file.is_none();
+        let records = format.is_on_stderr(settings.log_file.as_deref());
         let kind = match settings.progress {
             Progress::Auto => ProgressKind::Auto,
             Progress::On => ProgressKind::On,
@@ -68,7 +66,7 @@ impl Session {
             tracing::warn!("{warning}");
         }
         let logged = records || settings.log_file.is_some() || settings.verbose > 0;
-        Ok(Self { settings, config, shape, screen, records, logged, repeat })
+        Ok(Self { settings, config, shape, screen, logged, repeat })
     }
 }
 

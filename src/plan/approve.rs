@@ -1,74 +1,77 @@
 //! An approved plan against the one made now: which rows differ.
 
+use std::collections::BTreeMap;
 use std::iter::Peekable;
 
 use serde_json::Value;
 
-use super::draft::{Plan, PlanEntry};
-use super::fingerprint::Digests;
-use super::show::{FORMAT, Facts};
+use super::fingerprint::HashFacts;
 use crate::model::Outcome;
 use crate::text::escape_untrusted;
 
 /// How many differing rows are named.
 const NAMED: usize = 50;
 
-/// How the plan made now differs from an approved one, as [`json`](super::show::json) wrote it: a sentence each, rows by
-/// their line. Rows that were taken out of the file, put in or changed are told, whatever hash stands in it.
-pub(crate) fn compare(approved: &Value, plan: &Plan<'_>, facts: &Facts<'_>) -> Vec<String> {
-    let rows = approved.get("rows").and_then(Value::as_array);
-    let (true, Some(rows)) = (approved.get("format").and_then(Value::as_u64) == Some(u64::from(FORMAT)), rows) else {
-        return vec![format!(
-            "the approved file is no plan of format {FORMAT}; make it again with `plan --format json` of this version"
-        )];
-    };
-    let mut differences = facts_that_differ(approved, plan, facts);
-    let mut found = Rows { differences: Vec::new(), more: 0 };
-    let mut digests = Digests::new(plan);
-    let mut old = rows.iter().filter_map(ApprovedRow::read).peekable();
-    let mut new = plan.entries().peekable();
+/// One row of the plan made now, to be compared with the approved one.
+pub(crate) struct PlannedRow<'a, K> {
+    pub line: u64,
+    /// As in the JSON: the desktop's id, or the name that the row gives.
+    pub desktop: &'a str,
+    pub user: &'a str,
+    pub outcome: Outcome,
+    pub code: &'a str,
+    /// What its digest is made of.
+    pub key: K,
+}
+
+/// How the rows of the plan made now differ from those of an approved plan's JSON: a sentence each, by their line, at most
+/// [`NAMED`]. Rows that were taken out of the file, put in or changed are told, whatever hash stands in it.
+///
+/// * `rows`: of both plans in the order of lines.
+/// * `done`: what the plan does to a row, in one word.
+/// * `digest`: of a row of the plan made now; it is asked for only where the rest is alike.
+pub(crate) fn compare_rows<'a, K>(
+    approved: &[Value],
+    rows: impl Iterator<Item = PlannedRow<'a, K>>,
+    done: &'static str,
+    mut digest: impl FnMut(&K) -> String,
+) -> Vec<String> {
+    let mut found = Found { done, differences: Vec::new(), more: 0 };
+    let mut old = approved.iter().filter_map(ApprovedRow::read).peekable();
+    let mut new = rows.peekable();
     while let Some(line) = match (old.peek(), new.peek()) {
-        (Some(old), Some(new)) => Some(old.line.min(new.line())),
+        (Some(old), Some(new)) => Some(old.line.min(new.line)),
         (Some(old), None) => Some(old.line),
-        (None, Some(new)) => Some(new.line()),
+        (None, Some(new)) => Some(new.line),
         (None, None) => None,
     } {
         let was = take_line(&mut old, |row| row.line == line);
-        let is = take_line(&mut new, |entry| entry.line() == line);
-        found.line(line, &was, &is, &mut digests);
+        let is = take_line(&mut new, |row| row.line == line);
+        found.line(line, &was, &is, &mut digest);
     }
-    differences.append(&mut found.differences);
     if found.more > 0 {
-        differences.push(format!("… and {} more rows differ", found.more));
+        found.differences.push(format!("… and {} more rows differ", found.more));
     }
-    differences
+    found.differences
 }
 
-fn facts_that_differ(approved: &Value, plan: &Plan<'_>, facts: &Facts<'_>) -> Vec<String> {
-    let text = |pointer: &str| approved.pointer(pointer).and_then(Value::as_str).unwrap_or_default();
+/// How place and settings differ from those of an approved plan's JSON.
+pub(crate) fn compare_facts(approved: &Value, covered: HashFacts<'_>) -> Vec<String> {
+    let text = |key: &str| approved.get(key).and_then(Value::as_str).unwrap_or_default();
     let mut differences = Vec::new();
-    if text("/input/sha256") != plan.input().sha256 {
-        differences.push("the input has been changed since it was approved".to_owned());
-    }
-    for (name, was, is) in
-        [("endpoint", text("/endpoint"), facts.covered.endpoint), ("project", text("/project"), facts.covered.project)]
-    {
+    for (name, is) in [("endpoint", covered.endpoint), ("project", covered.project)] {
+        let was = text(name);
         if was != is {
-            differences.push(format!(
-                "the {name} was `{}` and is `{}`",
-                escape_untrusted(was, 200),
-                escape_untrusted(is, 200)
-            ));
+            let (was, is) = (escape_untrusted(was, 200), escape_untrusted(is, 200));
+            differences.push(format!("the {name} was `{was}` and is `{is}`"));
         }
     }
-    if approved.get("preflight").and_then(Value::as_bool) != Some(plan.looked()) {
-        differences.push("one of the two plans was made with --preflight off".to_owned());
-    }
-    let none = serde_json::Map::new();
-    let was = approved.get("settings").and_then(Value::as_object).unwrap_or(&none);
-    let gone = was.keys().filter(|name| !facts.covered.settings.contains_key(*name));
-    for name in facts.covered.settings.keys().chain(gone) {
-        let (was, is) = (was.get(name).and_then(Value::as_str), facts.covered.settings.get(name).map(String::as_str));
+    let was = approved.get("settings").and_then(Value::as_object);
+    let was = was.into_iter().flatten().map(|(name, value)| (name.as_str(), value.as_str().unwrap_or_default()));
+    let was: BTreeMap<&str, &str> = was.collect();
+    let gone = was.keys().copied().filter(|name| !covered.settings.contains_key(*name));
+    for name in covered.settings.keys().map(String::as_str).chain(gone) {
+        let (was, is) = (was.get(name).copied(), covered.settings.get(name).map(String::as_str));
         if was != is {
             let word = |value: Option<&str>| {
                 value.map_or("not set".to_owned(), |value| format!("`{}`", escape_untrusted(value, 200)))
@@ -107,34 +110,34 @@ fn take_line<T>(items: &mut Peekable<impl Iterator<Item = T>>, is_of_line: impl 
     std::iter::from_fn(|| items.next_if(&is_of_line)).collect()
 }
 
-struct Rows {
+struct Found {
+    done: &'static str,
     differences: Vec<String>,
     more: u64,
 }
 
-impl Rows {
-    fn line<'t>(
+impl Found {
+    fn line<K>(
         &mut self,
         line: u64,
         was: &[ApprovedRow<'_>],
-        is: &[PlanEntry<'_, 't>],
-        digests: &mut Digests<'_, 't>,
+        is: &[PlannedRow<'_, K>],
+        digest: &mut impl FnMut(&K) -> String,
     ) {
+        let is_same =
+            |old: &ApprovedRow<'_>, new: &PlannedRow<'_, K>| (old.desktop, old.user) == (new.desktop, new.user);
         for old in was {
-            let same = |entry: &&PlanEntry<'_, '_>| entry.desktop() == old.desktop && entry.user() == old.user;
-            let now = is.iter().find(same);
             let place = place(line, old.desktop);
-            match now {
-                None => self.note(format!("{place}: {}, and is not in the plan now", approved(old))),
-                Some(entry) => {
-                    let (outcome, code) = (entry.outcome(), entry.code());
-                    if old.outcome != outcome.as_str() || old.code != code {
-                        self.note(format!("{place}: {}, and {}", approved(old), now_is(outcome, code)));
-                    } else if old.digest != hex::encode(digests.of(entry)) {
-                        let what = "who is bound to this desktop, or how the user is named there, has changed";
-                        self.note(format!("{place}: {what}"));
-                    }
+            match is.iter().find(|new| is_same(old, new)) {
+                None => self.note(format!("{place}: {}, and is not in the plan now", self.approved(old))),
+                Some(new) if (old.outcome, old.code) != (new.outcome.as_str(), new.code) => {
+                    self.note(format!("{place}: {}, and {}", self.approved(old), self.now_is(new)));
                 }
+                Some(new) if old.digest != digest(&new.key) => {
+                    let what = "who is bound to this desktop, or how the user is named there, has changed";
+                    self.note(format!("{place}: {what}"));
+                }
+                Some(_) => {}
             }
         }
         if was.len() > is.len() {
@@ -144,11 +147,24 @@ impl Rows {
                 is.len()
             ));
         }
-        for entry in is {
-            if !was.iter().any(|old| entry.desktop() == old.desktop && entry.user() == old.user) {
-                let now = now_is(entry.outcome(), entry.code());
-                self.note(format!("{}: was not in the approved plan, and {now}", place(line, entry.desktop())));
-            }
+        for new in is.iter().filter(|new| !was.iter().any(|old| is_same(old, new))) {
+            self.note(format!("{}: was not in the approved plan, and {}", place(line, new.desktop), self.now_is(new)));
+        }
+    }
+
+    fn approved(&self, old: &ApprovedRow<'_>) -> String {
+        if old.outcome == Outcome::Planned.as_str() {
+            return format!("was approved to be {}", self.done);
+        }
+        let code = if old.code.is_empty() { "" } else { ", " };
+        format!("was approved as {}{code}{}", escape_untrusted(old.outcome, 40), escape_untrusted(old.code, 60))
+    }
+
+    fn now_is<K>(&self, new: &PlannedRow<'_, K>) -> String {
+        match (new.outcome, new.code) {
+            (Outcome::Planned, _) => format!("would be {} now", self.done),
+            (outcome, "") => format!("is {outcome} now"),
+            (outcome, code) => format!("is {outcome} now ({code})"),
         }
     }
 
@@ -169,30 +185,11 @@ fn place(line: u64, desktop: &str) -> String {
     }
 }
 
-fn approved(old: &ApprovedRow<'_>) -> String {
-    if old.outcome == Outcome::Planned.as_str() {
-        "was approved to be detached".to_owned()
-    } else {
-        let code = if old.code.is_empty() { "" } else { ", " };
-        format!("was approved as {}{code}{}", escape_untrusted(old.outcome, 40), escape_untrusted(old.code, 60))
-    }
-}
-
-fn now_is(outcome: Outcome, code: &str) -> String {
-    match outcome {
-        Outcome::Planned => "would be detached now".to_owned(),
-        _ if code.is_empty() => format!("is {outcome} now"),
-        _ => format!("is {outcome} now ({code})"),
-    }
-}
-
 #[cfg(test)]
 mod tests {
-    use std::collections::BTreeMap;
-
     use super::super::fixture::{desktop, input, snapshot};
-    use super::super::show::json;
-    use super::super::{HashFacts, Policy, Snapshot, plan};
+    use super::super::show::Facts;
+    use super::super::{Draft as _, Plan, Policy, Snapshot, plan};
     use super::*;
 
     const CSV: &str = "desktop_id,user_name\nd1,ann\nd2,bob\nd2,cara\n";
@@ -208,8 +205,9 @@ mod tests {
 
     fn differences(csv: &str, seen: &Snapshot, project: &str) -> Vec<String> {
         let before = snapshot([desktop("d1", &["ann#1"]), desktop("d2", &["bob#2", "cara#3"])]);
-        let approved = with(CSV, &before, "p", |plan, facts| serde_json::to_value(json(plan, facts)).unwrap());
-        with(csv, seen, project, |plan, facts| compare(&approved, plan, facts))
+        let approved = with(CSV, &before, "p", |plan, facts| plan.json(facts).unwrap());
+        let approved = serde_json::from_str(&approved).unwrap();
+        with(csv, seen, project, |plan, facts| plan.compare(&approved, facts.covered))
     }
 
     #[test]
@@ -247,7 +245,7 @@ mod tests {
     #[test]
     fn a_file_that_is_no_plan_is_said_to_be_none() {
         let seen = snapshot([]);
-        let said = with(CSV, &seen, "p", |plan, facts| compare(&serde_json::json!({"format": 9}), plan, facts));
+        let said = with(CSV, &seen, "p", |plan, facts| plan.compare(&serde_json::json!({"format": 9}), facts.covered));
         assert_eq!(said.len(), 1);
         assert!(said[0].contains("plan --format json"), "{said:?}");
     }

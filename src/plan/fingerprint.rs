@@ -10,7 +10,7 @@ use sha2::{Digest, Sha256};
 
 use super::bodies::Binding;
 use super::context::NONE;
-use super::draft::{Plan, PlanEntry};
+use super::detach::{Plan, PlanEntry};
 use super::fast::shares::threads;
 use super::fate::Tag;
 use crate::model::Bound;
@@ -80,6 +80,16 @@ impl Fields {
 
     pub(crate) fn number(&mut self, number: usize) {
         self.raw(&u64::try_from(number).unwrap_or(u64::MAX).to_le_bytes());
+    }
+
+    pub(crate) fn covered(&mut self, facts: HashFacts<'_>) {
+        self.text(facts.endpoint);
+        self.text(facts.project);
+        self.number(facts.settings.len());
+        for (name, value) in facts.settings {
+            self.text(name);
+            self.text(value);
+        }
     }
 
     pub(crate) fn optional(&mut self, text: Option<&str>) {
@@ -188,13 +198,7 @@ impl Plan<'_> {
     pub fn write_requests(&self, facts: HashFacts<'_>, mut out: impl Write) -> io::Result<String> {
         let mut hash = Fields::new(VERSION);
         hash.text(&self.input().sha256);
-        hash.text(facts.endpoint);
-        hash.text(facts.project);
-        hash.number(facts.settings.len());
-        for (name, value) in facts.settings {
-            hash.text(name);
-            hash.text(value);
-        }
+        hash.covered(facts);
         hash.raw(&[u8::from(self.looked())]);
         // The bodies are begun meanwhile.
         self.each_body(|bodies| {
@@ -368,7 +372,7 @@ mod tests {
 
     use proptest::prelude::*;
 
-    use super::super::draft::plan;
+    use super::super::detach::plan;
     use super::super::fixture::input;
     use super::super::policy::{Bounds, Policy};
 

@@ -10,6 +10,8 @@
 mod approve;
 mod bodies;
 mod context;
+mod detach;
+mod draft;
 mod entries;
 mod fast;
 mod fate;
@@ -23,7 +25,6 @@ mod policy;
 mod questions;
 mod undo_chunks;
 
-mod draft;
 pub(crate) mod show;
 mod snapshot;
 mod split;
@@ -31,11 +32,11 @@ mod stats;
 #[cfg(test)]
 mod tests;
 
-pub(crate) use approve::compare;
+pub(crate) use approve::{PlannedRow, compare_facts, compare_rows};
 pub(crate) use bodies::{attach_body, detach_body};
-pub(crate) use draft::guard;
-pub use draft::{EntryFate, Plan, PlanEntry, plan};
-pub(crate) use fate::{Fixed, NOT_PROVED};
+pub use detach::{EntryFate, Plan, PlanEntry, plan};
+pub(crate) use draft::{Draft, guard};
+pub(crate) use fate::NOT_PROVED;
 pub use fingerprint::HashFacts;
 pub(crate) use fingerprint::{Fields, bound_digest, first_eight};
 pub use hints::Hint;

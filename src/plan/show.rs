@@ -7,9 +7,10 @@ use std::time::Duration;
 use schemars::{JsonSchema, Schema};
 use serde::{Serialize, Serializer};
 
-use super::draft::Plan;
+use super::detach::Plan;
 use super::fingerprint::{Digests, HashFacts};
 use super::stats::PlanStats;
+use crate::input::RowFault;
 use crate::model::Outcome;
 use crate::text::{
     BOLD, Page, counted as some, escape_untrusted, grouped, serialized, size, spell_estimate, spell_rate,
@@ -18,7 +19,7 @@ use crate::text::{
 /// What is shown beside the plan itself.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Facts<'a> {
-    /// See [`Plan::hash`].
+    /// See [`Draft::write_requests`](super::Draft::write_requests).
     pub hash: &'a str,
     pub covered: HashFacts<'a>,
     /// Further lines for people, such as the credentials' source, the config file, a proxy: label and value.
@@ -45,7 +46,8 @@ pub(crate) fn human(plan: &Plan<'_>, facts: &Facts<'_>, width: usize) -> String 
     heading(&mut page, plan, facts, stats);
     counts(&mut page, facts, stats);
     effects(&mut page, plan, stats);
-    invalid(&mut page, plan, facts, stats);
+    let what = "they are corrected (or --on-invalid skip)";
+    invalid(&mut page, facts, what, plan.faults(), |code| stats.invalid.get(code).copied());
     hints(&mut page, stats);
     if !plan.input().notes.is_empty() {
         page.title("About the input");
@@ -64,13 +66,50 @@ fn heading(page: &mut Page, plan: &Plan<'_>, facts: &Facts<'_>, stats: &PlanStat
         _ = write!(line, ", {} with every desktop of the users named alone", stats.entries);
     }
     page.styled(BOLD, &line);
-    let own = [("endpoint", facts.covered.endpoint.to_owned()), ("project", facts.covered.project.to_owned())];
-    for (label, value) in own.iter().chain(facts.context).filter(|(_, value)| !value.is_empty()) {
-        page.paragraph(&format!("  {label:<12} "), &escape_untrusted(value, 300), anstyle::Style::new());
-    }
+    place(page, facts);
     if !plan.looked() {
         page.line(2, "The live bindings were not looked at (--preflight off): who is already gone is not known.");
     }
+}
+
+/// Where the plan goes, a line for each fact that is known.
+pub(crate) fn place(page: &mut Page, facts: &Facts<'_>) {
+    let own = [("endpoint", facts.covered.endpoint.to_owned()), ("project", facts.covered.project.to_owned())];
+    for (label, value) in own.iter().chain(facts.context).filter(|(_, value)| !value.is_empty()) {
+        labelled(page, label, value);
+    }
+}
+
+/// A value behind its label.
+pub(crate) fn labelled(page: &mut Page, label: &str, value: &str) {
+    page.paragraph(&format!("  {label:<12} "), &escape_untrusted(value, 300), anstyle::Style::new());
+}
+
+/// How many requests are sent, and how long that takes.
+pub(crate) fn requests(page: &mut Page, facts: &Facts<'_>, chunks: u64, canary_chunks: u64, bytes: u64) {
+    let mut line = format!("{}, {} in all", some(chunks, "request", "requests"), size(bytes));
+    if facts.write_per_s > 0.0 {
+        let apart = u32::try_from(chunks.saturating_sub(1)).map_or(0.0, f64::from);
+        let (takes, rate) = (Duration::from_secs_f64(apart / facts.write_per_s), spell_rate(facts.write_per_s));
+        _ = write!(line, "; sending takes {} at the ceiling of {rate}", spell_estimate(takes));
+    }
+    if canary_chunks > 0 {
+        let canary = some(canary_chunks, "request goes", "requests go");
+        _ = write!(line, "; the first {canary} as the canary");
+    }
+    page.line(2, &line);
+}
+
+/// What the desktops that are touched are like: a count, and how it is said of one and of several. False where there is
+/// nothing to say.
+pub(crate) fn desktops(page: &mut Page, effects: &[(u64, &str, &str)]) -> bool {
+    let mut effects = effects.iter().filter(|(count, ..)| *count > 0).peekable();
+    let any = effects.peek().is_some();
+    if any {
+        page.title("Of the desktops touched");
+        effects.for_each(|(count, one, many)| page.item(&some(*count, one, many)));
+    }
+    any
 }
 
 fn counts(page: &mut Page, facts: &Facts<'_>, stats: &PlanStats<'_>) {
@@ -96,18 +135,7 @@ fn counts(page: &mut Page, facts: &Facts<'_>, stats: &PlanStats<'_>) {
             _ = write!(line, "; {repeat} sent once");
         }
         page.line(2, &line);
-        let requests = some(stats.chunks, "request", "requests");
-        let mut line = format!("{requests}, {} in all", size(stats.bytes));
-        if facts.write_per_s > 0.0 {
-            let apart = u32::try_from(stats.chunks.saturating_sub(1)).map_or(0.0, f64::from);
-            let (takes, rate) = (Duration::from_secs_f64(apart / facts.write_per_s), spell_rate(facts.write_per_s));
-            _ = write!(line, "; sending takes {} at the ceiling of {rate}", spell_estimate(takes));
-        }
-        if stats.canary_chunks > 0 {
-            let canary = some(stats.canary_chunks, "request goes", "requests go");
-            _ = write!(line, "; the first {canary} as the canary");
-        }
-        page.line(2, &line);
+        requests(page, facts, stats.chunks, stats.canary_chunks, stats.bytes);
     }
     named(page, "unknown", stats.unknown_desktops, &stats.unknown_named);
     named(page, "in use now", stats.in_use, &stats.in_use_named);
@@ -162,26 +190,33 @@ fn effects(page: &mut Page, plan: &Plan<'_>, stats: &PlanStats<'_>) {
         ),
         (stats.busy, "is busy: it has to wait", "are busy: they have to wait"),
     ];
-    if effects.iter().any(|(count, ..)| *count > 0) {
-        page.title("Of the desktops touched");
-        for (count, one, many) in effects.into_iter().filter(|(count, ..)| *count > 0) {
-            page.item(&some(count, one, many));
-        }
+    if desktops(page, &effects) {
         named(page, "may be refused", stats.stuck, &stats.stuck_named);
     }
 }
 
-fn invalid(page: &mut Page, plan: &Plan<'_>, facts: &Facts<'_>, stats: &PlanStats<'_>) {
-    if stats.invalid.is_empty() {
+/// What is wrong with which rows, by code.
+///
+/// * `what_helps`: what has to be done before anything is sent.
+/// * `rows`: how many rows a code has; one with several faults counts under its first.
+pub(crate) fn invalid(
+    page: &mut Page,
+    facts: &Facts<'_>,
+    what_helps: &str,
+    faults: impl Iterator<Item = RowFault>,
+    rows: impl Fn(&str) -> Option<u64>,
+) {
+    let mut faults = faults.peekable();
+    if faults.peek().is_none() {
         return;
     }
-    page.caution(if facts.skip_invalid {
-        "Invalid rows, which are left out and reported"
+    page.caution(&if facts.skip_invalid {
+        "Invalid rows, which are left out and reported".to_owned()
     } else {
-        "Invalid rows: nothing is sent before they are corrected (or --on-invalid skip)"
+        format!("Invalid rows: nothing is sent before {what_helps}")
     });
     let mut shown: BTreeMap<&str, Vec<Complaint>> = BTreeMap::new();
-    for fault in plan.faults() {
+    for fault in faults {
         let complaints = shown.entry(fault.code).or_default();
         if let Some(known) = complaints.iter_mut().find(|known| known.message == fault.message) {
             known.lines.extend((known.lines.len() < LINES_SHOWN).then_some(fault.line));
@@ -202,8 +237,7 @@ fn invalid(page: &mut Page, plan: &Plan<'_>, facts: &Facts<'_>, stats: &PlanStat
             let lines = lines.iter().map(u64::to_string).collect::<Vec<_>>().join(", ");
             page.line(4, &format!("{word} {lines}{column}: {message}"));
         }
-        // A row with several faults counts under its first.
-        let rest = stats.invalid.get(code).copied().unwrap_or(0).saturating_sub(told);
+        let rest = rows(code).unwrap_or_default().saturating_sub(told);
         if rest > 0 {
             page.line(4, &format!("… and {}", some(rest, "more row", "more rows")));
         }

@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, HashSet};
 
 use super::context::{ItemRec, NONE};
-use super::draft::Plan;
+use super::detach::Plan;
 use super::fate::Tag;
 use super::hints::Hint;
 use super::matching::places;

@@ -4,8 +4,9 @@ use std::collections::{BTreeMap, HashMap};
 
 use proptest::prelude::*;
 
+use super::fate::Fixed;
 use super::fixture::{desktop, input, snapshot, with_user, with_user_and_id};
-use super::{Bounds, EntryFate, Fixed, HashFacts, Plan, Policy, Snapshot, detach_body, plan};
+use super::{Bounds, EntryFate, HashFacts, Plan, Policy, Snapshot, detach_body, plan};
 use crate::input::Input;
 use crate::journal::{Item, SlotNo};
 use crate::model::{Kind, LiveDesktop, Outcome};

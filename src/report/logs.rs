@@ -7,6 +7,7 @@ use std::io::{self, IsTerminal};
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::Path;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use tracing::{Metadata, Subscriber};
 use tracing_subscriber::filter::{EnvFilter, FilterExt, filter_fn};
@@ -27,6 +28,22 @@ pub(crate) enum LogFormat {
 
 /// The crate's own records; its modules follow after `::`.
 const OWN: &str = env!("CARGO_CRATE_NAME");
+
+/// Whether standard error carries JSON records.
+static RECORDS: AtomicBool = AtomicBool::new(false);
+
+/// Whether standard error carries JSON records and nothing else, as it does from [`start_logging`] on where that was asked
+/// for.
+pub(crate) fn stderr_has_records() -> bool {
+    RECORDS.load(Ordering::Relaxed)
+}
+
+impl LogFormat {
+    /// Whether standard error is to carry JSON records.
+    pub(crate) fn is_on_stderr(self, file: Option<&Path>) -> bool {
+        self == Self::Json && file.is_none()
+    }
+}
 
 /// Starts logging for the whole process; once.
 ///
@@ -61,7 +78,9 @@ pub(crate) fn start_logging(
             tracing::subscriber::set_global_default(subscriber(format, filter, Arc::new(log), false))
         }
     };
-    started.map_err(|error| Error::Internal(error.to_string()))
+    started.map_err(|error| Error::Internal(error.to_string()))?;
+    RECORDS.store(format.is_on_stderr(file), Ordering::Relaxed);
+    Ok(())
 }
 
 fn filter(format: LogFormat, file: bool, verbosity: i8, wish: Option<&str>) -> Result<EnvFilter, Error> {

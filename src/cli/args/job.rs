@@ -179,6 +179,13 @@ pub(crate) fn results_beside(input: &Path) -> PathBuf {
     }
 }
 
+/// The journal that goes with a results file.
+pub(crate) fn journal_of(results: &Path) -> PathBuf {
+    let mut name = results.as_os_str().to_owned();
+    name.push(".journal");
+    name.into()
+}
+
 /// A file beside a journal: `leavers.results.csv.journal` with `undo.csv` is `leavers.undo.csv`.
 pub(crate) fn beside_journal(journal: &Path, ending: &str) -> PathBuf {
     let name = journal.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();
@@ -232,6 +239,11 @@ mod tests {
     fn requests_go_with_a_plan() {
         assert!(run(&["in.csv"]).check(true).is_ok());
         assert!(problem(&run(&["in.csv", "--requests", "r"]), true).contains("plan"));
+    }
+
+    #[test]
+    fn a_journal_stands_beside_its_results() {
+        assert_eq!(journal_of(Path::new("d/x.results.csv")), Path::new("d/x.results.csv.journal"));
     }
 
     #[test]

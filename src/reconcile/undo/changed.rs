@@ -34,6 +34,8 @@ pub(crate) struct Row {
 /// What a run changed, or may have changed.
 #[derive(Debug, Clone)]
 pub(crate) struct Changed {
+    /// The run's journal, as it was named.
+    pub journal: String,
     /// Of the run that is taken back.
     pub run: Identity,
     /// What takes it back.
@@ -55,12 +57,13 @@ impl Changed {
     /// # Errors
     /// [`Error::Usage`] where a name or an id in `only` is nobody's whom the run changed: a typo must not look like
     /// "nothing to do". Else what reading the journal brings.
-    pub(crate) fn read(view: &View, only: &Only) -> Result<Self, Error> {
+    pub(crate) fn read(view: &View, journal: String, only: &Only) -> Result<Self, Error> {
         let run = view.identity().clone();
         let class = if run.class == Class::BatchAttach { Class::BatchDetach } else { Class::BatchAttach };
         let wanted = if class == Class::BatchAttach { Outcome::Detached } else { Outcome::Attached };
         let mut filter = Filter::new(only);
-        let mut made = Self { run, class, rows: Vec::new(), desktops: Vec::new(), in_doubt: HashSet::new(), left: 0 };
+        let (rows, desktops, in_doubt) = (Vec::new(), Vec::new(), HashSet::new());
+        let mut made = Self { journal, run, class, rows, desktops, in_doubt, left: 0 };
         let mut by_id: HashMap<DesktopId, usize> = HashMap::new();
         let mut places: HashMap<(ItemId, SlotNo), (usize, usize)> = HashMap::new();
         // Bindings that an `ALL` row alone stands for, by its item.

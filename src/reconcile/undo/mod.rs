@@ -16,4 +16,4 @@ mod tests;
 pub(crate) use changed::{Changed, Only};
 pub(crate) use doubts::Doubts;
 pub(crate) use plan::UndoPlan;
-pub(crate) use show::{Facts, compare, human, json, schema};
+pub(crate) use show::schema;

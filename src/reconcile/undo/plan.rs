@@ -3,14 +3,20 @@
 use std::collections::{BTreeMap, HashSet};
 use std::io::{self, Write};
 
+use serde_json::Value;
+
 use super::changed::{Changed, Row};
+use super::show;
+use crate::error::Error;
 use crate::input::RowFault;
 use crate::journal::{EntryRef, Fate, Item, Slot, SlotNo};
-use crate::model::Class;
-use crate::model::{Bound, DesktopId, Kind, LiveDesktop, Outcome, Person};
+use crate::model::{Bound, Class, DesktopId, Kind, LiveDesktop, Outcome, Person};
+use crate::plan::show::Facts;
 use crate::plan::{
-    Chunk, Fields, HashFacts, Policy, Snapshot, attach_body, attachments, bound_digest, detach_body, first_eight, guard,
+    Chunk, Draft, Fields, HashFacts, PlannedRow, Policy, Snapshot, attach_body, attachments, bound_digest,
+    compare_facts, compare_rows, detach_body, first_eight, guard,
 };
+use crate::text::counted;
 
 /// Bytes that begin every hash: a change of what is covered changes them.
 const VERSION: &[u8] = b"batch-detach undo 1\n";
@@ -145,50 +151,9 @@ impl<'a> UndoPlan<'a> {
         self.changed.rows.iter().zip(&self.fates)
     }
 
-    /// The records of the undo's journal, in order.
-    ///
-    /// # Errors
-    /// The first one of `f`.
-    pub(crate) fn for_each_entry<E>(&self, mut f: impl FnMut(EntryRef<'_>) -> Result<(), E>) -> Result<(), E> {
-        let mut extras = Vec::new();
-        for (row, fate) in self.rows() {
-            extras.clear();
-            extras.extend(row.extras.iter().map(String::as_str));
-            f(EntryRef { line: row.line, cells: row.cells.each_ref().map(String::as_str), extras: &extras, fate })?;
-        }
-        Ok(())
-    }
-
-    pub(crate) fn faults(&self) -> Vec<RowFault> {
-        let mut faults = Vec::new();
-        for (at, (row, fate)) in self.rows().enumerate() {
-            if let Fate::Fixed { outcome: Outcome::Invalid, code, message } = fate {
-                let code = CODES.into_iter().find(|known| known == code).unwrap_or("INVALID_ROW");
-                faults.push(RowFault { row: at, line: row.line, column: None, code, message: message.clone() });
-            }
-        }
-        faults
-    }
-
-    /// How many chunks the canary takes: those with the lowest numbers.
-    pub(crate) fn canary_chunks(&self) -> usize {
-        self.chunks.iter().filter(|chunk| chunk.canary).count()
-    }
-
-    /// The guards of every plan. The share is that of the desktops that are assigned before a detach or after an attach:
-    /// what a run may do under `--max-percent`, its undo may take back.
-    ///
-    /// # Errors
-    /// As [`guard`].
-    pub(crate) fn guard(&self, policy: &Policy) -> Result<(), String> {
-        let touched: HashSet<&DesktopId> = self.items.iter().map(|item| &item.desktop).collect();
-        let count = |len: usize| u64::try_from(len).unwrap_or(u64::MAX);
-        let free = touched.iter().filter(|id| {
-            let bound = self.live(id).and_then(|live| live.bound.as_deref());
-            self.changed.class == Class::BatchAttach && bound.is_none_or(<[Bound]>::is_empty)
-        });
-        let added = count(free.count());
-        guard(count(touched.len()), self.look.assigned_desktops.map(|assigned| assigned + added), policy)
+    /// Whether it binds again; an undo of an undo detaches again.
+    pub(super) fn attaches(&self) -> bool {
+        self.changed.class == Class::BatchAttach
     }
 
     /// Writes the body of the chunk at this place, byte for byte as it is sent; `out` is emptied first.
@@ -199,22 +164,11 @@ impl<'a> UndoPlan<'a> {
         let of: Vec<(&Item, Vec<SlotNo>)> =
             of.map(|item| (item, (0..).zip(&item.slots).map(|(number, _)| number).collect())).collect();
         let carried: Vec<(&Item, &[SlotNo])> = of.iter().map(|(item, slots)| (*item, slots.as_slice())).collect();
-        if self.changed.class == Class::BatchAttach {
+        if self.attaches() {
             attach_body(&carried, out);
         } else {
             detach_body(&carried, out);
         }
-    }
-
-    /// Every body, one a line, in the order of chunks (`--requests`).
-    pub(crate) fn requests(&self, mut out: impl Write) -> io::Result<()> {
-        let mut body = Vec::new();
-        for chunk in 0..self.chunks.len() {
-            self.write_body(chunk, &mut body);
-            body.push(b'\n');
-            out.write_all(&body)?;
-        }
-        out.flush()
     }
 
     fn live(&self, id: &DesktopId) -> Option<&'a LiveDesktop> {
@@ -252,26 +206,59 @@ impl<'a> UndoPlan<'a> {
             stats.in_use += u64::from(live.login_status == "CONNECTED");
             stats.hibernated += u64::from(live.status == "HIBERNATED");
             stats.busy += u64::from(!live.is_idle());
-            let detaches = self.changed.class == Class::BatchDetach;
+            let detaches = !self.attaches();
             stats.shut_down +=
                 u64::from(detaches && live.status == "ACTIVE" && live.desktop_type != "SHARED" && !live.is_pooled());
         }
         stats
     }
 
-    /// SHA-256 in hex over the run that is taken back, endpoint, project, settings, every row's fate, the bodies, and
-    /// who is bound to each desktop that they touch; not time, power state or pace.
-    pub(crate) fn hash(&self, facts: HashFacts<'_>) -> String {
+    /// A digest of one row's fate, and of who is bound to its desktop: what tells that an approved one differs.
+    pub(super) fn row_digest(&self, row: &Row, fate: &Fate) -> String {
+        let mut hash = Fields::new(b"");
+        for cell in &row.cells {
+            hash.text(cell);
+        }
+        let (outcome, code) = word(fate);
+        hash.text(outcome.as_str());
+        hash.text(code);
+        if let (Fate::Send { .. }, Some(desktop)) = (fate, self.changed.desktops.get(row.desktop)) {
+            hash.bytes(&bound_digest(self.live(&desktop.desktop).and_then(|live| live.bound.as_deref())));
+        }
+        hex::encode(first_eight(&hash.finish()))
+    }
+}
+
+impl Draft for UndoPlan<'_> {
+    fn faults(&self) -> Vec<RowFault> {
+        let mut faults = Vec::new();
+        for (at, (row, fate)) in self.rows().enumerate() {
+            if let Fate::Fixed { outcome: Outcome::Invalid, code, message } = fate {
+                let code = CODES.into_iter().find(|known| known == code).unwrap_or("INVALID_ROW");
+                faults.push(RowFault { row: at, line: row.line, column: None, code, message: message.clone() });
+            }
+        }
+        faults
+    }
+
+    /// The share of `--max-percent` is that of the desktops that are assigned before a detach or after an attach: what a
+    /// run may do under it, its undo may take back.
+    fn guard(&self, policy: &Policy) -> Result<(), String> {
+        let touched: HashSet<&DesktopId> = self.items.iter().map(|item| &item.desktop).collect();
+        let count = |len: usize| u64::try_from(len).unwrap_or(u64::MAX);
+        let free = touched.iter().filter(|id| {
+            let bound = self.live(id).and_then(|live| live.bound.as_deref());
+            self.attaches() && bound.is_none_or(<[Bound]>::is_empty)
+        });
+        let added = count(free.count());
+        guard(count(touched.len()), self.look.assigned_desktops.map(|assigned| assigned + added), policy)
+    }
+
+    fn write_requests(&self, covered: HashFacts<'_>, out: &mut dyn Write) -> io::Result<String> {
         let mut hash = Fields::new(VERSION);
         hash.text(self.changed.class.as_str());
         hash.text(&self.changed.digest());
-        hash.text(facts.endpoint);
-        hash.text(facts.project);
-        hash.number(facts.settings.len());
-        for (name, value) in facts.settings {
-            hash.text(name);
-            hash.text(value);
-        }
+        hash.covered(covered);
         hash.number(self.fates.len());
         for (row, fate) in self.rows() {
             match fate {
@@ -294,23 +281,76 @@ impl<'a> UndoPlan<'a> {
         for chunk in 0..self.chunks.len() {
             self.write_body(chunk, &mut body);
             hash.bytes(&body);
+            body.push(b'\n');
+            out.write_all(&body)?;
         }
-        hex::encode(hash.finish())
+        out.flush()?;
+        Ok(hex::encode(hash.finish()))
     }
 
-    /// A digest of one row's fate, and of who is bound to its desktop: what tells that an approved one differs.
-    pub(super) fn row_digest(&self, row: &Row, fate: &Fate) -> String {
-        let mut hash = Fields::new(b"");
-        for cell in &row.cells {
-            hash.text(cell);
+    fn human(&self, facts: &Facts<'_>, width: usize) -> String {
+        show::human(self, facts, width)
+    }
+
+    fn json(&self, facts: &Facts<'_>) -> serde_json::Result<String> {
+        serde_json::to_string(&show::json(self, facts))
+    }
+
+    fn compare(&self, approved: &Value, covered: HashFacts<'_>) -> Vec<String> {
+        let rows = approved.get("rows").and_then(Value::as_array);
+        let undo_of = approved.pointer("/undo_of/plan_hash").and_then(Value::as_str);
+        let (Some(rows), Some(undo_of)) = (rows, undo_of) else {
+            return vec![
+                "the approved file is not the plan of an undo; make one with `undo … --dry-run --format json`"
+                    .to_owned(),
+            ];
+        };
+        let mut differences = Vec::new();
+        if undo_of != self.changed.run.plan_hash {
+            differences.push("the approved undo is of another run".to_owned());
         }
-        let (outcome, code) = word(fate);
-        hash.text(outcome.as_str());
-        hash.text(code);
-        if let (Fate::Send { .. }, Some(desktop)) = (fate, self.changed.desktops.get(row.desktop)) {
-            hash.bytes(&bound_digest(self.live(&desktop.desktop).and_then(|live| live.bound.as_deref())));
+        differences.extend(compare_facts(approved, covered));
+        let planned = self.rows().map(|(row, fate)| {
+            let (outcome, code) = word(fate);
+            PlannedRow { line: row.line, desktop: &row.cells[0], user: &row.cells[2], outcome, code, key: (row, fate) }
+        });
+        let done = if self.attaches() { "attached" } else { "detached" };
+        differences.extend(compare_rows(rows, planned, done, |(row, fate)| self.row_digest(row, fate)));
+        differences
+    }
+
+    fn question(&self) -> Option<String> {
+        let stats = self.stats();
+        let (verb, to) = if self.attaches() { ("Attach", "to") } else { ("Detach", "from") };
+        let bindings = counted(stats.bindings, "binding", "bindings");
+        let desktops = counted(stats.desktops, "desktop", "desktops");
+        (stats.to_send > 0).then(|| format!("{verb} {bindings} {to} {desktops} again?"))
+    }
+
+    fn warnings(&self) -> Vec<String> {
+        let pooled = self.stats().pooled;
+        let desktops = counted(pooled, "desktop is", "desktops are");
+        let warning =
+            format!("{desktops} of a pool: whom the pool gave another desktop since then keeps that one, too");
+        (pooled > 0).then_some(warning).into_iter().collect()
+    }
+
+    fn canary_chunks(&self) -> usize {
+        self.chunks.iter().filter(|chunk| chunk.canary).count()
+    }
+
+    fn for_each_entry(&self, f: &mut dyn FnMut(EntryRef<'_>) -> Result<(), Error>) -> Result<(), Error> {
+        let mut extras = Vec::new();
+        for (row, fate) in self.rows() {
+            extras.clear();
+            extras.extend(row.extras.iter().map(String::as_str));
+            f(EntryRef { line: row.line, cells: row.cells.each_ref().map(String::as_str), extras: &extras, fate })?;
         }
-        hex::encode(first_eight(&hash.finish()))
+        Ok(())
+    }
+
+    fn items(&self) -> Box<dyn Iterator<Item = Item> + '_> {
+        Box::new(self.items.iter().cloned())
     }
 }
 

@@ -8,7 +8,7 @@ use crate::config::Protected;
 use crate::journal::{Fate, Identity, Item, Slot};
 use crate::model::Class;
 use crate::model::{Bound, DesktopId, Kind, LiveDesktop, Outcome};
-use crate::plan::{HashFacts, Policy, Snapshot};
+use crate::plan::{Draft as _, HashFacts, Policy, Snapshot};
 use crate::reconcile::judge::ReadSpan;
 use crate::reconcile::undo::changed::Row;
 
@@ -85,7 +85,9 @@ fn changed(class: Class, of: &[(&str, &[&str])]) -> Changed {
         canary_chunks: 0,
         warnings: Vec::new(),
     };
-    let mut made = Changed { run, class, rows: Vec::new(), desktops: Vec::new(), in_doubt: HashSet::new(), left: 0 };
+    let journal = String::new();
+    let mut made =
+        Changed { journal, run, class, rows: Vec::new(), desktops: Vec::new(), in_doubt: HashSet::new(), left: 0 };
     for (at, (desktop, users)) in of.iter().enumerate() {
         for (number, user) in users.iter().enumerate() {
             let cells = [desktop, "", user, "", "", "USER", ""].map(str::to_owned);
@@ -197,7 +199,9 @@ fn p17_the_hash_covers_who_is_bound_and_not_the_power_state() {
     let settings = BTreeMap::new();
     let facts = HashFacts { endpoint: "e", project: "p", settings: &settings };
     let hash = |desktop: LiveDesktop, facts| {
-        UndoPlan::new(&changed, &look(&[desktop]), &HashSet::new(), &Policy::default()).hash(facts)
+        UndoPlan::new(&changed, &look(&[desktop]), &HashSet::new(), &Policy::default())
+            .write_requests(facts, &mut std::io::sink())
+            .unwrap()
     };
     let free = live("d1", "SHARED", &[]);
     let off = LiveDesktop { status: "SHUTOFF".to_owned(), login_status: String::new(), ..free.clone() };

@@ -1,0 +1,434 @@
+//! The plan of a list: what `plan` prints is what `run` sends.
+
+use std::io::{self, Write};
+use std::sync::OnceLock;
+
+use serde_json::Value;
+
+use super::approve::{PlannedRow, compare_facts, compare_rows};
+use super::bodies::DetachBody;
+use super::context::{EntryRec, Ground, ItemRec, NONE, SlotRec};
+use super::draft::{Draft, guard};
+use super::entries::{Entries, entries};
+use super::fate::{Fixed, Tag, explain};
+use super::fingerprint::{Digests, HashFacts};
+use super::hints::{Hint, hints};
+use super::judge::judge;
+use super::policy::Policy;
+use super::show::{self, FORMAT, Facts};
+use super::snapshot::Snapshot;
+use super::split::{Chunk, pack};
+use super::stats::PlanStats;
+use crate::error::Error;
+use crate::input::{Field, Input, RowFault, RowRef};
+use crate::journal::{self, EntryRef};
+use crate::model::{DesktopId, Kind, LiveDesktop, Outcome};
+use crate::text::bytes::to_usize;
+use crate::text::counted;
+
+/// Every row's fate, the chunks and their bodies: a pure function of the rows, of what the preflight saw, and of the
+/// policy (P17). It borrows from the first two, and holds some 30 bytes a row and 20 a desktop itself.
+#[derive(Debug)]
+pub struct Plan<'t> {
+    pub(super) ground: Ground<'t>,
+    pub(super) entries: Entries,
+    pub(super) slots: Vec<SlotRec>,
+    /// In the order of chunks.
+    pub(super) items: Vec<ItemRec>,
+    pub(super) chunks: Vec<Chunk>,
+    pub(super) hints: Vec<Hint<'t>>,
+    stats: OnceLock<PlanStats<'t>>,
+}
+
+/// Makes the plan. `look`: what the preflight saw; `None` without one (`--preflight off`).
+pub fn plan<'t>(input: &'t Input, look: Option<&'t Snapshot>, policy: &Policy) -> Plan<'t> {
+    let mut ground = Ground::new(input, look, &policy.protect);
+    let mut entries = entries(&mut ground, policy);
+    let (mut slots, mut items) = judge(&ground, policy, &mut entries);
+    let hints = hints(&ground, &entries);
+    let is_pooled = |desk| ground.live(desk).is_some_and(LiveDesktop::is_pooled);
+    let chunks = pack(&mut items, &policy.bounds, policy.canary, is_pooled);
+    for (at, item) in (0u32..).zip(&items) {
+        for slot in &mut slots[item.slots()] {
+            slot.item = at;
+        }
+    }
+    Plan { ground, entries, slots, items, chunks, hints, stats: OnceLock::new() }
+}
+
+/// What becomes of one entry.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum EntryFate<'t> {
+    /// To be sent, as this binding of this item.
+    Send { item: journal::ItemId, slot: journal::SlotNo },
+    /// Settled by the plan.
+    Fixed(Fixed<'t>),
+}
+
+/// One record of the results to be: a view into the plan.
+#[derive(Debug, Clone, Copy)]
+pub struct PlanEntry<'p, 't> {
+    plan: &'p Plan<'t>,
+    at: usize,
+}
+
+impl<'t> PlanEntry<'_, 't> {
+    fn record(&self) -> EntryRec {
+        self.plan.entries.get(self.at).0
+    }
+
+    pub(super) fn tag(&self) -> Tag {
+        self.plan.entries.tags[self.at]
+    }
+
+    fn row(&self) -> RowRef<'t> {
+        self.plan.ground.row(self.record().row)
+    }
+
+    /// The line (or sheet row) that its row starts on.
+    pub fn line(&self) -> u64 {
+        self.row().line()
+    }
+
+    /// [`Outcome::Planned`] for what is to be sent.
+    pub fn outcome(&self) -> Outcome {
+        self.tag().outcome()
+    }
+
+    /// The desktop's id, where it is known or given; else the name that the row gives, or nothing.
+    pub fn desktop(&self) -> &'t str {
+        let [id, name, ..] = self.cells();
+        if id.is_empty() { name } else { id }
+    }
+
+    /// The user or group as the row gives it.
+    pub fn user(&self) -> &'t str {
+        self.row().get(Field::UserName)
+    }
+
+    /// The slot that it is sent as, with the desktop's number.
+    pub(super) fn slot(&self) -> Option<(u32, &SlotRec)> {
+        let record = self.record();
+        let slot = (self.tag() == Tag::Send).then(|| self.plan.slots.get(to_usize(record.to)));
+        slot.flatten().map(|slot| (self.plan.items[to_usize(slot.item)].desk, slot))
+    }
+
+    pub(super) fn desk(&self) -> Option<u32> {
+        match self.tag() {
+            Tag::Send => self.slot().map(|(desk, _)| desk),
+            Tag::Fault => None,
+            _ => Some(self.record().to).filter(|&desk| desk != NONE),
+        }
+    }
+
+    /// The row's own cells in the order of [`Field::ALL`]: as given, empty ones filled with what was found.
+    pub fn cells(&self) -> [&'t str; 7] {
+        let row = self.row();
+        let mut cells = row.cells();
+        cells[Field::DesktopId.index()] = row.get(Field::DesktopId);
+        let mut fill = |field: Field, found: &'t str| {
+            if let Some((_, cell)) =
+                Field::ALL.iter().zip(&mut cells).find(|(known, cell)| **known == field && cell.is_empty())
+            {
+                *cell = found;
+            }
+        };
+        if let Some(desk) = self.desk() {
+            fill(Field::DesktopId, self.plan.ground.id(desk));
+            fill(Field::DesktopName, self.plan.ground.live(desk).map_or("", |live| live.name.as_str()));
+        }
+        let seen = self.slot().and_then(|(desk, slot)| self.plan.ground.slot_bound(desk, slot));
+        if let Some(one) = seen {
+            fill(Field::Type, one.kind.as_str());
+            fill(Field::UserId, one.user_id.as_deref().unwrap_or_default());
+            fill(Field::UserGroup, one.user_group.as_deref().unwrap_or_default());
+            fill(Field::Domain, one.domain.as_deref().unwrap_or_default());
+        }
+        cells
+    }
+
+    /// The cells of the input's other columns.
+    pub fn extras(&self) -> impl Iterator<Item = &'t str> + use<'t> {
+        self.row().extras()
+    }
+
+    pub fn fate(&self) -> EntryFate<'t> {
+        match self.sent() {
+            Some((item, slot)) => EntryFate::Send { item, slot },
+            None => EntryFate::Fixed(self.fixed()),
+        }
+    }
+
+    /// The item and slot that it is sent as.
+    pub(super) fn sent(&self) -> Option<(journal::ItemId, journal::SlotNo)> {
+        let (_, slot) = self.slot()?;
+        let first = self.plan.items[to_usize(slot.item)].first;
+        let slot_no = u16::try_from(self.record().to - first).expect("an item has at most 65,535 slots");
+        Some((slot.item + 1, slot_no))
+    }
+
+    fn fixed(&self) -> Fixed<'t> {
+        let record = self.record();
+        let fixed = explain(&self.plan.ground, record.row, self.tag(), record.to);
+        let hints = &self.plan.hints;
+        match hints.binary_search_by_key(&self.at, |hint| hint.entry) {
+            Ok(place) => Fixed {
+                code: hints[place].doubt().code(),
+                message: format!("taken as already detached, but {}", hints[place].words()).into(),
+                ..fixed
+            },
+            Err(_) => fixed,
+        }
+    }
+
+    /// The code of what the plan settled, without its words.
+    pub fn code(&self) -> &'static str {
+        let own = (self.tag() == Tag::Fault).then(|| self.plan.input().faults.get(to_usize(self.record().to)));
+        own.flatten().map_or(self.tag().code(), |fault| fault.code)
+    }
+
+    pub fn kind(&self) -> Kind {
+        self.row().kind().unwrap_or_default()
+    }
+
+    /// An owned copy for a journal.
+    pub fn to_journal(&self) -> journal::Entry {
+        journal::Entry {
+            line: self.line(),
+            cells: self.cells().map(str::to_owned),
+            extras: self.extras().map(str::to_owned).collect(),
+            fate: self.journal_fate(),
+        }
+    }
+
+    /// [`PlanEntry::fate`] as a journal keeps it.
+    pub fn journal_fate(&self) -> journal::Fate {
+        match self.fate() {
+            EntryFate::Send { item, slot } => journal::Fate::Send { item, slot },
+            EntryFate::Fixed(Fixed { outcome, code, message, .. }) => {
+                journal::Fate::Fixed { outcome, code: code.to_owned(), message: message.into_owned() }
+            }
+        }
+    }
+}
+
+impl<'t> Plan<'t> {
+    /// In the order in which they are sent; the first has number 1.
+    pub fn chunks(&self) -> &[Chunk] {
+        &self.chunks
+    }
+
+    /// Whether the live bindings were looked at.
+    pub fn looked(&self) -> bool {
+        self.ground.look.is_some()
+    }
+
+    pub fn input(&self) -> &'t Input {
+        self.ground.input
+    }
+
+    /// One record of the results to be for each row, in input order; for a row without a desktop one for each desktop
+    /// found, by id, at least one (P1).
+    pub fn entries(&self) -> impl ExactSizeIterator<Item = PlanEntry<'_, 't>> {
+        (0..self.entries.len()).map(|at| PlanEntry { plan: self, at })
+    }
+
+    /// How many chunks the canary takes: those with the lowest numbers.
+    pub fn canary_chunks(&self) -> usize {
+        self.chunks.partition_point(|chunk| chunk.canary)
+    }
+
+    /// How many desktops would be touched.
+    pub fn desktops(&self) -> u64 {
+        self.stats().desktops
+    }
+
+    /// Whether the item is its desktop's first.
+    pub(super) fn is_first_part(&self, item: &ItemRec) -> bool {
+        let before = to_usize(item.first).checked_sub(1).and_then(|at| self.slots.get(at));
+        before.is_none_or(|slot| self.items[to_usize(slot.item)].desk != item.desk)
+    }
+
+    pub(super) fn chunk_items(&self, chunk: &Chunk) -> &[ItemRec] {
+        &self.items[chunk.first..chunk.first + chunk.desktops]
+    }
+
+    /// Writes the body of the chunk at this place (its number less 1), byte for byte as it is sent; `out` is emptied
+    /// first. A place without a chunk writes a body without desktops.
+    pub fn write_body(&self, chunk: usize, out: &mut Vec<u8>) {
+        out.clear();
+        self.append_body(chunk, out);
+    }
+
+    pub(super) fn append_body(&self, chunk: usize, out: &mut Vec<u8>) {
+        let mut body = DetachBody::begin(out);
+        let items = self.chunks.get(chunk).map_or(&[][..], |chunk| self.chunk_items(chunk));
+        let rows = items.iter().flat_map(|item| &self.slots[item.slots()]).map(|slot| slot.row);
+        let rows: Vec<u32> = rows.filter(|&row| row != NONE).collect();
+        self.input().table.warm_text(&rows, &mut Vec::new());
+        for item in items {
+            let slots = &self.slots[item.slots()];
+            let id_is_plain = slots.first().is_some_and(|slot| self.ground.id_is_plain(item.desk, slot));
+            let users = slots.iter().map(|slot| self.ground.binding(item.desk, slot));
+            body.desktop(self.ground.id(item.desk), id_is_plain, item.all, users);
+        }
+        body.end();
+    }
+
+    /// What the journal holds of each desktop's share of each chunk, in the order of chunks, with all that an undo needs.
+    pub fn items(&self) -> impl Iterator<Item = journal::Item> {
+        self.items.iter().zip(1u32..).map(|(item, id)| {
+            let live = self.ground.live(item.desk);
+            journal::Item {
+                id,
+                chunk: item.chunk_or_bytes + 1,
+                desktop: self.desktop_id(item.desk),
+                desktop_name: live.map_or_else(String::new, |live| live.name.clone()),
+                pooled: live.is_some_and(LiveDesktop::is_pooled),
+                all: item.all,
+                slots: self.slots[item.slots()].iter().map(|slot| self.journal_slot(item.desk, slot)).collect(),
+                seen: live.is_some(),
+            }
+        })
+    }
+
+    fn desktop_id(&self, desk: u32) -> DesktopId {
+        match self.ground.live(desk) {
+            Some(live) => live.id.clone(),
+            None => DesktopId::parse(self.ground.id(desk)).expect("ids that are none were refused"),
+        }
+    }
+
+    fn journal_slot(&self, desk: u32, slot: &SlotRec) -> journal::Slot {
+        let sent = self.ground.binding(desk, slot);
+        let seen = self.ground.slot_bound(desk, slot);
+        let kept = match seen {
+            Some(one) => one.user_group.as_deref(),
+            None => sent.sent_group,
+        };
+        let owned = |text: Option<&str>| text.map(str::to_owned);
+        journal::Slot {
+            kind: sent.kind,
+            user_name: sent.user_name.to_owned(),
+            user_id: owned(sent.user_id),
+            user_group: owned(kept),
+            sent_group: owned(sent.sent_group),
+            domain: owned(sent.domain),
+            rows: slot.rows,
+            seen: seen.is_some(),
+        }
+    }
+
+    /// All invalid rows in input order, those of the input and those against the live bindings; of a row with several
+    /// faults of its own all of them.
+    pub fn faults(&self) -> impl Iterator<Item = RowFault> {
+        self.entries().filter(|entry| entry.outcome() == Outcome::Invalid).flat_map(|entry| {
+            let row = to_usize(entry.record().row);
+            let own = &self.ground.input.faults;
+            let own = if entry.tag() == Tag::Fault {
+                &own[to_usize(entry.record().to)..own.partition_point(|fault| fault.row <= row)]
+            } else {
+                &[]
+            };
+            let other = own.is_empty().then(|| {
+                let Fixed { code, message, column, .. } = entry.fixed();
+                let (line, message) = (entry.line(), message.into_owned());
+                RowFault { row, line, column: column.map(str::to_owned), code, message }
+            });
+            own.iter().cloned().chain(other)
+        })
+    }
+
+    /// Counts for people, guards and exit codes. One pass over the plan, the first time.
+    pub fn stats(&self) -> &PlanStats<'t> {
+        self.stats.get_or_init(|| PlanStats::of(self))
+    }
+
+    /// See [`guard`].
+    ///
+    /// # Errors
+    /// What is refused: the number, its limit, and the option that sets it.
+    pub fn guard(&self, policy: &Policy) -> Result<(), String> {
+        guard(self.desktops(), self.ground.look.and_then(|look| look.assigned_desktops), policy)
+    }
+}
+
+impl Draft for Plan<'_> {
+    fn faults(&self) -> Vec<RowFault> {
+        self.faults().collect()
+    }
+
+    fn guard(&self, policy: &Policy) -> Result<(), String> {
+        self.guard(policy)
+    }
+
+    fn write_requests(&self, covered: HashFacts<'_>, out: &mut dyn Write) -> io::Result<String> {
+        self.write_requests(covered, out)
+    }
+
+    fn human(&self, facts: &Facts<'_>, width: usize) -> String {
+        show::human(self, facts, width)
+    }
+
+    fn json(&self, facts: &Facts<'_>) -> serde_json::Result<String> {
+        serde_json::to_string(&show::json(self, facts))
+    }
+
+    fn compare(&self, approved: &Value, covered: HashFacts<'_>) -> Vec<String> {
+        let rows = approved.get("rows").and_then(Value::as_array);
+        let (true, Some(rows)) = (approved.get("format") == Some(&FORMAT.into()), rows) else {
+            return vec![format!(
+                "the approved file is no plan of format {FORMAT}; make it again with `plan --format json` of this version"
+            )];
+        };
+        let mut differences = Vec::new();
+        if approved.pointer("/input/sha256").and_then(Value::as_str) != Some(&self.input().sha256) {
+            differences.push("the input has been changed since it was approved".to_owned());
+        }
+        differences.extend(compare_facts(approved, covered));
+        if approved.get("preflight").and_then(Value::as_bool) != Some(self.looked()) {
+            differences.push("one of the two plans was made with --preflight off".to_owned());
+        }
+        let mut digests = Digests::new(self);
+        let entries = self.entries().map(|entry| PlannedRow {
+            line: entry.line(),
+            desktop: entry.desktop(),
+            user: entry.user(),
+            outcome: entry.outcome(),
+            code: entry.code(),
+            key: entry,
+        });
+        differences.extend(compare_rows(rows, entries, "detached", |entry| hex::encode(digests.of(entry))));
+        differences
+    }
+
+    fn question(&self) -> Option<String> {
+        let stats = self.stats();
+        let bindings = counted(stats.bindings, "binding", "bindings");
+        let desktops = counted(stats.desktops, "desktop", "desktops");
+        (stats.to_send() > 0).then(|| format!("Detach {bindings} from {desktops}?"))
+    }
+
+    fn warnings(&self) -> Vec<String> {
+        self.stats().warnings()
+    }
+
+    fn canary_chunks(&self) -> usize {
+        self.canary_chunks()
+    }
+
+    fn for_each_entry(&self, f: &mut dyn FnMut(EntryRef<'_>) -> Result<(), Error>) -> Result<(), Error> {
+        let mut extras = Vec::new();
+        for entry in self.entries() {
+            extras.clear();
+            extras.extend(entry.extras());
+            let fate = entry.journal_fate();
+            f(EntryRef { line: entry.line(), cells: entry.cells(), extras: &extras, fate: &fate })?;
+        }
+        Ok(())
+    }
+
+    fn items(&self) -> Box<dyn Iterator<Item = journal::Item> + '_> {
+        Box::new(self.items())
+    }
+}
