@@ -186,7 +186,7 @@ fn a_plan_of_an_undo_writes_nothing_and_can_be_approved_once() {
     rig.ends(3, &["undo", JOURNAL]);
     let stranger = rig.app.world().bind(seat("d-2", user("u-2")));
     let told = rig.ends(3, &["undo", JOURNAL, "--approved", "plan.json"]);
-    assert!(told.err.contains("line 4 (d-2)") && !told.err.contains("line 3"), "{}", told.err);
+    assert!(told.err.contains("line 4 (desktop d-2)") && !told.err.contains("line 3"), "{}", told.err);
     assert_eq!(rig.writes(), writes);
     rig.app.world().unbind(&id("d-2"), &stranger);
     rig.ends(0, &["undo", JOURNAL, "--approved", "plan.json"]);
