@@ -2,11 +2,12 @@
 
 use std::sync::Arc;
 
-use super::auth::chain::{self, Credentials, Search};
+use super::auth::agency::AssumedAgency;
+use super::auth::chain::{self, Search};
 use super::auth::keys::KeyAuth;
 use super::auth::login::{Iam, Scope, TokenAuth};
 use super::auth::metadata::Metadata;
-use super::auth::renewing::Renewing;
+use super::auth::provider::Credentials;
 use super::auth::{Authenticator, SharedAuthenticator, StaticToken};
 use super::client::Target;
 use super::endpoints::{self, Endpoints, Wanted};
@@ -128,55 +129,66 @@ impl Prepared {
         self.search.found.describe()
     }
 
-    /// Gets a token or keys where they must be fetched, and the project's id where nobody gave it. With an access key
-    /// and a project id, nothing is sent.
+    /// Gets a token or keys where they must be fetched, takes on the agency, and finds the project's id where nobody gave
+    /// it. With an access key, a project id and no agency, nothing is sent.
     ///
     /// # Errors
     /// [`Error::NoAccess`] in words that say what to do.
     pub(crate) async fn connect(self, transport: Arc<dyn Transport>) -> Result<Access, Error> {
         let credentials = self.credentials();
-        let Self { search, endpoints, project_id, project_name } = self;
-        let lookup = Lookup { transport: Arc::clone(&transport), endpoints: &endpoints, name: project_name.as_deref() };
-        let (auth, project_id): (SharedAuthenticator, String) = match &search.found.credentials {
-            Credentials::Key(key) => {
-                let auth = KeyAuth::fixed(key.clone(), credentials.clone());
-                let project_id = lookup.project(project_id, &auth).await?;
-                (Arc::new(auth.for_project(&project_id)), project_id)
+        let (base, of_login) = self.log_in(Arc::clone(&transport)).await?;
+        let auth = match self.search.found.agency.clone() {
+            None => base,
+            Some(agency) => {
+                let endpoint = self.endpoints.iam.clone().ok_or_else(|| no_iam("keys of the agency"))?;
+                let source = AssumedAgency { transport: Arc::clone(&transport), endpoint, base, agency };
+                let keys = KeyAuth::temporary(Box::new(source), credentials.clone()).await;
+                Arc::new(keys.map_err(Error::NoAccess)?)
             }
-            Credentials::Agency => {
-                let keys = Renewing::start(Metadata::new(transport)).await;
+        };
+        let Self { endpoints, project_id, project_name, .. } = self;
+        let lookup = Lookup { transport, endpoints: &endpoints, name: project_name.as_deref() };
+        let project_id = match (project_id, of_login) {
+            (None, Some(id)) => id,
+            // An id beside a name must be that project's.
+            (known, _) => lookup.project(known, auth.as_ref()).await?,
+        };
+        Ok(Access { auth, endpoint: endpoints.workspace, project_id, region: endpoints.region, credentials })
+    }
+
+    /// What the credentials themselves give: who signs, and the project that a log-in was for.
+    async fn log_in(&self, transport: Arc<dyn Transport>) -> Result<(SharedAuthenticator, Option<String>), Error> {
+        let Self { search, endpoints, project_id, project_name } = self;
+        let description = search.found.describe_base();
+        match &search.found.credentials {
+            Credentials::Key(key) => Ok((Arc::new(KeyAuth::fixed(key.clone(), description)), None)),
+            Credentials::CloudServer => {
+                let keys = KeyAuth::temporary(Box::new(Metadata::new(transport)), description).await;
                 let keys = keys
                     .map_err(|problem| search.no_credentials(&format!("the agency of this cloud server: {problem}")))?;
-                let auth = KeyAuth::agency(keys, credentials.clone());
-                let project_id = lookup.project(project_id, &auth).await?;
-                (Arc::new(auth.for_project(&project_id)), project_id)
+                Ok((Arc::new(keys), None))
             }
             Credentials::Token(token) => {
-                let auth =
-                    StaticToken::new(token).map_err(|problem| Error::NoAccess(format!("{credentials}: {problem}")))?;
-                let project_id = lookup.project(project_id, &auth).await?;
-                (Arc::new(auth), project_id)
+                let token =
+                    StaticToken::new(token).map_err(|problem| Error::NoAccess(format!("{description}: {problem}")))?;
+                Ok((Arc::new(token), None))
             }
             Credentials::Login(login) => {
                 let name = project_name.as_ref().or(endpoints.region.as_ref());
-                let scope = match (&project_id, name) {
-                    (Some(id), _) => Scope::Project(id.clone()),
-                    (None, Some(name)) => Scope::Named(name.clone()),
-                    (None, None) => return Err(no_place()),
+                let scope = match (&search.found.agency, project_id, name) {
+                    // The project is one of the other account.
+                    (Some(_), ..) => Scope::Account(login.account.clone()),
+                    (None, Some(id), _) => Scope::Project(id.clone()),
+                    (None, None, Some(name)) => Scope::Named(name.clone()),
+                    (None, None, None) => return Err(no_place()),
                 };
                 let endpoint = endpoints.iam.clone().ok_or_else(|| no_iam("a token"))?;
                 let iam = Iam { transport, endpoint, login: login.clone(), scope };
-                let auth = TokenAuth::start(iam, credentials.clone()).await.map_err(Error::NoAccess)?;
-                let project_id = match (project_id, auth.project_id().await) {
-                    // An id beside a name must be that project's.
-                    (Some(id), _) => lookup.project(Some(id), &auth).await?,
-                    (None, Some(id)) => id,
-                    (None, None) => lookup.project(None, &auth).await?,
-                };
-                (Arc::new(auth), project_id)
+                let auth = TokenAuth::start(iam, description).await.map_err(Error::NoAccess)?;
+                let project = auth.project_id().await;
+                Ok((Arc::new(auth), project))
             }
-        };
-        Ok(Access { auth, endpoint: endpoints.workspace, project_id, region: endpoints.region, credentials })
+        }
     }
 }
 
@@ -193,7 +205,7 @@ impl Lookup<'_> {
             return Ok(id.clone());
         }
         let name = self.name.or(self.endpoints.region.as_deref()).ok_or_else(no_place)?;
-        let endpoint = self.endpoints.iam.as_deref().ok_or_else(|| no_iam("the project of the region"))?;
+        let endpoint = self.endpoints.iam.as_deref().ok_or_else(|| no_iam(NO_IAM_PROJECT))?;
         let id = Projects { transport: Arc::clone(&self.transport), endpoint, auth }.named(name).await?;
         check_project_id(&id).map_err(|_| {
             Error::NoAccess("IAM answers with an id of the project that is none; give --project-id".to_owned())
@@ -212,10 +224,13 @@ fn no_place() -> Error {
     Error::NoAccess("the project is not known: give --project-id, or --region so that it can be looked up".to_owned())
 }
 
+/// What is asked of IAM where an id can be given instead.
+const NO_IAM_PROJECT: &str = "the project of the region";
+
 fn no_iam(what: &str) -> Error {
     Error::NoAccess(format!(
         "{what} must be asked of IAM, and its address is not known for an endpoint of your own: give --iam-endpoint{}",
-        if what == "a token" { "" } else { ", or --project-id" }
+        if what == NO_IAM_PROJECT { ", or --project-id" } else { "" }
     ))
 }
 
@@ -229,7 +244,7 @@ mod tests {
     use super::super::client::Reader;
     use super::super::explain::{Asked, explain};
     use super::super::http::{HttpOptions, HttpTransport};
-    use super::super::testing::{Server, check_signature, reply};
+    use super::super::testing::{Act, Server, check_signature, reply};
     use super::super::transport::Reply;
     use super::*;
     use crate::model::Class;
@@ -262,9 +277,108 @@ mod tests {
             ("p1", "https://workspace.cn-north-4.myhuaweicloud.com")
         );
         assert_eq!(access.credentials, "access key AKAK… from HUAWEICLOUD_SDK_AK");
-        let mut request = http::Request::get("https://w.example/").body(Bytes::new()).unwrap();
-        access.auth.authorize(&mut request).await.unwrap();
-        assert_eq!(request.headers()["x-project-id"], "p1");
+    }
+
+    /// IAM's answer to whoever asks for keys of an agency.
+    fn agency_keys(n: usize) -> Vec<Act> {
+        let body = format!(
+            r#"{{"credential":{{"access":"TEMPTEMPTEM{n}","secret":"CANARY1","securitytoken":"CANARY2","expires_at":"2026-09-15T08:45:00.000000Z"}}}}"#
+        );
+        reply(201, "Date: Tue, 15 Sep 2026 08:30:00 GMT\r\n", &body)
+    }
+
+    const AGENCY: [(&str, &str); 3] = [
+        ("HW_ASSUME_ROLE_AGENCY_NAME", "ops"),
+        ("HW_ASSUME_ROLE_DOMAIN_NAME", "acme"),
+        ("HW_ASSUME_ROLE_DURATION", "1800"),
+    ];
+
+    #[tokio::test]
+    async fn p20_an_agencys_base_key_is_seen_by_iam_alone_and_the_project_is_looked_up_with_the_temporary_one() {
+        let base = Key::new("AKAKAKAKAKAK", "CANARY", None);
+        let temporary = Key::new("TEMPTEMPTEM1", "CANARY1", Some("CANARY2"));
+        let server = Server::start(move |seen| match seen.line() {
+            "POST /v3.0/OS-CREDENTIAL/securitytokens" if check_signature(seen, &base).is_ok() => agency_keys(1),
+            _ if check_signature(seen, &temporary).is_err() => reply(401, "", "{}"),
+            "GET /v3/projects?name=cn-north-4" => {
+                reply(200, "", r#"{"projects":[{"id":"p9","name":"cn-north-4"}]}"#)
+            }
+            _ => reply(200, "", r#"{"desktops":[]}"#),
+        })
+        .await;
+        let env = [&KEYS[..2], &AGENCY].concat();
+        let access = prepare(&options(Some("cn-north-4"), Some(&server)), &env.as_slice()).unwrap();
+        let access = access.connect(transport()).await.unwrap();
+        assert_eq!(access.project_id, "p9");
+        assert_eq!(access.credentials, "access key AKAK… from HUAWEICLOUD_SDK_AK, as agency ops of account acme");
+        let reader = Reader::new(access.target(transport()));
+        assert!(matches!(reader.list_users(&[]).await, Reply::Answer(answer) if answer.status == 200));
+        let seen = server.seen();
+        let asked: serde_json::Value = serde_json::from_slice(&seen[0].body).unwrap();
+        let expected = serde_json::json!({"auth": {"identity": {"methods": ["assume_role"], "assume_role":
+            {"agency_name": "ops", "domain_name": "acme", "duration_seconds": 1800}}}});
+        assert_eq!(asked, expected);
+        assert!(seen[0].header("X-Project-Id").is_none() && seen[1].header("X-Project-Id").is_none());
+        assert_eq!(seen[2].header("X-Project-Id"), Some("p9"));
+        let by_base = seen.iter().filter(|seen| seen.head.contains("Access=AKAK")).count();
+        assert_eq!((by_base, seen.len()), (1, 3));
+    }
+
+    #[tokio::test]
+    async fn p11_keys_of_an_agency_are_renewed_before_their_end_by_one_task_for_everyone() {
+        let count = AtomicUsize::new(0);
+        let server = Server::start(move |seen| match seen.line() {
+            "POST /v3.0/OS-CREDENTIAL/securitytokens" => agency_keys(count.fetch_add(1, Ordering::SeqCst)),
+            _ => reply(200, "", "{}"),
+        })
+        .await;
+        let env = [&KEYS[..], &AGENCY].concat();
+        let access = prepare(&options(None, Some(&server)), &env.as_slice()).unwrap();
+        let access = access.connect(transport()).await.unwrap();
+        assert_eq!(access.project_id, "p1", "given, so not looked up");
+        let reader = Reader::new(access.target(transport()));
+        let signed_by = |n: usize| format!("Access=TEMPTEMPTEM{n},");
+        tokio::time::pause();
+        for (after, n) in [(9 * 60 + 50, 0), (20, 1), (10 * 60, 2)] {
+            tokio::time::advance(std::time::Duration::from_secs(after)).await;
+            futures::future::join_all((0..8).map(|_| reader.list_users(&[]))).await;
+            let seen = server.seen();
+            assert!(seen[seen.len() - 8..].iter().all(|seen| seen.head.contains(&signed_by(n))), "{after}");
+        }
+        assert_eq!(server.seen().len(), 3 + 3 * 8);
+    }
+
+    #[tokio::test]
+    async fn an_agency_that_iam_refuses_is_asked_for_once_and_named_with_its_account() {
+        let body = r#"{"error":{"code":403,"message":"You are not authorized to perform the requested action.","title":"Forbidden"}}"#;
+        for (status, body) in [(403, body), (404, "{}"), (400, ""), (401, r#"{"error_code":"APIGW.0301"}"#)] {
+            let server = Server::start(move |_| reply(status, "", body)).await;
+            let env = [&KEYS[..], &AGENCY].concat();
+            let access = prepare(&options(None, Some(&server)), &env.as_slice()).unwrap();
+            let problem = access.connect(transport()).await.err().unwrap();
+            let text = problem.to_string();
+            assert_eq!((problem.exit(), server.seen().len()), (crate::error::Exit::NoAccess, 1), "{text}");
+            for part in ["agency ops of account acme", "HUAWEICLOUD_SDK_AK", &format!("HTTP {status}")] {
+                assert!(text.contains(part) && !text.contains("CANARY"), "{part}: {text}");
+            }
+        }
+    }
+
+    #[tokio::test]
+    async fn an_agency_is_taken_on_by_a_log_in_for_the_account_as_a_whole() {
+        let server = Server::start(|seen| match seen.line() {
+            "POST /v3/auth/tokens?nocatalog=true" => reply(201, "X-Subject-Token: t1\r\n", "{}"),
+            "POST /v3.0/OS-CREDENTIAL/securitytokens" if seen.header("X-Auth-Token") == Some("t1") => agency_keys(1),
+            _ => reply(200, "", r#"{"projects":[{"id":"p9","name":"cn-north-4"}]}"#),
+        })
+        .await;
+        let login = [("HW_USER_NAME", "bob"), ("HW_USER_PASSWORD", "CANARY"), ("HW_DOMAIN_NAME", "corp")];
+        let env = [&login[..], &AGENCY].concat();
+        let access = prepare(&options(Some("cn-north-4"), Some(&server)), &env.as_slice()).unwrap();
+        assert_eq!(access.connect(transport()).await.unwrap().project_id, "p9");
+        let body: serde_json::Value = serde_json::from_slice(&server.seen()[0].body).unwrap();
+        assert_eq!(body["auth"]["scope"], serde_json::json!({"domain": {"name": "corp"}}));
+        assert!(server.seen()[2].header("X-Auth-Token").is_none());
     }
 
     #[tokio::test]

@@ -8,6 +8,7 @@ use bytes::Bytes;
 use http::{Method, Request};
 
 use super::auth::SharedAuthenticator;
+use super::auth::sign::PROJECT_HEADER;
 use super::transport::{Reply, Transport};
 use crate::model::Class;
 
@@ -38,7 +39,12 @@ impl Target {
         for (n, (name, value)) in query.iter().enumerate() {
             _ = write!(uri, "{}{}={}", if n == 0 { '?' } else { '&' }, encode(name), encode(value));
         }
-        let request = Request::builder().method(method).uri(uri).header("Content-Type", "application/json").body(body);
+        let request = Request::builder()
+            .method(method)
+            .uri(uri)
+            .header("Content-Type", "application/json")
+            .header(PROJECT_HEADER, &self.project_id)
+            .body(body);
         let mut request = match request {
             Ok(request) => request,
             Err(error) => return Reply::NotSent { cause: format!("the request can't be built: {error}") },
@@ -134,7 +140,7 @@ mod tests {
             Err(problem) => reply(401, "", &problem),
         })
         .await;
-        let auth = Arc::new(KeyAuth::fixed(key(), String::new()).for_project("p1"));
+        let auth = Arc::new(KeyAuth::fixed(key(), String::new()));
         let transport = Arc::new(HttpTransport::new(&HttpOptions::default()).unwrap());
         let target = Target { transport, auth, endpoint: server.http(), project_id: "p1".to_owned() };
         (server, target)

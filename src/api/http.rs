@@ -586,7 +586,7 @@ mod tests {
         let server = Server::start(|_| reply(201, "X-Subject-Token: CANARY1\r\n", "CANARY2")).await;
         let mut request = http::Request::post(server.http()).body(Bytes::from_static(b"CANARY3")).unwrap();
         let key = super::super::auth::sign::Key::new("CANARY4CANARY4", "CANARY5", Some("CANARY6"));
-        super::super::auth::sign::sign(&mut request, &key, None, jiff::Timestamp::now()).unwrap();
+        super::super::auth::sign::sign(&mut request, &key, jiff::Timestamp::now()).unwrap();
         let reply = HttpTransport::new(&HttpOptions::default()).unwrap().call(request, 99).await;
         tracing::debug!(?reply, ?key, "answered");
         let text = String::from_utf8(log.0.lock().unwrap().clone()).unwrap();

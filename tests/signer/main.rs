@@ -53,16 +53,20 @@ fn answer(line: &str) -> Result<String, String> {
         return Ok(authorization(&key, Scheme::Plain, &line.date, &text, &canonical::signed_names(&headers)));
     }
     let question = if line.query.is_empty() { "" } else { "?" };
-    let mut request = http::Request::builder()
+    let request = http::Request::builder()
         .method(line.method.as_str())
-        .uri(format!("https://{}{}{question}{}", line.host, line.path, line.query))
-        .body(Bytes::from(line.body))
-        .map_err(|error| error.to_string())?;
+        .uri(format!("https://{}{}{question}{}", line.host, line.path, line.query));
+    let mut request = match &line.project_id {
+        Some(project) => request.header("X-Project-Id", project),
+        None => request,
+    }
+    .body(Bytes::from(line.body))
+    .map_err(|error| error.to_string())?;
     let now = jiff::fmt::strtime::parse("%Y%m%dT%H%M%SZ", &line.date)
         .and_then(|time| time.to_datetime())
         .and_then(|time| jiff::tz::Offset::UTC.to_timestamp(time))
         .map_err(|error| error.to_string())?;
-    sign(&mut request, &key, line.project_id.as_deref(), now)?;
+    sign(&mut request, &key, now)?;
     let value = request.headers().get("authorization").ok_or("no Authorization")?;
     value.to_str().map(str::to_owned).map_err(|error| error.to_string())
 }

@@ -1,83 +1,13 @@
 //! Where credentials are looked for, and in which order: the first source that holds any is taken. One
 //! that holds half of them is an error, since passing it over would act as somebody else than was meant.
 
-use secrecy::SecretString;
-
-use super::sign::Key;
+use super::provider::{Credentials, Found, Look, Provider};
 use super::{koocli, profile, variables};
 use crate::api::env::Env;
 use crate::error::Error;
 
-/// How to prove who we are.
-#[derive(Debug, Clone)]
-pub(crate) enum Credentials {
-    /// An access key, which signs each request.
-    Key(Key),
-    /// A token from outside; it can't be renewed.
-    Token(SecretString),
-    /// A name and a password, which IAM gives tokens for.
-    Login(Login),
-    /// The agency of the cloud server that this runs on.
-    Agency,
-}
-
-/// An IAM user.
-#[derive(Debug, Clone)]
-pub(crate) struct Login {
-    pub user: String,
-    pub password: SecretString,
-    /// Name of the account that the user belongs to.
-    pub account: String,
-}
-
-/// Credentials, and what their source says besides.
-#[derive(Debug, Clone)]
-pub(crate) struct Found {
-    pub credentials: Credentials,
-    /// The variables or the file, for people.
-    pub source: String,
-    pub project_id: Option<String>,
-    pub region: Option<String>,
-    pub iam_endpoint: Option<String>,
-}
-
-impl Found {
-    pub(crate) fn new(credentials: Credentials, source: impl Into<String>) -> Self {
-        Self { credentials, source: source.into(), project_id: None, region: None, iam_endpoint: None }
-    }
-
-    /// What `plan` says of the credentials: source and the account part that may be shown, never a value.
-    pub(crate) fn describe(&self) -> String {
-        match &self.credentials {
-            Credentials::Key(key) => {
-                let kind = if key.security_token.is_some() { "temporary access key" } else { "access key" };
-                format!("{kind} {} from {}", key.shown(), self.source)
-            }
-            Credentials::Token(_) => format!("token from {}", self.source),
-            Credentials::Login(login) => {
-                format!("IAM user {} of account {}, from {}", login.user, login.account, self.source)
-            }
-            Credentials::Agency => format!("temporary access key from {}", self.source),
-        }
-    }
-}
-
-/// What looking into one source brought.
-pub(crate) enum Look {
-    Found(Box<Found>),
-    /// Nothing there; in words where it was looked, for the message when no source has anything.
-    Nothing(String),
-}
-
-/// One place where credentials may be.
-pub(crate) trait Provider {
-    /// # Errors
-    /// Where the source is half-set or can't be read: it is not passed over.
-    fn look(&self, env: &dyn Env) -> Result<Look, Error>;
-}
-
-/// Looks through all sources but the agency, which only a request can find: that one is the answer where no other
-/// source has anything.
+/// Looks through all sources but the metadata of a cloud server, which only a request can find: that one is the answer
+/// where no other source has anything.
 ///
 /// # Errors
 /// Of the first source that is half-set.
@@ -91,10 +21,18 @@ pub(crate) fn find(env: &dyn Env) -> Result<Search, Error> {
         &koocli::KooCli,
     ];
     check_variables(env)?;
+    let agency = variables::agency(env)?;
     let mut nothing = Vec::new();
     for (n, provider) in providers.into_iter().enumerate() {
         match provider.look(env)? {
-            Look::Found(found) => {
+            Look::Found(mut found) => {
+                if agency.is_some() && found.agency.is_some() && agency != found.agency {
+                    return Err(Error::NoAccess(format!(
+                        "HW_ASSUME_ROLE_AGENCY_NAME chooses another agency than {} does; remove one of the two",
+                        found.source
+                    )));
+                }
+                found.agency = agency.or(found.agency);
                 // Files that were chosen by name and would not be looked at: somebody else was meant.
                 let passed_over = CHOOSE_A_FILE.iter().find(|(at, name)| n < *at && env.var(name).is_some());
                 return match passed_over {
@@ -108,7 +46,8 @@ pub(crate) fn find(env: &dyn Env) -> Result<Search, Error> {
             Look::Nothing(place) => nothing.push(place),
         }
     }
-    Ok(Search { found: Found::new(Credentials::Agency, "the agency of this cloud server (ECS metadata)"), nothing })
+    let metadata = Found::new(Credentials::CloudServer, "the agency of this cloud server (ECS metadata)");
+    Ok(Search { found: Found { agency, ..metadata }, nothing })
 }
 
 /// Variables that choose a file or a profile, and the place of their source in the order.
@@ -117,7 +56,7 @@ const CHOOSE_A_FILE: [(usize, &str); 3] =
 
 /// Variables by which the official SDKs and the Terraform provider act as somebody else, in ways that are not supported
 /// here. To pass one over would act on another account than was meant.
-const NOT_SUPPORTED: [&str; 15] = [
+const NOT_SUPPORTED: [&str; 14] = [
     "HUAWEICLOUD_SDK_IDP_ID",
     "HUAWEICLOUD_SDK_ID_TOKEN_FILE",
     "HUAWEICLOUD_OIDC_PROVIDER_URN",
@@ -127,16 +66,15 @@ const NOT_SUPPORTED: [&str; 15] = [
     "HUAWEICLOUD_OIDC_TOKEN_FILE",
     "HC_CONTAINER_CREDENTIALS_FULL_URI",
     "HC_CONTAINER_AUTHORIZATION_TOKEN_FILE",
-    "HW_ASSUME_ROLE_AGENCY_NAME",
-    "HW_ASSUME_ROLE_DOMAIN_NAME",
-    "HW_ASSUME_ROLE_DOMAIN_ID",
-    "HW_ASSUME_ROLE_DURATION",
+    "HW_ASSUME_ROLE_IDP_ID",
+    "HW_ASSUME_ROLE_ID_TOKEN",
+    "HW_ASSUME_ROLE_ID_TOKEN_FILE",
     "HW_USER_ID",
     "HW_PASSCODE",
 ];
 
 /// Variables whose value goes into a header, an address or a log-in as it is.
-const TAKEN_AS_THEY_ARE: [&str; 13] = [
+const TAKEN_AS_THEY_ARE: [&str; 16] = [
     "HUAWEICLOUD_SDK_AK",
     "HUAWEICLOUD_SDK_SK",
     "HUAWEICLOUD_SDK_SECURITY_TOKEN",
@@ -150,6 +88,9 @@ const TAKEN_AS_THEY_ARE: [&str; 13] = [
     "HW_DOMAIN_NAME",
     "HW_PROJECT_ID",
     "HW_PROJECT_NAME",
+    "HW_ASSUME_ROLE_AGENCY_NAME",
+    "HW_ASSUME_ROLE_DOMAIN_NAME",
+    "HW_ASSUME_ROLE_DOMAIN_ID",
 ];
 
 /// Refuses what can't be meant, by the name of its variable; the value is not repeated.
@@ -188,16 +129,6 @@ impl Search {
         text.push_str("\nset HUAWEICLOUD_SDK_AK and HUAWEICLOUD_SDK_SK, or try it out without any by --simulate");
         Error::NoAccess(text)
     }
-}
-
-/// A half-set source.
-pub(super) fn half(source: &str, missing: &[&str]) -> Error {
-    let verb = if missing.len() == 1 { "is" } else { "are" };
-    Error::NoAccess(format!(
-        "the credentials of {source} are half-set: {} {verb} missing; set what is missing, or remove the rest so that the \
-         next source is tried",
-        missing.join(" and ")
-    ))
 }
 
 #[cfg(test)]
@@ -277,7 +208,8 @@ mod tests {
             ("HW_USER_PASSWORD", "CAN\rARY"),
             ("HUAWEICLOUD_SDK_IDP_ID", "CANARY"),
             ("HC_CONTAINER_CREDENTIALS_FULL_URI", "CANARY"),
-            ("HW_ASSUME_ROLE_AGENCY_NAME", "CANARY"),
+            ("HW_ASSUME_ROLE_ID_TOKEN", "CANARY"),
+            ("HW_ASSUME_ROLE_AGENCY_NAME", "CAN\nARY"),
             ("HW_PROFILE", "CANARY"),
             ("HW_SHARED_CONFIG_FILE", "CANARY"),
         ] {
@@ -286,6 +218,61 @@ mod tests {
             let text = error.to_string();
             assert!(text.starts_with(other.0) && !text.contains("ARY"), "{text}");
         }
+    }
+
+    const KEY: [(&str, &str); 2] = [("HUAWEICLOUD_SDK_AK", "AKAKAKAKAKAK"), ("HUAWEICLOUD_SDK_SK", "s")];
+
+    #[test]
+    fn an_agency_is_taken_on_by_any_source_of_credentials() {
+        let agency = [
+            ("HW_ASSUME_ROLE_AGENCY_NAME", "ops"),
+            ("HW_ASSUME_ROLE_DOMAIN_NAME", "acme"),
+            ("HW_ASSUME_ROLE_DURATION", "3600"),
+            ("HOME", "/nowhere"),
+        ];
+        let login = [("HW_USER_NAME", "bob"), ("HW_USER_PASSWORD", "p"), ("HW_DOMAIN_NAME", "corp")];
+        for (base, expected) in [
+            (&KEY[..], "access key AKAK… from HUAWEICLOUD_SDK_AK"),
+            (&login, "IAM user bob of account corp, from HW_USER_NAME"),
+            (&[("HW_AUTH_TOKEN", "t")], "token from HW_AUTH_TOKEN"),
+            (&[], "temporary access key from the agency of this cloud server (ECS metadata)"),
+        ] {
+            let env = [base, &agency].concat();
+            assert_eq!(describe(&env.as_slice()), format!("{expected}, as agency ops of account acme"));
+        }
+        let env = [&KEY[..], &[("HW_ASSUME_ROLE_AGENCY_NAME", "ops"), ("HW_ASSUME_ROLE_DOMAIN_ID", "0a1b")]].concat();
+        assert!(describe(&env.as_slice()).ends_with(", as agency ops of account 0a1b"));
+    }
+
+    #[test]
+    fn a_half_set_agency_is_an_error_that_names_what_is_missing() {
+        let name = ("HW_ASSUME_ROLE_AGENCY_NAME", "ops");
+        let account = ("HW_ASSUME_ROLE_DOMAIN_NAME", "acme");
+        for (set, words) in [
+            (vec![name], "HW_ASSUME_ROLE_DOMAIN_NAME (or HW_ASSUME_ROLE_DOMAIN_ID) is missing"),
+            (vec![account], "HW_ASSUME_ROLE_AGENCY_NAME is missing"),
+            (vec![("HW_ASSUME_ROLE_DOMAIN_ID", "a")], "HW_ASSUME_ROLE_AGENCY_NAME is missing"),
+            (vec![("HW_ASSUME_ROLE_DURATION", "900")], "HW_ASSUME_ROLE_AGENCY_NAME is missing"),
+            (vec![name, account, ("HW_ASSUME_ROLE_DURATION", "60")], "HW_ASSUME_ROLE_DURATION"),
+            (vec![name, account, ("HW_ASSUME_ROLE_DURATION", "1h")], "from 900 to 86400"),
+        ] {
+            let env = [&KEY[..], &set].concat();
+            let error = find(&env.as_slice()).unwrap_err();
+            assert_eq!(error.exit(), crate::error::Exit::NoAccess);
+            assert!(error.to_string().contains(words), "{error}");
+        }
+    }
+
+    #[test]
+    fn a_variable_and_a_file_that_choose_two_agencies_are_refused() {
+        let directory = tempfile::tempdir().unwrap();
+        let file = directory.path().join("credentials");
+        std::fs::write(&file, "[basic]\nak = a\nsk = s\nagency_name = ops\nagency_domain_name = acme\n").unwrap();
+        let file = ("HUAWEICLOUD_SDK_CREDENTIALS_FILE", file.to_str().unwrap());
+        assert!(describe(&[file]).ends_with(", as agency ops of account acme"));
+        let agency = |account| [file, ("HW_ASSUME_ROLE_AGENCY_NAME", "ops"), ("HW_ASSUME_ROLE_DOMAIN_NAME", account)];
+        assert!(describe(&agency("acme")).ends_with(", as agency ops of account acme"));
+        assert!(find(&agency("other")).unwrap_err().to_string().contains("another agency"));
     }
 
     #[test]

@@ -1,53 +1,51 @@
-//! Signing with an access key: one that was given, or the changing ones of a cloud server's agency.
+//! Signing with an access key: one that was given, or changing ones that end.
 
 use bytes::Bytes;
 use futures::future::BoxFuture;
+use http::Request;
 use jiff::Timestamp;
 
 use super::Authenticator;
-use super::metadata::Metadata;
-use super::renewing::Renewing;
+use super::renewing::{Renewing, Source};
 use super::sign::{Key, sign};
 
 /// Signs each request anew with the key that holds now.
 pub(crate) struct KeyAuth {
     keys: Keys,
-    /// In `X-Project-Id`; IAM's own calls go without.
-    project_id: Option<String>,
     description: String,
 }
 
+/// Where temporary keys come from.
+pub(crate) type KeySource = Box<dyn Source<Item = Key>>;
+
 enum Keys {
     Fixed(Key),
-    Agency(Renewing<Metadata>),
+    Temporary(Renewing<KeySource>),
 }
 
 impl KeyAuth {
     pub(crate) fn fixed(key: Key, description: String) -> Self {
-        Self { keys: Keys::Fixed(key), project_id: None, description }
+        Self { keys: Keys::Fixed(key), description }
     }
 
-    pub(crate) fn agency(keys: Renewing<Metadata>, description: String) -> Self {
-        Self { keys: Keys::Agency(keys), project_id: None, description }
-    }
-
-    /// The same for the calls of a project.
-    #[must_use]
-    pub(crate) fn for_project(self, project_id: &str) -> Self {
-        Self { project_id: Some(project_id.to_owned()), ..self }
+    /// Fetches the first key.
+    ///
+    /// # Errors
+    /// In plain words, where the source gives none.
+    pub(crate) async fn temporary(source: KeySource, description: String) -> Result<Self, String> {
+        Ok(Self { keys: Keys::Temporary(Renewing::start(source).await?), description })
     }
 }
 
 impl Authenticator for KeyAuth {
-    fn authorize<'a>(&'a self, request: &'a mut http::Request<Bytes>) -> BoxFuture<'a, Result<(), String>> {
+    fn authorize<'a>(&'a self, request: &'a mut Request<Bytes>) -> BoxFuture<'a, Result<(), String>> {
         Box::pin(async move {
-            let project_id = self.project_id.as_deref();
             match &self.keys {
-                Keys::Fixed(key) => sign(request, key, project_id, Timestamp::now()),
-                Keys::Agency(keys) => {
+                Keys::Fixed(key) => sign(request, key, Timestamp::now()),
+                Keys::Temporary(keys) => {
                     let key = keys.current().await?;
                     // After the wait: a signature is good for 15 minutes.
-                    sign(request, &key, project_id, Timestamp::now())
+                    sign(request, &key, Timestamp::now())
                 }
             }
         })
@@ -57,7 +55,7 @@ impl Authenticator for KeyAuth {
         Box::pin(async move {
             match &self.keys {
                 Keys::Fixed(_) => Ok(false),
-                Keys::Agency(keys) => keys.renew().await.map(|()| true),
+                Keys::Temporary(keys) => keys.renew().await.map(|()| true),
             }
         })
     }

@@ -3,8 +3,7 @@
 use serde::Deserialize;
 use serde_json::Value;
 
-use super::chain::{Credentials, Found, Look, Provider, half};
-use super::profile;
+use super::provider::{Agency, Credentials, Found, Look, Provider, half, read_file};
 use super::sign::Key;
 use crate::api::env::Env;
 use crate::api::wire::lenient;
@@ -48,6 +47,43 @@ struct Profile {
     project_id: String,
     #[serde(deserialize_with = "lenient")]
     sso_auth: SsoAuth,
+    #[serde(deserialize_with = "lenient")]
+    agency_name: String,
+    #[serde(deserialize_with = "lenient")]
+    agency_domain_name: String,
+    #[serde(deserialize_with = "lenient")]
+    agency_domain_id: String,
+    /// The profile whose keys take on the agency, where this one holds none.
+    #[serde(deserialize_with = "lenient")]
+    source_profile: String,
+}
+
+impl Profile {
+    /// Its access key, secret key and security token, by its way to authenticate.
+    fn key(&self) -> [&String; 3] {
+        let sts = &self.sso_auth.sts_token;
+        if self.mode.eq_ignore_ascii_case("SSO") {
+            [&sts.access_key_id, &sts.secret_access_key, &sts.security_token]
+        } else {
+            [&self.access_key_id, &self.secret_access_key, &self.security_token]
+        }
+    }
+
+    fn agency(&self, place: &str) -> Result<Option<Agency>, Error> {
+        Agency::of(
+            place,
+            [
+                ("agencyName", some(&self.agency_name)),
+                ("agencyDomainName", some(&self.agency_domain_name)),
+                ("agencyDomainId", some(&self.agency_domain_id)),
+                ("the duration", None),
+            ],
+        )
+    }
+}
+
+fn some(text: &str) -> Option<String> {
+    (!text.is_empty()).then(|| text.to_owned())
 }
 
 #[derive(Default, Deserialize)]
@@ -70,7 +106,7 @@ struct StsToken {
 
 impl Provider for KooCli {
     fn look(&self, env: &dyn Env) -> Result<Look, Error> {
-        let Some((path, text)) = profile::read(env, FILE_VARIABLE, ".hcloud/config.json")? else {
+        let Some((path, text)) = read_file(env, FILE_VARIABLE, ".hcloud/config.json")? else {
             return Ok(Look::Nothing(format!("KooCLI: ~/.hcloud/config.json (or {FILE_VARIABLE}): no such file")));
         };
         let shown = path.display().to_string();
@@ -89,11 +125,15 @@ impl Provider for KooCli {
             }
             return Ok(Look::Nothing(format!("KooCLI file {shown}: it has no current profile")));
         };
-        let sts = &profile.sso_auth.sts_token;
-        let (access, secret, token) = if profile.mode.eq_ignore_ascii_case("SSO") {
-            (&sts.access_key_id, &sts.secret_access_key, &sts.security_token)
-        } else {
-            (&profile.access_key_id, &profile.secret_access_key, &profile.security_token)
+        let place = format!("the KooCLI file {shown}, profile {wanted},");
+        let agency = profile.agency(&place)?;
+        let [access, secret, token] = match (profile.key(), &profile.source_profile) {
+            ([access, secret, _], from) if access.is_empty() && secret.is_empty() && !from.is_empty() => {
+                let holder = file.profiles.iter().find(|other| other.name == *from);
+                let missing = || Error::NoAccess(format!("{place} takes its keys from `{from}`, which is not there"));
+                holder.ok_or_else(missing)?.key()
+            }
+            (own, _) => own,
         };
         if access.is_empty() && secret.is_empty() {
             let mode = if profile.mode.is_empty() { "?" } else { &profile.mode };
@@ -113,13 +153,13 @@ impl Provider for KooCli {
             .filter_map(|(name, value)| value.is_empty().then_some(*name))
             .collect();
         if !missing.is_empty() {
-            return Err(half(&format!("the KooCLI file {shown}, profile {wanted},"), &missing));
+            return Err(half(&place, &missing));
         }
-        let some = |text: &String| (!text.is_empty()).then(|| text.clone());
         let key = Key::new(access, secret, some(token).as_deref());
         let mut found = Found::new(Credentials::Key(key), format!("the KooCLI file {shown}, profile {wanted}"));
         found.region = some(&profile.region);
         found.project_id = some(&profile.project_id);
+        found.agency = agency;
         Ok(Look::Found(Box::new(found)))
     }
 }
@@ -176,6 +216,25 @@ mod tests {
             "ssoAuth": {"stsToken": {"accessKeyId": "HSTAAAAAAAAAAAAA", "secretAccessKey": "s", "securityToken": "t"}}}]}"#;
         let Look::Found(found) = look(text).unwrap() else { panic!() };
         assert!(found.describe().starts_with("temporary access key HSTA…"), "{}", found.describe());
+    }
+
+    #[test]
+    fn an_agency_is_taken_on_by_the_profiles_own_keys_or_by_those_of_its_source() {
+        let own = PLAIN.replace("\"agency\": null", r#""agencyName": "ops", "agencyDomainName": "acme""#);
+        let Look::Found(found) = look(&own).unwrap() else { panic!() };
+        assert!(found.describe().ends_with("profile work, as agency ops of account acme"), "{}", found.describe());
+        let source = r#"{"current": "away", "authEncrypt": "false", "profiles": [
+            {"name": "home", "accessKeyId": "AKAKAKAKAKAK", "secretAccessKey": "s", "projectId": "p1"},
+            {"name": "away", "mode": "agency", "region": "cn-north-4", "sourceProfile": "home",
+             "agencyName": "ops", "agencyDomainId": "0a1b"}]}"#;
+        let Look::Found(found) = look(source).unwrap() else { panic!() };
+        assert!(found.describe().starts_with("access key AKAK…"), "{}", found.describe());
+        assert!(found.describe().ends_with("profile away, as agency ops of account 0a1b"), "{}", found.describe());
+        assert_eq!(found.project_id, None, "the project is one of the other account");
+        let missing = look(&source.replace("\"home\",", "\"other\",")).err().unwrap().to_string();
+        assert!(missing.contains("`home`, which is not there"), "{missing}");
+        let half = look(&own.replace("agencyDomainName", "agencyOther")).err().unwrap().to_string();
+        assert!(half.contains("agencyDomainName (or agencyDomainId) is missing"), "{half}");
     }
 
     #[test]

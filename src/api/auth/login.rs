@@ -11,7 +11,7 @@ use secrecy::ExposeSecret;
 use serde::Deserialize;
 use serde_json::json;
 
-use super::chain::Login;
+use super::provider::Login;
 use super::renewing::{Failure, Fresh, Renewing, Source};
 use super::{Authenticator, token_header};
 use crate::api::explain::PROXY;
@@ -30,6 +30,8 @@ pub(crate) enum Scope {
     Project(String),
     /// A project by its name: that of a region bears the region's.
     Named(String),
+    /// The account as a whole, by its name: to take on an agency.
+    Account(String),
 }
 
 /// Asks IAM for tokens.
@@ -74,14 +76,15 @@ impl Iam {
     fn request(&self) -> Result<Request<Bytes>, String> {
         let Login { user, password, account } = &self.login;
         let scope = match &self.scope {
-            Scope::Project(id) => json!({ "id": id }),
-            Scope::Named(name) => json!({ "name": name }),
+            Scope::Project(id) => json!({ "project": { "id": id } }),
+            Scope::Named(name) => json!({ "project": { "name": name } }),
+            Scope::Account(name) => json!({ "domain": { "name": name } }),
         };
         let body = json!({ "auth": {
             "identity": { "methods": ["password"], "password": { "user": {
                 "name": user, "password": password.expose_secret(), "domain": { "name": account },
             } } },
-            "scope": { "project": scope },
+            "scope": scope,
         } });
         Request::post(format!("{}/v3/auth/tokens?nocatalog=true", self.endpoint))
             .header("Content-Type", "application/json;charset=utf8")

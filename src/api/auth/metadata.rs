@@ -6,15 +6,13 @@ use std::time::Duration;
 use bytes::Bytes;
 use futures::future::BoxFuture;
 use http::Request;
-use jiff::Timestamp;
-use serde::Deserialize;
 use tokio::time::timeout;
 
 use super::renewing::{Failure, Fresh, Source};
 use super::sign::Key;
+use super::temporary::read_key;
 use crate::api::http::METADATA_HOST;
 use crate::api::transport::{Answer, Reply, Transport};
-use crate::api::wire::lenient;
 
 /// All of a look there, at most: on a machine that is no cloud server nothing answers at all.
 const LIMIT: Duration = Duration::from_secs(3);
@@ -28,26 +26,6 @@ pub(crate) struct Metadata {
     transport: Arc<dyn Transport>,
     /// `http://169.254.169.254`, but for tests.
     base: String,
-}
-
-#[derive(Default, Deserialize)]
-#[serde(default)]
-struct KeyAnswer {
-    #[serde(deserialize_with = "lenient")]
-    credential: RawKey,
-}
-
-#[derive(Default, Deserialize)]
-#[serde(default)]
-struct RawKey {
-    #[serde(deserialize_with = "lenient")]
-    access: String,
-    #[serde(deserialize_with = "lenient")]
-    secret: String,
-    #[serde(deserialize_with = "lenient")]
-    securitytoken: String,
-    #[serde(deserialize_with = "lenient")]
-    expires_at: String,
 }
 
 impl Metadata {
@@ -85,24 +63,11 @@ impl Metadata {
         let header = token.as_deref().map(|token| ("X-Metadata-Token", token));
         let answer = self.ask("GET", "/openstack/latest/securitykey", header).await?;
         match answer.status {
-            200 => read_key(&answer),
+            200 => read_key(&answer, AHEAD).map_err(|problem| format!("the metadata service's answer {problem}")),
             401 | 404 => Err("this cloud server has no agency; give it one in the ECS console".to_owned()),
             status => Err(format!("the metadata service gives no key (HTTP {status})")),
         }
     }
-}
-
-fn read_key(answer: &Answer) -> Result<Fresh<Key>, String> {
-    // Without serde's own text, which may quote a value.
-    let read =
-        serde_json::from_slice::<KeyAnswer>(&answer.body).map_err(|_| "the metadata service's key can't be read")?;
-    let raw = read.credential;
-    if raw.access.is_empty() || raw.secret.is_empty() {
-        return Err("the metadata service's answer holds no key".to_owned());
-    }
-    let token = (!raw.securitytoken.is_empty()).then_some(raw.securitytoken.as_str());
-    let lifetime = super::lifetime(&raw.expires_at, answer, Timestamp::now());
-    Ok(Fresh { item: Key::new(&raw.access, &raw.secret, token), lifetime, ahead: AHEAD })
 }
 
 impl Source for Metadata {
@@ -128,7 +93,6 @@ mod tests {
 
     use super::super::Authenticator;
     use super::super::keys::KeyAuth;
-    use super::super::renewing::Renewing;
     use super::*;
     use crate::api::http::{HttpOptions, HttpTransport};
     use crate::api::testing::{Act, Seen, Server, reply};
@@ -158,8 +122,7 @@ mod tests {
     #[tokio::test]
     async fn p19_keys_of_the_agency_sign_with_their_session_token_and_are_not_shown() {
         let server = Server::start(agency).await;
-        let keys = Renewing::start(at(&server)).await.unwrap();
-        let auth = KeyAuth::agency(keys, "agency".to_owned()).for_project("p1");
+        let auth = KeyAuth::temporary(Box::new(at(&server)), "agency".to_owned()).await.unwrap();
         let mut request = Request::get("https://w.example/v2").body(Bytes::new()).unwrap();
         auth.authorize(&mut request).await.unwrap();
         assert_eq!(request.headers()["x-security-token"], "CANARY2");
@@ -173,7 +136,7 @@ mod tests {
         let server = Server::start(agency).await;
         let fresh = at(&server).fetch().await.unwrap();
         assert_eq!((fresh.lifetime, fresh.ahead), (Some(Duration::from_secs(3_600)), Duration::from_secs(2_400)));
-        let auth = KeyAuth::agency(Renewing::start(at(&server)).await.unwrap(), String::new());
+        let auth = KeyAuth::temporary(Box::new(at(&server)), String::new()).await.unwrap();
         let asked = server.seen().len();
         tokio::time::pause();
         let mut request = Request::get("https://w.example/v2").body(Bytes::new()).unwrap();

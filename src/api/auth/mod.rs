@@ -1,5 +1,6 @@
 //! Who the requests come from.
 
+pub(crate) mod agency;
 pub mod canonical;
 pub(crate) mod chain;
 pub(crate) mod keys;
@@ -7,8 +8,10 @@ pub(crate) mod koocli;
 pub(crate) mod login;
 pub(crate) mod metadata;
 pub(crate) mod profile;
+pub(crate) mod provider;
 pub(crate) mod renewing;
 pub(crate) mod sign;
+mod temporary;
 pub(crate) mod variables;
 
 use std::sync::Arc;

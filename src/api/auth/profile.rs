@@ -1,23 +1,22 @@
-//! The profile file of the official SDKs: `~/.huaweicloud/credentials`, section `[basic]`.
+//! The profile file of the official SDKs: `~/.huaweicloud/credentials`, section `[basic]`. The SDKs know of no agency
+//! there; the entries for one are ours, so that everything that a profile means stands in one place.
 
-use std::path::{Path, PathBuf};
-
-use super::chain::{Credentials, Found, Look, Provider, half};
+use super::provider::{Agency, Credentials, Found, Look, Provider, half, read_file};
 use super::sign::Key;
 use crate::api::env::Env;
 use crate::error::Error;
 
 const FILE_VARIABLE: &str = "HUAWEICLOUD_SDK_CREDENTIALS_FILE";
 const SECTION: &str = "basic";
-/// A credentials file is small; a larger one is something else.
-const MAX_FILE: u64 = 1 << 20;
+/// Entries that name an agency.
+const AGENCY: [&str; 4] = ["agency_name", "agency_domain_name", "agency_domain_id", "agency_duration"];
 
 /// See the module.
 pub(crate) struct Profile;
 
 impl Provider for Profile {
     fn look(&self, env: &dyn Env) -> Result<Look, Error> {
-        let Some((path, text)) = read(env, FILE_VARIABLE, ".huaweicloud/credentials")? else {
+        let Some((path, text)) = read_file(env, FILE_VARIABLE, ".huaweicloud/credentials")? else {
             let default = "~/.huaweicloud/credentials";
             return Ok(Look::Nothing(format!("SDK profile file: {default} (or {FILE_VARIABLE}): no such file")));
         };
@@ -27,12 +26,14 @@ impl Provider for Profile {
             return Ok(Look::Nothing(format!("SDK profile file {shown}: it has no section [{SECTION}]")));
         };
         let value = |name: &str| section.iter().rev().find(|(known, _)| known == name).map(|(_, value)| value.as_str());
+        let place = format!("the SDK profile file {shown}, section [{SECTION}],");
         match (value("ak"), value("sk")) {
             (Some(access), Some(secret)) => {
                 let key = Key::new(access, secret, value("security_token"));
                 let mut found = Found::new(Credentials::Key(key), format!("the SDK profile file {shown}"));
                 found.project_id = value("project_id").map(str::to_owned);
                 found.iam_endpoint = value("iam_endpoint").map(str::to_owned);
+                found.agency = Agency::of(&place, AGENCY.map(|name| (name, value(name).map(str::to_owned))))?;
                 Ok(Look::Found(Box::new(found)))
             }
             (None, None) if value("idp_id").is_some() => Err(Error::NoAccess(format!(
@@ -44,7 +45,7 @@ impl Provider for Profile {
                     .iter()
                     .filter_map(|(name, value)| value.is_none().then_some(*name))
                     .collect();
-                Err(half(&format!("the SDK profile file {shown}, section [{SECTION}],"), &missing))
+                Err(half(&place, &missing))
             }
         }
     }
@@ -70,35 +71,6 @@ fn section(text: &str, wanted: &str) -> Option<Vec<(String, String)>> {
         }
     }
     found
-}
-
-/// The text of the file that `variable` names, or of `default` in the home directory; `None` where that one is not
-/// there.
-///
-/// # Errors
-/// Where the file can't be read, or was named and is not there.
-pub(super) fn read(env: &dyn Env, variable: &str, default: &str) -> Result<Option<(PathBuf, String)>, Error> {
-    let (path, named) = match (env.var(variable), env.first(&["HOME", "USERPROFILE"])) {
-        (Some(path), _) => (PathBuf::from(path), true),
-        (None, Some(home)) => (Path::new(&home).join(default), false),
-        (None, None) => return Ok(None),
-    };
-    let cannot = |problem: &str| {
-        let by = if named { format!(" (named by {variable})") } else { String::new() };
-        Error::NoAccess(format!("cannot read the credentials file {}{by}: {problem}", path.display()))
-    };
-    match std::fs::metadata(&path) {
-        Ok(metadata) if !metadata.is_file() => return Err(cannot("it is not a file")),
-        Ok(metadata) if metadata.len() > MAX_FILE => return Err(cannot("it is larger than 1 MiB")),
-        Ok(_) => {}
-        Err(error) if error.kind() == std::io::ErrorKind::NotFound && !named => return Ok(None),
-        // HOME may be a file, or nothing at all.
-        Err(error) if error.kind() == std::io::ErrorKind::NotADirectory && !named => return Ok(None),
-        Err(error) => return Err(cannot(&error.to_string())),
-    }
-    let bytes = std::fs::read(&path).map_err(|error| cannot(&error.to_string()))?;
-    let text = String::from_utf8(bytes).map_err(|_| cannot("it is not UTF-8 text"))?;
-    Ok(Some((path, text)))
 }
 
 #[cfg(test)]
@@ -130,6 +102,16 @@ mod tests {
         assert!(text.contains("[basic]") && text.contains("sk is missing") && !text.contains("CANARY"), "{text}");
         assert!(look("[basic]\n").err().unwrap().to_string().contains("ak and sk are missing"));
         assert!(look("[basic]\nidp_id = x\n").err().unwrap().to_string().contains("not supported"));
+    }
+
+    #[test]
+    fn a_profile_may_name_an_agency() {
+        let whole = "[basic]\nak = a\nsk = s\nagency_name = ops\nagency_domain_id = 0a1b\nagency_duration = 3600\n";
+        let Look::Found(found) = look(whole).unwrap() else { panic!() };
+        let agency = found.agency.unwrap();
+        assert_eq!((agency.describe().as_str(), agency.duration_s), ("agency ops of account 0a1b", Some(3_600)));
+        let half = look("[basic]\nak = a\nsk = s\nagency_name = ops\n").err().unwrap().to_string();
+        assert!(half.contains("agency_domain_name (or agency_domain_id) is missing"), "{half}");
     }
 
     #[test]

@@ -19,6 +19,14 @@ pub(crate) trait Source: Send + Sync {
     fn fetch(&self) -> BoxFuture<'_, Result<Fresh<Self::Item>, Failure>>;
 }
 
+impl<S: Source + ?Sized> Source for Box<S> {
+    type Item = S::Item;
+
+    fn fetch(&self) -> BoxFuture<'_, Result<Fresh<Self::Item>, Failure>> {
+        self.as_ref().fetch()
+    }
+}
+
 /// Why there are no credentials, in plain words, without secrets.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Failure {

@@ -79,19 +79,23 @@ fn hmac(key: &[u8], data: &[u8]) -> Vec<u8> {
     hmac.finalize().into_bytes().to_vec()
 }
 
-/// Signs `request` at `now`: adds `Host`, `X-Sdk-Date`, `X-Project-Id`, `X-Security-Token` and `Authorization`, in
-/// place of what an earlier attempt left there.
+/// Names the project that a request is for; what is asked of IAM goes without.
+pub(crate) const PROJECT_HEADER: &str = "x-project-id";
+
+/// Signs `request` at `now`: adds `Host`, `X-Sdk-Date`, `X-Security-Token` and `Authorization`, in place of what an
+/// earlier attempt left there. The project that the request names is signed, too.
 ///
 /// Few headers are signed, since a proxy that rewrites a signed one (`User-Agent`, `Accept-Encoding`) breaks the
 /// signature; the body always is.
 ///
 /// # Errors
-/// In plain words, where the key or the project id has characters that no header may carry.
-pub fn sign(request: &mut Request<Bytes>, key: &Key, project_id: Option<&str>, now: Timestamp) -> Result<(), String> {
+/// In plain words, where the key has characters that no header may carry.
+pub fn sign(request: &mut Request<Bytes>, key: &Key, now: Timestamp) -> Result<(), String> {
     let date = date(now);
     let mut signed = vec![("host".to_owned(), host(request.uri())?), ("x-sdk-date".to_owned(), date.clone())];
-    if let Some(project_id) = project_id {
-        signed.push(("x-project-id".to_owned(), project_id.to_owned()));
+    if let Some(project) = request.headers().get(PROJECT_HEADER) {
+        let project = project.to_str().map_err(|_| "the project id can't be signed".to_owned())?;
+        signed.push((PROJECT_HEADER.to_owned(), project.to_owned()));
     }
     if let Some(token) = &key.security_token {
         signed.push(("x-security-token".to_owned(), token.expose_secret().to_owned()));
@@ -121,7 +125,6 @@ fn header_value(name: &str, value: &str) -> Result<HeaderValue, String> {
         let what = match name {
             "x-security-token" => "the security token",
             "authorization" => "the access key id",
-            "x-project-id" => "the project id",
             _ => name,
         };
         format!("{what} holds a line break or another character that no HTTP header may carry")
@@ -204,16 +207,16 @@ mod tests {
 
     fn request() -> Request<Bytes> {
         let uri = "https://workspace.cn-north-4.myhuaweicloud.com:443/v2/p1/desktops/detail?limit=1";
-        Request::get(uri).header("Content-Type", "application/json").body(Bytes::new()).unwrap()
+        Request::get(uri).header("Content-Type", "application/json").header(PROJECT_HEADER, "p1").body(Bytes::new()).unwrap()
     }
 
     #[test]
     fn an_attempt_is_signed_anew_and_leaves_nothing_of_the_one_before() {
         let key = Key::new("AKPUBLICEXAMPLE0001", "secret", Some("t0ken"));
         let (mut request, now) = (request(), Timestamp::UNIX_EPOCH);
-        sign(&mut request, &key, Some("p1"), now).unwrap();
+        sign(&mut request, &key, now).unwrap();
         let first = request.headers().clone();
-        sign(&mut request, &key, Some("p1"), now + jiff::SignedDuration::from_secs(1)).unwrap();
+        sign(&mut request, &key, now + jiff::SignedDuration::from_secs(1)).unwrap();
         let second = request.headers();
         assert_eq!(first.len(), second.len());
         assert_eq!(
@@ -237,7 +240,7 @@ mod tests {
     fn p19_neither_key_nor_signed_request_shows_a_secret() {
         let key = Key::new("AKPUBLICEXAMPLE0001", "SECRETCANARY", Some("TOKENCANARY"));
         let mut request = request();
-        sign(&mut request, &key, None, Timestamp::UNIX_EPOCH).unwrap();
+        sign(&mut request, &key, Timestamp::UNIX_EPOCH).unwrap();
         let shown = format!("{key:?} {request:?} {}", key.shown());
         assert!(!shown.contains("CANARY") && !shown.contains("Signature=") && !shown.contains("PUBLIC"), "{shown}");
         assert_eq!(key.shown(), "AKPU…");
@@ -247,7 +250,7 @@ mod tests {
     #[test]
     fn a_key_with_a_line_break_is_refused_in_words_without_the_key() {
         let key = Key::new("AK", "SK", Some("a\nb"));
-        let problem = sign(&mut request(), &key, None, Timestamp::UNIX_EPOCH).unwrap_err();
+        let problem = sign(&mut request(), &key, Timestamp::UNIX_EPOCH).unwrap_err();
         assert!(problem.starts_with("the security token holds a line break"), "{problem}");
     }
 

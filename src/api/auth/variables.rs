@@ -1,6 +1,6 @@
 //! Credentials in environment variables: those of the official SDKs, and those of the Terraform provider.
 
-use super::chain::{Credentials, Found, Login, Look, Provider, half};
+use super::provider::{Agency, Credentials, Found, Login, Look, Provider, half};
 use super::sign::Key;
 use crate::api::env::Env;
 use crate::error::Error;
@@ -63,6 +63,20 @@ impl Provider for Password {
             }
         }
     }
+}
+
+/// The agency that the Terraform provider's variables name, whatever the source of the credentials.
+///
+/// # Errors
+/// Where it is half-set.
+pub(super) fn agency(env: &dyn Env) -> Result<Option<Agency>, Error> {
+    let names = [
+        "HW_ASSUME_ROLE_AGENCY_NAME",
+        "HW_ASSUME_ROLE_DOMAIN_NAME",
+        "HW_ASSUME_ROLE_DOMAIN_ID",
+        "HW_ASSUME_ROLE_DURATION",
+    ];
+    Agency::of("the environment", names.map(|name| (name, env.var(name))))
 }
 
 /// * `names`: of the variables for key, secret and security token.

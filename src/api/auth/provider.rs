@@ -1,0 +1,182 @@
+//! What a source of credentials is, and what it holds. The sources themselves stand beside this; [`super::chain`] asks
+//! them in their order.
+
+use std::path::{Path, PathBuf};
+
+use secrecy::SecretString;
+
+use super::sign::Key;
+use crate::api::env::Env;
+use crate::error::Error;
+
+/// A credentials file is small; a larger one is something else.
+const MAX_FILE: u64 = 1 << 20;
+
+/// How to prove who we are.
+#[derive(Debug, Clone)]
+pub(crate) enum Credentials {
+    /// An access key, which signs each request.
+    Key(Key),
+    /// A token from outside; it can't be renewed.
+    Token(SecretString),
+    /// A name and a password, which IAM gives tokens for.
+    Login(Login),
+    /// Temporary keys that the cloud server which this runs on is given.
+    CloudServer,
+}
+
+/// An IAM user.
+#[derive(Debug, Clone)]
+pub(crate) struct Login {
+    pub user: String,
+    pub password: SecretString,
+    /// Name of the account that the user belongs to.
+    pub account: String,
+}
+
+/// The shortest and the longest time that IAM makes temporary keys of an agency for, in seconds.
+const DURATION_S: std::ops::RangeInclusive<u32> = 900..=86_400;
+
+/// A right to act within another account, which that account has granted.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Agency {
+    pub name: String,
+    /// The account that granted it: its name, its id, or both.
+    pub account_name: Option<String>,
+    pub account_id: Option<String>,
+    /// How long its temporary keys shall hold, in seconds; as long as IAM thinks fit where nobody said.
+    pub duration_s: Option<u32>,
+}
+
+impl Agency {
+    /// Takes an agency from what a source calls its name, its account by name and by id, and its duration: each with the
+    /// source's word for it. `None` where the source says nothing of any.
+    ///
+    /// # Errors
+    /// Where it is half-set, or the duration is none that IAM takes.
+    pub(super) fn of(source: &str, parts: [(&str, Option<String>); 4]) -> Result<Option<Self>, Error> {
+        let [(name_word, name), (account, account_name), (account_by_id, account_id), (duration_word, duration)] =
+            parts;
+        let duration_s = match &duration {
+            None => None,
+            Some(text) => match text.parse::<u32>() {
+                Ok(seconds) if DURATION_S.contains(&seconds) => Some(seconds),
+                _ => {
+                    return Err(Error::NoAccess(format!(
+                        "{duration_word} of {source} is no number of seconds from {} to {}; set it again",
+                        DURATION_S.start(),
+                        DURATION_S.end()
+                    )));
+                }
+            },
+        };
+        match name {
+            Some(name) if account_name.is_some() || account_id.is_some() => {
+                Ok(Some(Self { name, account_name, account_id, duration_s }))
+            }
+            Some(_) => Err(half(source, &[&format!("{account} (or {account_by_id})")])),
+            None if account_name.is_none() && account_id.is_none() && duration.is_none() => Ok(None),
+            None => Err(half(source, &[name_word])),
+        }
+    }
+
+    /// As people are told of it.
+    pub(crate) fn describe(&self) -> String {
+        let account = self.account_name.as_ref().or(self.account_id.as_ref());
+        format!("agency {} of account {}", self.name, account.map_or("?", String::as_str))
+    }
+}
+
+/// Credentials, and what their source says besides.
+#[derive(Debug, Clone)]
+pub(crate) struct Found {
+    pub credentials: Credentials,
+    /// The variables or the file, for people.
+    pub source: String,
+    pub project_id: Option<String>,
+    pub region: Option<String>,
+    pub iam_endpoint: Option<String>,
+    /// Taken on by these credentials before anything else is done.
+    pub agency: Option<Agency>,
+}
+
+impl Found {
+    pub(crate) fn new(credentials: Credentials, source: impl Into<String>) -> Self {
+        Self { credentials, source: source.into(), project_id: None, region: None, iam_endpoint: None, agency: None }
+    }
+
+    /// What `plan` says of the credentials: source, the part of them that may be shown, and the agency; never a value.
+    pub(crate) fn describe(&self) -> String {
+        let base = self.describe_base();
+        self.agency.as_ref().map_or(base.clone(), |agency| format!("{base}, as {}", agency.describe()))
+    }
+
+    /// The same without the agency.
+    pub(crate) fn describe_base(&self) -> String {
+        match &self.credentials {
+            Credentials::Key(key) => {
+                let kind = if key.security_token.is_some() { "temporary access key" } else { "access key" };
+                format!("{kind} {} from {}", key.shown(), self.source)
+            }
+            Credentials::Token(_) => format!("token from {}", self.source),
+            Credentials::Login(login) => {
+                format!("IAM user {} of account {}, from {}", login.user, login.account, self.source)
+            }
+            Credentials::CloudServer => format!("temporary access key from {}", self.source),
+        }
+    }
+}
+
+/// What looking into one source brought.
+pub(crate) enum Look {
+    Found(Box<Found>),
+    /// Nothing there; in words where it was looked, for the message when no source has anything.
+    Nothing(String),
+}
+
+/// One place where credentials may be.
+pub(crate) trait Provider {
+    /// # Errors
+    /// Where the source is half-set or can't be read: it is not passed over.
+    fn look(&self, env: &dyn Env) -> Result<Look, Error>;
+}
+
+/// A half-set source.
+pub(super) fn half(source: &str, missing: &[&str]) -> Error {
+    let verb = if missing.len() == 1 { "is" } else { "are" };
+    Error::NoAccess(format!(
+        "the credentials of {source} are half-set: {} {verb} missing; set what is missing, or remove the rest so that the \
+         next source is tried",
+        missing.join(" and ")
+    ))
+}
+
+/// The text of the file that `variable` names, or of `default` in the home directory; `None` where that one is not
+/// there.
+///
+/// # Errors
+/// Where the file can't be read, or was named and is not there.
+pub(super) fn read_file(env: &dyn Env, variable: &str, default: &str) -> Result<Option<(PathBuf, String)>, Error> {
+    let (path, named) = match (env.var(variable), env.first(&["HOME", "USERPROFILE"])) {
+        (Some(path), _) => (PathBuf::from(path), true),
+        (None, Some(home)) => (Path::new(&home).join(default), false),
+        (None, None) => return Ok(None),
+    };
+    let cannot = |problem: &str| {
+        let by = if named { format!(" (named by {variable})") } else { String::new() };
+        Error::NoAccess(format!("cannot read the credentials file {}{by}: {problem}", path.display()))
+    };
+    match std::fs::metadata(&path) {
+        Ok(metadata) if !metadata.is_file() => return Err(cannot("it is not a file")),
+        Ok(metadata) if metadata.len() > MAX_FILE => return Err(cannot("it is larger than 1 MiB")),
+        Ok(_) => {}
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound && !named => return Ok(None),
+        // HOME may be a file, or nothing at all.
+        Err(error) if error.kind() == std::io::ErrorKind::NotADirectory && !named => return Ok(None),
+        Err(error) => return Err(cannot(&error.to_string())),
+    }
+    let bytes = std::fs::read(&path).map_err(|error| cannot(&error.to_string()))?;
+    let text = String::from_utf8(bytes).map_err(|_| cannot("it is not UTF-8 text"))?;
+    Ok(Some((path, text)))
+}
+
