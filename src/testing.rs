@@ -86,7 +86,7 @@ pub mod reconcile {
 
 pub mod sim {
     pub use crate::sim::{
-        App, Auth, Blame, Change, Effect, Executed, Fate, FateOf, Fault, Limit, LogEntry, Login, Op, Outage,
+        App, Auth, Blame, Change, Effect, Executed, Fate, FateOf, Fault, KeyRing, Limit, LogEntry, Login, Op, Outage,
         OutageKind, Physics, Refused, Scenario, Seat, SimTransport, Window, World, serve,
     };
 }

@@ -151,6 +151,7 @@ impl App {
             .route("/v2/{project_id}/desktop-pools", getting(Op::ListPools))
             .route("/v2/{project_id}/workspaces", getting(Op::ListWorkspaces))
             .route("/v3/auth/tokens", posting(Op::IssueToken))
+            .route("/v3.0/OS-CREDENTIAL/securitytokens", posting(Op::IssueKey))
             .route("/v3/projects", getting(Op::ListProjects))
             .route("/v3/auth/projects", getting(Op::ListProjects))
             .fallback(|State(app): State<Arc<Self>>, request: Request| app.handle(Op::Elsewhere, Vec::new(), request))
@@ -367,6 +368,10 @@ impl App {
                     headers.push(("X-Subject-Token", token));
                     body
                 })
+            }
+            Op::IssueKey => {
+                status = 201;
+                gateway.doorman.issue_key(&self.scenario, &call.body, &world.make_id(), now)
             }
             Op::Elsewhere => Err(Refused::new(
                 404,

@@ -1,4 +1,4 @@
-//! Who may send: tokens, the IAM calls that issue them, and a seam for signatures.
+//! Who may send: access keys, tokens, the IAM calls that issue them, and a seam for other rules.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -6,15 +6,18 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use http::request::Parts;
+use secrecy::ExposeSecret as _;
 use serde_json::{Value, json};
 use tokio::time::Instant;
 
 use super::scenario::{Refused, Scenario};
+use super::signature::{access_key, verify};
+use crate::api::auth::sign::Key;
 
 /// Judges a request's credentials; `Err` is status, code and message of the refusal.
 pub(crate) type Check = dyn Fn(&Parts, &[u8]) -> Result<(), (u16, String, String)> + Send + Sync;
 
-/// Who may send.
+/// Who may send. Whatever is chosen, a temporary key that IAM gave for an agency must sign rightly, and ends.
 #[derive(Clone, Default)]
 pub enum Auth {
     /// Anybody.
@@ -22,6 +25,8 @@ pub enum Auth {
     Open,
     /// Who has a token: one of `valid`, or one that the IAM call issued to `login` (to anybody, if not given).
     Token { valid: Vec<String>, login: Option<Login> },
+    /// Who signs with one of these keys. After five refusals in a row the key is locked for five minutes.
+    Keys(KeyRing),
     /// Whoever passes the check. After five refusals in a row the key is locked for five minutes.
     Custom(Arc<Check>),
 }
@@ -31,9 +36,19 @@ impl fmt::Debug for Auth {
         f.write_str(match self {
             Self::Open => "Open",
             Self::Token { .. } => "Token",
+            Self::Keys(_) => "Keys",
             Self::Custom(_) => "Custom",
         })
     }
+}
+
+/// The keys of an account, and what they may take on.
+#[derive(Clone)]
+pub struct KeyRing {
+    pub keys: Vec<Key>,
+    /// Agencies that trust this account, by their name and the name or id of the account that granted them; any at all
+    /// where none is named.
+    pub agencies: Vec<(String, String)>,
 }
 
 /// An IAM user.
@@ -53,6 +68,8 @@ const LOCKED_FOR: Duration = Duration::from_secs(300);
 #[derive(Debug, Default)]
 pub(super) struct Doorman {
     issued: BTreeMap<String, Instant>,
+    /// Temporary keys by their id, with the times of their making and of their end.
+    temporary: BTreeMap<String, (Key, Instant, Instant)>,
     refused_in_a_row: u32,
     locked_until: Option<Instant>,
 }
@@ -69,6 +86,16 @@ impl Doorman {
         epoch: Instant,
         now: Instant,
     ) -> Result<(), Refused> {
+        let temporary = access_key(parts).and_then(|access| self.temporary.get(access));
+        if let Some((key, issued, end)) = temporary {
+            return match verify(parts, body, key) {
+                Err(why) => Err(wrong_signature(&why)),
+                Ok(()) if now >= *end || is_over(scenario, *issued, epoch, now) => {
+                    Err(unauthorized("APIGW.0301", "security token expired"))
+                }
+                Ok(()) => Ok(()),
+            };
+        }
         match &scenario.auth {
             Auth::Open => Ok(()),
             Auth::Token { valid, .. } => {
@@ -84,16 +111,27 @@ impl Doorman {
                     Some(_) => Ok(()),
                 }
             }
-            Auth::Custom(check) => {
-                if self.locked_until.is_some_and(|until| now < until) {
-                    return Err(unauthorized("APIGW.0301", "AK access failed to reach the limit,forbidden"));
-                }
-                let verdict = check(parts, body).map_err(|(status, code, message)| Refused::new(status, code, message));
-                self.refused_in_a_row = if verdict.is_ok() { 0 } else { self.refused_in_a_row + 1 };
-                self.locked_until = (self.refused_in_a_row > LOCK_AFTER).then(|| now + LOCKED_FOR);
-                verdict
-            }
+            Auth::Keys(ring) => self.unless_locked(now, || {
+                let named = access_key(parts).unwrap_or_default();
+                let key = ring.keys.iter().find(|key| key.access.expose_secret() == named);
+                let key = key.ok_or_else(|| unauthorized("APIGW.0301", "Get secretKey failed,err:ak not exist"))?;
+                verify(parts, body, key).map_err(|why| wrong_signature(&why))
+            }),
+            Auth::Custom(check) => self.unless_locked(now, || {
+                check(parts, body).map_err(|(status, code, message)| Refused::new(status, code, message))
+            }),
         }
+    }
+
+    /// Counts refusals in a row, and refuses everything once there were too many.
+    fn unless_locked(&mut self, now: Instant, judge: impl FnOnce() -> Result<(), Refused>) -> Result<(), Refused> {
+        if self.locked_until.is_some_and(|until| now < until) {
+            return Err(unauthorized("APIGW.0301", "AK access failed to reach the limit,forbidden"));
+        }
+        let verdict = judge();
+        self.refused_in_a_row = if verdict.is_ok() { 0 } else { self.refused_in_a_row + 1 };
+        self.locked_until = (self.refused_in_a_row > LOCK_AFTER).then(|| now + LOCKED_FOR);
+        verdict
     }
 
     /// `POST /v3/auth/tokens`: the new token and the answer's body.
@@ -129,6 +167,50 @@ impl Doorman {
         }});
         Ok((token, body))
     }
+
+    /// `POST /v3.0/OS-CREDENTIAL/securitytokens`: temporary keys of an agency.
+    pub(super) fn issue_key(
+        &mut self,
+        scenario: &Scenario,
+        body: &[u8],
+        made_id: &str,
+        now: Instant,
+    ) -> Result<Value, Refused> {
+        let invalid = || nested(400, "The request body is invalid.");
+        let asked: Value = serde_json::from_slice(body).map_err(|_| invalid())?;
+        let identity = &asked["auth"]["identity"];
+        let role = &identity["assume_role"];
+        let account = role["domain_name"].as_str().or(role["domain_id"].as_str());
+        let (Some(name), Some(account)) = (role["agency_name"].as_str(), account) else { return Err(invalid()) };
+        let seconds = role.get("duration_seconds").map_or(Some(900), Value::as_u64);
+        let seconds = seconds.filter(|seconds| (900..=86_400).contains(seconds)).ok_or_else(invalid)?;
+        if identity["methods"] != json!(["assume_role"]) {
+            return Err(invalid());
+        }
+        if let Auth::Keys(KeyRing { agencies, .. }) = &scenario.auth
+            && !agencies.is_empty()
+            && !agencies.iter().any(|(known, of)| known == name && of == account)
+        {
+            return Err(nested(403, "You are not authorized to perform the requested action."));
+        }
+        let life = scenario.token_life.unwrap_or(Duration::from_secs(seconds));
+        let hex = made_id.replace('-', "");
+        let (access, secret, token) = (
+            format!("HST{}", hex[..17].to_ascii_uppercase()),
+            format!("sim-secret-{hex}"),
+            format!("sim-security-token-{hex}"),
+        );
+        self.temporary.insert(access.clone(), (Key::new(&access, &secret, Some(&token)), now, now + life));
+        let life = jiff::SignedDuration::try_from(life).unwrap_or(jiff::SignedDuration::MAX);
+        let end = jiff::Timestamp::now().saturating_add(life).unwrap_or(jiff::Timestamp::MAX);
+        Ok(json!({"credential": {
+            "access": access, "secret": secret, "securitytoken": token, "expires_at": format!("{end:.6}"),
+        }}))
+    }
+}
+
+fn wrong_signature(why: &str) -> Refused {
+    unauthorized("APIGW.0301", &format!("verify aksk signature fail, {why}"))
 }
 
 /// Whether a token that was issued then has ended by now.
@@ -140,7 +222,11 @@ fn is_over(scenario: &Scenario, issued: Instant, epoch: Instant, now: Instant) -
 
 /// An error in IAM's own shape.
 fn nested(status: u16, message: &str) -> Refused {
-    let title = if status == 401 { "Unauthorized" } else { "Bad Request" };
+    let title = match status {
+        401 => "Unauthorized",
+        403 => "Forbidden",
+        _ => "Bad Request",
+    };
     let body = json!({"error": {"code": status, "message": message, "title": title}}).to_string();
     Refused { body: Some(body), ..Refused::new(status, "", message) }
 }
@@ -158,11 +244,11 @@ pub(super) fn projects(scenario: &Scenario, name: Option<&str>) -> Value {
 #[cfg(test)]
 mod tests {
     use bytes::Bytes;
-    use secrecy::ExposeSecret;
 
     use super::super::testing::{call, world};
     use super::super::{App, Fault, Op};
     use super::*;
+    use crate::api::auth::sign::sign;
     use crate::api::{Answer, Reply, Transport};
 
     async fn ask(app: &Arc<App>, method: &str, path: &str, token: &str, body: &Value) -> Answer {
@@ -207,6 +293,52 @@ mod tests {
         assert_eq!(users(token.expose_secret()).await.status, 200);
         tokio::time::sleep(life).await;
         assert_eq!(users(token.expose_secret()).await.status, 401);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn iam_gives_keys_of_an_agency_that_must_sign_and_end() {
+        let base = Key::new("BASE", "secret", None);
+        let ring = KeyRing { keys: vec![base.clone()], agencies: vec![("ops".to_owned(), "acme".to_owned())] };
+        let revoke_at = vec![Duration::from_secs(60)];
+        let app = App::new(world(1, 1), Scenario { auth: Auth::Keys(ring), revoke_at, ..Scenario::default() });
+        let send = async |method: &str, path: &str, key: &Key, body: Value| {
+            let uri = format!("http://iam.example{path}");
+            let mut request = http::Request::builder().method(method).uri(uri).body(body.to_string().into()).unwrap();
+            sign(&mut request, key, jiff::Timestamp::now()).unwrap();
+            match app.transport().call(request, 1 << 20).await {
+                Reply::Answer(answer) => {
+                    (answer.status, serde_json::from_slice::<Value>(&answer.body).unwrap_or_default())
+                }
+                other => panic!("{other:?}"),
+            }
+        };
+        let role = |account: &str, seconds: u32| {
+            let role = json!({"agency_name": "ops", "domain_name": account, "duration_seconds": seconds});
+            json!({"auth": {"identity": {"methods": ["assume_role"], "assume_role": role}}})
+        };
+        let securitytokens = "/v3.0/OS-CREDENTIAL/securitytokens";
+        assert_eq!(send("POST", securitytokens, &base, role("other", 900)).await.0, 403);
+        assert_eq!(send("POST", securitytokens, &base, role("acme", 60)).await.0, 400);
+        let wrong = Key::new("BASE", "other", None);
+        assert_eq!(send("POST", securitytokens, &wrong, role("acme", 900)).await.0, 401);
+        let (status, answer) = send("POST", securitytokens, &base, role("acme", 900)).await;
+        let part = |name: &str| answer["credential"][name].as_str().unwrap();
+        let key = Key::new(part("access"), part("secret"), Some(part("securitytoken")));
+        assert_eq!(status, 201);
+        assert_eq!(send("GET", "/v3/projects?name=cn-north-4", &key, json!(null)).await.0, 200);
+        assert_eq!(send("GET", "/v2/p/users", &key, json!(null)).await.0, 200);
+        for wrong in [
+            Key::new(part("access"), "other", Some(part("securitytoken"))),
+            Key::new(part("access"), part("secret"), Some("other")),
+            Key::new(part("access"), part("secret"), None),
+        ] {
+            assert_eq!(send("GET", "/v2/p/users", &wrong, json!(null)).await.0, 401);
+        }
+        tokio::time::sleep(Duration::from_secs(60)).await;
+        let (status, answer) = send("GET", "/v2/p/users", &key, json!(null)).await;
+        assert!(status == 401 && answer["error_msg"].as_str().unwrap().ends_with("security token expired"), "{answer}");
+        let signers: Vec<_> = app.log().into_iter().filter_map(|entry| entry.access_key).collect();
+        assert_eq!((signers[0].as_str(), signers.last().map(String::as_str)), ("BASE", Some(part("access"))));
     }
 
     #[tokio::test(start_paused = true)]

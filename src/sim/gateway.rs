@@ -12,6 +12,7 @@ use super::body::Write;
 use super::limiter::Limiter;
 use super::read::Query;
 use super::scenario::{Effect, Fault, Op, Refused, Scenario};
+use super::signature::access_key;
 use super::world::{hash, uuid};
 use crate::model::{Bound, DesktopId};
 
@@ -39,6 +40,8 @@ pub struct LogEntry {
     pub method: Method,
     pub path: String,
     pub query: String,
+    /// The access key that it names as its signer.
+    pub access_key: Option<String>,
     pub body: Bytes,
     /// In hexadecimal.
     pub body_sha256: String,
@@ -106,6 +109,7 @@ impl Gateway {
                 method: call.parts.method.clone(),
                 path: call.parts.uri.path().to_owned(),
                 query: call.parts.uri.query().unwrap_or_default().to_owned(),
+                access_key: access_key(&call.parts).map(str::to_owned),
                 body: call.body.clone(),
                 body_sha256: String::new(),
                 request_id: request_id(seed, number),

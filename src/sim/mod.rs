@@ -17,6 +17,7 @@ mod limiter;
 mod read;
 mod rehearsal;
 mod scenario;
+mod signature;
 mod tamper;
 #[cfg(test)]
 mod testing;
@@ -25,9 +26,11 @@ mod world;
 mod write;
 
 pub use app::App;
-pub use auth::{Auth, Login};
+pub use auth::{Auth, KeyRing, Login};
 pub use gateway::{Executed, LogEntry};
 pub use limiter::{Limit, Window};
 pub use scenario::{Blame, Effect, Fate, FateOf, Fault, Op, Outage, OutageKind, Physics, Refused, Scenario};
+#[cfg(test)]
+pub(crate) use signature::verify;
 pub use transport::{SimTransport, serve};
 pub use world::{Change, Seat, World};

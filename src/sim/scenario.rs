@@ -40,6 +40,8 @@ pub enum Op {
     ListWorkspaces,
     /// `POST /v3/auth/tokens`.
     IssueToken,
+    /// `POST /v3.0/OS-CREDENTIAL/securitytokens`: temporary keys of an agency.
+    IssueKey,
     /// `GET /v3/projects` and `GET /v3/auth/projects`.
     ListProjects,
     /// A path that the service does not have.
@@ -61,6 +63,7 @@ impl Op {
             Self::ListPools => "list-pools",
             Self::ListWorkspaces => "list-workspaces",
             Self::IssueToken => "issue-token",
+            Self::IssueKey => "issue-key",
             Self::ListProjects => "list-projects",
             Self::Elsewhere => "elsewhere",
         }
@@ -144,10 +147,10 @@ pub struct Scenario {
     /// Who may send; anybody by default.
     #[serde(skip)]
     pub auth: Auth,
-    /// How long a token is good.
+    /// How long a token is good, or a temporary key, whatever was asked for.
     #[serde(deserialize_with = "maybe_span")]
     pub token_life: Option<Duration>,
-    /// At each of these times (since the start) every token issued before it ends.
+    /// At each of these times (since the start) every token and temporary key issued before it ends.
     #[serde(deserialize_with = "spans")]
     pub revoke_at: Vec<Duration>,
     /// Seconds by which the service's clock (`Date`) is ahead; negative: behind. Ten years count at most.

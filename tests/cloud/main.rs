@@ -1,17 +1,15 @@
 //! The program against a server that checks signature, date and token strictly and locks a key after five refusals:
 //! every way to hold credentials, and everything that can be wrong with them.
 
-use std::collections::BTreeSet;
 use std::path::Path;
 use std::process::{Command, Output};
 use std::sync::Arc;
 use std::time::Duration;
 
 use assert_cmd::cargo::cargo_bin;
-use batch_detach::testing::api::auth::canonical;
-use batch_detach::testing::api::auth::sign::{self, Key, Scheme};
+use batch_detach::testing::api::auth::sign::Key;
 use batch_detach::testing::model::{Bound, DesktopId, Kind};
-use batch_detach::testing::sim::{App, Auth, Executed, Login, Op, Scenario, Seat, World, serve};
+use batch_detach::testing::sim::{App, Auth, Executed, KeyRing, Login, Op, Scenario, Seat, World, serve};
 use http::request::Parts;
 use tempfile::TempDir;
 
@@ -55,7 +53,7 @@ impl Cloud {
 
     /// Requests to the Workspace API that were let in or refused, IAM's apart.
     fn requests(&self) -> Vec<(Op, Option<u16>)> {
-        let iam = |op: Op| matches!(op, Op::IssueToken | Op::ListProjects);
+        let iam = |op: Op| matches!(op, Op::IssueToken | Op::IssueKey | Op::ListProjects);
         self.app.log().iter().filter(|entry| !iam(entry.op)).map(|entry| (entry.op, entry.status)).collect()
     }
 
@@ -64,45 +62,9 @@ impl Cloud {
     }
 }
 
-/// Judges a signature as the gateway does: over what arrived, with a date at most 15 minutes off.
+/// Takes what `key` signs, as strictly as the gateway does.
 fn strict(key: Key) -> Auth {
-    let judge = move |parts: &Parts, body: &[u8]| {
-        signature(parts, body, &key).map_err(|why| {
-            (
-                401,
-                "APIGW.0301".to_owned(),
-                format!("Incorrect IAM authentication information: verify aksk signature fail, {why}"),
-            )
-        })
-    };
-    Auth::Custom(Arc::new(judge))
-}
-
-fn signature(parts: &Parts, body: &[u8], key: &Key) -> Result<(), String> {
-    let header = |name: &str| parts.headers.get(name).and_then(|value| value.to_str().ok());
-    let given = header("Authorization").ok_or("no Authorization")?;
-    let names = given.split("SignedHeaders=").nth(1).and_then(|rest| rest.split(',').next()).ok_or("no names")?;
-    let headers: Vec<(String, String)> = names
-        .split(';')
-        .map(|name| header(name).map(|value| (name.to_owned(), value.to_owned())).ok_or(format!("{name} is missing")))
-        .collect::<Result<_, _>>()?;
-    let signed: BTreeSet<&str> = names.split(';').collect();
-    if !signed.contains("host") || !signed.contains("x-sdk-date") {
-        return Err("host and date are not signed".to_owned());
-    }
-    let date = header("X-Sdk-Date").ok_or("no date")?;
-    let now = jiff::Timestamp::now();
-    if !(-900..=900).any(|s| date == sign::date(now + jiff::SignedDuration::from_secs(s))) {
-        return Err("the date is off".to_owned());
-    }
-    let token = key.security_token.as_ref().map(secrecy::ExposeSecret::expose_secret);
-    if header("X-Security-Token") != token {
-        return Err("the security token is another".to_owned());
-    }
-    let hash = canonical::payload_hash(body);
-    let query = parts.uri.query().unwrap_or_default();
-    let text = canonical::request(parts.method.as_str(), parts.uri.path(), query, &headers, &hash);
-    if sign::authorization(key, Scheme::Plain, date, &text, names) == given { Ok(()) } else { Err("wrong".to_owned()) }
+    Auth::Keys(KeyRing { keys: vec![key], agencies: vec![("ops".to_owned(), "acme".to_owned())] })
 }
 
 /// A sheet of `rows` leavers in a directory of its own.
@@ -164,7 +126,7 @@ fn everybody_goes(auth: Auth, env: &[(&str, &str)], prepare: impl Fn(&Path)) {
     assert_eq!(output.status.code(), Some(0), "{}", text(&output));
     assert!(cloud.nobody_is_bound());
     let bytes = written(directory.path(), &output);
-    for secret in [SK, SECURITY_TOKEN, PASSWORD, TOKEN, "SDK-HMAC-SHA256 Access", "sim-token-"] {
+    for secret in [SK, SECURITY_TOKEN, PASSWORD, TOKEN, "SDK-HMAC-SHA256 Access", "sim-token-", "sim-secret-", "sim-sec"] {
         assert!(!holds(&bytes, secret), "p19: {secret} was written");
     }
 }
@@ -238,6 +200,53 @@ fn p11_a_token_that_ends_in_the_middle_is_renewed_once_and_no_row_is_lost() {
     assert!(refused <= 16, "{refused} requests were refused, more than were in flight");
     assert_eq!(tokens, 2, "one token at the start, one renewal for everybody");
     assert!(!text(&output).contains(" failed  "), "no row fails by it");
+}
+
+const AGENCY: [(&str, &str); 3] =
+    [("HW_ASSUME_ROLE_AGENCY_NAME", "ops"), ("HW_ASSUME_ROLE_DOMAIN_NAME", "acme"), ("BATCH_DETACH_REGION", "cn-north-4")];
+
+#[test]
+fn a_run_as_an_agency() {
+    let env = [&[("HW_ACCESS_KEY", AK), ("HW_SECRET_KEY", SK)][..], &AGENCY].concat();
+    everybody_goes(strict(Key::new(AK, SK, None)), &env, |_| {});
+}
+
+#[test]
+fn p11_an_agencys_keys_that_end_twice_in_the_middle_lose_no_row_and_its_base_key_is_seen_by_iam_alone() {
+    // 100 chunks, eight at once, each answered late: the keys end with all of them out, twice.
+    let world = batch_detach::testing::sim::Physics { latency: Duration::from_millis(60), ..Default::default() };
+    let revoke_at = vec![Duration::from_millis(500), Duration::from_millis(1_000)];
+    let auth = strict(Key::new(AK, SK, None));
+    let cloud = Cloud::new(400, Scenario { auth, world, revoke_at, ..Scenario::default() });
+    let directory = sheet(400);
+    let key = [("HUAWEICLOUD_SDK_AK", AK), ("HUAWEICLOUD_SDK_SK", SK)];
+    let env = [&key[..], &AGENCY, &[("BATCH_DETACH_MAX_DESKTOPS_PER_REQUEST", "4")]].concat();
+    let output = run(directory.path(), &cloud, &env);
+    assert_eq!(output.status.code(), Some(0), "{}", text(&output));
+    assert!(cloud.nobody_is_bound());
+    assert!(text(&output).contains("400 rows = 400 detached"), "{}", text(&output));
+    let log = cloud.app.log();
+    let issued = log.iter().filter(|entry| entry.op == Op::IssueKey).count();
+    assert_eq!(issued, 3, "keys at the start, and one renewal for everybody each time");
+    let refused = log.iter().filter(|entry| entry.status == Some(401)).count();
+    assert!((2..=32).contains(&refused), "{refused} requests were refused, of eight in flight twice");
+    for entry in &log {
+        let by_base = entry.access_key.as_deref() == Some(AK);
+        assert_eq!(by_base, entry.op == Op::IssueKey, "{:?} by {:?}", entry.op, entry.access_key);
+    }
+}
+
+#[test]
+fn p11_an_agency_that_trusts_nobody_costs_one_request_and_is_named() {
+    let cloud = Cloud::new(3, Scenario { auth: strict(Key::new(AK, SK, None)), ..Scenario::default() });
+    let directory = sheet(3);
+    let key = [("HUAWEICLOUD_SDK_AK", AK), ("HUAWEICLOUD_SDK_SK", SK), ("HUAWEICLOUD_SDK_PROJECT_ID", PROJECT)];
+    let env = [&key[..], &AGENCY[..1], &[("HW_ASSUME_ROLE_DOMAIN_NAME", "other")]].concat();
+    let output = run(directory.path(), &cloud, &env);
+    assert_eq!(output.status.code(), Some(4), "{}", text(&output));
+    assert!(text(&output).contains("agency ops of account other"), "{}", text(&output));
+    assert_eq!(cloud.app.log().len(), 1);
+    assert!(!directory.path().join("leavers.results.csv.journal").exists(), "exit 4 leaves nothing behind");
 }
 
 #[test]
