@@ -12,9 +12,10 @@ use super::auth::{Authenticator, SharedAuthenticator, StaticToken};
 use super::client::Target;
 use super::endpoints::{self, Endpoints, Wanted};
 use super::env::Env;
-use super::iam::Projects;
+use super::iam::{Project, Projects};
 use super::transport::Transport;
 use crate::error::Error;
+use crate::model::Caller;
 
 /// The settings that say where, and as what project.
 #[derive(Debug, Clone, Default)]
@@ -43,8 +44,7 @@ pub(crate) struct Access {
     pub endpoint: String,
     pub project_id: String,
     pub region: Option<String>,
-    /// Source of the credentials and the account part that may be shown, never a value.
-    pub credentials: String,
+    pub caller: Caller,
 }
 
 impl Access {
@@ -124,42 +124,38 @@ impl Prepared {
         self.project_id.as_deref()
     }
 
-    /// Source of the credentials and the account part that may be shown.
-    pub(crate) fn credentials(&self) -> String {
-        self.search.found.describe()
-    }
-
     /// Gets a token or keys where they must be fetched, takes on the agency, and finds the project's id where nobody gave
     /// it. With an access key, a project id and no agency, nothing is sent.
     ///
     /// # Errors
     /// [`Error::NoAccess`] in words that say what to do.
     pub(crate) async fn connect(self, transport: Arc<dyn Transport>) -> Result<Access, Error> {
-        let credentials = self.credentials();
+        let mut caller = self.search.found.caller();
         let (base, of_login) = self.log_in(Arc::clone(&transport)).await?;
         let auth = match self.search.found.agency.clone() {
             None => base,
             Some(agency) => {
                 let endpoint = self.endpoints.iam.clone().ok_or_else(|| no_iam("keys of the agency"))?;
                 let source = AssumedAgency { transport: Arc::clone(&transport), endpoint, base, agency };
-                let keys = KeyAuth::temporary(Box::new(source), credentials.clone()).await;
+                let keys = KeyAuth::temporary(Box::new(source), caller.who()).await;
                 Arc::new(keys.map_err(Error::NoAccess)?)
             }
         };
         let Self { endpoints, project_id, project_name, .. } = self;
         let lookup = Lookup { transport, endpoints: &endpoints, name: project_name.as_deref() };
-        let project_id = match (project_id, of_login) {
-            (None, Some(id)) => id,
+        let project = match (project_id, of_login) {
+            (None, Some(project)) => project,
             // An id beside a name must be that project's.
             (known, _) => lookup.project(known, auth.as_ref()).await?,
         };
-        Ok(Access { auth, endpoint: endpoints.workspace, project_id, region: endpoints.region, credentials })
+        caller.project_name = project.name;
+        Ok(Access { auth, endpoint: endpoints.workspace, project_id: project.id, region: endpoints.region, caller })
     }
 
     /// What the credentials themselves give: who signs, and the project that a log-in was for.
-    async fn log_in(&self, transport: Arc<dyn Transport>) -> Result<(SharedAuthenticator, Option<String>), Error> {
+    async fn log_in(&self, transport: Arc<dyn Transport>) -> Result<(SharedAuthenticator, Option<Project>), Error> {
         let Self { search, endpoints, project_id, project_name } = self;
-        let description = search.found.describe_base();
+        let description = search.found.describe();
         match &search.found.credentials {
             Credentials::Key(key) => Ok((Arc::new(KeyAuth::fixed(key.clone(), description)), None)),
             Credentials::CloudServer => {
@@ -185,7 +181,7 @@ impl Prepared {
                 let endpoint = endpoints.iam.clone().ok_or_else(|| no_iam("a token"))?;
                 let iam = Iam { transport, endpoint, login: login.clone(), scope };
                 let auth = TokenAuth::start(iam, description).await.map_err(Error::NoAccess)?;
-                let project = auth.project_id().await;
+                let project = auth.project().await;
                 Ok((Arc::new(auth), project))
             }
         }
@@ -200,9 +196,9 @@ struct Lookup<'a> {
 }
 
 impl Lookup<'_> {
-    async fn project(&self, known: Option<String>, auth: &dyn Authenticator) -> Result<String, Error> {
+    async fn project(&self, known: Option<String>, auth: &dyn Authenticator) -> Result<Project, Error> {
         if let (Some(id), None) = (&known, self.name) {
-            return Ok(id.clone());
+            return Ok(Project { id: id.clone(), name: None });
         }
         let name = self.name.or(self.endpoints.region.as_deref()).ok_or_else(no_place)?;
         let endpoint = self.endpoints.iam.as_deref().ok_or_else(|| no_iam(NO_IAM_PROJECT))?;
@@ -215,7 +211,7 @@ impl Lookup<'_> {
                 "HW_PROJECT_NAME is {}, and the project id {known} is not that project's, which is {id}; remove one of the two",
                 crate::text::escape_untrusted(name, 64)
             ))),
-            _ => Ok(id),
+            _ => Ok(Project { id, name: Some(name.to_owned()) }),
         }
     }
 }
@@ -237,8 +233,6 @@ fn no_iam(what: &str) -> Error {
 #[cfg(test)]
 mod tests {
     use std::sync::atomic::{AtomicUsize, Ordering};
-
-    use bytes::Bytes;
 
     use super::super::auth::sign::Key;
     use super::super::client::Reader;
@@ -263,7 +257,7 @@ mod tests {
     }
 
     const KEYS: [(&str, &str); 3] = [
-        ("HUAWEICLOUD_SDK_AK", "AKAKAKAKAKAK"),
+        ("HUAWEICLOUD_SDK_AK", "AKAKAKAK7ABC"),
         ("HUAWEICLOUD_SDK_SK", "CANARY"),
         ("HUAWEICLOUD_SDK_PROJECT_ID", "p1"),
     ];
@@ -276,7 +270,7 @@ mod tests {
             (access.project_id.as_str(), access.endpoint.as_str()),
             ("p1", "https://workspace.cn-north-4.myhuaweicloud.com")
         );
-        assert_eq!(access.credentials, "access key AKAK… from HUAWEICLOUD_SDK_AK");
+        assert_eq!(access.caller.who(), "access key …7ABC from HUAWEICLOUD_SDK_AK");
     }
 
     /// IAM's answer to whoever asks for keys of an agency.
@@ -295,14 +289,12 @@ mod tests {
 
     #[tokio::test]
     async fn p20_an_agencys_base_key_is_seen_by_iam_alone_and_the_project_is_looked_up_with_the_temporary_one() {
-        let base = Key::new("AKAKAKAKAKAK", "CANARY", None);
+        let base = Key::new("AKAKAKAK7ABC", "CANARY", None);
         let temporary = Key::new("TEMPTEMPTEM1", "CANARY1", Some("CANARY2"));
         let server = Server::start(move |seen| match seen.line() {
             "POST /v3.0/OS-CREDENTIAL/securitytokens" if check_signature(seen, &base).is_ok() => agency_keys(1),
             _ if check_signature(seen, &temporary).is_err() => reply(401, "", "{}"),
-            "GET /v3/projects?name=cn-north-4" => {
-                reply(200, "", r#"{"projects":[{"id":"p9","name":"cn-north-4"}]}"#)
-            }
+            "GET /v3/projects?name=cn-north-4" => reply(200, "", r#"{"projects":[{"id":"p9","name":"cn-north-4"}]}"#),
             _ => reply(200, "", r#"{"desktops":[]}"#),
         })
         .await;
@@ -310,7 +302,7 @@ mod tests {
         let access = prepare(&options(Some("cn-north-4"), Some(&server)), &env.as_slice()).unwrap();
         let access = access.connect(transport()).await.unwrap();
         assert_eq!(access.project_id, "p9");
-        assert_eq!(access.credentials, "access key AKAK… from HUAWEICLOUD_SDK_AK, as agency ops of account acme");
+        assert_eq!(access.caller.who(), "access key …7ABC from HUAWEICLOUD_SDK_AK, as agency ops of account acme");
         let reader = Reader::new(access.target(transport()));
         assert!(matches!(reader.list_users(&[]).await, Reply::Answer(answer) if answer.status == 200));
         let seen = server.seen();
@@ -387,13 +379,13 @@ mod tests {
         for env in [&KEYS[..2], &[("HW_AUTH_TOKEN", "t")][..]] {
             let access =
                 prepare(&options(Some("cn-north-4"), Some(&server)), &env).unwrap().connect(transport()).await.unwrap();
-            assert_eq!(access.project_id, "p5");
+            assert_eq!(access.caller.project(&access.project_id), "cn-north-4 (p5)");
         }
     }
 
     #[tokio::test]
     async fn a_login_takes_the_project_from_its_token() {
-        let body = r#"{"token":{"expires_at":"x","project":{"id":"p7"}}}"#;
+        let body = r#"{"token":{"expires_at":"x","project":{"id":"p7","name":"cn-north-4"}}}"#;
         let server = Server::start(move |_| reply(201, "X-Subject-Token: t\r\n", body)).await;
         let env = [
             ("HW_USER_NAME", "bob"),
@@ -403,6 +395,7 @@ mod tests {
         ];
         let access = prepare(&options(None, Some(&server)), &env).unwrap().connect(transport()).await.unwrap();
         assert_eq!((access.project_id.as_str(), access.region.as_deref()), ("p7", Some("cn-north-4")));
+        assert_eq!(access.caller.project("p7"), "cn-north-4 (p7)");
         assert_eq!(server.seen().len(), 1);
         assert!(!access.auth.describe().contains("CANARY"));
     }
@@ -477,10 +470,10 @@ mod tests {
         let access = access.connect(Arc::clone(&transport)).await.map_err(|error| error.to_string())?;
         let reply = Reader::new(access.target(transport)).list_desktops(&[("limit", "1")]).await;
         match &reply {
-            Reply::Answer(answer) if answer.status == 200 => Ok(access.credentials),
+            Reply::Answer(answer) if answer.status == 200 => Ok(access.caller.credentials),
             _ => {
                 let endpoint = server.http();
-                let asked = Asked::of(Class::ListDesktops, &access.credentials, &endpoint);
+                let asked = Asked::of(Class::ListDesktops, &access.caller.credentials, &endpoint);
                 Err(explain(&reply, &asked, jiff::Timestamp::now()))
             }
         }
@@ -488,7 +481,7 @@ mod tests {
 
     #[tokio::test]
     async fn every_source_of_credentials_is_accepted_by_a_strict_gateway() {
-        let (access_key, secret) = ("AKAKAKAKAKAK", "secret-CANARY");
+        let (access_key, secret) = ("AKAKAKAK7ABC", "secret-CANARY");
         let directory = tempfile::tempdir().unwrap();
         let file = directory.path().join("credentials");
         std::fs::write(&file, format!("[basic]\nak = {access_key}\nsk = {secret}\nsecurity_token = sts-CANARY\n"))
@@ -498,15 +491,15 @@ mod tests {
         let temporary = [sdk[0], sdk[1], ("HUAWEICLOUD_SDK_SECURITY_TOKEN", "sts-CANARY")];
         let login = [("HW_USER_NAME", "bob"), ("HW_USER_PASSWORD", "pass-CANARY"), ("HW_DOMAIN_NAME", "corp")];
         let cases: [(Variables<'_>, Option<&str>, &str); 6] = [
-            (&sdk, None, "access key AKAK… from HUAWEICLOUD_SDK_AK"),
-            (&temporary, Some("sts-CANARY"), "temporary access key AKAK… from HUAWEICLOUD_SDK_AK"),
-            (&[("HW_ACCESS_KEY", access_key), ("HW_SECRET_KEY", secret)], None, "access key AKAK… from HW_ACCESS_KEY"),
+            (&sdk, None, "access key …7ABC from HUAWEICLOUD_SDK_AK"),
+            (&temporary, Some("sts-CANARY"), "temporary access key …7ABC from HUAWEICLOUD_SDK_AK"),
+            (&[("HW_ACCESS_KEY", access_key), ("HW_SECRET_KEY", secret)], None, "access key …7ABC from HW_ACCESS_KEY"),
             (&[("HW_AUTH_TOKEN", "token-CANARY")], None, "token from HW_AUTH_TOKEN"),
             (&login, None, "IAM user bob of account corp"),
             (
                 &[("HUAWEICLOUD_SDK_CREDENTIALS_FILE", file)],
                 Some("sts-CANARY"),
-                "temporary access key AKAK… from the SDK profile",
+                "temporary access key …7ABC from the SDK profile",
             ),
         ];
         for (env, security_token, expected) in cases {
@@ -519,8 +512,8 @@ mod tests {
     #[tokio::test]
     async fn p11_a_wrong_key_is_sent_once_and_locks_nothing() {
         let refusals = Arc::new(AtomicUsize::new(0));
-        let server = cloud(Key::new("AKAKAKAKAKAK", "right", None), Arc::clone(&refusals)).await;
-        let wrong = [("HUAWEICLOUD_SDK_AK", "AKAKAKAKAKAK"), ("HUAWEICLOUD_SDK_SK", "CANARY")];
+        let server = cloud(Key::new("AKAKAKAK7ABC", "right", None), Arc::clone(&refusals)).await;
+        let wrong = [("HUAWEICLOUD_SDK_AK", "AKAKAKAK7ABC"), ("HUAWEICLOUD_SDK_SK", "CANARY")];
         let problem = first_read(&server, &wrong).await.unwrap_err();
         assert!(problem.contains("HUAWEICLOUD_SDK_AK") && !problem.contains("CANARY"), "{problem}");
         assert_eq!((refusals.load(Ordering::SeqCst), server.seen().len()), (1, 1));

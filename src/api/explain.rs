@@ -239,7 +239,7 @@ mod tests {
     }
 
     fn explained(answer: Answer) -> String {
-        let who = "access key AKPU… from HUAWEICLOUD_SDK_AK";
+        let who = "access key …0001 from HUAWEICLOUD_SDK_AK";
         let asked = Asked::of(Class::ListDesktops, who, "https://workspace.cn-north-4.myhuaweicloud.com");
         explain(&Reply::Answer(answer), &asked, NOW.parse().unwrap())
     }

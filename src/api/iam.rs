@@ -21,19 +21,35 @@ use crate::text::escape_untrusted;
 /// Tries without an answer, or with one that says "later", at most.
 const TRIES: u32 = 3;
 
-#[derive(Default, Deserialize)]
-#[serde(default)]
-struct ProjectsAnswer {
-    projects: Option<Vec<Project>>,
+/// A project of the account.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Project {
+    pub id: String,
+    /// Where it was asked for, or told.
+    pub name: Option<String>,
 }
 
 #[derive(Default, Deserialize)]
 #[serde(default)]
-struct Project {
+struct ProjectsAnswer {
+    projects: Option<Vec<RawProject>>,
+}
+
+#[derive(Default, Deserialize)]
+#[serde(default)]
+pub(super) struct RawProject {
     #[serde(deserialize_with = "lenient")]
-    id: String,
+    pub id: String,
     #[serde(deserialize_with = "lenient")]
-    name: String,
+    pub name: String,
+}
+
+impl RawProject {
+    /// `None` where it is not told.
+    pub(super) fn known(self) -> Option<Project> {
+        let Self { id, name } = self;
+        (!id.is_empty()).then_some(Project { id, name: Some(name).filter(|name| !name.is_empty()) })
+    }
 }
 
 /// Sends what `build` makes, anew for each try, until there is an answer that is worth reading: a refusal is one.
@@ -166,9 +182,9 @@ fn none(answer: &Answer, region: &str) -> Error {
 
 #[cfg(test)]
 mod tests {
-    use super::super::auth::chain::Login;
     use super::super::auth::keys::KeyAuth;
     use super::super::auth::login::{Iam, Scope, TokenAuth};
+    use super::super::auth::provider::Login;
     use super::super::auth::sign::Key;
     use super::super::http::{HttpOptions, HttpTransport};
     use super::super::testing::{Act, Seen, Server, reply};
@@ -180,7 +196,7 @@ mod tests {
 
     async fn lookup(server: &Server) -> Result<String, String> {
         let key = Key::new("AKAKAKAKAKAK", "CANARY", None);
-        let auth = KeyAuth::fixed(key, "access key AKAK… from HUAWEICLOUD_SDK_AK".to_owned());
+        let auth = KeyAuth::fixed(key, "access key …7ABC from HUAWEICLOUD_SDK_AK".to_owned());
         let projects = Projects { transport: transport(), endpoint: &server.http(), auth: &auth };
         projects.named("cn-north-4").await.map_err(|error| error.to_string())
     }
@@ -272,7 +288,7 @@ mod tests {
     async fn p19_a_token_by_password_is_carried_and_not_shown() {
         let server = Server::start(iam).await;
         let auth = log_in(&server).await.unwrap();
-        assert_eq!(auth.project_id().await.as_deref(), Some("p7"));
+        assert_eq!(auth.project().await, Some(Project { id: "p7".to_owned(), name: Some("cn-north-4".to_owned()) }));
         let mut request = Request::get("https://w.example/").body(Bytes::new()).unwrap();
         auth.authorize(&mut request).await.unwrap();
         assert_eq!(request.headers()["X-Auth-Token"], "TOKENCANARY");

@@ -209,6 +209,10 @@ fn tell(task: &Task<'_>, summary: &Summary, end: &End, told: &Told<'_>) -> Resul
     let warnings: Vec<String> = told.identity.notes.iter().chain(&told.identity.warnings).cloned().collect();
     let facts = SummaryFacts {
         run_id: &told.identity.run_id,
+        endpoint: &told.identity.endpoint,
+        region: told.identity.region.as_deref(),
+        project: &told.identity.project_id,
+        caller: &told.identity.caller,
         command: if undo { "undo" } else { "run" },
         input: told.input,
         results: Some(&results),

@@ -12,7 +12,7 @@ use super::target::SIMULATOR;
 use super::{Closing, say, width};
 use crate::error::{Error, Exit};
 use crate::journal::{Identity, Progress, RunLock, View};
-use crate::model::Outcome;
+use crate::model::{Caller, Outcome};
 use crate::outcome::next::{Next, Repeat, Situation, next};
 use crate::outcome::{Counts, exit_of};
 use crate::text::escape_untrusted;
@@ -98,8 +98,11 @@ fn human(identity: &Identity, progress: &Progress, counts: &Counts, running: boo
     lines.push(format!(
         "  endpoint     {}, project {}",
         escape_untrusted(&identity.endpoint, 200),
-        escape_untrusted(&identity.project_id, 100)
+        escape_untrusted(&identity.caller.project(&identity.project_id), 200)
     ));
+    if !identity.caller.credentials.is_empty() {
+        lines.push(format!("  credentials  {}", escape_untrusted(&identity.caller.who(), 300)));
+    }
     lines.push(format!("  begun        {} by {} on {}", identity.created_at, identity.operator, identity.host));
     if let Some(ticket) = &identity.ticket {
         lines.push(format!("  ticket       {}", escape_untrusted(ticket, 200)));
@@ -146,7 +149,9 @@ fn json(identity: &Identity, progress: &Progress, counts: &Counts, running: bool
         state: state(progress, running),
         input: &identity.input_path,
         endpoint: &identity.endpoint,
+        region: identity.region.as_deref(),
         project: &identity.project_id,
+        caller: &identity.caller,
         created_at: &identity.created_at,
         ticket: identity.ticket.as_deref(),
         plan_hash: &identity.plan_hash,
@@ -172,7 +177,9 @@ struct JsonStatus<'a> {
     state: &'a str,
     input: &'a str,
     endpoint: &'a str,
+    region: Option<&'a str>,
     project: &'a str,
+    caller: &'a Caller,
     /// UTC, RFC 3339.
     created_at: &'a str,
     ticket: Option<&'a str>,

@@ -9,6 +9,7 @@
 use std::fs::File;
 use std::io::{BufWriter, Write};
 use std::path::Path;
+use std::process::{Command, Stdio};
 use std::sync::Arc;
 
 use super::args::Format;
@@ -184,7 +185,7 @@ async fn resume(
         grouped(progress.rows)
     ));
     let question = format!("Go on with {}?", counted(progress.open(), "open row", "open rows"));
-    confirm(&options.safety, &question, signals).await?;
+    confirm(&options.safety, &(question + &place.in_words()), signals).await?;
     let store = Store::open(&files.journal)?;
     execute(Job { task, files, store, place, gates, resumed: true, proved, input: identity.input_path.clone() }).await
 }
@@ -233,7 +234,7 @@ pub(super) async fn start(
         say(&sight.show(made.as_ref(), &hash, Format::Human)?)?;
     }
     if let Some(question) = made.question() {
-        confirm(&options.safety, &question, signals).await?;
+        confirm(&options.safety, &(question + &place.in_words()), signals).await?;
     }
     if signals.stop.is_cancelled() {
         return Err(Error::Stopped("stopped by a signal before anything was sent".to_owned()).into());
@@ -272,6 +273,7 @@ fn identity(task: &Task<'_>, subject: &impl Subject, made: &dyn Draft, place: &P
         endpoint: place.endpoint().to_owned(),
         project_id: place.project().to_owned(),
         region: place.region.clone(),
+        caller: place.caller.clone(),
         plan_settings: task.shaping.clone(),
         preflight: task.session.settings.preflight,
         notes: Vec::new(),
@@ -285,10 +287,17 @@ fn identity(task: &Task<'_>, subject: &impl Subject, made: &dyn Draft, place: &P
     identity
 }
 
-/// The person, as far as the system knows.
+/// The person, as far as the system knows: by the environment, which a job may lack; by the system's own name of the
+/// user, which only `id` knows where users are kept in a directory; else by the user's number.
 fn operator() -> String {
-    let name = ["SUDO_USER", "USER", "LOGNAME"].iter().find_map(|name| std::env::var(name).ok());
-    escape_untrusted(&name.filter(|name| !name.is_empty()).unwrap_or_else(|| "unknown".to_owned()), 100)
+    let set = |name: &&str| std::env::var(name).ok().filter(|name| !name.is_empty());
+    let by_system = || {
+        let told = Command::new("id").arg("-un").stdin(Stdio::null()).stderr(Stdio::null()).output().ok()?;
+        let name = String::from_utf8_lossy(&told.stdout).trim().to_owned();
+        (told.status.success() && !name.is_empty()).then_some(name)
+    };
+    let name = ["SUDO_USER", "USER", "LOGNAME"].iter().find_map(set).or_else(by_system);
+    escape_untrusted(&name.unwrap_or_else(|| format!("uid {}", rustix::process::getuid().as_raw())), 100)
 }
 
 fn host() -> String {
@@ -322,7 +331,13 @@ impl<'a> Sight<'a> {
     /// Lines for people beside the plan: label and value.
     fn context(&self) -> Vec<(&'static str, String)> {
         let Session { settings, config, .. } = self.task.session;
-        let mut context = vec![("credentials", self.place.credentials.clone())];
+        let Place { region, caller, .. } = self.place;
+        let mut context = vec![("endpoint", self.place.endpoint().to_owned())];
+        context.extend(region.iter().map(|region| ("region", region.clone())));
+        context.push(("project", caller.project(self.place.project())));
+        context.push(("credentials", caller.credentials.clone()));
+        let agency = caller.agency.as_ref();
+        context.extend(agency.map(|agency| ("agency", format!("{} of account {}", agency.name, agency.account))));
         context.extend(self.place.proxy.iter().map(|proxy| ("proxy", proxy.clone())));
         context.extend(config.iter().map(|path| ("config", path.display().to_string())));
         if self.reads > 0 {
@@ -341,6 +356,8 @@ impl<'a> Sight<'a> {
         let facts = Facts {
             hash,
             covered: self.covered(),
+            region: self.place.region.as_deref(),
+            caller: &self.place.caller,
             context: &context,
             write_per_s: settings.write_rate.per_second(),
             skip_invalid: settings.on_invalid == OnInvalid::Skip,

@@ -14,10 +14,11 @@ use crate::error::Error;
 use crate::input::{Field, Input};
 use crate::journal::View;
 use crate::model::Class;
-use crate::model::{Bound, DesktopId, Kind, Outcome};
+use crate::model::{Bound, Caller, DesktopId, Kind, Outcome};
 use crate::pace::{Ceiling, Gates};
 use crate::reconcile::judge::holds;
 use crate::sim::{App, Scenario, Seat, World};
+use crate::text::escape_untrusted;
 
 /// The simulator's name as an endpoint and as a project: never taken for a real one.
 pub(super) const SIMULATOR: &str = "simulator";
@@ -28,8 +29,7 @@ pub(super) const SEED: u64 = 1;
 pub(super) struct Place {
     pub(super) target: Target,
     pub(super) region: Option<String>,
-    /// Source of the credentials and the account part that may be shown.
-    pub(super) credentials: String,
+    pub(super) caller: Caller,
     pub(super) proxy: Option<String>,
 }
 
@@ -58,7 +58,7 @@ impl Place {
         let access = prepared.connect(transport.clone()).await?;
         Ok(Self {
             region: access.region.clone(),
-            credentials: access.credentials.clone(),
+            caller: access.caller.clone(),
             target: access.target(transport),
             proxy,
         })
@@ -86,7 +86,7 @@ impl Place {
                 project_id: project.or(options.project_id).unwrap_or_default(),
             },
             region: options.region,
-            credentials: "not needed".to_owned(),
+            caller: Caller { credentials: "not needed".to_owned(), ..Caller::default() },
             proxy: None,
         }
     }
@@ -135,7 +135,7 @@ impl Place {
                 project_id: SIMULATOR.to_owned(),
             },
             region: None,
-            credentials: "none (simulator)".to_owned(),
+            caller: Caller { credentials: "none (simulator)".to_owned(), ..Caller::default() },
             proxy: None,
         }
     }
@@ -147,6 +147,16 @@ impl Place {
 
     pub(super) fn project(&self) -> &str {
         &self.target.project_id
+    }
+
+    /// Where it goes and as whom, for whoever is asked whether it shall. Nothing of a rehearsal.
+    pub(super) fn in_words(&self) -> String {
+        if self.endpoint() == SIMULATOR {
+            return String::new();
+        }
+        let region = self.region.as_ref().map_or_else(String::new, |region| format!("region {region}, "));
+        let place = format!("{region}project {}, by {}", self.caller.project(self.project()), self.caller.who());
+        format!(" It goes to {}.", escape_untrusted(&place, 500))
     }
 }
 

@@ -8,8 +8,7 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-use crate::model::Class;
-use crate::model::{DesktopId, Doubt, Kind, Outcome, PartLabel, Person, Refusal};
+use crate::model::{Caller, Class, DesktopId, Doubt, Kind, Outcome, PartLabel, Person, Refusal};
 
 /// An item's number in its journal, from 1, in the order of the plan.
 pub type ItemId = u32;
@@ -41,6 +40,9 @@ pub struct Identity {
     pub endpoint: String,
     pub project_id: String,
     pub region: Option<String>,
+    /// As whom it was planned; journals of older programs don't tell.
+    #[serde(default)]
+    pub caller: Caller,
     /// The settings that shape a plan, by option name; a resume names the ones that differ.
     pub plan_settings: BTreeMap<String, String>,
     /// Whether the live bindings were read before the plan was made.

@@ -2,8 +2,7 @@
 
 use std::path::Path;
 
-use crate::model::Class;
-use crate::model::{DesktopId, Kind, Outcome, PartLabel, Refusal};
+use crate::model::{Caller, Class, DesktopId, Kind, Outcome, PartLabel, Refusal};
 
 use super::record::{
     AnswerKind, AnswerRecord, Attempt, AttemptId, Entry, Fate, Identity, Item, ItemId, Record, ResultRow, RowOutcome,
@@ -36,6 +35,7 @@ pub(super) fn identity() -> Identity {
         endpoint: "https://workspace.example.com".to_owned(),
         project_id: "p".to_owned(),
         region: None,
+        caller: Caller::default(),
         plan_settings: [("on-invalid".to_owned(), "skip".to_owned())].into(),
         preflight: true,
         notes: vec![],

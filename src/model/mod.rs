@@ -1,6 +1,7 @@
 //! The words that every other module speaks: identifiers, kinds of bindings, operations, outcomes, events.
 
 mod binding;
+mod caller;
 mod class;
 mod doubt;
 mod event;
@@ -9,6 +10,8 @@ mod outcome;
 mod person;
 
 pub use binding::{Bound, Kind, LiveDesktop};
+pub(crate) use caller::AgencyName;
+pub use caller::Caller;
 pub use class::Class;
 pub(crate) use doubt::Doubt;
 pub(crate) use event::{Event, Observer};

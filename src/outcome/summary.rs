@@ -8,7 +8,7 @@ use serde::Serialize;
 
 use crate::error::Exit;
 use crate::journal::RowOutcome;
-use crate::model::{Class, Doubt, Outcome};
+use crate::model::{Caller, Class, Doubt, Outcome};
 use crate::outcome::advice::advice;
 use crate::outcome::counts::Counts;
 use crate::outcome::next::{Next, meaning};
@@ -69,6 +69,10 @@ pub(crate) struct Summary {
 /// What a summary says besides the rows.
 pub(crate) struct SummaryFacts<'a> {
     pub run_id: &'a str,
+    pub endpoint: &'a str,
+    pub region: Option<&'a str>,
+    pub project: &'a str,
+    pub caller: &'a Caller,
     /// `run`, `undo` or `plan`.
     pub command: &'a str,
     /// As it was named on the command line.
@@ -147,6 +151,10 @@ impl Summary {
             format: FORMAT,
             command: facts.command,
             run_id: facts.run_id,
+            endpoint: facts.endpoint,
+            region: facts.region,
+            project: facts.project,
+            caller: facts.caller,
             input: facts.input,
             results: facts.results,
             journal: facts.journal,
@@ -246,6 +254,10 @@ struct JsonSummary<'a> {
     format: u32,
     command: &'a str,
     run_id: &'a str,
+    endpoint: &'a str,
+    region: Option<&'a str>,
+    project: &'a str,
+    caller: &'a Caller,
     input: &'a str,
     results: Option<&'a str>,
     journal: Option<&'a str>,

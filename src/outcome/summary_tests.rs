@@ -2,6 +2,8 @@ use super::*;
 use crate::journal::RowOutcome;
 use crate::text::columns;
 
+/// Stands for whoever asks.
+static NOBODY: Caller = Caller { credentials: String::new(), agency: None, project_name: None };
 const ID: &str = "5f0c2a7e-9d41-4c1b-8a53-0d6b7f2e9c10";
 
 fn row<'a>(line: u64, user: &'a str, outcome: Outcome, code: &str, message: &str) -> ResultRow<'a> {
@@ -27,6 +29,10 @@ fn facts<'a>(
 ) -> SummaryFacts<'a> {
     SummaryFacts {
         run_id: "3f2a9c1e",
+        endpoint: "https://workspace.cn-north-4.myhuaweicloud.com",
+        region: Some("cn-north-4"),
+        project: "p1",
+        caller: &NOBODY,
         command: "run",
         input: "leavers.csv",
         results: Some("leavers.results.csv"),

@@ -191,6 +191,7 @@ mod tests {
     use super::super::show::Facts;
     use super::super::{Draft as _, Plan, Policy, Snapshot, plan};
     use super::*;
+    use crate::model::Caller;
 
     const CSV: &str = "desktop_id,user_name\nd1,ann\nd2,bob\nd2,cara\n";
 
@@ -200,7 +201,18 @@ mod tests {
         let input = input(csv);
         let plan = plan(&input, Some(seen), &Policy::default());
         let hash = plan.hash(covered);
-        f(&plan, &Facts { hash: &hash, covered, context: &[], write_per_s: 1.0, skip_invalid: false })
+        f(
+            &plan,
+            &Facts {
+                hash: &hash,
+                covered,
+                region: None,
+                caller: &Caller::default(),
+                context: &[],
+                write_per_s: 1.0,
+                skip_invalid: false,
+            },
+        )
     }
 
     fn differences(csv: &str, seen: &Snapshot, project: &str) -> Vec<String> {

@@ -11,7 +11,7 @@ use super::detach::Plan;
 use super::fingerprint::{Digests, HashFacts};
 use super::stats::PlanStats;
 use crate::input::RowFault;
-use crate::model::Outcome;
+use crate::model::{Caller, Outcome};
 use crate::text::{
     BOLD, Page, counted as some, escape_untrusted, grouped, serialized, size, spell_estimate, spell_rate,
 };
@@ -22,7 +22,9 @@ pub(crate) struct Facts<'a> {
     /// See [`Draft::write_requests`](super::Draft::write_requests).
     pub hash: &'a str,
     pub covered: HashFacts<'a>,
-    /// Further lines for people, such as the credentials' source, the config file, a proxy: label and value.
+    pub region: Option<&'a str>,
+    pub caller: &'a Caller,
+    /// Lines for people, such as the endpoint, the project, the credentials' source, a proxy: label and value.
     pub context: &'a [(&'a str, String)],
     /// The ceiling of writes, a second.
     pub write_per_s: f64,
@@ -74,8 +76,7 @@ fn heading(page: &mut Page, plan: &Plan<'_>, facts: &Facts<'_>, stats: &PlanStat
 
 /// Where the plan goes, a line for each fact that is known.
 pub(crate) fn place(page: &mut Page, facts: &Facts<'_>) {
-    let own = [("endpoint", facts.covered.endpoint.to_owned()), ("project", facts.covered.project.to_owned())];
-    for (label, value) in own.iter().chain(facts.context).filter(|(_, value)| !value.is_empty()) {
+    for (label, value) in facts.context.iter().filter(|(_, value)| !value.is_empty()) {
         labelled(page, label, value);
     }
 }
@@ -274,7 +275,9 @@ pub(crate) fn json<'a, 't>(plan: &'a Plan<'t>, facts: &Facts<'a>) -> impl Serial
         hash: facts.hash,
         input: InputPart { name: &input.name, sha256: &input.sha256, notes: &input.notes },
         endpoint: facts.covered.endpoint,
+        region: facts.region,
         project: facts.covered.project,
+        caller: facts.caller,
         settings: facts.covered.settings,
         preflight: plan.looked(),
         counts: Counts {
@@ -345,7 +348,9 @@ struct Document<'a, P: Serialize, R: Serialize> {
     hash: &'a str,
     input: InputPart<'a>,
     endpoint: &'a str,
+    region: Option<&'a str>,
     project: &'a str,
+    caller: &'a Caller,
     /// The settings that shape the plan.
     settings: &'a BTreeMap<String, String>,
     /// Whether the live bindings were looked at.
@@ -465,8 +470,23 @@ mod tests {
         let covered = HashFacts { endpoint: "https://workspace.example", project: "p1", settings: &settings };
         let input = input(csv);
         let plan = plan(&input, seen, &Policy::default());
-        let context = [("credentials", "HW_AUTH_TOKEN".to_owned()), ("proxy", String::new())];
-        f(&plan, &Facts { hash: "0f", covered, context: &context, write_per_s: 100.0 / 60.0, skip_invalid: false })
+        let context = [
+            ("endpoint", "https://workspace.example".to_owned()),
+            ("project", "p1".to_owned()),
+            ("credentials", "HW_AUTH_TOKEN".to_owned()),
+            ("proxy", String::new()),
+        ];
+        let caller = Caller { credentials: "HW_AUTH_TOKEN".to_owned(), ..Caller::default() };
+        let facts = Facts {
+            hash: "0f",
+            covered,
+            region: Some("cn-north-4"),
+            caller: &caller,
+            context: &context,
+            write_per_s: 100.0 / 60.0,
+            skip_invalid: false,
+        };
+        f(&plan, &facts)
     }
 
     fn world() -> Snapshot {
@@ -535,6 +555,10 @@ Plan 0f
         let value = shown(CSV, Some(&world()), |plan, facts| serde_json::to_value(json(plan, facts)).unwrap());
         assert_eq!((value["format"].as_u64(), value["hash"].as_str()), (Some(2), Some("0f")));
         assert_eq!(value["counts"]["to_detach"], 4);
+        assert_eq!(
+            (&value["region"], &value["caller"]["credentials"]),
+            (&"cn-north-4".into(), &"HW_AUTH_TOKEN".into())
+        );
         assert_eq!(value["counts"]["invalid_by_code"]["INVALID_DESKTOP_NOT_FOUND"], 4);
         assert_eq!(value["chunks"][0]["desktops"], 2);
         assert_eq!(value["chunks"][0]["sha256"].as_str().map(str::len), Some(64));

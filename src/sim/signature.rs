@@ -2,7 +2,7 @@
 
 use http::request::Parts;
 use jiff::{SignedDuration, Timestamp};
-use secrecy::ExposeSecret as _;
+use secrecy::ExposeSecret;
 
 use crate::api::auth::canonical;
 use crate::api::auth::sign::{Key, Scheme, authorization};
@@ -41,7 +41,7 @@ pub(crate) fn verify(parts: &Parts, body: &[u8], key: &Key) -> Result<(), String
     if Timestamp::now().duration_since(time).abs() > MAX_SKEW {
         return Err("the date is off".to_owned());
     }
-    if header(parts, "X-Security-Token") != key.security_token.as_ref().map(|token| token.expose_secret()) {
+    if header(parts, "X-Security-Token") != key.security_token.as_ref().map(ExposeSecret::expose_secret) {
         return Err("the security token is another".to_owned());
     }
     let hash = canonical::payload_hash(body);

@@ -7,8 +7,7 @@ use batch_detach::testing::journal::{
     AnswerKind, AnswerRecord, Attempt, Builder, Entry, Fate, Identity, Item, Journal as _, Record, RowOutcome,
     Settlement, Slot, Store, View,
 };
-use batch_detach::testing::model::Class;
-use batch_detach::testing::model::{DesktopId, Kind, Outcome, PartLabel};
+use batch_detach::testing::model::{Caller, Class, DesktopId, Kind, Outcome, PartLabel};
 use batch_detach::testing::outcome::ResultsWriter;
 use criterion::{Criterion, Throughput, criterion_group, criterion_main};
 
@@ -32,6 +31,7 @@ fn identity() -> Identity {
         endpoint: String::new(),
         project_id: String::new(),
         region: None,
+        caller: Caller::default(),
         plan_settings: BTreeMap::new(),
         preflight: false,
         notes: Vec::new(),

@@ -126,7 +126,9 @@ fn everybody_goes(auth: Auth, env: &[(&str, &str)], prepare: impl Fn(&Path)) {
     assert_eq!(output.status.code(), Some(0), "{}", text(&output));
     assert!(cloud.nobody_is_bound());
     let bytes = written(directory.path(), &output);
-    for secret in [SK, SECURITY_TOKEN, PASSWORD, TOKEN, "SDK-HMAC-SHA256 Access", "sim-token-", "sim-secret-", "sim-sec"] {
+    for secret in
+        [SK, SECURITY_TOKEN, PASSWORD, TOKEN, "SDK-HMAC-SHA256 Access", "sim-token-", "sim-secret-", "sim-sec"]
+    {
         assert!(!holds(&bytes, secret), "p19: {secret} was written");
     }
 }
@@ -202,8 +204,11 @@ fn p11_a_token_that_ends_in_the_middle_is_renewed_once_and_no_row_is_lost() {
     assert!(!text(&output).contains(" failed  "), "no row fails by it");
 }
 
-const AGENCY: [(&str, &str); 3] =
-    [("HW_ASSUME_ROLE_AGENCY_NAME", "ops"), ("HW_ASSUME_ROLE_DOMAIN_NAME", "acme"), ("BATCH_DETACH_REGION", "cn-north-4")];
+const AGENCY: [(&str, &str); 3] = [
+    ("HW_ASSUME_ROLE_AGENCY_NAME", "ops"),
+    ("HW_ASSUME_ROLE_DOMAIN_NAME", "acme"),
+    ("BATCH_DETACH_REGION", "cn-north-4"),
+];
 
 #[test]
 fn a_run_as_an_agency() {
@@ -212,10 +217,54 @@ fn a_run_as_an_agency() {
 }
 
 #[test]
+fn plan_summary_status_and_report_tell_where_it_goes_and_as_whom() {
+    let cloud = Cloud::new(3, Scenario { auth: strict(Key::new(AK, SK, None)), ..Scenario::default() });
+    let directory = sheet(3);
+    let env = [&[("HW_ACCESS_KEY", AK), ("HW_SECRET_KEY", SK)][..], &AGENCY].concat();
+    let told = |words: &[&str]| {
+        let output = program(directory.path(), &cloud, &env).args(words).output().unwrap();
+        assert_eq!(output.status.code(), Some(0), "{}", text(&output));
+        String::from_utf8(output.stdout).unwrap()
+    };
+    let plan = told(&["plan", "leavers.csv"]);
+    for line in [
+        "  region       cn-north-4",
+        "  project      cn-north-4 (project-1)",
+        "  credentials  access key …89AB from HW_ACCESS_KEY",
+        "  agency       ops of account acme",
+    ] {
+        assert!(plan.lines().any(|told| told == line), "{line} is not in {plan}");
+    }
+    let caller = serde_json::json!({
+        "credentials": "access key …89AB from HW_ACCESS_KEY",
+        "agency": { "name": "ops", "account": "acme" },
+        "project_name": "cn-north-4",
+    });
+    for words in [
+        &["plan", "leavers.csv", "--format", "json"][..],
+        &["run", "leavers.csv", "--yes", "--format", "json"],
+        &["status", "leavers.results.csv.journal", "--format", "json"],
+    ] {
+        let told: serde_json::Value = serde_json::from_str(&told(words)).unwrap();
+        assert_eq!((&told["caller"], &told["region"]), (&caller, &"cn-north-4".into()), "{words:?}");
+        assert_eq!(
+            (&told["endpoint"], &told["project"]),
+            (&cloud.address.as_str().into(), &PROJECT.into()),
+            "{words:?}"
+        );
+    }
+    told(&["report", "leavers.results.csv.journal"]);
+    let page = std::fs::read_to_string(directory.path().join("leavers.report.html")).unwrap();
+    for part in ["cn-north-4 (project-1)", "access key …89AB from HW_ACCESS_KEY", "agency ops of account acme"] {
+        assert!(page.contains(part), "{part}");
+    }
+}
+
+#[test]
 fn p11_an_agencys_keys_that_end_twice_in_the_middle_lose_no_row_and_its_base_key_is_seen_by_iam_alone() {
     // 100 chunks, eight at once, each answered late: the keys end with all of them out, twice.
     let world = batch_detach::testing::sim::Physics { latency: Duration::from_millis(60), ..Default::default() };
-    let revoke_at = vec![Duration::from_millis(500), Duration::from_millis(1_000)];
+    let revoke_at = vec![Duration::from_millis(500), Duration::from_secs(1)];
     let auth = strict(Key::new(AK, SK, None));
     let cloud = Cloud::new(400, Scenario { auth, world, revoke_at, ..Scenario::default() });
     let directory = sheet(400);

@@ -5,14 +5,14 @@ use std::time::Duration;
 use batch_detach::testing::sim::{Effect, Fate, FateOf, Fault, Op, Scenario};
 use serde_json::Value;
 
-use super::service::{id, seat};
+use super::service::{self, seat};
 use super::stage::Stage;
 
 const RUN: [&str; 3] = ["run", "leavers.csv", "--yes"];
 
 /// Four rows: two are detached, one was gone before, one fails.
 fn stage() -> Stage {
-    let fates = vec![FateOf { desktops: vec![id("d-3")], fate: Fate::Hibernated }];
+    let fates = vec![FateOf { desktops: vec![service::id("d-3")], fate: Fate::Hibernated }];
     let seats = (0..4).map(|n| seat(&format!("d-{n}"), &format!("leaver-{n}")));
     let stage = Stage::new(seats, Scenario { fates, ..Scenario::default() });
     stage.leavers((0..4).map(|n| (format!("d-{n}"), format!("leaver-{}", if n == 1 { 9 } else { n }))));
@@ -81,6 +81,26 @@ fn without_id(line: &str) -> String {
         Some(rest) => format!("Run [id]{}", &rest[8..]),
         None => line.to_owned(),
     }
+}
+
+/// `id -un`, or what it prints with these words.
+fn id(word: &str) -> String {
+    let told = std::process::Command::new("id").arg(word).output().unwrap();
+    String::from_utf8(told.stdout).unwrap().trim().to_owned()
+}
+
+#[test]
+fn the_operator_is_named_by_the_environment_else_by_the_system_else_by_number() {
+    let operator = |stage: Stage| {
+        stage.run(&RUN).expect(1);
+        let status = stage.run(&["status", "leavers.results.csv.journal"]).expect(0).stdout;
+        let (_, begun) = status.split_once("  begun  ").unwrap();
+        begun.split_once(" by ").unwrap().1.split_once(" on ").unwrap().0.to_owned()
+    };
+    assert_eq!(operator(stage()), "tester");
+    assert_eq!(operator(stage().variable("USER", "").variable("LOGNAME", "logged")), "logged");
+    assert_eq!(operator(stage().without("USER").variable("PATH", "/usr/bin:/bin")), id("-un"));
+    assert_eq!(operator(stage().without("USER").variable("PATH", "/nowhere")), format!("uid {}", id("-u")));
 }
 
 #[test]

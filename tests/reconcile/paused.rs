@@ -10,7 +10,7 @@ use batch_detach::testing::api::auth::Nobody;
 use batch_detach::testing::api::{Reader, Target, Writer};
 use batch_detach::testing::dispatch::{Drive, Ended, Rules, drive};
 use batch_detach::testing::journal::{Entry, Identity, Item, MemoryJournal, Progress};
-use batch_detach::testing::model::Class;
+use batch_detach::testing::model::{Caller, Class};
 use batch_detach::testing::pace::{Ceiling, Gates};
 use batch_detach::testing::reconcile::preflight::Preflight;
 use batch_detach::testing::sim::App;
@@ -159,6 +159,7 @@ fn identity() -> Identity {
         endpoint: "simulator".to_owned(),
         project_id: "p".to_owned(),
         region: None,
+        caller: Caller::default(),
         plan_settings: BTreeMap::new(),
         preflight: true,
         notes: Vec::new(),

@@ -13,8 +13,8 @@ use batch_detach::testing::config::Percent;
 use batch_detach::testing::dispatch::{Drive, Ended, Rules, StopReason, drive};
 use batch_detach::testing::journal::{Entry, Identity, Item, Journal, MemoryJournal, Record};
 use batch_detach::testing::model::Bound;
-use batch_detach::testing::model::Class;
 use batch_detach::testing::model::DesktopId;
+use batch_detach::testing::model::{Caller, Class};
 use batch_detach::testing::pace::{Ceiling, Gates};
 use batch_detach::testing::reconcile::preflight::Preflight;
 use batch_detach::testing::sim::{App, Auth};
@@ -141,6 +141,7 @@ fn identity(input: &Input, script: &Script, canary_chunks: u32) -> Identity {
         endpoint: "http://sim".to_owned(),
         project_id: "p".to_owned(),
         region: None,
+        caller: Caller::default(),
         plan_settings: BTreeMap::new(),
         preflight: script.preflight,
         notes: Vec::new(),

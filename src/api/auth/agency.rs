@@ -66,7 +66,7 @@ impl AssumedAgency {
             })
         };
         let asked = ask(self.transport.as_ref(), build).await;
-        asked.map_err(|cause| Failure::Unavailable(format!("no keys of the {}: {cause}", self.agency.describe())))
+        asked.map_err(|cause| Failure::Unavailable(format!("no keys of the {}: {cause}", self.agency.shown())))
     }
 
     async fn keys(&self) -> Result<Fresh<Key>, Failure> {
@@ -80,11 +80,15 @@ impl AssumedAgency {
             return read.map_err(|problem| Failure::Unavailable(format!("the answer of IAM {problem}")));
         }
         let words = self.refused(&answer);
-        Err(if matches!(answer.status, 400..=404 | 407) { Failure::Refused(words) } else { Failure::Unavailable(words) })
+        Err(if matches!(answer.status, 400..=404 | 407) {
+            Failure::Refused(words)
+        } else {
+            Failure::Unavailable(words)
+        })
     }
 
     fn refused(&self, answer: &Answer) -> String {
-        let (who, agency) = (self.base.describe(), self.agency.describe());
+        let (who, agency) = (self.base.describe(), self.agency.shown());
         if matches!(answer.status, 400 | 403 | 404) {
             let said = ErrorBody::parse(&answer.body).message;
             return format!(

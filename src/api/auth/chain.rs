@@ -136,15 +136,15 @@ mod tests {
     use super::*;
 
     fn describe(env: &dyn Env) -> String {
-        find(env).unwrap().found.describe()
+        find(env).unwrap().found.caller().who()
     }
 
     #[test]
     fn the_first_source_wins() {
         let all = [
-            ("HUAWEICLOUD_SDK_AK", "SDKSDKSDKSDK"),
+            ("HUAWEICLOUD_SDK_AK", "SDKSDKSD0001"),
             ("HUAWEICLOUD_SDK_SK", "s"),
-            ("HW_ACCESS_KEY", "TERRATERRATE"),
+            ("HW_ACCESS_KEY", "TERRATER0002"),
             ("HW_SECRET_KEY", "s"),
             ("HW_AUTH_TOKEN", "t"),
             ("HW_USER_NAME", "bob"),
@@ -153,8 +153,8 @@ mod tests {
             ("HOME", "/nowhere"),
         ];
         let expected = [
-            (0, "access key SDKS… from HUAWEICLOUD_SDK_AK"),
-            (2, "access key TERR… from HW_ACCESS_KEY"),
+            (0, "access key …0001 from HUAWEICLOUD_SDK_AK"),
+            (2, "access key …0002 from HW_ACCESS_KEY"),
             (4, "token from HW_AUTH_TOKEN"),
             (5, "IAM user bob of account corp, from HW_USER_NAME"),
             (8, "temporary access key from the agency of this cloud server (ECS metadata)"),
@@ -220,7 +220,7 @@ mod tests {
         }
     }
 
-    const KEY: [(&str, &str); 2] = [("HUAWEICLOUD_SDK_AK", "AKAKAKAKAKAK"), ("HUAWEICLOUD_SDK_SK", "s")];
+    const KEY: [(&str, &str); 2] = [("HUAWEICLOUD_SDK_AK", "AKAKAKAK7ABC"), ("HUAWEICLOUD_SDK_SK", "s")];
 
     #[test]
     fn an_agency_is_taken_on_by_any_source_of_credentials() {
@@ -232,7 +232,7 @@ mod tests {
         ];
         let login = [("HW_USER_NAME", "bob"), ("HW_USER_PASSWORD", "p"), ("HW_DOMAIN_NAME", "corp")];
         for (base, expected) in [
-            (&KEY[..], "access key AKAK… from HUAWEICLOUD_SDK_AK"),
+            (&KEY[..], "access key …7ABC from HUAWEICLOUD_SDK_AK"),
             (&login, "IAM user bob of account corp, from HW_USER_NAME"),
             (&[("HW_AUTH_TOKEN", "t")], "token from HW_AUTH_TOKEN"),
             (&[], "temporary access key from the agency of this cloud server (ECS metadata)"),
@@ -303,7 +303,7 @@ mod tests {
         let env = [("HW_USER_NAME", "bob"), ("HW_USER_PASSWORD", "CANARY1"), ("HW_DOMAIN_NAME", "corp")];
         let search = find(&env).unwrap();
         let env = [
-            ("HUAWEICLOUD_SDK_AK", "CANARY2CANARY2"),
+            ("HUAWEICLOUD_SDK_AK", "CANARY2CANARY2abcd"),
             ("HUAWEICLOUD_SDK_SK", "CANARY3"),
             ("HUAWEICLOUD_SDK_SECURITY_TOKEN", "CANARY4"),
         ];

@@ -54,8 +54,8 @@ struct Profile {
     #[serde(deserialize_with = "lenient")]
     agency_domain_id: String,
     /// The profile whose keys take on the agency, where this one holds none.
-    #[serde(deserialize_with = "lenient")]
-    source_profile: String,
+    #[serde(rename = "sourceProfile", deserialize_with = "lenient")]
+    source: String,
 }
 
 impl Profile {
@@ -127,7 +127,7 @@ impl Provider for KooCli {
         };
         let place = format!("the KooCLI file {shown}, profile {wanted},");
         let agency = profile.agency(&place)?;
-        let [access, secret, token] = match (profile.key(), &profile.source_profile) {
+        let [access, secret, token] = match (profile.key(), &profile.source) {
             ([access, secret, _], from) if access.is_empty() && secret.is_empty() && !from.is_empty() => {
                 let holder = file.profiles.iter().find(|other| other.name == *from);
                 let missing = || Error::NoAccess(format!("{place} takes its keys from `{from}`, which is not there"));
@@ -187,20 +187,20 @@ mod tests {
     }
 
     const PLAIN: &str = r#"{"current": "work", "authEncrypt": "false", "profiles": [{"name": "x"},
-        {"name": "work", "mode": "AKSK", "accessKeyId": "AKAKAKAKAKAKAKAKAKAK", "secretAccessKey": "CANARY",
+        {"name": "work", "mode": "AKSK", "accessKeyId": "AKAKAKAKAKAKAKAK7ABC", "secretAccessKey": "CANARY",
          "securityToken": "", "region": "cn-north-4", "projectId": "p1", "readTimeout": 10, "agency": null, "ssoAuth": null}]}"#;
 
     #[test]
     fn the_current_profile_is_taken() {
         let Look::Found(found) = look(PLAIN).unwrap() else { panic!() };
-        assert!(found.describe().contains("AKAK… from the KooCLI file") && found.describe().ends_with("profile work"));
+        assert!(found.describe().contains("…7ABC from the KooCLI file") && found.describe().ends_with("profile work"));
         assert_eq!((found.region.as_deref(), found.project_id.as_deref()), (Some("cn-north-4"), Some("p1")));
     }
 
     #[test]
     fn p19_an_encrypted_file_says_so_and_what_to_do() {
         let told = PLAIN.replace("\"false\"", "\"true\"");
-        let shaped = PLAIN.replace("\"false\"", "null").replace("AKAKAKAKAKAKAKAKAKAK", "CANARY+a9/b==");
+        let shaped = PLAIN.replace("\"false\"", "null").replace("AKAKAKAKAKAKAKAK7ABC", "CANARY+a9/b==");
         for text in [told, shaped] {
             let error = look(&text).err().unwrap().to_string();
             assert!(error.contains("are encrypted") && error.contains("--cli-auth-encrypt=false"), "{error}");
@@ -213,25 +213,33 @@ mod tests {
     #[test]
     fn a_single_sign_on_gives_temporary_keys() {
         let text = r#"{"current": "s", "authEncrypt": "false", "profiles": [{"name": "s", "mode": "SSO",
-            "ssoAuth": {"stsToken": {"accessKeyId": "HSTAAAAAAAAAAAAA", "secretAccessKey": "s", "securityToken": "t"}}}]}"#;
+            "ssoAuth": {"stsToken": {"accessKeyId": "HSTAAAAAAAAA7ABC", "secretAccessKey": "s", "securityToken": "t"}}}]}"#;
         let Look::Found(found) = look(text).unwrap() else { panic!() };
-        assert!(found.describe().starts_with("temporary access key HSTA…"), "{}", found.describe());
+        assert!(found.describe().starts_with("temporary access key …7ABC"), "{}", found.describe());
     }
 
     #[test]
     fn an_agency_is_taken_on_by_the_profiles_own_keys_or_by_those_of_its_source() {
         let own = PLAIN.replace("\"agency\": null", r#""agencyName": "ops", "agencyDomainName": "acme""#);
         let Look::Found(found) = look(&own).unwrap() else { panic!() };
-        assert!(found.describe().ends_with("profile work, as agency ops of account acme"), "{}", found.describe());
+        assert!(
+            found.caller().who().ends_with("profile work, as agency ops of account acme"),
+            "{}",
+            found.caller().who()
+        );
         let source = r#"{"current": "away", "authEncrypt": "false", "profiles": [
-            {"name": "home", "accessKeyId": "AKAKAKAKAKAK", "secretAccessKey": "s", "projectId": "p1"},
+            {"name": "home", "accessKeyId": "AKAKAKAK7ABC", "secretAccessKey": "s", "projectId": "p1"},
             {"name": "away", "mode": "agency", "region": "cn-north-4", "sourceProfile": "home",
              "agencyName": "ops", "agencyDomainId": "0a1b"}]}"#;
         let Look::Found(found) = look(source).unwrap() else { panic!() };
-        assert!(found.describe().starts_with("access key AKAK…"), "{}", found.describe());
-        assert!(found.describe().ends_with("profile away, as agency ops of account 0a1b"), "{}", found.describe());
+        assert!(found.describe().starts_with("access key …7ABC"), "{}", found.describe());
+        assert!(
+            found.caller().who().ends_with("profile away, as agency ops of account 0a1b"),
+            "{}",
+            found.caller().who()
+        );
         assert_eq!(found.project_id, None, "the project is one of the other account");
-        let missing = look(&source.replace("\"home\",", "\"other\",")).err().unwrap().to_string();
+        let missing = look(&source.replace("\"name\": \"home\"", "\"name\": \"other\"")).err().unwrap().to_string();
         assert!(missing.contains("`home`, which is not there"), "{missing}");
         let half = look(&own.replace("agencyDomainName", "agencyOther")).err().unwrap().to_string();
         assert!(half.contains("agencyDomainName (or agencyDomainId) is missing"), "{half}");
@@ -245,7 +253,7 @@ mod tests {
 
     #[test]
     fn a_profile_without_a_key_is_passed_over_and_a_half_set_one_is_not() {
-        let agency = PLAIN.replace("AKAKAKAKAKAKAKAKAKAK", "").replace("CANARY", "");
+        let agency = PLAIN.replace("AKAKAKAKAKAKAKAK7ABC", "").replace("CANARY", "");
         assert!(matches!(look(&agency), Ok(Look::Nothing(place)) if place.contains("holds no access key")));
         let half = look(&PLAIN.replace("CANARY", "")).err().unwrap().to_string();
         assert!(half.contains("secretAccessKey is missing"), "{half}");

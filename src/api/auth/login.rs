@@ -16,7 +16,7 @@ use super::renewing::{Failure, Fresh, Renewing, Source};
 use super::{Authenticator, token_header};
 use crate::api::explain::PROXY;
 use crate::api::fault::ErrorBody;
-use crate::api::iam::ask;
+use crate::api::iam::{Project, RawProject, ask};
 use crate::api::transport::{Answer, Transport};
 use crate::api::wire::lenient;
 
@@ -46,7 +46,7 @@ pub(crate) struct Iam {
 /// A token, and the project that it is for.
 pub(crate) struct Token {
     header: HeaderValue,
-    pub project_id: Option<String>,
+    pub project: Option<Project>,
 }
 
 #[derive(Default, Deserialize)]
@@ -62,14 +62,7 @@ struct TokenBody {
     #[serde(deserialize_with = "lenient")]
     expires_at: String,
     #[serde(deserialize_with = "lenient")]
-    project: Project,
-}
-
-#[derive(Default, Deserialize)]
-#[serde(default)]
-struct Project {
-    #[serde(deserialize_with = "lenient")]
-    id: String,
+    project: RawProject,
 }
 
 impl Iam {
@@ -119,9 +112,8 @@ impl Iam {
         let header = token_header(&token.0).map_err(|problem| Failure::Unavailable(problem.to_owned()))?;
         // All that matters is in the header; a body that can't be read only leaves open when the token ends.
         let body = serde_json::from_slice::<TokenAnswer>(&answer.body).unwrap_or_default().token;
-        let project_id = (!body.project.id.is_empty()).then_some(body.project.id);
         let lifetime = super::lifetime(&body.expires_at, &answer, Timestamp::now());
-        Ok(Fresh { item: Token { header, project_id }, lifetime, ahead: AHEAD })
+        Ok(Fresh { item: Token { header, project: body.project.known() }, lifetime, ahead: AHEAD })
     }
 }
 
@@ -149,8 +141,8 @@ impl TokenAuth {
     }
 
     /// The project that the token is for, by IAM's own word.
-    pub(crate) async fn project_id(&self) -> Option<String> {
-        self.tokens.current().await.ok().and_then(|token| token.project_id.clone())
+    pub(crate) async fn project(&self) -> Option<Project> {
+        self.tokens.current().await.ok().and_then(|token| token.project.clone())
     }
 }
 

@@ -86,9 +86,9 @@ mod tests {
 
     #[test]
     fn the_section_basic_is_read_as_the_sdk_does() {
-        let text = "# mine\n[global]\nak = other\nsk = other\n[basic]\nAK = AKAKAKAKAKAK\nsk: se=cr:et\n; no\nproject_id=p1\nsecurity_token =\niam_endpoint = https://iam.example.com\n";
+        let text = "# mine\n[global]\nak = other\nsk = other\n[basic]\nAK = AKAKAKAK7ABC\nsk: se=cr:et\n; no\nproject_id=p1\nsecurity_token =\niam_endpoint = https://iam.example.com\n";
         let Look::Found(found) = look(text).unwrap() else { panic!() };
-        assert!(found.describe().starts_with("access key AKAK… from the SDK profile file /"), "{}", found.describe());
+        assert!(found.describe().starts_with("access key …7ABC from the SDK profile file /"), "{}", found.describe());
         assert_eq!(found.project_id.as_deref(), Some("p1"));
         assert_eq!(found.iam_endpoint.as_deref(), Some("https://iam.example.com"));
         let Credentials::Key(key) = found.credentials else { panic!() };
@@ -109,7 +109,10 @@ mod tests {
         let whole = "[basic]\nak = a\nsk = s\nagency_name = ops\nagency_domain_id = 0a1b\nagency_duration = 3600\n";
         let Look::Found(found) = look(whole).unwrap() else { panic!() };
         let agency = found.agency.unwrap();
-        assert_eq!((agency.describe().as_str(), agency.duration_s), ("agency ops of account 0a1b", Some(3_600)));
+        assert_eq!(
+            (agency.shown().to_string().as_str(), agency.duration_s),
+            ("agency ops of account 0a1b", Some(3_600))
+        );
         let half = look("[basic]\nak = a\nsk = s\nagency_name = ops\n").err().unwrap().to_string();
         assert!(half.contains("agency_domain_name (or agency_domain_id) is missing"), "{half}");
     }

@@ -8,6 +8,7 @@ use secrecy::SecretString;
 use super::sign::Key;
 use crate::api::env::Env;
 use crate::error::Error;
+use crate::model::{AgencyName, Caller};
 
 /// A credentials file is small; a larger one is something else.
 const MAX_FILE: u64 = 1 << 20;
@@ -81,9 +82,9 @@ impl Agency {
     }
 
     /// As people are told of it.
-    pub(crate) fn describe(&self) -> String {
+    pub(crate) fn shown(&self) -> AgencyName {
         let account = self.account_name.as_ref().or(self.account_id.as_ref());
-        format!("agency {} of account {}", self.name, account.map_or("?", String::as_str))
+        AgencyName { name: self.name.clone(), account: account.cloned().unwrap_or_default() }
     }
 }
 
@@ -105,14 +106,14 @@ impl Found {
         Self { credentials, source: source.into(), project_id: None, region: None, iam_endpoint: None, agency: None }
     }
 
-    /// What `plan` says of the credentials: source, the part of them that may be shown, and the agency; never a value.
-    pub(crate) fn describe(&self) -> String {
-        let base = self.describe_base();
-        self.agency.as_ref().map_or(base.clone(), |agency| format!("{base}, as {}", agency.describe()))
+    /// As whom the service is asked, by what of it may be told; the project is still to be found.
+    pub(crate) fn caller(&self) -> Caller {
+        let agency = self.agency.as_ref().map(Agency::shown);
+        Caller { credentials: self.describe(), agency, project_name: None }
     }
 
-    /// The same without the agency.
-    pub(crate) fn describe_base(&self) -> String {
+    /// The source of the credentials and the part of them that may be shown, never a value.
+    pub(crate) fn describe(&self) -> String {
         match &self.credentials {
             Credentials::Key(key) => {
                 let kind = if key.security_token.is_some() { "temporary access key" } else { "access key" };
@@ -179,4 +180,3 @@ pub(super) fn read_file(env: &dyn Env, variable: &str, default: &str) -> Result<
     let text = String::from_utf8(bytes).map_err(|_| cannot("it is not UTF-8 text"))?;
     Ok(Some((path, text)))
 }
-

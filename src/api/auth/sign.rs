@@ -25,11 +25,11 @@ impl Key {
         Self { access: access.into(), secret: secret.into(), security_token: security_token.map(SecretString::from) }
     }
 
-    /// The id of the key as it may be shown: its first four characters.
+    /// The id of the key as it may be shown: its last four characters.
     pub fn shown(&self) -> String {
         let access = self.access.expose_secret();
-        let shown: String = access.chars().take(if access.len() >= 12 { 4 } else { 0 }).collect();
-        format!("{shown}…")
+        let hidden = access.char_indices().nth_back(3).filter(|_| access.len() >= 12);
+        format!("…{}", hidden.map_or("", |(at, _)| &access[at..]))
     }
 }
 
@@ -207,7 +207,11 @@ mod tests {
 
     fn request() -> Request<Bytes> {
         let uri = "https://workspace.cn-north-4.myhuaweicloud.com:443/v2/p1/desktops/detail?limit=1";
-        Request::get(uri).header("Content-Type", "application/json").header(PROJECT_HEADER, "p1").body(Bytes::new()).unwrap()
+        Request::get(uri)
+            .header("Content-Type", "application/json")
+            .header(PROJECT_HEADER, "p1")
+            .body(Bytes::new())
+            .unwrap()
     }
 
     #[test]
@@ -243,7 +247,7 @@ mod tests {
         sign(&mut request, &key, Timestamp::UNIX_EPOCH).unwrap();
         let shown = format!("{key:?} {request:?} {}", key.shown());
         assert!(!shown.contains("CANARY") && !shown.contains("Signature=") && !shown.contains("PUBLIC"), "{shown}");
-        assert_eq!(key.shown(), "AKPU…");
+        assert_eq!(key.shown(), "…0001");
         assert_eq!(Key::new("short", "s", None).shown(), "…");
     }
 

@@ -4,7 +4,7 @@ use schemars::{JsonSchema, Schema};
 use serde::{Serialize, Serializer};
 
 use super::plan::{Stats, UndoPlan, word};
-use crate::model::Outcome;
+use crate::model::{Caller, Outcome};
 use crate::plan::Draft as _;
 use crate::plan::show::{FORMAT, Facts, desktops, invalid, labelled, place, requests};
 use crate::text::{BOLD, Page, counted as some, escape_untrusted, grouped, serialized};
@@ -91,7 +91,9 @@ pub(crate) fn json<'a>(plan: &'a UndoPlan<'_>, facts: &Facts<'a>) -> impl Serial
         hash: facts.hash,
         undo_of: UndoOf { run_id: &run.run_id, journal: &plan.changed.journal, plan_hash: &run.plan_hash },
         endpoint: facts.covered.endpoint,
+        region: facts.region,
         project: facts.covered.project,
+        caller: facts.caller,
         settings: facts.covered.settings,
         counts: Counts {
             rows: stats.rows,
@@ -129,7 +131,9 @@ struct Document<'a, R: Serialize> {
     hash: &'a str,
     undo_of: UndoOf<'a>,
     endpoint: &'a str,
+    region: Option<&'a str>,
     project: &'a str,
+    caller: &'a Caller,
     settings: &'a std::collections::BTreeMap<String, String>,
     counts: Counts,
     row_columns: [&'static str; 6],

@@ -6,8 +6,7 @@ use tokio::time::Instant;
 use super::*;
 use crate::config::Protected;
 use crate::journal::{Fate, Identity, Item, Slot};
-use crate::model::Class;
-use crate::model::{Bound, DesktopId, Kind, LiveDesktop, Outcome};
+use crate::model::{Bound, Caller, Class, DesktopId, Kind, LiveDesktop, Outcome};
 use crate::plan::{Draft as _, HashFacts, Policy, Snapshot};
 use crate::reconcile::judge::ReadSpan;
 use crate::reconcile::undo::changed::Row;
@@ -76,6 +75,7 @@ fn changed(class: Class, of: &[(&str, &[&str])]) -> Changed {
         endpoint: String::new(),
         project_id: String::new(),
         region: None,
+        caller: Caller::default(),
         plan_settings: BTreeMap::new(),
         preflight: true,
         notes: Vec::new(),

@@ -318,8 +318,13 @@ pub(super) fn identity(facts: &Facts, journal: &str) -> Markup {
                 dt { "Input SHA-256" } dd { code { (escape_untrusted(&identity.input_sha256, 128)) } }
                 dt { "Plan hash" } dd { code { (escape_untrusted(&identity.plan_hash, 128)) } }
                 dt { "Endpoint" } dd { (veil.text(&identity.endpoint)) }
-                dt { "Project" } dd { (veil.text(&identity.project_id)) }
+                dt { "Project" } dd { (veil.text(&identity.caller.project(&identity.project_id))) }
                 @if let Some(region) = &identity.region { dt { "Region" } dd { (veil.text(region)) } }
+                // It may be the name of a person: that of the IAM user.
+                @if !identity.caller.credentials.is_empty() && veil.is_open() {
+                    dt { "Credentials" } dd { (veil.text(&identity.caller.credentials)) }
+                }
+                @if let Some(agency) = &identity.caller.agency { dt { "Agency" } dd { (veil.text(&agency.to_string())) } }
                 dt { "Planned" } dd { (time(&identity.created_at)) }
                 dt { "Operator" } dd { (operator) " on " (veil.text(&identity.host)) }
                 @if let Some(undone) = &identity.undo_of { dt { "Takes back" } dd { (veil.text(undone)) } }

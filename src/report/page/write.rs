@@ -239,8 +239,7 @@ mod tests {
         AnswerKind, AnswerRecord, Attempt, Builder, EntryRef, Fate, Item, Journal as _, Record, RowOutcome, Settlement,
         Slot, Store,
     };
-    use crate::model::Class;
-    use crate::model::{DesktopId, Kind, PartLabel};
+    use crate::model::{AgencyName, Caller, Class, DesktopId, Kind, PartLabel};
 
     const EVIL: &str = "</script></style></title><img src=x onerror=\"alert('1')\">&\u{202e}\u{1b}[31m";
 
@@ -261,6 +260,11 @@ mod tests {
             endpoint: evil(),
             project_id: evil(),
             region: Some(evil()),
+            caller: Caller {
+                credentials: evil(),
+                agency: Some(AgencyName { name: evil(), account: evil() }),
+                project_name: Some(evil()),
+            },
             plan_settings: [(evil(), evil())].into(),
             preflight: true,
             notes: vec![evil()],
