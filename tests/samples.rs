@@ -109,8 +109,8 @@ fn every_scheduled_run_asks_nothing_starts_anew_and_is_guarded() {
         let text = read(name);
         let words = text.split_whitespace().filter(|word| *word != "-").map(|word| word.trim_matches('"'));
         let command = words.collect::<Vec<_>>().join(" ");
-        let wanted = "run leavers.csv --yes --fresh --on-invalid skip --max-percent 20 --max-runtime 4h --progress off \
-                      --format json --log-format json";
+        let wanted = "run leavers.csv --yes --fresh --due-column last_day --on-invalid skip --max-percent 20 --max-runtime 1h \
+                      --progress off --format json --log-format json";
         assert!(command.contains(wanted), "{name}");
         assert!(command.contains("--metrics /"), "{name}");
         assert!(command.contains("leavers.results.*.csv*"), "{name} removes old files");
@@ -149,7 +149,8 @@ fn systemd_repeats_exit_code_5_alone_and_waits_longer_than_the_drain() {
     assert!(text.lines().any(|line| line == "RestartForceExitStatus=5"));
     assert!(!text.lines().any(|line| line.starts_with("Restart=")));
     assert!(text.lines().any(|line| line == "Type=exec"), "with oneshot systemd refuses the unit");
-    assert!(read("cron/batch-detach.timer").contains("Persistent=true"));
+    let timer = read("cron/batch-detach.timer");
+    assert!(timer.contains("Persistent=false"), "in the morning those whose last day it is still work");
 }
 
 #[test]

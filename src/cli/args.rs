@@ -21,7 +21,7 @@ use settings::{ApiSettings, MeaningSettings, OutputSettings, PaceSettings, Readi
 
 const EXIT_CODES: &str = "\
 Exit codes:
-  0   every row is detached or already_detached; a plan with nothing wrong
+  0   every row is detached, already_detached or not_due; a plan with nothing wrong
   1   the run ended, and some row is failed, unknown, invalid or left not_sent by a setting
   2   usage, config or input is wrong; nothing was sent
   3   refused by a guard, an approval, a missing confirmation or a \"no\"; nothing was sent

@@ -1,5 +1,7 @@
 //! What `plan` and `run` are about: the bindings that a list names.
 
+use jiff::civil::Date;
+
 use super::args::{Format, RunArgs};
 use super::planning::{self, shown};
 use super::session::Session;
@@ -24,10 +26,17 @@ pub(super) struct List<'a> {
 impl<'a> List<'a> {
     /// Reads the list that the command line names; one with invalid rows is refused, unless they are to be skipped.
     ///
+    /// * `day`: see [`due::day`](super::due::day).
+    ///
     /// # Errors
     /// [`Error::Rows`] with all that is wrong, or why it can't be read.
-    pub(super) async fn read(args: &'a RunArgs, session: &Session, signals: &Signals) -> Result<Self, Error> {
-        let input = planning::read(args, session, signals).await?;
+    pub(super) async fn read(
+        args: &'a RunArgs,
+        session: &Session,
+        day: Option<Date>,
+        signals: &Signals,
+    ) -> Result<Self, Error> {
+        let input = planning::read(args, session, day, signals).await?;
         planning::refuse_invalid(&input.name, &input.faults, &session.settings)?;
         Ok(Self { args, input, seen: None })
     }

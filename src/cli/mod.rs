@@ -6,6 +6,7 @@
 mod approval;
 pub(crate) mod args;
 mod confirm;
+mod due;
 mod execute;
 mod generate;
 mod list;

@@ -3,6 +3,7 @@
 use std::time::Instant;
 
 use super::args::{RunArgs, journal_of};
+use super::due;
 use super::list::List;
 use super::outputs::{Outputs, keep_results};
 use super::session::{Session, limit_to};
@@ -30,8 +31,9 @@ async fn make(args: &RunArgs) -> Result<Closing, Failure> {
         keep_results(results)?;
     }
     let signals = Signals::watch()?;
-    let list = List::read(args, &session, &signals).await?;
-    let shaping = &args.plan_shaping(&session.settings, None);
+    let day = due::day(args, &session.settings, None)?;
+    let list = List::read(args, &session, day, &signals).await?;
+    let shaping = &args.plan_shaping(&session.settings, day, None);
     let earlier = args.results_path().map(|results| journal_of(&results));
     // A run that is going on is not to be held up by a reader of its journal, as on a network file system it would be.
     let earlier = earlier.filter(|journal| !RunLock::is_held(journal));

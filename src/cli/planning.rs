@@ -4,14 +4,16 @@ use std::num::{NonZeroU32, NonZeroUsize};
 use std::path::Path;
 use std::sync::Arc;
 
+use jiff::civil::Date;
 use tokio_util::sync::CancellationToken;
 
 use super::args::{RunArgs, RunOptions, Source};
+use super::due;
 use super::session::Session;
 use super::signals::Signals;
 use super::target::Place;
 use crate::api::Reader;
-use crate::config::{DueColumn, EmptyDesktop, HiddenRows, OnInvalid, Settings};
+use crate::config::{EmptyDesktop, HiddenRows, OnInvalid, Settings};
 use crate::error::Error;
 use crate::input::{self, Field, Input, ReadOptions};
 use crate::pace::Gates;
@@ -29,25 +31,17 @@ const TICK: std::time::Duration = std::time::Duration::from_millis(500);
 /// Inputs of more rows get no hints that cost requests.
 const HINTED_ROWS: usize = 100_000;
 
-/// Dates are not read yet: a list that is to be held back by them must not be done as a whole.
-fn refuse_dates(settings: &Settings, as_of: Option<jiff::civil::Date>) -> Result<(), Error> {
-    let name = match &settings.due_column {
-        Some(DueColumn::Header(_)) => "due-column",
-        _ if as_of.is_some() => "as-of",
-        _ => return Ok(()),
-    };
-    let problem = format!(
-        "`{name}` can't be followed: this version reads no dates, and would do every row now; leave it out, and take the \
-         rows that are not due out of the list"
-    );
-    Err(Error::Usage { problem })
-}
-
 /// Reads the input that the command line names. A pipe that stays open, or a FIFO that nobody writes to, does not hold
 /// a signal up: the thread that waits for it ends with the process.
-pub(super) async fn read(args: &RunArgs, session: &Session, signals: &Signals) -> Result<Input, Error> {
+///
+/// * `day`: see [`due::day`].
+pub(super) async fn read(
+    args: &RunArgs,
+    session: &Session,
+    day: Option<Date>,
+    signals: &Signals,
+) -> Result<Input, Error> {
     let settings = &session.settings;
-    refuse_dates(settings, args.meaning.as_of)?;
     let options = ReadOptions {
         encoding: settings.encoding.0.clone(),
         delimiter: settings.delimiter.0,
@@ -66,6 +60,7 @@ pub(super) async fn read(args: &RunArgs, session: &Session, signals: &Signals) -
             .iter()
             .filter_map(|(field, header)| Some((Field::parse(field)?, header.clone())))
             .collect(),
+        due: due::due(settings, day),
         only: Some(args.only.clone()).filter(|only| !only.is_empty()),
         ..ReadOptions::default()
     };

@@ -2,7 +2,8 @@
 
 use std::time::Instant;
 
-use super::args::{RunArgs, Source, resumed_undo_shaping};
+use super::args::{RunArgs, Source, journal_of, resumed_undo_shaping};
+use super::due;
 use super::list::List;
 use super::outputs::Outputs;
 use super::planning::shown;
@@ -43,16 +44,20 @@ async fn run(args: &RunArgs) -> Result<Closing, Failure> {
     let mut session = Session::begin(&args.options, args.layer()?, planned, outputs)?;
     limit_to(&mut session.repeat, args);
     let signals = Signals::watch()?;
+    let day = match of_journal {
+        Some(_) => args.meaning.as_of,
+        None => due::day(args, &session.settings, Some(&journal_of(&results)))?,
+    };
     let list = match of_journal {
         Some(_) => None,
-        None => Some(List::read(args, &session, &signals).await?),
+        None => Some(List::read(args, &session, day, &signals).await?),
     };
     if list.as_ref().is_some_and(List::is_empty) {
         return Ok(nothing("nothing to do: no row has one of these outcomes"));
     }
     let shaping = match &of_journal {
         Some((_, undo)) if undo.undo_of.is_some() => resumed_undo_shaping(&session.settings, &undo.plan_settings),
-        _ => args.plan_shaping(&session.settings, planned.map(|(_, settings)| settings)),
+        _ => args.plan_shaping(&session.settings, day, planned.map(|(_, settings)| settings)),
     };
     let files = Files::hold(results)?;
     let task = Task { options: &args.options, session: &session, shaping: &shaping, signals, began };

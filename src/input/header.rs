@@ -1,5 +1,6 @@
 //! Which column is which field.
 
+use super::due::{self, Due};
 use super::field::Field;
 use super::options::ReadOptions;
 use super::record::{DELIMITERS, is_blank};
@@ -109,6 +110,8 @@ pub(super) struct Layout {
     pub(super) present: Vec<(Field, usize)>,
     /// The file's columns that travel through.
     pub(super) extras: Vec<usize>,
+    /// The columns that say from which day on a row is due, as [`ReadOptions::due`] asks for them.
+    pub(super) days: Vec<usize>,
     /// The file's `outcome` column.
     pub(super) outcome: Option<usize>,
     /// The file's `error_code` column.
@@ -151,7 +154,8 @@ impl Layout {
         let present = Field::ALL.into_iter().zip(fields).filter_map(|(field, column)| Some((field, column?))).collect();
         let (extras, notes) = (Vec::new(), Vec::new());
         let error_code = result_column("error_code");
-        let mut layout = Self { headers, fields, present, extras, outcome: None, error_code, is_results, notes };
+        let days = days(&options.due, &headers, &normal)?;
+        let mut layout = Self { headers, fields, present, extras, days, outcome: None, error_code, is_results, notes };
         layout.require_user_name(&normal)?;
         let says_no_desktop = is_none(Field::DesktopId) || is_none(Field::DesktopName);
         layout.look_for_misspelt(&normal, says_no_desktop, &is_none)?;
@@ -275,19 +279,38 @@ impl Layout {
 
 fn explicit(field: Field, wanted: &str, headers: &[String], normal: &[String]) -> Result<usize, String> {
     let name = field.as_str();
-    let mut exact = (0..headers.len()).filter(|&column| headers[column] == wanted.trim());
-    let wanted_normal = normalise(wanted);
-    let mut alike = (0..headers.len()).filter(|&column| normal[column] == wanted_normal);
-    let (first, second) = match (exact.next(), exact.next()) {
-        (None, _) => (alike.next(), alike.next()),
-        found => found,
-    };
-    match (first, second) {
+    match named(wanted, headers, normal) {
         (Some(column), None) => Ok(column),
         (Some(first), Some(second)) => Err(twice(name, headers, first, second)),
         (None, _) => {
             Err(format!("--column {name}={}: the header line has no such column", escape_untrusted(wanted, 60)))
         }
+    }
+}
+
+/// The first two columns of this header, however it is spelt where none is spelt just so.
+fn named(wanted: &str, headers: &[String], normal: &[String]) -> (Option<usize>, Option<usize>) {
+    let mut exact = (0..headers.len()).filter(|&column| headers[column] == wanted.trim());
+    let wanted_normal = normalise(wanted);
+    let mut alike = (0..headers.len()).filter(|&column| normal[column] == wanted_normal);
+    match (exact.next(), exact.next()) {
+        (None, _) => (alike.next(), alike.next()),
+        found => found,
+    }
+}
+
+/// The columns that say from which day on a row is due.
+fn days(due: &Due, headers: &[String], normal: &[String]) -> Result<Vec<usize>, String> {
+    match due {
+        Due::Now => Ok(Vec::new()),
+        Due::Ask { .. } => Ok((0..normal.len()).filter(|&at| due::HEADERS.contains(&normal[at].as_str())).collect()),
+        Due::By { header, .. } => match named(header, headers, normal) {
+            (Some(column), None) => Ok(vec![column]),
+            (found, _) => {
+                let what = if found.is_some() { "several such columns; rename one" } else { "no such column" };
+                Err(format!("--due-column {}: the header line has {what}", escape_untrusted(header, 60)))
+            }
+        },
     }
 }
 

@@ -11,6 +11,7 @@
 //! keeps all cells in one text. What is wrong with the file as a whole is an [`Error`](crate::error::Error); what
 //! is wrong with a row is a [`RowFault`], and the row stays in the table.
 
+mod due;
 mod encoding;
 mod fast;
 mod fault;
@@ -28,6 +29,7 @@ mod table;
 #[cfg(test)]
 mod tests;
 
+pub use due::Due;
 pub use fault::RowFault;
 pub(crate) use fault::report;
 pub use field::Field;

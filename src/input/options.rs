@@ -1,5 +1,6 @@
 //! How an input is to be read.
 
+use super::due::Due;
 use super::field::Field;
 use crate::model::Outcome;
 
@@ -36,6 +37,8 @@ pub struct ReadOptions {
     pub forbid_all: bool,
     /// Fields with the header of their column; `-` for a field that no header holds.
     pub columns: Vec<(Field, String)>,
+    /// Whether rows wait for a day that the list says.
+    pub due: Due,
     /// Just the rows whose `outcome` column holds one of these.
     pub only: Option<Vec<Outcome>>,
     /// Rows at most; one more is an error.
@@ -53,6 +56,7 @@ impl Default for ReadOptions {
             empty_desktop_is_every: false,
             forbid_all: false,
             columns: Vec::new(),
+            due: Due::default(),
             only: None,
             max_rows: MAX_ROWS,
         }

@@ -1,5 +1,8 @@
 //! From records to rows: the header first, then every rule that a row can break without a look at the API.
 
+use jiff::civil::Date;
+
+use super::due::{Day, Due};
 use super::fast::{Batch, Full, NewRow, Rest, too_much};
 use super::fault::RowFault;
 use super::field::Field;
@@ -9,7 +12,7 @@ use super::options::{Hidden, ReadOptions};
 use super::record::{DELIMITERS, MAX_CELL, MAX_COLUMNS, MAX_LONG_CELL, MAX_RECORD, Mark, Record, Sink, is_blank};
 use super::table::Table;
 use crate::model::{Kind, Outcome};
-use crate::text::{escape_untrusted, is_invisible};
+use crate::text::{counted, escape_untrusted, is_invisible, shell_quote};
 
 /// Faults of one input: they are kept, and with more the file as a whole is the wrong one.
 const MAX_FAULTS: usize = 1_000_000;
@@ -41,6 +44,10 @@ pub(super) struct Rows<'o, R> {
     /// How many there are.
     kept: usize,
     faults: Vec<RowFault>,
+    /// Rows that are not due yet, in their order.
+    not_due: Vec<u32>,
+    /// What a list says of days that nobody asked about.
+    unasked: Unasked,
     /// Records after the header that are not blank.
     records: usize,
     trimmed: u64,
@@ -65,6 +72,7 @@ const LOOKED_AT: usize = 100;
 pub(super) struct Checked {
     layout: Box<Layout>,
     faults: Vec<RowFault>,
+    not_due: Vec<u32>,
     notes: Vec<String>,
     trimmed: u64,
     blank: u64,
@@ -77,7 +85,7 @@ impl Checked {
         let fields: Vec<_> = layout.present.iter().map(|&(field, _)| field).collect();
         table.finish(&fields, layout.extras.iter().map(|&column| layout.headers[column].clone()).collect());
         table.count(self.trimmed, self.blank);
-        Collected { table, faults: self.faults, notes: self.notes }
+        Collected { table, faults: self.faults, not_due: self.not_due, notes: self.notes }
     }
 }
 
@@ -86,6 +94,7 @@ impl Checked {
 pub(super) struct Collected {
     pub(super) table: Table,
     pub(super) faults: Vec<RowFault>,
+    pub(super) not_due: Vec<u32>,
     pub(super) notes: Vec<String>,
 }
 
@@ -108,6 +117,8 @@ impl<'o, R: Rest> Rows<'o, R> {
             rest,
             kept: 0,
             faults: Vec::new(),
+            not_due: Vec::new(),
+            unasked: Unasked::default(),
             records: 0,
             trimmed: 0,
             blank: 0,
@@ -254,6 +265,7 @@ impl<'o, R: Rest> Rows<'o, R> {
         let pushed = self.batch.push(&row, fields.chain(extras));
         pushed.map_err(|Full| too_much(record.line))?;
         self.check(layout, record, &cells, kind);
+        self.check_day(layout, record);
         self.kept += 1;
         if self.batch.is_full() {
             self.rest.take(&mut self.batch)?;
@@ -377,6 +389,37 @@ impl<'o, R: Rest> Rows<'o, R> {
         }
     }
 
+    /// Whether the row that was checked last is due: one that is not is kept apart, unless it is wrong in itself.
+    fn check_day(&mut self, layout: &Layout, record: &Record<'_>) {
+        for &column in &layout.days {
+            let given = trim(record.cell(column));
+            let cell = if layout.is_results { unguard(given) } else { as_text(given) };
+            let day = self.options.due.read(cell);
+            match &self.options.due {
+                Due::Now => {}
+                Due::Ask { today, .. } => {
+                    if !was_due(layout, record) && !cell.is_empty() {
+                        self.unasked.note(day, *today, column, record.line);
+                    }
+                }
+                Due::By { as_of, .. } => {
+                    let has_fault = self.faults.last().is_some_and(|fault| fault.row == self.kept);
+                    let problem = unlike_looks(record, column).next().or_else(|| no_day(cell, day));
+                    if let Some((code, message)) = problem {
+                        let (row, line) = (self.kept, record.line);
+                        let (column, message) = (layout.headers.get(column).cloned(), message.to_owned());
+                        self.faults.push(RowFault { row, line, column, code, message });
+                    } else if let (false, Day::Known(day)) = (has_fault, day)
+                        && day > *as_of
+                        && let Ok(row) = u32::try_from(self.kept)
+                    {
+                        self.not_due.push(row);
+                    }
+                }
+            }
+        }
+    }
+
     /// The last rows go, too; gives back what they all went to.
     ///
     /// # Errors
@@ -401,8 +444,10 @@ impl<'o, R: Rest> Rows<'o, R> {
         if self.records == 0 && self.options.only.is_none() {
             return Err("the file has a header line, but no row".to_owned());
         }
+        self.unasked.refuse(&layout)?;
         self.rest.take(&mut self.batch)?;
         let mut notes = layout.notes.clone();
+        notes.extend(self.unasked.unread_note(&layout));
         if *hidden > 0 {
             notes.push(format!("{hidden} hidden or filtered rows were passed over (--hidden-rows skip)"));
         }
@@ -412,13 +457,92 @@ impl<'o, R: Rest> Rows<'o, R> {
                  line {line}"
             ));
         }
-        let (faults, trimmed, blank) = (self.faults, self.trimmed, self.blank);
-        Ok((Checked { layout, faults, notes, trimmed, blank }, self.rest))
+        let Self { faults, not_due, trimmed, blank, .. } = self;
+        Ok((Checked { layout, faults, not_due, notes, trimmed, blank }, self.rest))
     }
 
     /// Whether the header line was seen.
     pub(super) fn has_header(&self) -> bool {
         self.layout.is_some()
+    }
+}
+
+/// Days in columns of known names, in a list of which nobody said what they mean.
+#[derive(Debug, Default)]
+struct Unasked {
+    /// Rows whose day may be still to come, and of the first the line, the column and the day.
+    to_come: (u64, Option<(u64, usize, Date)>),
+    /// Cells that hold something else than a date, and of the first the line and the column.
+    unread: (u64, Option<(u64, usize)>),
+}
+
+impl Unasked {
+    fn note(&mut self, day: Day, today: Date, column: usize, line: u64) {
+        match day {
+            // Which of the two it is nobody knows: where one is to come, somebody has to say.
+            Day::Known(day) | Day::Either(_, day) if day > today => {
+                self.to_come.0 += 1;
+                self.to_come.1.get_or_insert((line, column, day));
+            }
+            Day::Known(_) | Day::Either(..) => {}
+            Day::Unreadable => {
+                self.unread.0 += 1;
+                self.unread.1.get_or_insert((line, column));
+            }
+        }
+    }
+
+    /// # Errors
+    /// In words, where days are still to come.
+    fn refuse(&self, layout: &Layout) -> Result<(), String> {
+        let (rows, Some((line, column, day))) = &self.to_come else { return Ok(()) };
+        let header = layout.headers.get(*column).map_or("", String::as_str);
+        let (name, quoted) = (escape_untrusted(header, 60), shell_quote(header));
+        Err(format!(
+            "the column \"{name}\" says days that are still to come ({}, the first on line {line}: {day}), and nothing says \
+             what that means. To leave those rows until their day, say --due-column {quoted}; to do all rows now, say \
+             --due-column -",
+            counted(*rows, "row", "rows")
+        ))
+    }
+
+    fn unread_note(&self, layout: &Layout) -> Option<String> {
+        let (cells, first) = &self.unread;
+        let (line, column) = first.as_ref()?;
+        let header = layout.headers.get(*column).map_or("", String::as_str);
+        Some(format!(
+            "the column \"{}\" may hold days that are still to come: {} can't be read as a date (the first on line {line}). \
+             Say --due-column and --date-format, if they count",
+            escape_untrusted(header, 60),
+            counted(*cells, "cell", "cells")
+        ))
+    }
+}
+
+/// Whether the row is an earlier run's result that was done there: then it was due.
+fn was_due(layout: &Layout, record: &Record<'_>) -> bool {
+    let word = layout.outcome.filter(|_| layout.is_results).map(|column| trim(record.cell(column)));
+    let outcome = word.and_then(|word| Outcome::parse(&word.to_ascii_lowercase()));
+    outcome.is_some_and(|outcome| !matches!(outcome, Outcome::NotDue | Outcome::Invalid | Outcome::Planned))
+}
+
+/// What is wrong with a cell that should say a day; `None` where it says one.
+fn no_day(cell: &str, day: Day) -> Option<(&'static str, &'static str)> {
+    match day {
+        Day::Known(_) => None,
+        _ if cell.is_empty() => Some((
+            "INVALID_DATE_MISSING",
+            "the day is missing, and without it nobody knows whether the row is due; write it as 2026-11-30",
+        )),
+        Day::Either(..) => Some((
+            "INVALID_DATE_AMBIGUOUS",
+            "this is one day where the month comes first, and another where the day does; say which with --date-format \
+             %d/%m/%Y or --date-format %m/%d/%Y",
+        )),
+        Day::Unreadable => Some((
+            "INVALID_DATE",
+            "this is not read as a date; write it as 2026-11-30, or say how it is written with --date-format",
+        )),
     }
 }
 
@@ -457,14 +581,30 @@ fn whole_line(layout: &Layout, record: &Record<'_>) -> Option<u8> {
 
 /// What a person sees of the row that its cells do not say.
 fn check_looks(layout: &Layout, record: &Record<'_>, fault: &mut impl FnMut(Option<Field>, &'static str, String)) {
-    for &(column, mark) in record.marks {
-        let Some(field) = Field::ALL.into_iter().find(|&field| layout.column_of(field) == Some(column)) else {
-            continue;
-        };
-        let (code, message) = match mark {
-            // Told below, with what it looks like.
-            Mark::ShownOtherwise if record.marks.contains(&(column, Mark::Damaged)) => continue,
-            Mark::Damaged => continue,
+    for &(field, column) in &layout.present {
+        for (code, message) in unlike_looks(record, column) {
+            fault(Some(field), code, message.to_owned());
+        }
+    }
+    if let Some(delimiter) = whole_line(layout, record) {
+        let message = format!(
+            "the whole line stands in one cell, in quotes, with {} between its values; take off the quotes around the \
+                 line",
+            if delimiter == b'\t' { "tabs".to_owned() } else { format!("`{}`", char::from(delimiter)) }
+        );
+        fault(None, "INVALID_LINE_IN_CELL", message);
+    }
+}
+
+/// Why a cell does not say what a person sees in its place; one that is damaged is told elsewhere, with what it looks
+/// like.
+fn unlike_looks(record: &Record<'_>, column: usize) -> impl Iterator<Item = (&'static str, &'static str)> {
+    let marks = record.marks;
+    let is_damaged = marks.contains(&(column, Mark::Damaged));
+    marks.iter().filter(move |(at, _)| *at == column).filter_map(move |&(_, mark)| {
+        let told = match mark {
+            Mark::Damaged => return None,
+            Mark::ShownOtherwise if is_damaged => return None,
             Mark::Covered => (
                 "INVALID_MERGED_CELL",
                 "a merged cell covers this one, so the row does not say what it holds; unmerge the cells and fill in \
@@ -481,16 +621,8 @@ fn check_looks(layout: &Layout, record: &Record<'_>, fault: &mut impl FnMut(Opti
                      as text and enter the cell anew",
             ),
         };
-        fault(Some(field), code, message.to_owned());
-    }
-    if let Some(delimiter) = whole_line(layout, record) {
-        let message = format!(
-            "the whole line stands in one cell, in quotes, with {} between its values; take off the quotes around the \
-                 line",
-            if delimiter == b'\t' { "tabs".to_owned() } else { format!("`{}`", char::from(delimiter)) }
-        );
-        fault(None, "INVALID_LINE_IN_CELL", message);
-    }
+        Some(told)
+    })
 }
 
 /// What the row's type asks of its other cells.

@@ -50,6 +50,8 @@ pub struct Input {
     pub table: Table,
     /// Every fault of every row in the table, in the order of the rows.
     pub faults: Vec<RowFault>,
+    /// Rows that are not due yet (see [`Due`](super::Due)), rising; none of them has a fault.
+    pub not_due: Vec<u32>,
     /// What the plan should tell about the file: guesses, oddities, signs of a cut-off copy. No user names.
     pub notes: Vec<String>,
     /// Whether results of it start with a byte order mark: it had one, or was not UTF-8 text at all.
@@ -119,8 +121,8 @@ fn read_bytes(
         return Err(problem.into());
     }
     if let Some(kind) = sheet::Kind::of(&head, path.extension())? {
-        let (sha256, Collected { table, faults, notes }) = sheet::read(bytes, kind, options)?;
-        return Ok(Input { name: name.to_owned(), sha256, table, faults, notes, had_bom_or_not_utf8: true });
+        let (sha256, collected) = sheet::read(bytes, kind, options)?;
+        return Ok(collected.into_input(name, sha256, true));
     }
     if let Some(delimiter) = options.delimiter
         && (!delimiter.is_ascii() || matches!(delimiter, 0 | b'"' | b'\r' | b'\n'))
@@ -129,7 +131,7 @@ fn read_bytes(
         return Err(problem.to_owned().into());
     }
     let mut reading = encoding::detect(&head, options.encoding.as_deref())?;
-    let (sha256, Collected { table, faults, notes }) = loop {
+    let (sha256, collected) = loop {
         bytes.rewind()?;
         match read_text(bytes, reading, options) {
             Err(Trouble::Undecodable(line)) if reading.certain => return Err(undecodable(line, reading).into()),
@@ -146,7 +148,14 @@ fn read_bytes(
         }
     };
     let had_bom_or_not_utf8 = reading.bom > 0 || reading.encoding != UTF_8;
-    Ok(Input { name: name.to_owned(), sha256, table, faults, notes, had_bom_or_not_utf8 })
+    Ok(collected.into_input(name, sha256, had_bom_or_not_utf8))
+}
+
+impl Collected {
+    fn into_input(self, name: &str, sha256: String, had_bom_or_not_utf8: bool) -> Input {
+        let Self { table, faults, not_due, notes } = self;
+        Input { name: name.to_owned(), sha256, table, faults, not_due, notes, had_bom_or_not_utf8 }
+    }
 }
 
 fn undecodable(line: u64, reading: Reading) -> String {

@@ -693,3 +693,99 @@ proptest! {
         }
     }
 }
+
+/// Rows by their last day, held against 2026-11-30.
+fn by_last_day(bytes: impl AsRef<[u8]>, format: Option<&str>) -> Input {
+    let (header, format) = ("Last Day".to_owned(), format.map(str::to_owned));
+    let due = Due::By { header, as_of: jiff::civil::date(2026, 11, 30), format };
+    read_as("leavers.csv", bytes.as_ref(), &ReadOptions { due, ..Default::default() }).unwrap()
+}
+
+#[test]
+fn a_row_whose_day_is_to_come_is_not_due_and_one_that_is_wrong_in_itself_is_invalid_all_the_same() {
+    let list = "user,desktop,last_day\nann,d-1,2026-11-30\nbob,d-2,2026-12-01\ncarl,,2026-12-01\ndora,d-4,\n\
+                eve,d-5,03/04/2026\nfay,d-6,soon\ngus,d-7,=\"2026-12-01\"\n";
+    let input = by_last_day(list, None);
+    assert_eq!(input.not_due, [1, 6]);
+    let wanted = [
+        (4, "INVALID_DESKTOP_MISSING"),
+        (5, "INVALID_DATE_MISSING"),
+        (6, "INVALID_DATE_AMBIGUOUS"),
+        (7, "INVALID_DATE"),
+    ];
+    assert_eq!(codes(&input), wanted);
+    assert_eq!(input.faults[2].column.as_deref(), Some("last_day"));
+    let input = by_last_day("user,desktop,last_day\nann,d-1,31/12/2026\nbob,d-2,01/11/2026\n", Some("%d/%m/%Y"));
+    assert_eq!((input.not_due.as_slice(), input.faults.len()), ([0].as_slice(), 0));
+}
+
+#[test]
+fn a_due_column_that_is_not_there_is_refused() {
+    let due = Due::By { header: "leaves".to_owned(), as_of: jiff::civil::date(2026, 11, 30), format: None };
+    let options = ReadOptions { due, ..Default::default() };
+    for list in ["user,desktop\nann,d-1\n", "user,desktop,Leaves!\nann,d-1,2026-11-30\n"] {
+        assert!(refused_with(list, &options).contains("--due-column leaves"));
+    }
+    assert!(refused_with("user,LEAVES,Leaves\nann,x,y\n", &options).contains("several"));
+}
+
+#[test]
+fn a_list_with_days_to_come_that_nobody_asked_about_is_refused() {
+    let due = Due::Ask { today: jiff::civil::date(2026, 11, 30), format: None };
+    let options = ReadOptions { due, ..Default::default() };
+    for header in ["last_day", "Leave Date", "END-DATE", "termination_date", "离职日期", "最后工作日"] {
+        let list = |day: &str| format!("user,desktop,{header}\nann,d-1,2026-11-30\nbob,d-2,{day}\n");
+        for day in ["2026-12-01", "01/12/2026", "2027年1月1日"] {
+            let problem = refused_with(list(day), &options);
+            assert!(problem.contains("1 row, the first on line 3") && problem.contains("--due-column -"), "{problem}");
+            assert!(problem.contains("--due-column ") && !problem.contains("ann"), "{problem}");
+        }
+        for day in ["2026-11-29", "30.11.2026", "", "01/10/2026"] {
+            let input = read_as("x.csv", list(day).as_bytes(), &options).unwrap();
+            assert!(input.not_due.is_empty() && input.faults.is_empty() && input.notes.is_empty(), "{day}");
+        }
+        let input = read_as("x.csv", list("Dec 1").as_bytes(), &options).unwrap();
+        assert!(input.notes[0].contains("--date-format") && input.notes[0].contains("line 3"), "{:?}", input.notes);
+    }
+    let header = "user,desktop,last_day_of_training\nann,d-1,2027-01-01\n";
+    assert!(read_as("x.csv", header.as_bytes(), &options).is_ok(), "another column's dates mean nothing");
+    assert!(read_as("x.csv", b"user,desktop,last_day\nann,d-1,2027-01-01\n", &ReadOptions::default()).is_ok());
+}
+
+#[test]
+fn rows_of_results_that_were_done_had_been_due_and_those_that_were_not_are_asked_about() {
+    let due = Due::Ask { today: jiff::civil::date(2026, 11, 30), format: None };
+    let results = |outcome: &str| {
+        let header = RESULTS.lines().next().unwrap().replace("office", "last_day");
+        format!("{header}\n2,d-1,,alice,,,USER,,{outcome},,,,1,,1,,2026-12-04\n")
+    };
+    let options = ReadOptions { due, ..Default::default() };
+    for outcome in ["failed", "unknown", "not_sent"] {
+        assert!(read_as("x.results.csv", results(outcome).as_bytes(), &options).is_ok(), "{outcome}");
+    }
+    for outcome in ["not_due", "invalid", "planned"] {
+        assert!(refused_with(results(outcome), &options).contains("--due-column last_day"), "{outcome}");
+    }
+}
+
+#[test]
+fn a_date_cell_of_a_workbook_is_a_day_and_one_that_shows_nothing_is_none() {
+    let ending_in = |row: u32, cell: &str| {
+        text_row(row, &[&format!("u{row}"), &format!("d-{row}")]).replace("</row>", &format!("{cell}</row>"))
+    };
+    let data = text_row(1, &["user", "desktop", "last day"])
+        + &ending_in(2, r#"<c r="C2" s="1"><v>46357</v></c>"#)
+        + &ending_in(3, r#"<c r="C3"><f>TODAY()</f></c>"#)
+        + &ending_in(4, r#"<c r="C4"><v>46357</v></c>"#);
+    let input = by_last_day(xlsx(&[("S", "visible", &data)]), None);
+    assert_eq!(
+        (input.not_due.as_slice(), codes(&input)),
+        ([0].as_slice(), vec![(3, "INVALID_FORMULA"), (4, "INVALID_DATE")])
+    );
+    let cell = r#"<table:table-cell office:value-type="date" office:date-value="2026-12-01"><text:p>1. Dez.</text:p></table:table-cell>"#;
+    let row = |cells: &[&str]| format!("<table:table-row>{}</table:table-row>", cells.concat());
+    let names = ["user", "desktop", "Last day"].map(ods_cell);
+    let book = ods(&(row(&names.each_ref().map(String::as_str)) + &row(&[&ods_cell("a"), &ods_cell("d-1"), cell])));
+    let input = by_last_day(book, None);
+    assert_eq!((input.not_due.as_slice(), input.faults.len()), ([0].as_slice(), 0));
+}

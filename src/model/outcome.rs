@@ -16,6 +16,8 @@ pub enum Outcome {
     Attached,
     /// In an undo: was already bound before this run.
     AlreadyAttached,
+    /// Its day is still to come.
+    NotDue,
     /// Refused; the code says why.
     Failed,
     /// Sent, and what became of it could not be learnt.
@@ -30,11 +32,12 @@ pub enum Outcome {
 
 impl Outcome {
     /// Every outcome, in the order in which a summary lists them.
-    pub const ALL: [Self; 9] = [
+    pub const ALL: [Self; 10] = [
         Self::Detached,
         Self::AlreadyDetached,
         Self::Attached,
         Self::AlreadyAttached,
+        Self::NotDue,
         Self::Failed,
         Self::Unknown,
         Self::Invalid,
@@ -48,6 +51,7 @@ impl Outcome {
             Self::AlreadyDetached => "already_detached",
             Self::Attached => "attached",
             Self::AlreadyAttached => "already_attached",
+            Self::NotDue => "not_due",
             Self::Failed => "failed",
             Self::Unknown => "unknown",
             Self::Invalid => "invalid",
@@ -62,7 +66,7 @@ impl Outcome {
 
     /// Whether a row of this outcome is as the operator wanted it.
     pub const fn is_success(self) -> bool {
-        matches!(self, Self::Detached | Self::AlreadyDetached | Self::Attached | Self::AlreadyAttached)
+        matches!(self, Self::Detached | Self::AlreadyDetached | Self::Attached | Self::AlreadyAttached | Self::NotDue)
     }
 }
 

@@ -143,6 +143,7 @@ pub(crate) fn advice(outcome: Outcome, code: &str, api: &dyn Fn(&str) -> Option<
         | Outcome::AlreadyDetached
         | Outcome::Attached
         | Outcome::AlreadyAttached
+        | Outcome::NotDue
         | Outcome::Planned => return None,
     };
     // What an API code says of a doubt is only its cause: asking again comes first.

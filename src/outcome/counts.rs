@@ -46,11 +46,12 @@ impl Counts {
             Outcome::AlreadyDetached => 1,
             Outcome::Attached => 2,
             Outcome::AlreadyAttached => 3,
-            Outcome::Failed => 4,
-            Outcome::Unknown => 5,
-            Outcome::Invalid => 6,
-            Outcome::NotSent => 7,
-            Outcome::Planned => 8,
+            Outcome::NotDue => 4,
+            Outcome::Failed => 5,
+            Outcome::Unknown => 6,
+            Outcome::Invalid => 7,
+            Outcome::NotSent => 8,
+            Outcome::Planned => 9,
         };
         &mut self.0[place]
     }

@@ -457,6 +457,7 @@ pub(crate) const fn words_of(outcome: Outcome, verified: bool) -> &'static str {
         (Outcome::AlreadyDetached, _) => "was already unbound before this run",
         (Outcome::Attached, true) => "was not bound, is bound now",
         (Outcome::AlreadyAttached, _) => "was already bound before this run",
+        (Outcome::NotDue, _) => "its day is still to come; nothing was sent for it",
         (Outcome::Failed, _) => "refused; nothing has changed for these rows",
         (Outcome::Unknown, _) => "sent, but what became of it is not known yet",
         (Outcome::Invalid, _) => "can't be sent: the row is wrong",
@@ -470,7 +471,7 @@ const fn style_of(outcome: Outcome) -> Style {
         Outcome::Detached | Outcome::AlreadyDetached | Outcome::Attached | Outcome::AlreadyAttached => AnsiColor::Green,
         Outcome::Failed => AnsiColor::Red,
         Outcome::Unknown | Outcome::Invalid | Outcome::NotSent => AnsiColor::Yellow,
-        Outcome::Planned => AnsiColor::Cyan,
+        Outcome::NotDue | Outcome::Planned => AnsiColor::Cyan,
     };
     colour.on_default()
 }

@@ -141,7 +141,7 @@ fn the_json_summary_has_the_documented_keys() {
     assert_eq!(json["rows"], 2000);
     assert_eq!(
         json["outcomes"],
-        serde_json::json!({"detached": 1696, "already_detached": 4, "failed": 298, "unknown": 0, "invalid": 2, "not_sent": 0})
+        serde_json::json!({"detached": 1696, "already_detached": 4, "failed": 298, "unknown": 0, "invalid": 2, "not_sent": 0, "not_due": 0})
     );
     assert_eq!(json["exit_code"], 1);
     assert_eq!(json["next"], "batch-detach run leavers.results.csv --only failed");

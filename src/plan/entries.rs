@@ -89,8 +89,8 @@ pub(super) fn entries(ground: &mut Ground<'_>, policy: &Policy) -> Entries {
 ///
 /// * `least`: rows that a thread looks at, at least.
 fn desks_of_all(ground: &Ground<'_>, policy: &Policy, least: usize) -> Option<Vec<u32>> {
-    let Input { table, faults, .. } = ground.input;
-    if ground.look.is_some() || !policy.protect.is_empty() || !faults.is_empty() {
+    let Input { table, faults, not_due, .. } = ground.input;
+    if ground.look.is_some() || !policy.protect.is_empty() || !faults.is_empty() || !not_due.is_empty() {
         return None;
     }
     let are_ids = side_by_side(shares(table.desktops() - 1, least), |share| {
@@ -125,6 +125,7 @@ fn one_by_one(ground: &mut Ground<'_>, policy: &Policy) -> Entries {
     let mut entries = Entries { rows: EntryRows::default(), to, tags };
     let mut numbers = Numbers::default();
     let mut faults = ground.input.faults.iter().enumerate().peekable();
+    let mut not_due = ground.input.not_due.iter().peekable();
     for row in 0..place(rows) {
         let mut fault = None;
         while let Some((at, of)) = faults.next_if(|(_, fault)| fault.row <= to_usize(row)) {
@@ -132,6 +133,8 @@ fn one_by_one(ground: &mut Ground<'_>, policy: &Policy) -> Entries {
         }
         if let Some(at) = fault {
             entries.push(row, place(at), Tag::Fault);
+        } else if not_due.next_if(|&&late| late == row).is_some() {
+            entries.settled(row, Tag::NotDue);
         } else {
             one_row(ground, policy, &mut numbers, row, &mut entries);
         }

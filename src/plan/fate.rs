@@ -43,6 +43,8 @@ pub(super) enum Tag {
     /// An `ALL` row on a desktop where nobody is bound.
     NobodyBound,
     InUse,
+    /// Its day is still to come.
+    NotDue,
     /// A row without the desktop's id, where the whole list contradicts itself.
     NotProved,
 }
@@ -51,9 +53,9 @@ pub(super) enum Tag {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Fixed<'p> {
     pub outcome: Outcome,
-    /// Names the rule; empty for what is already detached.
+    /// Names the rule; empty for what is already detached, or not due.
     pub code: &'static str,
-    /// What is wrong and what to do; empty for what is already detached.
+    /// What is wrong and what to do; empty for what is already detached, or not due.
     pub message: Cow<'p, str>,
     /// The column that is wrong, if one is: its header for the row's own faults, else the field's name.
     pub column: Option<&'p str>,
@@ -86,6 +88,7 @@ impl Tag {
             Self::Gone | Self::GoneEverywhere | Self::NobodyBound => (Outcome::AlreadyDetached, "", None),
             Self::NotProved => (Outcome::Invalid, NOT_PROVED, None),
             Self::InUse => (Outcome::NotSent, "IN_USE", None),
+            Self::NotDue => (Outcome::NotDue, "", None),
         }
     }
 
@@ -113,7 +116,7 @@ pub(super) fn explain<'t>(ground: &Ground<'t>, row: u32, tag: Tag, to: u32) -> F
     let cells = ground.row(row);
     let get = |field| escape_untrusted(cells.get(field), MAX_NAME);
     let message: Cow<'t, str> = match tag {
-        Tag::Send | Tag::Gone | Tag::GoneEverywhere | Tag::NobodyBound => "".into(),
+        Tag::Send | Tag::Gone | Tag::GoneEverywhere | Tag::NobodyBound | Tag::NotDue => "".into(),
         Tag::Fault => match ground.input.faults.get(to_usize(to)) {
             Some(fault) => {
                 code = fault.code;

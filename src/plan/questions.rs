@@ -21,17 +21,18 @@ pub struct Questions {
     pub needs_assigned_total: bool,
 }
 
-/// What has to be looked up for these rows. Rows that are wrong in themselves ask for nothing.
+/// What has to be looked up for these rows. Rows that are wrong in themselves, or not due, ask for nothing.
 pub fn questions(input: &Input, policy: &Policy) -> Questions {
     let mut asked = Questions { needs_assigned_total: policy.max_percent.is_some(), ..Questions::default() };
     let (mut ids, mut names, mut users) = (vec![false; input.table.desktops()], HashSet::new(), HashSet::new());
     let mut faults = input.faults.iter().peekable();
+    let mut not_due = input.not_due.iter().peekable();
     for row in 0..input.table.len() {
-        let mut wrong = false;
+        let mut is_out = not_due.next_if(|&&late| to_usize(late) == row).is_some();
         while faults.next_if(|fault| fault.row <= row).is_some() {
-            wrong = true;
+            is_out = true;
         }
-        if wrong {
+        if is_out {
             continue;
         }
         let cells = input.table.row(row);

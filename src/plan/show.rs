@@ -122,6 +122,8 @@ fn counts(page: &mut Page, facts: &Facts<'_>, stats: &PlanStats<'_>) {
     add(stats.unknown_desktops, some(stats.unknown_desktops, "desktop unknown", "desktops unknown"));
     add(stats.in_use, format!("{} in use now", grouped(stats.in_use)));
     add(stats.invalid_total(), some(stats.invalid_total(), "invalid row", "invalid rows"));
+    let day = facts.covered.settings.get("as-of").map_or(String::new(), |day| format!(" on {day}"));
+    add(stats.not_due, format!("{} not due{day}", grouped(stats.not_due)));
     add(stats.left_out, format!("{} left out", grouped(stats.left_out)));
     page.title(&parts.join(", "));
     if stats.to_send() > 0 {
@@ -292,6 +294,7 @@ pub(crate) fn json<'a, 't>(plan: &'a Plan<'t>, facts: &Facts<'a>) -> impl Serial
             already_detached: stats.already_detached,
             invalid: stats.invalid_total(),
             invalid_by_code: stats.invalid.clone(),
+            not_due: stats.not_due,
             left_out: stats.left_out,
             unknown_desktops: stats.unknown_desktops,
             desktops: stats.desktops,
@@ -388,6 +391,7 @@ struct Counts {
     already_detached: u64,
     invalid: u64,
     invalid_by_code: BTreeMap<&'static str, u64>,
+    not_due: u64,
     left_out: u64,
     unknown_desktops: u64,
     desktops: u64,

@@ -28,6 +28,8 @@ pub struct PlanStats<'t> {
     pub already_detached: u64,
     /// Entries that can't be sent, by code.
     pub invalid: BTreeMap<&'static str, u64>,
+    /// Entries whose day is still to come.
+    pub not_due: u64,
     /// Entries that a setting leaves out.
     pub left_out: u64,
     /// Desktops that the service does not know, by the id or name that rows give.
@@ -152,6 +154,7 @@ impl<'t> PlanStats<'t> {
             }
             match entry.outcome() {
                 Outcome::AlreadyDetached => self.already_detached += 1,
+                Outcome::NotDue => self.not_due += 1,
                 Outcome::Invalid => *self.invalid.entry(entry.code()).or_default() += 1,
                 _ => self.left_out += 1,
             }

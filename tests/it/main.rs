@@ -5,6 +5,7 @@
 
 mod approval;
 mod doubts;
+mod due;
 mod files;
 mod job;
 mod kills;

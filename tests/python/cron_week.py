@@ -69,8 +69,9 @@ class House:
         self.journal = self.work / "leavers.results.csv.journal"
 
     def list(self, seats, header=("desktop_id", "desktop_name", "user_name")):
+        """Writes the list; the last day of everybody on it was in the past."""
         with open(self.work / "leavers.csv", "w", newline="", encoding="utf-8") as file:
-            csv.writer(file).writerows([header, *seats])
+            csv.writer(file).writerows([(*header, "last_day"), *((*seat, "2025-11-28") for seat in seats)])
 
     def credentials(self, more):
         sample = (ROOT / "samples/cron/credentials.example").read_text()

@@ -3,6 +3,9 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 
+use jiff::civil::Date;
+
+use super::super::due::AS_OF;
 use super::{RunArgs, UndoArgs};
 use crate::config::value::list_text;
 use crate::config::{DECLARED, Settings, Shapes};
@@ -78,10 +81,12 @@ impl RunArgs {
 
     /// All that shapes the plan (P16): the settings that do, and the two options that are no settings.
     ///
+    /// * `day`: what rows are held against that have a day.
     /// * `planned`: for `run JOURNAL`, what the journal was planned with; it stands for the options left out.
     pub fn plan_shaping(
         &self,
         settings: &Settings,
+        day: Option<Date>,
         planned: Option<&BTreeMap<String, String>>,
     ) -> BTreeMap<String, String> {
         let mut shaping = settings.plan_shaping();
@@ -95,8 +100,8 @@ impl RunArgs {
             Some(list_text(&words))
         };
         shaping.extend(only.map(|only| ("only".to_owned(), only)));
-        let as_of = self.meaning.as_of.map(|day| day.to_string()).or_else(|| before("as-of"));
-        shaping.extend(as_of.map(|day| ("as-of".to_owned(), day)));
+        let as_of = day.map(|day| day.to_string()).or_else(|| before(AS_OF));
+        shaping.extend(as_of.map(|day| (AS_OF.to_owned(), day)));
         let all = if self.options.safety.allow_detach_all { Some("on".to_owned()) } else { before("allow-detach-all") };
         shaping.insert("allow-detach-all".to_owned(), all.unwrap_or_else(|| "off".to_owned()));
         shaping
@@ -265,9 +270,9 @@ mod tests {
     #[test]
     fn p16_the_options_that_shape_a_plan_are_part_of_its_identity() {
         let settings = Layer::default().resolve().unwrap();
-        let plain = run(&["a"]).plan_shaping(&settings, None);
-        let failed = run(&["a", "--only", "unknown,failed,failed"]).plan_shaping(&settings, None);
-        let all = run(&["a", "--allow-detach-all"]).plan_shaping(&settings, None);
+        let plain = run(&["a"]).plan_shaping(&settings, None, None);
+        let failed = run(&["a", "--only", "unknown,failed,failed"]).plan_shaping(&settings, None, None);
+        let all = run(&["a", "--allow-detach-all"]).plan_shaping(&settings, None, None);
         assert_eq!(failed["only"], r#"["failed","unknown"]"#);
         assert_ne!(plain, failed);
         assert_ne!(plain, all);
@@ -275,9 +280,9 @@ mod tests {
         assert_eq!(plan_differences(&plain, &all), ["`allow-detach-all` was off, and is on now"]);
         assert_eq!(plan_differences(&failed, &plain), [r#"`only` was ["failed","unknown"], and is not set now"#]);
         for planned in [&plain, &failed, &all] {
-            assert_eq!(run(&["a.journal"]).plan_shaping(&settings, Some(planned)), *planned);
+            assert_eq!(run(&["a.journal"]).plan_shaping(&settings, None, Some(planned)), *planned);
         }
-        assert_ne!(run(&["a.journal", "--allow-detach-all"]).plan_shaping(&settings, Some(&plain)), plain);
+        assert_ne!(run(&["a.journal", "--allow-detach-all"]).plan_shaping(&settings, None, Some(&plain)), plain);
     }
 
     #[test]

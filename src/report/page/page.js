@@ -7,7 +7,7 @@ try {
   const form = byId("search"), words = byId("words"), show = byId("show"), count = byId("count");
   const back = byId("back"), forth = byId("forth"), body = byId("table").tBodies[0], data = byId("rows-data");
   const outcomes = body.dataset.outcomes.split(" ");
-  const good = new Set(["detached", "already_detached", "attached", "already_attached"]);
+  const good = new Set(["detached", "already_detached", "attached", "already_attached", "not_due"]);
   const classes = { detached: "done", attached: "done", already_detached: "was", already_attached: "was", failed: "failed", unknown: "unknown", invalid: "invalid" };
   const grouped = (number) => number.toLocaleString("en-US");
 

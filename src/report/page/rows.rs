@@ -177,7 +177,7 @@ pub(super) const fn class(outcome: Outcome) -> &'static str {
         Outcome::Failed => "failed",
         Outcome::Unknown => "unknown",
         Outcome::Invalid => "invalid",
-        Outcome::NotSent | Outcome::Planned => "left",
+        Outcome::NotDue | Outcome::NotSent | Outcome::Planned => "left",
     }
 }
 
