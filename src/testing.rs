@@ -80,7 +80,7 @@ pub mod reconcile {
     pub use crate::reconcile::reads;
 
     pub mod preflight {
-        pub use crate::reconcile::preflight::Preflight;
+        pub use crate::reconcile::preflight::{Preflight, Waits};
     }
 }
 

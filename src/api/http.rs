@@ -4,6 +4,9 @@
 //! signed, paced and journaled above, and what comes back is either a complete answer or none.
 
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::AtomicU32;
+use std::sync::atomic::Ordering::Relaxed;
 use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
@@ -25,6 +28,9 @@ pub(crate) const USER_AGENT: &str = concat!("batch-detach/", env!("CARGO_PKG_VER
 const POOL_IDLE: Duration = Duration::from_secs(15);
 /// What the HTTP client says where a proxy answers 407 to the tunnel that it was asked for.
 const PROXY_REFUSAL: &str = "proxy authorization required";
+/// So many requests after a lost answer take a connection of their own: a balancer that drops the second request of each
+/// connection drops the next one, too.
+const FRESH_AFTER_LOSS: u32 = 20;
 /// Longest header value from outside that is kept, in characters.
 const MAX_HEADER: usize = 1_000;
 
@@ -61,6 +67,10 @@ impl Default for HttpOptions {
 #[derive(Debug, Clone)]
 pub(crate) struct HttpTransport {
     client: Client,
+    /// Keeps no connection for a second request.
+    fresh: Client,
+    /// How many requests are still to take a connection of their own.
+    fresh_left: Arc<AtomicU32>,
     proxies: Proxies,
     /// Whether there is any certificate to check a server's by.
     has_roots: bool,
@@ -72,7 +82,7 @@ impl HttpTransport {
     pub(crate) fn new(options: &HttpOptions) -> Result<Self, Error> {
         let certificates = options.ca_file.as_deref().map(read_certificates).transpose()?.unwrap_or_default();
         let proxy = options.proxies.build()?;
-        let builder = || {
+        let builder = |idle| {
             // A provider that another part of the process has chosen stays.
             _ = rustls::crypto::ring::default_provider().install_default();
             let mut builder = Client::builder()
@@ -84,7 +94,7 @@ impl HttpTransport {
                 .timeout(options.request_timeout)
                 .connect_timeout(options.connect_timeout)
                 .pool_idle_timeout(POOL_IDLE)
-                .pool_max_idle_per_host(options.concurrency.max(1))
+                .pool_max_idle_per_host(idle)
                 .tls_version_min(reqwest::tls::Version::TLS_1_2)
                 .no_proxy();
             #[cfg(feature = "own-resolver")]
@@ -96,14 +106,24 @@ impl HttpTransport {
             }
             builder
         };
-        if let Ok(client) = builder().tls_certs_merge(certificates.clone()).build() {
-            return Ok(Self { client, proxies: options.proxies.clone(), has_roots: true });
+        let both =
+            |build: &dyn Fn(usize) -> reqwest::Result<Client>| Ok((build(options.concurrency.max(1))?, build(0)?));
+        let made = |(client, fresh), has_roots| Self {
+            client,
+            fresh,
+            fresh_left: Arc::default(),
+            proxies: options.proxies.clone(),
+            has_roots,
+        };
+        let merged: reqwest::Result<_> = both(&|idle| builder(idle).tls_certs_merge(certificates.clone()).build());
+        if let Ok(clients) = merged {
+            return Ok(made(clients, true));
         }
         // A machine without any CA store (a bare container): what `ca_file` holds is all there is to trust. Without
         // even that, the simulator on loopback can still be asked, in plain HTTP.
         let has_roots = !certificates.is_empty();
-        match builder().tls_certs_only(certificates).build() {
-            Ok(client) => Ok(Self { client, proxies: options.proxies.clone(), has_roots }),
+        match both(&|idle| builder(idle).tls_certs_only(certificates.clone()).build()) {
+            Ok(clients) => Ok(made(clients, has_roots)),
             Err(error) if has_roots => Err(ca_file_error(
                 options.ca_file.as_deref(),
                 &format!("its certificates can't be used: {}", chain(error)),
@@ -117,7 +137,21 @@ impl HttpTransport {
         self.proxies.in_use(endpoint)
     }
 
+    /// The client for the next request.
+    fn next_client(&self) -> &Client {
+        let took = self.fresh_left.fetch_update(Relaxed, Relaxed, |left| left.checked_sub(1));
+        if took.is_ok() { &self.fresh } else { &self.client }
+    }
+
     async fn send(&self, request: http::Request<Bytes>, max_answer: usize) -> Reply {
+        let reply = self.exchange(request, max_answer).await;
+        if matches!(reply, Reply::Lost { .. }) {
+            self.fresh_left.store(FRESH_AFTER_LOSS, Relaxed);
+        }
+        reply
+    }
+
+    async fn exchange(&self, request: http::Request<Bytes>, max_answer: usize) -> Reply {
         let uri = request.uri().clone();
         let request = match reqwest::Request::try_from(request) {
             Ok(request) => request,
@@ -130,7 +164,7 @@ impl HttpTransport {
         if let Some(proxy) = self.proxy_in_use(&format!("{}://{place}", request.url().scheme())) {
             place = format!("{place} through the proxy {proxy}");
         }
-        let mut response = match self.client.execute(request).await {
+        let mut response = match self.next_client().execute(request).await {
             Ok(response) => response,
             Err(error) if error.is_connect() => {
                 let cause = chain(error);
@@ -299,6 +333,26 @@ mod tests {
         let user_agent = server.seen()[0].header("User-Agent").unwrap().to_owned();
         assert_eq!(user_agent, format!("batch-detach/{}", env!("CARGO_PKG_VERSION")));
         assert!(server.seen()[0].header("Accept-Encoding").is_none());
+    }
+
+    #[tokio::test]
+    async fn p07_after_a_lost_answer_requests_take_connections_of_their_own() {
+        // Answers the first request of each connection, and drops the second one.
+        let server = Server::start(|seen| match seen.line() {
+            "GET /dropped" => vec![Act::Close],
+            _ => reply(200, "", "{}"),
+        })
+        .await;
+        let transport = HttpTransport::new(&HttpOptions::default()).unwrap();
+        let get = |path: &str| {
+            let request = http::Request::get(format!("{}{path}", server.http())).body(Bytes::new()).unwrap();
+            transport.call(request, 99)
+        };
+        for (path, connections) in [("/a", 1), ("/b", 1), ("/dropped", 1), ("/c", 2), ("/d", 3)] {
+            let reply = get(path).await;
+            assert_eq!(matches!(reply, Reply::Lost { .. }), path == "/dropped", "{reply:?}");
+            assert_eq!(server.connections(), connections, "{path}");
+        }
     }
 
     #[tokio::test]

@@ -6,8 +6,9 @@
 use std::marker::PhantomData;
 
 use serde::de::value::MapAccessDeserializer;
-use serde::de::{MapAccess, Visitor};
+use serde::de::{Error as _, IgnoredAny, MapAccess, SeqAccess, Visitor};
 use serde::{Deserialize, Deserializer, Serialize};
+use serde_json::value::RawValue;
 
 use crate::model::{Bound, DesktopId, Kind, LiveDesktop};
 
@@ -96,13 +97,142 @@ pub(in crate::api) fn lenient<'de, D: Deserializer<'de>, T: Default + Deserializ
     Ok(Option::<T>::deserialize(deserializer)?.unwrap_or_default())
 }
 
-/// A flag that only informs: one of a shape that nobody knows must not spoil the page that it stands in.
+/// A value of which nobody can say what it will be. What holds others is passed over, however much it is.
+#[derive(Debug, PartialEq)]
+enum Scalar {
+    Flag(bool),
+    Number(u64),
+    Text(String),
+    /// Null, or what is none of these.
+    Other,
+}
+
+impl<'de> Deserialize<'de> for Scalar {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct Any;
+
+        impl<'de> Visitor<'de> for Any {
+            type Value = Scalar;
+
+            fn expecting(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+                f.write_str("any value")
+            }
+
+            fn visit_bool<E>(self, value: bool) -> Result<Scalar, E> {
+                Ok(Scalar::Flag(value))
+            }
+
+            fn visit_u64<E>(self, value: u64) -> Result<Scalar, E> {
+                Ok(Scalar::Number(value))
+            }
+
+            fn visit_i64<E>(self, _: i64) -> Result<Scalar, E> {
+                Ok(Scalar::Other)
+            }
+
+            fn visit_f64<E>(self, _: f64) -> Result<Scalar, E> {
+                Ok(Scalar::Other)
+            }
+
+            fn visit_str<E>(self, value: &str) -> Result<Scalar, E> {
+                Ok(Scalar::Text(value.to_owned()))
+            }
+
+            fn visit_unit<E>(self) -> Result<Scalar, E> {
+                Ok(Scalar::Other)
+            }
+
+            fn visit_seq<A: SeqAccess<'de>>(self, mut list: A) -> Result<Scalar, A::Error> {
+                while list.next_element::<IgnoredAny>()?.is_some() {}
+                Ok(Scalar::Other)
+            }
+
+            fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Scalar, A::Error> {
+                while map.next_entry::<IgnoredAny, IgnoredAny>()?.is_some() {}
+                Ok(Scalar::Other)
+            }
+        }
+
+        deserializer.deserialize_any(Any)
+    }
+}
+
+/// A flag that only informs: one of a shape that nobody knows must not spoil the desktop that it stands in.
 fn flag<'de, D: Deserializer<'de>>(deserializer: D) -> Result<bool, D::Error> {
-    Ok(match serde_json::Value::deserialize(deserializer)? {
-        serde_json::Value::Bool(flag) => flag,
-        serde_json::Value::String(text) => text.eq_ignore_ascii_case("true"),
-        _ => false,
+    Ok(match Scalar::deserialize(deserializer)? {
+        Scalar::Flag(flag) => flag,
+        Scalar::Text(text) => text.eq_ignore_ascii_case("true"),
+        Scalar::Number(_) | Scalar::Other => false,
     })
+}
+
+/// How many there are in all: a number, or its digits in a text. Anything else tells none, which is not the same as 0.
+fn total<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<u64>, D::Error> {
+    Ok(match Scalar::deserialize(deserializer)? {
+        Scalar::Number(total) => Some(total),
+        Scalar::Text(digits) => digits.trim().parse().ok(),
+        Scalar::Flag(_) | Scalar::Other => None,
+    })
+}
+
+/// A list of an answer, its entries read one by one: one that can't be read costs itself, and no other.
+///
+/// What can't be used is counted and not kept, so that a long answer without meaning takes no memory.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct List<T> {
+    pub(crate) entries: Vec<T>,
+    /// Entries that the answer held, usable or not: what an offset counts.
+    pub(crate) received: usize,
+}
+
+impl<T> Default for List<T> {
+    fn default() -> Self {
+        Self { entries: Vec::new(), received: 0 }
+    }
+}
+
+/// What may stand in a [`List`].
+pub(crate) trait Entry: Sized {
+    /// `None` where the entry can't be used.
+    fn read(json: &str) -> Option<Self>;
+
+    /// How many things it holds, itself included.
+    fn weight(&self) -> usize {
+        1
+    }
+}
+
+/// Things in one list at most. A page has some hundred entries; many more would take many times an answer's bytes.
+const MAX_LISTED: usize = 250_000;
+
+impl<'de, T: Entry> Deserialize<'de> for List<T> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct OneByOne<T>(PhantomData<T>);
+
+        impl<'de, T: Entry> Visitor<'de> for OneByOne<T> {
+            type Value = List<T>;
+
+            fn expecting(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+                f.write_str("a list")
+            }
+
+            fn visit_seq<A: SeqAccess<'de>>(self, mut list: A) -> Result<List<T>, A::Error> {
+                let (mut read, mut weight) = (List::default(), 0);
+                while let Some(entry) = list.next_element::<Box<RawValue>>()? {
+                    read.received += 1;
+                    let Some(entry) = T::read(entry.get()) else { continue };
+                    weight += entry.weight();
+                    if weight > MAX_LISTED {
+                        return Err(A::Error::custom("the list is longer than any page can be"));
+                    }
+                    read.entries.push(entry);
+                }
+                Ok(read)
+            }
+        }
+
+        deserializer.deserialize_seq(OneByOne(PhantomData))
+    }
 }
 
 /// The answer of batch-detach and batch-attach. Only a JSON object is one: `[]` would pass for it by serde's derive, and
@@ -182,9 +312,41 @@ struct RawBound {
     domain: String,
 }
 
+/// Bindings of one desktop at most: with more of them its entry tells nothing.
+const MAX_BOUND: usize = 10_000;
+
+fn bindings<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Vec<RawBound>>, D::Error> {
+    struct Few;
+
+    impl<'de> Visitor<'de> for Few {
+        type Value = Option<Vec<RawBound>>;
+
+        fn expecting(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+            f.write_str("a list of bindings")
+        }
+
+        fn visit_unit<E>(self) -> Result<Self::Value, E> {
+            Ok(None)
+        }
+
+        fn visit_seq<A: SeqAccess<'de>>(self, mut list: A) -> Result<Self::Value, A::Error> {
+            let mut bound = Vec::new();
+            while let Some(one) = list.next_element()? {
+                if bound.len() == MAX_BOUND {
+                    return Err(A::Error::custom("more bindings than a desktop can have"));
+                }
+                bound.push(one);
+            }
+            Ok(Some(bound))
+        }
+    }
+
+    deserializer.deserialize_any(Few)
+}
+
 /// One desktop of a read.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Deserialize)]
-pub(crate) struct RawDesktop {
+struct RawDesktop {
     #[serde(default, deserialize_with = "lenient")]
     desktop_id: String,
     #[serde(default, deserialize_with = "lenient")]
@@ -209,23 +371,46 @@ pub(crate) struct RawDesktop {
     user_name: String,
     #[serde(default, deserialize_with = "lenient")]
     user_group: String,
-    #[serde(default)]
+    #[serde(default, deserialize_with = "bindings")]
     attach_user_infos: Option<Vec<RawBound>>,
+}
+
+impl Entry for LiveDesktop {
+    fn read(json: &str) -> Option<Self> {
+        /// What is left of an entry in which something is odd: it does not tell who is bound.
+        #[derive(Deserialize)]
+        struct Named {
+            desktop_id: String,
+        }
+
+        let desktop = serde_json::from_str(json).or_else(|_| {
+            let Named { desktop_id } = serde_json::from_str(json)?;
+            Ok::<_, serde_json::Error>(RawDesktop { desktop_id, ..RawDesktop::default() })
+        });
+        desktop.ok()?.into_live()
+    }
+
+    fn weight(&self) -> usize {
+        1 + self.bound.as_ref().map_or(0, Vec::len)
+    }
 }
 
 impl RawDesktop {
     /// `None` where the entry has no usable id.
-    pub(crate) fn into_live(self) -> Option<LiveDesktop> {
+    fn into_live(self) -> Option<LiveDesktop> {
         let id = DesktopId::parse(&self.desktop_id)?;
         let some = |text: String| (!text.is_empty()).then_some(text);
         let says_somebody = self.attach_state == "ATTACHED" || !self.user_name.is_empty();
         let bound = match self.attach_user_infos {
             // The list says nobody, and the rest of the answer says somebody: one of the two is not true.
             Some(list) if list.is_empty() && says_somebody => None,
-            // A kind of binding that is not known makes the whole list one that tells nothing.
+            // A kind of binding that is not known, or one that names nobody, makes the whole list one that tells nothing.
             Some(list) => list
                 .into_iter()
                 .map(|raw| {
+                    if raw.user_name.is_empty() && raw.user_id.is_empty() {
+                        return None;
+                    }
                     let kind = match raw.kind.to_ascii_uppercase().as_str() {
                         "USER" | "" => Kind::User,
                         "GROUP" | "USER_GROUP" => Kind::Group,
@@ -277,33 +462,26 @@ impl RawDesktop {
 pub(crate) struct DesktopsAnswer {
     /// `None` where the answer held no list: it says nothing about any desktop.
     #[serde(default)]
-    pub desktops: Option<Vec<RawDesktop>>,
-    #[serde(default, deserialize_with = "lenient")]
-    pub total_count: u64,
+    pub desktops: Option<List<LiveDesktop>>,
+    #[serde(default, deserialize_with = "total")]
+    pub total_count: Option<u64>,
 }
 
 /// The answer of `GET …/desktops/{id}`.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Deserialize)]
 pub(crate) struct DesktopAnswer {
-    /// The definition has an object here, and its own example a list of one.
+    /// The definition has an object here, and its own example a list of one. `None` where it is neither.
     #[serde(default, deserialize_with = "one_or_list_of_one")]
-    pub desktop: Option<RawDesktop>,
+    pub desktop: Option<LiveDesktop>,
 }
 
-fn one_or_list_of_one<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<RawDesktop>, D::Error> {
-    #[derive(Deserialize)]
-    #[serde(untagged)]
-    enum OneOrList {
-        List(Box<[RawDesktop; 1]>),
-        One(Box<RawDesktop>),
+fn one_or_list_of_one<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<LiveDesktop>, D::Error> {
+    let json = Box::<RawValue>::deserialize(deserializer)?;
+    if !json.get().starts_with('[') {
+        return Ok(Entry::read(json.get()));
     }
-    Ok(Option::<OneOrList>::deserialize(deserializer)?.map(|desktop| match desktop {
-        OneOrList::List(list) => {
-            let [desktop] = *list;
-            desktop
-        }
-        OneOrList::One(desktop) => *desktop,
-    }))
+    let list: List<LiveDesktop> = serde_json::from_str(json.get()).map_err(D::Error::custom)?;
+    Ok(list.entries.into_iter().next().filter(|_| list.received == 1))
 }
 
 /// The answer of `GET …/workspace-jobs/{id}`, and one entry of it or of `GET …/workspace-sub-jobs`.
@@ -311,21 +489,29 @@ fn one_or_list_of_one<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Opti
 pub struct JobAnswer {
     #[serde(default, deserialize_with = "lenient")]
     pub status: String,
+    /// Empty while it runs.
+    #[serde(default, deserialize_with = "lenient")]
+    pub end_time: String,
     #[serde(default, deserialize_with = "lenient")]
     pub job_error_code: String,
     #[serde(default, deserialize_with = "lenient")]
     pub fail_reason: String,
+    #[serde(default, deserialize_with = "total")]
+    pub sub_jobs_total: Option<u64>,
     #[serde(default, deserialize_with = "lenient")]
-    pub sub_jobs_total: u64,
-    #[serde(default, deserialize_with = "lenient")]
-    pub sub_jobs: Vec<SubJob>,
+    pub sub_jobs: List<SubJob>,
 }
 
 /// One sub job: the only asynchronous result that names a desktop.
-#[derive(Debug, Clone, PartialEq, Eq, Default, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash, Default, Deserialize)]
 pub struct SubJob {
     #[serde(default, deserialize_with = "lenient")]
+    pub id: String,
+    #[serde(default, deserialize_with = "lenient")]
     pub status: String,
+    /// Empty while it runs.
+    #[serde(default, deserialize_with = "lenient")]
+    pub end_time: String,
     #[serde(default, deserialize_with = "lenient")]
     pub error_code: String,
     #[serde(default, deserialize_with = "lenient")]
@@ -336,7 +522,14 @@ pub struct SubJob {
     pub entities: SubJobEntities,
 }
 
-#[derive(Debug, Clone, PartialEq, Eq, Default, Deserialize)]
+/// One that can't be read has no word, and so is not at its end.
+impl Entry for SubJob {
+    fn read(json: &str) -> Option<Self> {
+        Some(serde_json::from_str(json).unwrap_or_default())
+    }
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Hash, Default, Deserialize)]
 pub struct SubJobEntities {
     #[serde(default, deserialize_with = "lenient")]
     pub desktop_id: String,
@@ -346,20 +539,20 @@ pub struct SubJobEntities {
 
 /// The answer of `GET …/workspace-sub-jobs`.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Deserialize)]
-pub(crate) struct SubJobsAnswer {
+pub struct SubJobsAnswer {
     #[serde(default, deserialize_with = "lenient")]
-    pub jobs: Vec<SubJob>,
-    #[serde(default, deserialize_with = "lenient")]
-    pub total_count: u64,
+    pub jobs: List<SubJob>,
+    #[serde(default, deserialize_with = "total")]
+    pub total_count: Option<u64>,
 }
 
 /// The answer of `GET …/users`.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Deserialize)]
 pub(crate) struct UsersAnswer {
     #[serde(default)]
-    pub users: Option<Vec<RawUser>>,
-    #[serde(default, deserialize_with = "lenient")]
-    pub total_count: u64,
+    pub users: Option<List<RawUser>>,
+    #[serde(default, deserialize_with = "total")]
+    pub total_count: Option<u64>,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Default, Deserialize)]
@@ -370,6 +563,13 @@ pub struct RawUser {
     pub user_name: String,
     #[serde(default, deserialize_with = "lenient")]
     pub domain: String,
+}
+
+/// One without a name and an id is nobody.
+impl Entry for RawUser {
+    fn read(json: &str) -> Option<Self> {
+        serde_json::from_str(json).ok().filter(|user: &Self| !user.user_name.is_empty() || !user.id.is_empty())
+    }
 }
 
 #[cfg(test)]
@@ -390,8 +590,69 @@ mod tests {
     fn flags_of_any_shape_leave_the_page_readable() {
         for (shape, is_set) in [("true", true), ("\"TRUE\"", true), ("false", false), ("null", false), ("[7]", false)] {
             let text = format!(r#"{{"desktop_id": "d", "is_freeze": {shape}, "in_maintenance_mode": {shape}}}"#);
-            let live = serde_json::from_str::<RawDesktop>(&text).unwrap().into_live().unwrap();
+            let live = LiveDesktop::read(&text).unwrap();
             assert_eq!((live.frozen, live.in_maintenance, live.is_stuck()), (is_set, is_set, is_set), "{shape}");
+        }
+    }
+
+    fn listed(list: &str) -> List<LiveDesktop> {
+        let answer: DesktopsAnswer = serde_json::from_str(&format!(r#"{{"desktops": {list}}}"#)).unwrap();
+        answer.desktops.unwrap()
+    }
+
+    #[test]
+    fn p02_an_odd_entry_costs_itself_and_not_its_page() {
+        let user = r#"{"user_name": "ann"}"#;
+        for odd in [
+            r#""computer_name": 7"#.to_owned(),
+            format!(r#""attach_user_infos": {user}"#),
+            format!(r#""attach_user_infos": [{user}, null]"#),
+            format!(r#""attach_user_infos": [{user}, {{}}]"#),
+            r#""attach_user_infos": [{"user_name": 12345}]"#.to_owned(),
+            r#""status": "A", "status": "B""#.to_owned(),
+        ] {
+            let one = |id: &str, more: &str| format!(r#"{{"desktop_id": "{id}", {more}}}"#);
+            let good = format!(r#""attach_user_infos": [{user}]"#);
+            let list = listed(&format!("[{},{},{}]", one("a", &good), one("odd", &odd), one("b", &good)));
+            let told: Vec<_> = list.entries.iter().map(|live| (live.id.as_str(), live.bound.is_some())).collect();
+            assert_eq!(told, [("a", true), ("odd", false), ("b", true)], "{odd}");
+            let shown: DesktopAnswer =
+                serde_json::from_str(&format!(r#"{{"desktop": {}}}"#, one("odd", &odd))).unwrap();
+            assert_eq!(shown.desktop.map(|live| live.bound), Some(None), "{odd}");
+        }
+        for nobody in ["null", "7", "{}", r#"{"desktop_id": 7}"#, r#"{"desktop_id": ".."}"#, "[]"] {
+            let list = listed(&format!(r#"[{nobody},{{"desktop_id": "a"}}]"#));
+            assert_eq!((list.entries.len(), list.received), (1, 2), "{nobody}");
+        }
+    }
+
+    #[test]
+    fn p18_entries_that_say_nothing_take_no_memory_and_a_list_has_its_bounds() {
+        let empty = listed(&format!("[{}{{}}]", "{},".repeat(300_000)));
+        assert_eq!((empty.entries.capacity(), empty.received), (0, 300_001));
+        let bindings = format!(r#"[{}{{"user_id": "a"}}]"#, r#"{"user_id": "a"},"#.repeat(MAX_BOUND));
+        let many = listed(&format!(r#"[{{"desktop_id": "d", "attach_user_infos": {bindings}}}]"#));
+        assert_eq!(many.entries[0].bound, None, "more than any desktop has");
+        let entries = r#"{"desktop_id": "d"},"#.repeat(MAX_LISTED);
+        let all = format!(r#"{{"desktops": [{entries}{{"desktop_id": "e"}}]}}"#);
+        assert!(serde_json::from_str::<DesktopsAnswer>(&all).is_err());
+    }
+
+    #[test]
+    fn a_total_is_a_number_or_its_digits_and_anything_else_tells_none() {
+        for (told, expected) in [
+            ("7", Some(7)),
+            ("0", Some(0)),
+            ("\"7\"", Some(7)),
+            ("\" 12 \"", Some(12)),
+            ("\"many\"", None),
+            ("null", None),
+            ("-1", None),
+            ("7.5", None),
+            ("[{}]", None),
+        ] {
+            let answer: DesktopsAnswer = serde_json::from_str(&format!(r#"{{"total_count": {told}}}"#)).unwrap();
+            assert_eq!(answer.total_count, expected, "{told}");
         }
     }
 
@@ -539,14 +800,14 @@ mod tests {
         assert_eq!((write.job_id.as_str(), write.failed_operation_list.len()), ("string", 0));
         assert!(!read_leniently::<WriteAnswer>(&example("BatchAttachInstances")).job_id.is_empty());
         let list: DesktopsAnswer = read_leniently(&example("ListDesktopsDetail"));
-        assert!(list.desktops.unwrap().into_iter().next().unwrap().into_live().is_some());
+        assert_eq!(list.desktops.map(|list| (list.entries.len(), list.received)), Some((2, 2)));
         let one: DesktopAnswer = read_leniently(&example("ShowDesktopDetail"));
-        assert!(one.desktop.unwrap().into_live().is_some());
+        assert!(one.desktop.is_some());
         let sub_jobs: SubJobsAnswer = read_leniently(&example("ListItaSubJobs"));
-        assert_eq!(sub_jobs.jobs[0].entities.user_name, "user-test-01");
+        assert_eq!(sub_jobs.jobs.entries[0].entities.user_name, "user-test-01");
         read_leniently::<JobAnswer>(&example("ShowJob"));
         let users: UsersAnswer = read_leniently(&example("ListUsers"));
-        assert_eq!(users.users.unwrap()[1].user_name, "api-test2");
+        assert_eq!(users.users.unwrap().entries[1].user_name, "api-test2");
     }
 
     #[test]

@@ -162,7 +162,7 @@ pub(super) async fn execute(job: Job<'_>) -> Result<Closing, Failure> {
     };
     let next = tell(task, &summary, &end, &told)?;
     drop(lock);
-    Ok(Closing { exit, next: Some(next) })
+    Ok(Closing { exit, why: end.stopped, next: Some(next) })
 }
 
 /// The log has the number of rows in doubt; names of people only where more is asked for.
@@ -354,5 +354,5 @@ pub(super) fn nothing_to_do(task: &Task<'_>, view: &View, input: &str, files: &F
         took: Duration::ZERO,
     };
     let next = tell(task, &summary, &end, &told)?;
-    Ok(Closing { exit, next: Some(next) })
+    Ok(Closing { exit, why: end.stopped, next: Some(next) })
 }

@@ -49,6 +49,8 @@ const ALARM: anstyle::Style = anstyle::AnsiColor::Red.on_default().bold();
 /// How a command ended.
 struct Closing {
     exit: Exit,
+    /// Why a run stopped before its end.
+    why: Option<String>,
     /// What to do next; `None` where the command has no last line (`completions`, `man`).
     next: Option<Next>,
 }
@@ -56,7 +58,7 @@ struct Closing {
 impl Closing {
     /// Ended well, and there is nothing to say.
     const fn silent() -> Self {
-        Self { exit: Exit::Done, next: None }
+        Self { exit: Exit::Done, why: None, next: None }
     }
 }
 
@@ -74,7 +76,7 @@ pub fn main(args: impl IntoIterator<Item = OsString>) -> ExitCode {
             let code = u8::try_from(error.exit_code()).unwrap_or(Exit::Rejected.code());
             _ = error.print();
             if code != Exit::Done.code() {
-                tell_end(Exit::Rejected, Some(&help_of(&words)));
+                tell_end(Exit::Rejected, None, Some(&help_of(&words)));
             }
             return ExitCode::from(code);
         }
@@ -83,7 +85,7 @@ pub fn main(args: impl IntoIterator<Item = OsString>) -> ExitCode {
     let (exit, code) = match outcome {
         Ok(Ok(closing)) => {
             if let Some(next) = &closing.next {
-                tell_end(closing.exit, Some(next));
+                tell_end(closing.exit, closing.why.as_deref(), Some(next));
             }
             (closing.exit, closing.exit.code())
         }
@@ -97,13 +99,13 @@ pub fn main(args: impl IntoIterator<Item = OsString>) -> ExitCode {
             tell("ERROR", "error", &painted);
             let exit = failure.error.exit();
             let next = failure.next.or_else(|| after(&failure.error, &words));
-            tell_end(exit, next.as_ref());
+            tell_end(exit, None, next.as_ref());
             (exit, exit.code())
         }
         Err(_) => (Exit::Fault, Exit::Fault.code()),
     };
     if exit == Exit::Fault {
-        tell_end(Exit::Fault, None);
+        tell_end(Exit::Fault, None, None);
     }
     ExitCode::from(code)
 }
@@ -162,11 +164,11 @@ fn in_words(error: &Error) -> String {
     text
 }
 
-fn tell_end(exit: Exit, next: Option<&Next>) {
+fn tell_end(exit: Exit, why: Option<&str>, next: Option<&Next>) {
     complain(&match (stderr_has_records(), std::io::stderr().is_terminal()) {
-        (true, _) => last_record(exit, next),
-        (false, true) => last_words(exit, next, Screen::columns()),
-        (false, false) => last_line(exit, next),
+        (true, _) => last_record(exit, why, next),
+        (false, true) => last_words(exit, why, next, Screen::columns()),
+        (false, false) => last_line(exit, why, next),
     });
 }
 

@@ -18,7 +18,7 @@ use crate::error::Error;
 use crate::input::{self, Field, Input, ReadOptions};
 use crate::pace::Gates;
 use crate::plan::{Bounds, Policy, Snapshot, plan, questions};
-use crate::reconcile::preflight::Preflight;
+use crate::reconcile::preflight::{Preflight, Waits};
 use crate::text::counted;
 use crate::text::escape_untrusted;
 
@@ -167,11 +167,12 @@ pub(super) async fn look(
 
 /// The reads before a write.
 pub(super) fn preflight(session: &Session, place: &Place, gates: &Arc<Gates>, stop: &CancellationToken) -> Preflight {
+    let Settings { retry_base, settle_time, read_back_deadline, .. } = session.settings;
     Preflight::new(
         Reader::new(place.target.clone()),
         Arc::clone(gates),
         session.settings.concurrency.get(),
-        session.settings.retry_base,
+        Waits { retry_base, settle_time, read_back_deadline },
         fastrand::u64(..),
         stop.clone(),
     )

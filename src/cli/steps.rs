@@ -194,7 +194,7 @@ async fn resume(
 pub(super) fn nothing(why: &str) -> Closing {
     note(why);
     let next = Next { words: "Nothing is left to do.".to_owned(), command: None };
-    Closing { exit: Exit::Done, next: Some(next) }
+    Closing { exit: Exit::Done, why: None, next: Some(next) }
 }
 
 /// The whole way, for what has no journal yet.
@@ -414,7 +414,7 @@ fn preview(task: &Task<'_>, subject: &impl Subject, made: &dyn Draft, sight: &Si
         journal: None,
         repeat: &task.session.repeat,
     });
-    Ok(Closing { exit, next: Some(next) })
+    Ok(Closing { exit, why: None, next: Some(next) })
 }
 
 /// Writes the bodies where `--requests` wants them. The plan's hash, and whether standard output carries the bodies.

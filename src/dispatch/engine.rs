@@ -17,6 +17,7 @@ use tokio_util::sync::CancellationToken;
 use super::rules::{Rules, StopReason};
 use super::state::{Done, LOOK_LASTS, Op, Output, Part, Start, State, kind_of};
 use super::verdict::{Verdict, judge};
+use crate::api::wire::{List, SubJob};
 use crate::api::{Reader, Reply, Writer};
 use crate::error::Error;
 use crate::journal::record::{AnswerRecord, Attempt, ItemId, Record};
@@ -30,7 +31,7 @@ use crate::reconcile::reads::{self, JobWord, ReadFault, judge_job};
 use crate::text::timestamp_now;
 
 /// Sub jobs are read page by page; a job with more of them than this is not of our making.
-const MAX_SUB_JOBS: u64 = 10_000;
+const MAX_SUB_JOBS: usize = 10_000;
 
 /// Everything that a run needs once its plan is durable.
 pub struct Drive {
@@ -291,7 +292,7 @@ fn spawn(
                 };
                 let began = Instant::now();
                 let reply = context.reader.show_desktop(desktop.as_str()).await;
-                let result = reads::desktop(&reply, desktop.as_str());
+                let result = reads::desktop(&reply, &desktop);
                 context.heard_read(&mut pass, &result);
                 Ok(Done::Shown { item, result, span: ReadSpan { began, ended: Instant::now() }, generation })
             });
@@ -369,27 +370,45 @@ async fn ask_job(
         Ok(None) => return Some(Ok(None)),
         Err(fault) => return Some(Err(fault)),
     };
-    if judge_job(&parent, &[]) == JobWord::Pending {
-        return Some(Ok(Some(JobWord::Pending)));
+    if let pending @ JobWord::Pending(_) = judge_job(&parent, &[], None) {
+        return Some(Ok(Some(pending)));
     }
-    let mut subs = parent.sub_jobs.clone();
-    if subs.is_empty() || (subs.len() as u64) < parent.sub_jobs_total {
-        subs.clear();
-        while (subs.len() as u64) < MAX_SUB_JOBS {
-            let mut pass = context.gates.pass(Class::ListSubJobs, hold).await?;
-            let result = reads::sub_jobs(&context.reader.list_sub_jobs(job_id, subs.len() as u64).await);
-            context.heard_read(&mut pass, &result);
-            match result {
-                Ok(page) if page.is_empty() => break,
-                Ok(page) => subs.extend(page),
-                Err(fault) => return Some(Err(fault)),
-            }
-            if subs.len() < 1_000 {
-                break;
-            }
+    let List { entries, received } = &parent.sub_jobs;
+    let in_answer = u64::try_from(*received).unwrap_or(u64::MAX);
+    if *received > 0 && parent.sub_jobs_total == Some(in_answer) {
+        return Some(Ok(Some(judge_job(&parent, entries, parent.sub_jobs_total))));
+    }
+    Some(match sub_jobs(context, job_id, hold).await? {
+        Ok((subs, total)) => Ok(Some(judge_job(&parent, &subs, total.or(parent.sub_jobs_total)))),
+        Err(fault) => Err(fault),
+    })
+}
+
+/// Reads the sub jobs of a job, page by page up to one that brings nothing new, and how many the list tells. `None`:
+/// stopped first.
+async fn sub_jobs(
+    context: &Context,
+    job_id: &str,
+    hold: &CancellationToken,
+) -> Option<Result<(Vec<SubJob>, Option<u64>), ReadFault>> {
+    let (mut subs, mut known, mut offset, mut total) = (Vec::new(), HashSet::new(), 0_u64, None);
+    while subs.len() < MAX_SUB_JOBS {
+        let mut pass = context.gates.pass(Class::ListSubJobs, hold).await?;
+        let result = reads::sub_jobs(&context.reader.list_sub_jobs(job_id, offset).await);
+        context.heard_read(&mut pass, &result);
+        let page = match result {
+            Ok(page) => page,
+            Err(fault) => return Some(Err(fault)),
+        };
+        total = page.total_count.or(total);
+        offset += u64::try_from(page.jobs.received).unwrap_or(u64::MAX);
+        let before = subs.len();
+        subs.extend(page.jobs.entries.into_iter().filter(|sub| known.insert(sub.clone())));
+        if subs.len() == before {
+            break;
         }
     }
-    Some(Ok(Some(judge_job(&parent, &subs))))
+    Some(Ok((subs, total)))
 }
 
 /// One write on its way.
@@ -418,7 +437,10 @@ impl Write {
                     self.part.look_again();
                     return Ok(self.withdrawn(None));
                 }
-                Err(fault) => return Ok(self.withdrawn(Some(fault))),
+                Err(fault) => {
+                    self.part.look_again();
+                    return Ok(self.withdrawn(Some(fault)));
+                }
             }
         }
         self.attempt.at = timestamp_now();
@@ -449,8 +471,8 @@ impl Write {
         let began = Instant::now();
         let reply = context.writer.send(context.class, self.body.clone()).await;
         let ended = Instant::now();
-        let sent: HashSet<&str> = self.desktops.iter().map(|(_, desktop)| desktop.as_str()).collect();
-        let verdict = judge(&reply, |id| sent.contains(id));
+        let sent: HashSet<String> = self.desktops.iter().map(|(_, desktop)| desktop.folded()).collect();
+        let verdict = judge(&reply, |id| sent.contains(&id.to_ascii_lowercase()));
         let (status, request_id) = match &reply {
             Reply::Answer(answer) => (Some(answer.status), answer.request_id.clone().unwrap_or_default()),
             Reply::NotSent { .. } | Reply::Lost { .. } => (None, String::new()),
@@ -490,7 +512,7 @@ impl Write {
         context.heard_read(&mut pass, &result);
         let shown = result?.desktops;
         let is_as_planned = |item: &Item| {
-            let live = shown.iter().find(|live| live.id == item.desktop);
+            let live = shown.iter().find(|live| live.id.is_spelling_of(&item.desktop));
             live.and_then(|live| live.good()).is_some_and(|bound| newcomers(item, bound).is_empty())
         };
         let may_go = self.alls.iter().all(is_as_planned);
@@ -523,7 +545,7 @@ impl Write {
                     .desktops
                     .iter()
                     .filter_map(|(item, desktop)| {
-                        let listed = refused.iter().find(|(id, _)| id == desktop.as_str())?;
+                        let listed = refused.iter().find(|(id, _)| desktop.is_spelled(id))?;
                         Some((*item, listed.1.clone()))
                     })
                     .collect();

@@ -94,6 +94,11 @@ pub enum StopReason {
 }
 
 impl StopReason {
+    /// Whether the service, or the way to it, is the reason: then it is why nobody knows what became of open rows.
+    pub(crate) const fn is_of_the_service(&self) -> bool {
+        matches!(self, Self::Outage(_) | Self::Credentials(_) | Self::Endpoint(_) | Self::Throttled(_))
+    }
+
     /// In words, for the journal, the summary and the last line.
     pub fn in_words(&self) -> String {
         match self {

@@ -171,6 +171,11 @@ impl Sent {
     pub fn counts(&self) -> bool {
         self.kind().is_none_or(AnswerKind::counts)
     }
+
+    /// Whether somebody answered, and did not just put it off.
+    pub(super) fn was_answered(&self) -> bool {
+        self.answer.as_ref().is_some_and(|answer| answer.kind.counts() && answer.status.is_some())
+    }
 }
 
 /// What became of an attempt.
@@ -361,6 +366,8 @@ pub struct OpenItem {
     pub last: Option<LastAttempt>,
     /// Whether any attempt of it ever was in doubt.
     pub ever_doubt: bool,
+    /// Whether any attempt of it ever had an answer, other than one that put it off.
+    pub ever_answered: bool,
     /// Slots that were seen bound, at the preflight or later.
     pub seen_bound: Vec<SlotNo>,
 }

@@ -158,6 +158,7 @@ impl History {
             executed: u32::try_from(executed).unwrap_or(u32::MAX),
             last: last.map(|(sent, slots)| self.last_attempt(id, sent, slots)),
             ever_doubt: carrying.iter().any(|(sent, _)| matches!(sent.kind(), None | Some(AnswerKind::Doubt))),
+            ever_answered: carrying.iter().any(|(sent, _)| sent.was_answered()),
             seen_bound: numbered()
                 .filter(|(number, slot)| slot.seen || more.is_some_and(|more| more.contains(number)))
                 .map(|(number, _)| number)

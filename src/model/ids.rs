@@ -35,6 +35,21 @@ impl DesktopId {
     pub fn as_str(&self) -> &str {
         &self.0
     }
+
+    /// Whether both are the id of one desktop: services compare without case, and answer in a spelling of their own.
+    pub(crate) fn is_spelling_of(&self, other: &Self) -> bool {
+        self.is_spelled(&other.0)
+    }
+
+    /// Whether `text` is this id in some spelling.
+    pub(crate) fn is_spelled(&self, text: &str) -> bool {
+        self.0.eq_ignore_ascii_case(text)
+    }
+
+    /// What all spellings of the id have in common.
+    pub(crate) fn folded(&self) -> String {
+        self.0.to_ascii_lowercase()
+    }
 }
 
 impl fmt::Display for DesktopId {

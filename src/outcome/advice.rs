@@ -39,6 +39,10 @@ const OWN: &[(&str, &str)] = &[
         "INVALID_DESKTOP_NOT_FOUND",
         "The project has no such desktop. Check the id or name, the project and the region. If the desktop was deleted, delete the row or use --on-invalid skip.",
     ),
+    (
+        "INVALID_DESKTOP_UNREADABLE",
+        "The service does not tell who is bound to the desktop. Look at it in the console, then run again, or use --on-invalid skip.",
+    ),
     ("INVALID_DESKTOP_MISSING", "Write the desktop's id or name in the row."),
     ("INVALID_DESKTOP_AMBIGUOUS", "Two desktops have this name. Write the id of the right one in the cell desktop_id."),
     (

@@ -73,9 +73,17 @@ pub(crate) const fn meaning(exit: Exit) -> &'static str {
     }
 }
 
+/// What the exit code means, and in whose words it came to that.
+fn ending(exit: Exit, why: Option<&str>) -> String {
+    let why = why.map(|why| format!(" ({why})")).unwrap_or_default();
+    format!("exit code {}: {}{why}", exit.code(), meaning(exit))
+}
+
 /// The last line on standard error: what the exit code means, and what to type.
-pub(crate) fn last_line(exit: Exit, next: Option<&Next>) -> String {
-    let line = format!("exit code {}: {}", exit.code(), meaning(exit));
+///
+/// * `why`: why a run stopped before its end.
+pub(crate) fn last_line(exit: Exit, why: Option<&str>, next: Option<&Next>) -> String {
+    let line = ending(exit, why);
     match next.and_then(Next::line) {
         Some(command) => format!("{line}; next: {command}"),
         None => line,
@@ -83,11 +91,11 @@ pub(crate) fn last_line(exit: Exit, next: Option<&Next>) -> String {
 }
 
 /// [`last_line`] for a terminal: where that is too narrow, the command stands on a line of its own.
-pub(crate) fn last_words(exit: Exit, next: Option<&Next>, width: usize) -> String {
-    let line = last_line(exit, next);
+pub(crate) fn last_words(exit: Exit, why: Option<&str>, next: Option<&Next>, width: usize) -> String {
+    let line = last_line(exit, why, next);
     match next.and_then(Next::line) {
         Some(command) if columns(&line) > width => {
-            let words = format!("exit code {}: {}; next:", exit.code(), meaning(exit));
+            let words = format!("{}; next:", ending(exit, why));
             format!("{}\n  {command}", wrap(&words, width).join("\n"))
         }
         _ => line,
@@ -95,7 +103,7 @@ pub(crate) fn last_words(exit: Exit, next: Option<&Next>, width: usize) -> Strin
 }
 
 /// [`last_line`] as a record, for `--log-format json`; without a newline.
-pub(crate) fn last_record(exit: Exit, next: Option<&Next>) -> String {
+pub(crate) fn last_record(exit: Exit, why: Option<&str>, next: Option<&Next>) -> String {
     let level = if exit == Exit::Done { "INFO" } else { "ERROR" };
     let record = LogRecord {
         timestamp: timestamp_now(),
@@ -103,7 +111,11 @@ pub(crate) fn last_record(exit: Exit, next: Option<&Next>) -> String {
         message: meaning(exit),
         event: Some("exit"),
         target: None,
-        fields: BTreeMap::from([("exit_code", exit.code().into()), ("next", next.and_then(Next::line).into())]),
+        fields: BTreeMap::from([
+            ("exit_code", exit.code().into()),
+            ("why", why.into()),
+            ("next", next.and_then(Next::line).into()),
+        ]),
     };
     serde_json::json!(record).to_string()
 }
@@ -122,7 +134,8 @@ struct LogRecord<'a> {
     /// The part of the program that says it.
     #[serde(skip_serializing_if = "Option::is_none")]
     target: Option<&'a str>,
-    /// What belongs to the event; of the last record `exit_code` and `next`, the command to type.
+    /// What belongs to the event; of the last record `exit_code`, `why` it stopped before its end, and `next`, the
+    /// command to type.
     #[serde(flatten)]
     fields: BTreeMap<&'a str, serde_json::Value>,
 }
@@ -334,23 +347,25 @@ mod tests {
         let rows = counts(&[Outcome::NotSent]);
         let next = next(&situation(Exit::Stopped, &rows));
         insta::assert_snapshot!(
-            last_line(Exit::Stopped, Some(&next)),
+            last_line(Exit::Stopped, None, Some(&next)),
             @"exit code 5: stopped before its end; it can go on; next: batch-detach run 'Q3 leavers.results.csv.journal'"
         );
-        assert_eq!(last_line(Exit::Done, None), "exit code 0: all is as requested");
+        assert_eq!(last_line(Exit::Done, None, None), "exit code 0: all is as requested");
         // On a terminal that is too narrow the command is not broken within a word.
-        let told = last_line(Exit::Stopped, Some(&next));
-        assert_eq!(last_words(Exit::Stopped, Some(&next), told.len()), told);
-        assert_eq!(last_words(Exit::Stopped, Some(&next), told.len() - 1), told.replace("next: ", "next:\n  "));
+        let told = last_line(Exit::Stopped, None, Some(&next));
+        assert_eq!(last_words(Exit::Stopped, None, Some(&next), told.len()), told);
+        assert_eq!(last_words(Exit::Stopped, None, Some(&next), told.len() - 1), told.replace("next: ", "next:\n  "));
     }
     #[test]
     fn the_last_record_says_the_same_to_a_program() {
         let rows = counts(&[Outcome::NotSent]);
         let next = next(&situation(Exit::Stopped, &rows));
-        let record: serde_json::Value = serde_json::from_str(&last_record(Exit::Stopped, Some(&next))).unwrap();
+        let record: serde_json::Value =
+            serde_json::from_str(&last_record(Exit::Stopped, Some("no success"), Some(&next))).unwrap();
         assert_eq!(record["exit_code"], 5);
+        assert_eq!(record["why"], "no success");
         assert_eq!(record["next"], "batch-detach run 'Q3 leavers.results.csv.journal'");
-        let done: serde_json::Value = serde_json::from_str(&last_record(Exit::Done, None)).unwrap();
+        let done: serde_json::Value = serde_json::from_str(&last_record(Exit::Done, None, None)).unwrap();
         assert!(done["next"].is_null() && done["level"] == "INFO");
     }
 }

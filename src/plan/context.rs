@@ -121,7 +121,11 @@ impl<'t> Ground<'t> {
         if numbers.given.is_empty() {
             numbers.given = vec![NONE; self.input.table.desktops()];
         }
-        let desk = self.add(id, self.input.table.desktop(id));
+        let text = self.input.table.desktop(id);
+        let desk = match self.look.and_then(|look| look.spelled.get(text)) {
+            Some(spelled) => self.number_found(numbers, spelled.as_str()),
+            None => self.add(id, text),
+        };
         numbers.given[to_usize(id)] = desk;
         desk
     }

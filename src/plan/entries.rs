@@ -179,6 +179,7 @@ fn one_row<'t>(ground: &mut Ground<'t>, policy: &Policy, numbers: &mut Numbers<'
     if has_id {
         let Some(desk) = given(ground, numbers, id) else { return entries.settled(row, Tag::DesktopId) };
         match ground.live(desk) {
+            None if look.unreadable.contains_key(ground.id(desk)) => entries.push(row, desk, Tag::DesktopUnreadable),
             None => entries.push(row, desk, Tag::DesktopNotFound),
             Some(live) if !name.is_empty() && !live.name.is_empty() && !same_name(name, &live.name) => {
                 entries.push(row, desk, Tag::DesktopMismatch);

@@ -26,6 +26,8 @@ pub(super) enum Tag {
     NameNotFound,
     NameAmbiguous,
     DesktopNotFound,
+    /// The service does not show the desktop, or does not tell who is bound to it.
+    DesktopUnreadable,
     DesktopMismatch,
     ProtectedUser,
     ProtectedDesktop,
@@ -77,6 +79,7 @@ impl Tag {
             Self::NameNotFound => invalid("INVALID_DESKTOP_NOT_FOUND", Field::DesktopName),
             Self::NameAmbiguous => invalid("INVALID_DESKTOP_AMBIGUOUS", Field::DesktopName),
             Self::DesktopNotFound => invalid("INVALID_DESKTOP_NOT_FOUND", Field::DesktopId),
+            Self::DesktopUnreadable => invalid("INVALID_DESKTOP_UNREADABLE", Field::DesktopId),
             Self::DesktopMismatch => invalid("INVALID_DESKTOP_MISMATCH", Field::DesktopName),
             Self::ProtectedUser => invalid("INVALID_PROTECTED", Field::UserName),
             Self::ProtectedDesktop => invalid("INVALID_PROTECTED", Field::DesktopId),
@@ -139,6 +142,7 @@ pub(super) fn explain<'t>(ground: &Ground<'t>, row: u32, tag: Tag, to: u32) -> F
         Tag::DesktopNotFound => {
             "no desktop of this project has this id; correct it, or take the row out if the desktop is gone".into()
         }
+        Tag::DesktopUnreadable => unreadable(ground, to).into(),
         Tag::NameAmbiguous => {
             let ids = ground.named(cells.get(Field::DesktopName)).iter().map(|id| escape_untrusted(id.as_str(), 255));
             let list = list(ids);
@@ -174,6 +178,17 @@ pub(super) fn explain<'t>(ground: &Ground<'t>, row: u32, tag: Tag, to: u32) -> F
         Tag::InUse => "somebody works on this desktop now, and --in-use skip leaves such desktops alone".into(),
     };
     Fixed { outcome, code, message, column }
+}
+
+fn unreadable(ground: &Ground<'_>, desk: u32) -> String {
+    match ground.look.and_then(|look| look.unreadable.get(ground.id(desk))) {
+        Some(said) => format!("the service refuses to show this desktop ({said}); correct the id, or take the row out"),
+        None => {
+            "the service does not tell who is bound to this desktop, or contradicts itself, each time it is asked; \
+                 look at it in the console, then run again or take the row out"
+                .to_owned()
+        }
+    }
 }
 
 fn needs_preflight(kind: Option<Kind>, desktop_name: &str) -> &'static str {

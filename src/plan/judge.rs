@@ -135,7 +135,10 @@ impl<'p, 't> Judge<'p, 't> {
             self.verdicts.resize(order.len(), Verdict::Fixed(Tag::ProtectedDesktop));
             return;
         }
-        let bound = live.bound.as_deref().unwrap_or_default();
+        let Some(bound) = live.bound.as_deref() else {
+            self.verdicts.resize(order.len(), Verdict::Fixed(Tag::DesktopUnreadable));
+            return;
+        };
         let nobody = live.good().is_some_and(<[Bound]>::is_empty);
         let matcher = Matcher::new(bound, order.len());
         let left = self.policy.in_use_skip && live.login_status == "CONNECTED";

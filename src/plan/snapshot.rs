@@ -9,6 +9,10 @@ use crate::model::{Bound, DesktopId, Kind, LiveDesktop, same_name};
 pub struct Snapshot {
     /// Every desktop that was asked for or found; `None`: the service does not know it.
     pub desktops: HashMap<DesktopId, Option<LiveDesktop>>,
+    /// Ids that were asked for and that the service spells in another case: as it spells them.
+    pub spelled: HashMap<DesktopId, DesktopId>,
+    /// Desktops that the service refuses to show, in its words.
+    pub unreadable: HashMap<DesktopId, String>,
     /// Desktops by name, the name in lower case.
     pub by_name: HashMap<String, Vec<DesktopId>>,
     /// For each of [`Questions::users`](super::Questions), the desktops where somebody is bound whom it [may
@@ -20,6 +24,13 @@ pub struct Snapshot {
     pub assigned_desktops: Option<u64>,
     /// Whether the whole list of desktops was proved complete. Where it was not, nobody is absent everywhere.
     pub is_proved: bool,
+}
+
+impl Snapshot {
+    /// A desktop as it was shown, by its id in any case.
+    pub(crate) fn live(&self, id: &DesktopId) -> Option<&LiveDesktop> {
+        self.desktops.get(self.spelled.get(id).unwrap_or(id))?.as_ref()
+    }
 }
 
 /// A user or group as a row without a desktop names it: its cells as given.

@@ -9,7 +9,7 @@ use super::fixture::{desktop, input, snapshot, with_user, with_user_and_id};
 use super::{Bounds, EntryFate, HashFacts, Plan, Policy, Snapshot, detach_body, plan};
 use crate::input::Input;
 use crate::journal::{Item, SlotNo};
-use crate::model::{Kind, LiveDesktop, Outcome};
+use crate::model::{DesktopId, Kind, LiveDesktop, Outcome};
 
 /// What each entry comes to: `1.1:0` is slot 0 of item 1 of chunk 1; a settled one is its code or outcome.
 fn fates(plan: &Plan<'_>) -> Vec<String> {
@@ -155,11 +155,7 @@ fn who_is_not_bound_is_already_detached_only_by_a_good_read() {
     let busy = LiveDesktop { task_status: "rebooting".to_owned(), ..desktop("d1", &["alice#1"]) };
     assert_eq!(looked(csv, &snapshot([busy]), &Policy::default()).0, ["1.1:0"]);
     let untold = LiveDesktop { bound: None, ..desktop("d1", &[]) };
-    let input = input(csv);
-    let seen = snapshot([untold]);
-    let plan = plan(&input, Some(&seen), &Policy::default());
-    let item = plan.items().next().unwrap();
-    assert!(item.seen && !item.slots[0].seen);
+    assert_eq!(looked(csv, &snapshot([untold]), &Policy::default()).0, ["INVALID_DESKTOP_UNREADABLE"]);
 }
 
 #[test]
@@ -562,5 +558,33 @@ proptest! {
             (fates(&made), bodies(&made), made.hash(facts(&settings)), format!("{:?}", made.stats()))
         };
         prop_assert_eq!(make(), make());
+    }
+}
+
+#[test]
+fn p02_a_desktop_that_is_not_told_is_the_fault_of_its_rows_alone() {
+    let mut untold = desktop("d2", &[]);
+    untold.bound = None;
+    let mut seen = snapshot([desktop("d1", &["alice"]), untold]);
+    let refused = DesktopId::parse("d3").unwrap();
+    seen.unreadable.insert(refused, "WKS.1: not yours".to_owned());
+    let input = input("desktop_id,user_name\nd1,alice\nd2,alice\nd3,alice\n");
+    let made = plan(&input, Some(&seen), &Policy::default());
+    let codes: Vec<_> = made.faults().map(|fault| (fault.line, fault.code)).collect();
+    assert_eq!(codes, [(3, "INVALID_DESKTOP_UNREADABLE"), (4, "INVALID_DESKTOP_UNREADABLE")]);
+    assert!(made.faults().any(|fault| fault.message.contains("WKS.1: not yours")));
+    assert_eq!(made.stats().bindings, 1);
+}
+
+#[test]
+fn p06_two_spellings_of_one_id_are_one_desktop_and_sent_as_the_service_spells_it() {
+    for csv in ["D1,alice\nd1,bob\n", "d1,bob\nD1,alice\n", "D1,alice\n"] {
+        let mut seen = snapshot([desktop("d1", &["alice", "bob"])]);
+        seen.spelled.insert(DesktopId::parse("D1").unwrap(), DesktopId::parse("d1").unwrap());
+        let input = input(&format!("desktop_id,user_name\n{csv}"));
+        let made = plan(&input, Some(&seen), &Policy::default());
+        let items: Vec<_> = made.items().collect();
+        assert_eq!((items.len(), items[0].desktop.as_str()), (1, "d1"), "{csv}");
+        assert_eq!(items[0].slots.len(), csv.lines().count());
     }
 }

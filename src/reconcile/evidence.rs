@@ -43,7 +43,9 @@ impl Pages {
             return Err("an entry of the list has no usable id");
         }
         // An answer without a total tells none, which contradicts nothing.
-        if total > 0 && self.total.replace(total).is_some_and(|before| before != total) {
+        if let Some(total) = total
+            && self.total.replace(total).is_some_and(|before| before != total)
+        {
             return Err("the pages of the list tell different totals");
         }
         let mut rest = desktops.into_iter();
@@ -87,7 +89,7 @@ impl Pages {
 mod tests {
     use super::*;
 
-    fn page(ids: &[&str], total: u64) -> Page {
+    fn page(ids: &[&str], total: Option<u64>) -> Page {
         let live = |id: &&str| LiveDesktop {
             id: DesktopId::parse(id).unwrap(),
             name: String::new(),
@@ -104,7 +106,7 @@ mod tests {
         Page { desktops: ids.iter().map(live).collect(), received: ids.len(), total }
     }
 
-    fn census(pages: &[(&[&str], u64)]) -> Result<usize, &'static str> {
+    fn census(pages: &[(&[&str], Option<u64>)]) -> Result<usize, &'static str> {
         let mut all = Pages::default();
         for (ids, total) in pages {
             if all.add(page(ids, *total))? {
@@ -116,22 +118,23 @@ mod tests {
 
     #[test]
     fn p02_only_pages_that_overlap_up_to_the_end_are_a_census() {
-        assert_eq!(census(&[(&["a", "b", "c"], 4), (&["c", "d"], 4), (&["d"], 4)]), Ok(4));
-        assert_eq!(census(&[(&["a", "b"], 0), (&["b"], 0)]), Ok(2), "no total is no contradiction");
-        assert_eq!(census(&[(&[], 0)]), Ok(0));
-        let broken: [&[(&[&str], u64)]; 7] = [
-            &[(&["a", "b", "c"], 4), (&["d", "e"], 4)], // one was deleted between the pages
-            &[(&["a", "b", "c"], 4), (&["a", "b", "c"], 4)], // the offset is ignored
-            &[(&["a", "b"], 3), (&["b", "a"], 3)],      // an id twice
-            &[(&["a", "b"], 3), (&["b", "c"], 4), (&["c"], 4)], // the total moved
-            &[(&["a", "b"], 3), (&["b"], 3)],           // fewer than told
-            &[(&["a", "b"], 3), (&[], 3)],              // an empty page is no end
-            &[(&["a", "b"], 2)],                        // nor is a short one, or the total
+        assert_eq!(census(&[(&["a", "b", "c"], Some(4)), (&["c", "d"], Some(4)), (&["d"], Some(4))]), Ok(4));
+        assert_eq!(census(&[(&["a", "b"], None), (&["b"], None)]), Ok(2), "no total is no contradiction");
+        assert_eq!(census(&[(&[], None)]), Ok(0));
+        let broken: [&[(&[&str], Option<u64>)]; 8] = [
+            &[(&["a", "b", "c"], Some(4)), (&["d", "e"], Some(4))], // one was deleted between the pages
+            &[(&["a", "b", "c"], Some(4)), (&["a", "b", "c"], Some(4))], // the offset is ignored
+            &[(&["a", "b"], Some(3)), (&["b", "a"], Some(3))],      // an id twice
+            &[(&["a", "b"], Some(3)), (&["b", "c"], Some(4)), (&["c"], Some(4))], // the total moved
+            &[(&["a", "b"], Some(3)), (&["b"], Some(3))],           // fewer than told
+            &[(&["a", "b"], Some(3)), (&[], Some(3))],              // an empty page is no end
+            &[(&["a"], Some(0)), (&["a"], Some(0))],                // none in all, and one is there
+            &[(&["a", "b"], Some(2))],                              // nor is a short one, or the total
         ];
         for pages in broken {
             assert!(census(pages).is_err(), "{pages:?}");
         }
-        let mut unreadable = page(&["a"], 2);
+        let mut unreadable = page(&["a"], Some(2));
         unreadable.received = 2;
         assert!(Pages::default().add(unreadable).is_err());
     }

@@ -8,7 +8,7 @@ use bytes::Bytes;
 use futures::future::BoxFuture;
 use tokio_util::sync::CancellationToken;
 
-use super::preflight::Preflight;
+use super::preflight::{Preflight, Waits};
 use crate::api::auth::keys::KeyAuth;
 use crate::api::auth::sign::Key;
 use crate::api::auth::{Authenticator, SharedAuthenticator};
@@ -24,7 +24,7 @@ async fn first_read(server: &Server, auth: SharedAuthenticator) -> Result<(), St
     let fast = Ceiling { period: Duration::from_millis(1) };
     let gates = Gates::new(|_: Class| fast, 8, 1, false);
     let stop = CancellationToken::new();
-    let look = Preflight::new(Reader::new(target), gates, 8, Duration::from_secs(1), 1, stop);
+    let look = Preflight::new(Reader::new(target), gates, 8, Waits::default(), 1, stop);
     look.probe().await.map_err(|error| {
         assert!(matches!(error, Error::NoAccess(_)), "{error:?}");
         error.to_string()

@@ -4,6 +4,8 @@ mod evidence;
 #[cfg(test)]
 mod first_read;
 pub(crate) mod judge;
+#[cfg(test)]
+mod odd_service;
 pub(crate) mod preflight;
 pub mod reads;
 pub(crate) mod undo;

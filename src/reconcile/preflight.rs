@@ -3,12 +3,14 @@
 //! Filters of the API are fuzzy, or ignored by older installations, so nothing is "not there" because a filtered list
 //! lacks it: an id is asked for by itself, a name counts as missing only when every page of the whole list lacks it.
 
+use std::collections::hash_map::Entry;
 use std::collections::{BTreeSet, HashMap, HashSet};
 use std::future::Future;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
 use std::time::Duration;
 
+use futures::future::BoxFuture;
 use futures::stream::{self, StreamExt, TryStreamExt};
 use tokio::sync::Mutex;
 use tokio::time::Instant;
@@ -35,17 +37,44 @@ const USER_PAGES: usize = 20;
 const TRIES: u32 = 6;
 /// A list that contradicts itself is read anew so often.
 const CENSUS_AGAIN: u32 = 5;
+/// So many desktops refused, each by itself, and none shown: then it is no matter of one id.
+const REFUSED_ALIKE: u32 = 20;
+/// Longest wait before a desktop that does not tell who is bound is asked again.
+const MAX_UNTOLD_WAIT: Duration = Duration::from_secs(30);
+
+/// How long a look waits, and for what: the settings of the same names.
+#[derive(Debug, Clone, Copy)]
+pub struct Waits {
+    pub retry_base: Duration,
+    /// Between the two answers that say of a desktop that it is not there.
+    pub settle_time: Duration,
+    /// A desktop that does not tell who is bound is asked for so long.
+    pub read_back_deadline: Duration,
+}
+
+impl Default for Waits {
+    fn default() -> Self {
+        Self {
+            retry_base: Duration::from_secs(1),
+            settle_time: Duration::from_secs(5),
+            read_back_deadline: Duration::from_secs(600),
+        }
+    }
+}
 
 /// Reads before the first write. Every failure that does not pass is [`Error::NoAccess`], with what to do.
 pub struct Preflight {
     reader: Reader,
     gates: Arc<Gates>,
     concurrency: usize,
-    retry_base: Duration,
+    waits: Waits,
     stop: CancellationToken,
     /// Renewals of the credentials so far; the mutex makes it one task for everybody.
     renewals: Mutex<u32>,
     answered: AtomicU32,
+    /// Desktops that were refused, each by itself, until the first one was shown.
+    refused: AtomicU32,
+    shown: AtomicBool,
     reads: AtomicU64,
     random: std::sync::Mutex<fastrand::Rng>,
 }
@@ -55,7 +84,7 @@ impl Preflight {
         reader: Reader,
         gates: Arc<Gates>,
         concurrency: usize,
-        retry_base: Duration,
+        waits: Waits,
         seed: u64,
         stop: CancellationToken,
     ) -> Self {
@@ -63,10 +92,12 @@ impl Preflight {
             reader,
             gates,
             concurrency: concurrency.max(1),
-            retry_base,
+            waits,
             stop,
             renewals: Mutex::new(0),
             answered: AtomicU32::new(0),
+            refused: AtomicU32::new(0),
+            shown: AtomicBool::new(false),
             reads: AtomicU64::new(0),
             random: std::sync::Mutex::new(fastrand::Rng::with_seed(seed)),
         }
@@ -90,9 +121,8 @@ impl Preflight {
         if asked.ids.is_empty() && asked.names.is_empty() && asked.users.is_empty() && !asked.needs_assigned_total {
             return Ok(Snapshot::default());
         }
-        let estate = self.page(&[("limit", "1")]).await?.total;
-        let mut found: HashMap<DesktopId, Option<LiveDesktop>> = HashMap::new();
-        let mut all = |list: Vec<LiveDesktop>| found.extend(list.into_iter().map(|one| (one.id.clone(), Some(one))));
+        let estate = self.page(&[("limit", "1")]).await?.total.unwrap_or_default();
+        let mut seen = Snapshot::default();
 
         // One name may stand for two desktops and one user may hold several: whether a filtered list told all of
         // them nobody knows, so where names are asked for the whole list alone has the word. Where ids are a large
@@ -100,87 +130,119 @@ impl Preflight {
         let by_names = !asked.names.is_empty() || !asked.users.is_empty();
         let by_ids = count(asked.ids.len().div_ceil(PER_FILTER));
         let is_whole = by_names || (estate > 0 && estate.div_ceil(PAGE) < by_ids);
-        let (mut assigned, mut is_proved) = (None, false);
+        let (mut was_listed, mut is_proved) = (false, false);
         if is_whole && let Some(census) = self.census().await? {
+            was_listed = true;
             let whole = census.into_desktops();
-            assigned = Some(count(whole.iter().filter(|desktop| is_assigned(desktop)).count()));
-            all(whole);
-            // Whoever is bound nowhere is so on every desktop: one that does not tell could be his.
-            is_proved = asked.users.is_empty() || self.ask_untold(&mut found).await?;
+            seen.assigned_desktops = Some(count(whole.iter().filter(|desktop| is_assigned(desktop)).count()));
+            let ids: Vec<_> = whole.iter().map(|desktop| desktop.id.clone()).collect();
+            show(&mut seen, whole);
+            // Whoever is bound nowhere is so on every desktop: one without a good read could be his.
+            let is_good = |desktop: &LiveDesktop| desktop.good().is_some();
+            is_proved = asked.users.is_empty() || self.ask_until(is_good, ids, &mut seen).await?;
         } else if asked.needs_assigned_total {
-            assigned = Some(self.assigned_total(estate).await?);
+            seen.assigned_desktops = Some(self.assigned_total(estate).await?);
         }
-        self.ids(&asked.ids, is_proved, &mut found).await?;
+        self.ids(&asked.ids, was_listed, &mut seen).await?;
 
-        let by_name = by_name(found.values().flatten());
-        let by_user = by_user(&asked.users, found.values().flatten());
+        let by_name = by_name(seen.desktops.values().flatten());
+        let by_user = by_user(&asked.users, seen.desktops.values().flatten());
         let known_users = if asked.users.is_empty() { None } else { self.known_users().await? };
-        Ok(Snapshot { desktops: found, by_name, by_user, known_users, assigned_desktops: assigned, is_proved })
+        Ok(Snapshot { by_name, by_user, known_users, is_proved, ..seen })
     }
 
-    /// Asks by itself for each desktop whose bindings the list did not tell, until all are told. Whether they are.
-    async fn ask_untold(&self, found: &mut HashMap<DesktopId, Option<LiveDesktop>>) -> Result<bool, Error> {
-        for round in 0..TRIES {
-            let is_untold = |one: &Option<LiveDesktop>| one.as_ref().is_some_and(|one| one.bound.is_none());
-            let mut untold: Vec<DesktopId> =
-                found.iter().filter(|(_, one)| is_untold(one)).map(|(id, _)| id.clone()).collect();
-            if untold.is_empty() {
-                return Ok(true);
+    /// Asks for each of these desktops by itself until what is shown of it is good enough, or the deadline is over.
+    /// Whether all came to be.
+    async fn ask_until(
+        &self,
+        is_enough: impl Fn(&LiveDesktop) -> bool,
+        ids: Vec<DesktopId>,
+        seen: &mut Snapshot,
+    ) -> Result<bool, Error> {
+        let deadline = Instant::now() + self.waits.read_back_deadline;
+        let mut wait = self.waits.retry_base;
+        let mut left = ids;
+        for round in 0_u32.. {
+            left.retain(|id| seen.live(id).is_some_and(|one| !is_enough(one)));
+            if left.is_empty() || Instant::now() >= deadline {
+                break;
             }
-            untold.sort_unstable();
             if round > 0 {
-                tokio::select! {
-                    () = self.stop.cancelled() => {
-                        return Err(Error::Stopped("stopped by a signal before anything was sent".to_owned()));
-                    }
-                    () = tokio::time::sleep(self.retry_base * 2_u32.pow(round - 1)) => {}
-                }
+                self.pause(wait.min(deadline.saturating_duration_since(Instant::now()))).await?;
+                wait = (wait * 2).min(MAX_UNTOLD_WAIT);
             }
-            let shows: Vec<_> = untold.into_iter().map(|id| async { Ok((self.show(&id).await?, id)) }).collect();
-            for (desktop, id) in self.together(shows).await? {
+            let shows: Vec<_> = left.iter().map(|id| self.show(id)).collect();
+            for desktop in self.together(shows).await? {
                 // Not found here: the list has shown it, and one word against another proves nothing.
-                if let Some(desktop) = desktop {
-                    found.insert(id, Some(desktop));
+                if let Shown::Desktop(desktop) = desktop {
+                    show(seen, [desktop]);
                 }
             }
         }
-        Ok(false)
+        Ok(left.is_empty())
     }
 
     /// Finds out about each of these ids that is not found yet; no list alone says that a desktop is not there.
-    async fn ids(
-        &self,
-        ids: &[DesktopId],
-        mut is_whole: bool,
-        found: &mut HashMap<DesktopId, Option<LiveDesktop>>,
-    ) -> Result<(), Error> {
-        let missing = |found: &HashMap<DesktopId, Option<LiveDesktop>>| -> Vec<DesktopId> {
-            ids.iter().filter(|id| !found.contains_key(*id)).cloned().collect()
-        };
-        let asked = missing(found);
+    async fn ids(&self, ids: &[DesktopId], was_listed: bool, seen: &mut Snapshot) -> Result<(), Error> {
+        let asked = missing(ids, seen);
         let lists: Vec<_> = asked.chunks(PER_FILTER).map(|ids| self.by_ids(ids)).collect();
         for list in self.together(lists).await? {
-            found.extend(list.into_iter().map(|desktop| (desktop.id.clone(), Some(desktop))));
+            show(seen, list);
         }
-        let mut left = missing(found);
-        if left.len() > ASKED_ONE_BY_ONE {
-            // A filter that is ignored, or a sheet of another project: to ask for each would take hours.
-            if !is_whole && let Some(census) = self.census().await? {
-                let whole = census.into_desktops();
-                is_whole = true;
-                found.extend(whole.into_iter().map(|desktop| (desktop.id.clone(), Some(desktop))));
-                left = missing(found);
-            }
-            // Without a census each is asked for all the same: no list has told that it is not there.
-            let known_to_lack = if is_whole { left.len().min(ASKED_ONE_BY_ONE) } else { left.len() };
-            let unknown = left.split_off(known_to_lack);
-            found.extend(unknown.into_iter().map(|id| (id, None)));
+        let mut left = missing(ids, seen);
+        // A filter may be ignored, or compare with case what an inventory wrote in another: the whole list tells.
+        let mut is_whole = was_listed;
+        if !left.is_empty()
+            && !is_whole
+            && let Some(census) = self.census().await?
+        {
+            is_whole = true;
+            show(seen, census.into_desktops());
+            left = missing(ids, seen);
         }
-        let shows: Vec<_> = left.into_iter().map(|id| async { Ok((self.show(&id).await?, id)) }).collect();
-        for (desktop, id) in self.together(shows).await? {
-            found.insert(id, desktop);
+        // A sheet of another project: to ask for each would take hours. Without a census each is asked for all the
+        // same: no list has told that it is not there.
+        let unknown = left.split_off(if is_whole { left.len().min(ASKED_ONE_BY_ONE) } else { left.len() });
+        seen.desktops.extend(unknown.into_iter().map(|id| (id, None)));
+        let nowhere = self.shown(left, seen).await?;
+        if !nowhere.is_empty() {
+            // A replica that lags looks just so: it takes a second "not found", some time later.
+            self.pause(self.waits.settle_time).await?;
+            let gone = self.shown(nowhere, seen).await?;
+            seen.desktops.extend(gone.into_iter().map(|id| (id, None)));
         }
+        let tells = |desktop: &LiveDesktop| desktop.bound.is_some();
+        let untold = ids.iter().filter_map(|id| seen.live(id)).filter(|desktop| !tells(desktop));
+        let untold = untold.map(|desktop| desktop.id.clone()).collect();
+        self.ask_until(tells, untold, seen).await?;
         Ok(())
+    }
+
+    /// Asks for each of these by itself. Those that the service does not know.
+    async fn shown(&self, ids: Vec<DesktopId>, seen: &mut Snapshot) -> Result<Vec<DesktopId>, Error> {
+        let mut nowhere = Vec::new();
+        let shows: Vec<_> = ids.into_iter().map(|id| async { Ok((self.show(&id).await?, id)) }).collect();
+        for (shown, id) in self.together(shows).await? {
+            match shown {
+                Shown::Desktop(desktop) => {
+                    if desktop.id != id {
+                        seen.spelled.insert(id, desktop.id.clone());
+                    }
+                    show(seen, [desktop]);
+                }
+                Shown::Nowhere => nowhere.push(id),
+                Shown::Refused(cause) => _ = seen.unreadable.insert(id, cause),
+            }
+        }
+        Ok(nowhere)
+    }
+
+    /// Waits, unless a signal comes first.
+    async fn pause(&self, wait: Duration) -> Result<(), Error> {
+        tokio::select! {
+            () = self.stop.cancelled() => Err(stopped()),
+            () = tokio::time::sleep(wait) => Ok(()),
+        }
     }
 
     /// Several reads at once, as many as may be in flight; the first failure ends them all.
@@ -188,13 +250,29 @@ impl Preflight {
         stream::iter(reads).buffer_unordered(self.concurrency).try_collect().await
     }
 
-    async fn by_ids(&self, ids: &[DesktopId]) -> Result<Vec<LiveDesktop>, Error> {
-        let limit = PER_FILTER.to_string();
-        let mut query: Vec<_> = ids.iter().map(|id| ("desktop_id", id.as_str())).collect();
-        query.push(("limit", &limit));
-        let wanted: HashSet<&DesktopId> = ids.iter().collect();
-        let page = self.page(&query).await?;
-        Ok(page.desktops.into_iter().filter(|desktop| wanted.contains(&desktop.id)).collect())
+    /// Those of these desktops that a list shows. Where the read is refused, each half is asked for by itself, down to the
+    /// one id that is not to be read in a list.
+    fn by_ids<'a>(&'a self, ids: &'a [DesktopId]) -> BoxFuture<'a, Result<Vec<LiveDesktop>, Error>> {
+        Box::pin(async move {
+            let limit = PER_FILTER.to_string();
+            let mut query: Vec<_> = ids.iter().map(|id| ("desktop_id", id.as_str())).collect();
+            query.push(("limit", &limit));
+            let call = || self.reader.list_desktops(&query);
+            match self.patiently(Class::ListDesktops, call, reads::desktops, true).await? {
+                Ok(page) => {
+                    let wanted: HashSet<_> = ids.iter().map(DesktopId::folded).collect();
+                    let is_wanted = |desktop: &LiveDesktop| wanted.contains(&desktop.id.folded());
+                    Ok(page.desktops.into_iter().filter(is_wanted).collect())
+                }
+                Err(_) if ids.len() == 1 => Ok(Vec::new()),
+                Err(_) => {
+                    let (first, second) = ids.split_at(ids.len().div_ceil(2));
+                    let mut found = self.by_ids(first).await?;
+                    found.extend(self.by_ids(second).await?);
+                    Ok(found)
+                }
+            }
+        })
     }
 
     /// Every desktop of the project; `None` where the list contradicts itself each time it is read.
@@ -213,8 +291,8 @@ impl Preflight {
     /// time, and no further than they agree: a total may be of any size.
     async fn whole_list(&self) -> Result<Result<Census, &'static str>, Error> {
         let first = self.page_from(0).await?;
-        let (step, total) = (count(first.received).saturating_sub(1), first.total);
-        let last = total.saturating_sub(1);
+        let step = count(first.received).saturating_sub(1);
+        let last = first.total.unwrap_or_default().saturating_sub(1);
         let mut pages = Pages::default();
         if let Err(why) = pages.add(first) {
             return Ok(Err(why));
@@ -250,8 +328,10 @@ impl Preflight {
     /// * `estate`: how many desktops there are in all, as far as the service says so.
     async fn assigned_total(&self, estate: u64) -> Result<u64, Error> {
         let page = self.page(&[("user_attached", "true"), ("limit", "1")]).await?;
-        if page.total > 0 && page.total < estate && page.desktops.iter().all(is_assigned) {
-            return Ok(page.total);
+        if let Some(total) = page.total.filter(|total| *total < estate)
+            && page.desktops.iter().all(is_assigned)
+        {
+            return Ok(total);
         }
         // The filter was ignored (or everything is assigned), or there is no total: count them. Too high a number
         // would let a plan pass that is not allowed.
@@ -288,12 +368,12 @@ impl Preflight {
                 }
                 Err(_) => return Ok(None),
             };
-            if users.is_empty() {
+            if users.received == 0 {
                 return Ok(Some(known));
             }
-            offset += count(users.len());
-            known.extend(users.into_iter().map(|user| fold(&user.user_name).into_owned()));
-            if offset >= total {
+            offset += count(users.received);
+            known.extend(users.entries.into_iter().map(|user| fold(&user.user_name).into_owned()));
+            if total.is_some_and(|total| offset >= total) {
                 return Ok(Some(known));
             }
         }
@@ -308,12 +388,25 @@ impl Preflight {
     }
 
     async fn page(&self, query: &[(&str, &str)]) -> Result<Page, Error> {
-        self.patiently(Class::ListDesktops, || self.reader.list_desktops(query), reads::desktops).await
+        let page = self.patiently(Class::ListDesktops, || self.reader.list_desktops(query), reads::desktops, false);
+        page.await?.map_err(|refused| Error::NoAccess(refused.explained))
     }
 
-    async fn show(&self, id: &DesktopId) -> Result<Option<LiveDesktop>, Error> {
-        let read = |reply: &Reply| reads::desktop(reply, id.as_str());
-        self.patiently(Class::ShowDesktop, || self.reader.show_desktop(id.as_str()), read).await
+    async fn show(&self, id: &DesktopId) -> Result<Shown, Error> {
+        let read = |reply: &Reply| reads::desktop(reply, id);
+        match self.patiently(Class::ShowDesktop, || self.reader.show_desktop(id.as_str()), read, true).await? {
+            Ok(desktop) => {
+                self.shown.store(true, Ordering::Relaxed);
+                Ok(desktop.map_or(Shown::Nowhere, Shown::Desktop))
+            }
+            Err(refused) => {
+                let alike = self.refused.fetch_add(1, Ordering::Relaxed) + 1;
+                if alike >= REFUSED_ALIKE && !self.shown.load(Ordering::Relaxed) {
+                    return Err(Error::NoAccess(refused.explained));
+                }
+                Ok(Shown::Refused(refused.said))
+            }
+        }
     }
 
     fn heard<T>(&self, pass: &mut crate::pace::Pass, result: &Result<T, ReadFault>) -> Duration {
@@ -327,24 +420,23 @@ impl Preflight {
     }
 
     /// One read, repeated as long as that can help.
+    ///
+    /// * `names_ids`: whether one of the things that it asks for may be why it is refused, again and again.
     async fn patiently<T, F: Future<Output = Reply>>(
         &self,
         class: Class,
         call: impl Fn() -> F,
         read: impl Fn(&Reply) -> Result<T, ReadFault>,
-    ) -> Result<T, Error> {
+        names_ids: bool,
+    ) -> Result<Result<T, Refused>, Error> {
         let (mut failures, began) = (0, Instant::now());
         loop {
             let seen_renewals = *self.renewals.lock().await;
-            let Some(mut pass) = self.gates.pass(class, &self.stop).await else {
-                return Err(Error::Stopped("stopped by a signal before anything was sent".to_owned()));
-            };
+            let Some(mut pass) = self.gates.pass(class, &self.stop).await else { return Err(stopped()) };
             self.reads.fetch_add(1, Ordering::Relaxed);
             let reply = tokio::select! {
                 biased;
-                () = self.stop.cancelled() => {
-                    return Err(Error::Stopped("stopped by a signal before anything was sent".to_owned()));
-                }
+                () = self.stop.cancelled() => return Err(stopped()),
                 reply = call() => reply,
             };
             let result = read(&reply);
@@ -353,11 +445,14 @@ impl Preflight {
             let fault = match result {
                 Ok(value) => {
                     self.answered.fetch_add(1, Ordering::Relaxed);
-                    return Ok(value);
+                    return Ok(Ok(value));
                 }
                 Err(fault) => fault,
             };
             let explained = || self.explained(class, &reply);
+            if names_ids && fault.may_be_of_one(failures + 1) {
+                return Ok(Err(Refused { said: fault.in_words(), explained: explained() }));
+            }
             match &fault {
                 ReadFault::Throttled { .. } if closed <= MAX_GATE => {} // its gate holds the next try
                 ReadFault::Throttled { .. } => {
@@ -365,7 +460,10 @@ impl Preflight {
                     return Err(Error::NoAccess(format!("the service asks to stay away for {minutes} minutes")));
                 }
                 ReadFault::Unauthorized { .. } => self.renew(seen_renewals, &explained()).await?,
-                ReadFault::NotSent { .. } | ReadFault::Lost { .. } | ReadFault::Trouble { .. } => {
+                ReadFault::NotSent { .. }
+                | ReadFault::Lost { .. }
+                | ReadFault::Trouble { .. }
+                | ReadFault::Broken { .. } => {
                     failures += 1;
                     let silent = self.answered.load(Ordering::Relaxed) == 0;
                     let limit = if silent && matches!(fault, ReadFault::NotSent { .. }) { FIRST_TRIES } else { TRIES };
@@ -378,7 +476,7 @@ impl Preflight {
                         )));
                     }
                     let chance = self.random.lock().map_or(0.5, |mut random| random.f64());
-                    let wait = backoff(failures, self.retry_base, chance);
+                    let wait = backoff(failures, self.waits.retry_base, chance);
                     tracing::warn!(tries = failures, cause = %fault.in_words(), "a read failed; it is tried again");
                     tokio::select! {
                         () = self.stop.cancelled() => {}
@@ -420,6 +518,51 @@ impl Preflight {
             Err(why) => Err(refused(&format!("; they could not be renewed: {why}"))),
         }
     }
+}
+
+/// What came of asking for one desktop by itself.
+enum Shown {
+    Desktop(LiveDesktop),
+    /// The service says that there is no such desktop.
+    Nowhere,
+    /// The service refuses to tell, in these words.
+    Refused(String),
+}
+
+/// A read that is refused for what it asks for.
+struct Refused {
+    /// In the service's words.
+    said: String,
+    /// With what to do about it, where all is refused alike.
+    explained: String,
+}
+
+fn stopped() -> Error {
+    Error::Stopped("stopped by a signal before anything was sent".to_owned())
+}
+
+/// Takes in what was shown.
+fn show(seen: &mut Snapshot, desktops: impl IntoIterator<Item = LiveDesktop>) {
+    seen.desktops.extend(desktops.into_iter().map(|desktop| (desktop.id.clone(), Some(desktop))));
+}
+
+/// Those of these ids that were not found yet. What was found in another spelling is noted as such, where that is clear.
+fn missing(ids: &[DesktopId], seen: &mut Snapshot) -> Vec<DesktopId> {
+    let is_found = |id: &&DesktopId| seen.desktops.contains_key(*id) || seen.spelled.contains_key(*id);
+    let missing: Vec<_> = ids.iter().filter(|id| !is_found(id)).cloned().collect();
+    if missing.is_empty() {
+        return missing;
+    }
+    let mut spellings: HashMap<String, Option<DesktopId>> = HashMap::new();
+    for id in seen.desktops.keys() {
+        match spellings.entry(id.folded()) {
+            Entry::Vacant(free) => _ = free.insert(Some(id.clone())),
+            Entry::Occupied(mut taken) => _ = taken.insert(None),
+        }
+    }
+    let spelled = missing.iter().filter_map(|id| Some((id.clone(), spellings.get(&id.folded())?.clone()?)));
+    seen.spelled.extend(spelled);
+    missing.into_iter().filter(|id| !seen.spelled.contains_key(id)).collect()
 }
 
 fn count(len: usize) -> u64 {

@@ -2,12 +2,15 @@
 
 use std::time::Duration;
 
-use crate::api::Reply;
 use crate::api::classify::{Judged, Meaning, classify, is_not_found, why};
-use crate::api::wire::{DesktopAnswer, DesktopsAnswer, JobAnswer, RawUser, SubJob, SubJobsAnswer, UsersAnswer};
-use crate::model::{LiveDesktop, Refusal};
+use crate::api::wire::{DesktopAnswer, DesktopsAnswer, JobAnswer, List, RawUser, SubJob, SubJobsAnswer, UsersAnswer};
+use crate::api::{Answer, Reply};
+use crate::model::{DesktopId, LiveDesktop, Refusal};
 use crate::pace::{Heard, ThrottleHint};
 use crate::text::escape_untrusted;
+
+/// A read that is answered with a 500 so often is asked for in parts.
+const BROKEN_TRIES: u32 = 3;
 
 /// Why a read told nothing. Reads change nothing, so they may all be repeated.
 #[derive(Debug, Clone, PartialEq)]
@@ -18,6 +21,8 @@ pub enum ReadFault {
     Lost { cause: String },
     /// An answer that makes no sense, or a 5xx: try again later.
     Trouble { cause: String, retry_after: Option<Duration> },
+    /// A 500. It may pass; where it does not, one of the things that were asked for may be its cause.
+    Broken { cause: Refusal, retry_after: Option<Duration> },
     /// 429.
     Throttled { hint: ThrottleHint, cause: Refusal },
     /// 401.
@@ -33,7 +38,19 @@ pub enum ReadFault {
 impl ReadFault {
     /// Whether nobody answered who could: nothing of it ends an outage.
     pub fn is_silence(&self) -> bool {
-        matches!(self, Self::NotSent { .. } | Self::Lost { .. } | Self::Trouble { .. })
+        matches!(self, Self::NotSent { .. } | Self::Lost { .. } | Self::Trouble { .. } | Self::Broken { .. })
+    }
+
+    /// Whether one of several things that were asked for together may be the cause: then each has to be asked for in
+    /// fewer company, down to the guilty one.
+    ///
+    /// * `tries`: how often this very read was made; a 500 may pass.
+    pub(crate) fn may_be_of_one(&self, tries: u32) -> bool {
+        match self {
+            Self::Refused { .. } | Self::Forbidden { .. } => true,
+            Self::Broken { .. } => tries >= BROKEN_TRIES,
+            _ => false,
+        }
     }
 
     /// What the gates have to know of it, but for a 429, which they are told with its hint.
@@ -43,7 +60,7 @@ impl ReadFault {
             // No answer, and no word on whether there is a server: it must not open the way for writes, each of which
             // would be a doubt, nor end a pause that others wait in.
             Self::Lost { .. } => Heard::Lost,
-            Self::Trouble { .. } => Heard::Failed,
+            Self::Trouble { .. } | Self::Broken { .. } => Heard::Failed,
             Self::Throttled { .. }
             | Self::Unauthorized { .. }
             | Self::Forbidden { .. }
@@ -58,6 +75,7 @@ impl ReadFault {
             Self::NotSent { cause } | Self::Lost { cause } | Self::Trouble { cause, .. } => cause.clone(),
             Self::Halt { why, .. } => why.clone(),
             Self::Throttled { cause, .. }
+            | Self::Broken { cause, .. }
             | Self::Unauthorized { cause }
             | Self::Forbidden { cause }
             | Self::Refused { cause } => format!("{}: {}", cause.code, cause.message),
@@ -71,28 +89,28 @@ pub struct Page {
     pub desktops: Vec<LiveDesktop>,
     /// Entries that the page held, readable or not: what an offset counts.
     pub received: usize,
-    pub total: u64,
+    /// How many there are in all, as far as the answer tells it.
+    pub total: Option<u64>,
 }
 
 /// Reads `GET …/desktops/detail`. An answer without a list is a fault: it says nothing about any desktop.
 pub fn desktops(reply: &Reply) -> Result<Page, ReadFault> {
     let told: DesktopsAnswer = body(reply)?;
-    let Some(list) = told.desktops else {
+    let Some(List { entries, received }) = told.desktops else {
         return Err(nonsense("the answer holds no list of desktops"));
     };
-    let received = list.len();
-    let desktops = list.into_iter().filter_map(crate::api::wire::RawDesktop::into_live).collect();
-    Ok(Page { desktops, received, total: told.total_count })
+    Ok(Page { desktops: entries, received, total: told.total_count })
 }
 
-/// Reads `GET …/desktops/{id}`. `Ok(None)`: the service says that there is no such desktop.
-pub fn desktop(reply: &Reply, id: &str) -> Result<Option<LiveDesktop>, ReadFault> {
+/// Reads `GET …/desktops/{id}`. `Ok(None)`: the service says that there is no such desktop. It may spell the id in
+/// another case.
+pub fn desktop(reply: &Reply, id: &DesktopId) -> Result<Option<LiveDesktop>, ReadFault> {
     if is_not_found(&classify(reply)) {
         return Ok(None);
     }
     let told: DesktopAnswer = body(reply)?;
-    match told.desktop.and_then(crate::api::wire::RawDesktop::into_live) {
-        Some(desktop) if desktop.id.as_str() == id => Ok(Some(desktop)),
+    match told.desktop {
+        Some(desktop) if desktop.id.is_spelling_of(id) => Ok(Some(desktop)),
         _ => Err(nonsense("the answer does not show the desktop that was asked for")),
     }
 }
@@ -106,13 +124,12 @@ pub fn job(reply: &Reply) -> Result<Option<JobAnswer>, ReadFault> {
 }
 
 /// Reads `GET …/workspace-sub-jobs`.
-pub fn sub_jobs(reply: &Reply) -> Result<Vec<SubJob>, ReadFault> {
-    let told: SubJobsAnswer = body(reply)?;
-    Ok(told.jobs)
+pub fn sub_jobs(reply: &Reply) -> Result<SubJobsAnswer, ReadFault> {
+    body(reply)
 }
 
-/// Reads `GET …/users`.
-pub fn users(reply: &Reply) -> Result<(Vec<RawUser>, u64), ReadFault> {
+/// Reads `GET …/users`: those of one page, and how many there are in all, as far as the answer tells it.
+pub fn users(reply: &Reply) -> Result<(List<RawUser>, Option<u64>), ReadFault> {
     let told: UsersAnswer = body(reply)?;
     told.users.map(|users| (users, told.total_count)).ok_or_else(|| nonsense("the answer holds no list of users"))
 }
@@ -136,6 +153,9 @@ fn body<T: serde::de::DeserializeOwned>(reply: &Reply) -> Result<T, ReadFault> {
         (Meaning::Busy | Meaning::NotFound | Meaning::Unacceptable | Meaning::TooLarge, _) => {
             ReadFault::Refused { cause }
         }
+        (Meaning::ServerFault, Reply::Answer(Answer { status: 500, .. })) => {
+            ReadFault::Broken { cause, retry_after: hint.retry_after }
+        }
         (meaning, reply) if meaning.is_final() => ReadFault::Halt { why: why(meaning, reply, &cause), cause },
         _ => {
             let cause = if cause.code == "UNCLEAR_ANSWER" {
@@ -151,24 +171,67 @@ fn body<T: serde::de::DeserializeOwned>(reply: &Reply) -> Result<T, ReadFault> {
 /// What a job says when it is asked.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum JobWord {
-    /// Not at its end, or a word that nobody knows: ask again, until the deadline.
-    Pending,
+    /// Not at its end: ask again, until the deadline. With the word that it says, where that is not known as one of a job
+    /// that still runs.
+    Pending(Option<Refusal>),
     /// Ended; desktops whose sub job failed, each with the refusal. A finished parent hides failed sub jobs.
     Ended { failed: Vec<(String, Refusal)> },
     /// Ended badly as a whole, and no sub job says which desktop: all of them.
     FailedWhole { refusal: Refusal },
+    /// Ended, and how is not said for every desktop: those that it does not name are judged by reads alone.
+    Unclear { failed: Vec<(String, Refusal)>, said: Refusal },
+}
+
+/// Words of a job or sub job that has not ended.
+const RUNNING: [&str; 6] = ["WAITING", "RUNNING", "INIT", "PENDING", "PROCESSING", "QUEUED"];
+
+/// How far a job, or a sub job, has come.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Stage {
+    Runs,
+    /// In a word that nobody knows, and without an end.
+    Perhaps,
+    Well,
+    Badly,
+    /// At its end, in a word that nobody knows.
+    Somehow,
+}
+
+impl Stage {
+    fn of(status: &str, end_time: &str) -> Self {
+        let is = |words: &[&str]| words.iter().any(|word| status.eq_ignore_ascii_case(word));
+        match () {
+            () if is(&["SUCCESS", "COMPLETE", "COMPLETED"]) => Self::Well,
+            () if is(&["FAIL", "FAILED"]) => Self::Badly,
+            () if is(&RUNNING) => Self::Runs,
+            () if end_time.is_empty() => Self::Perhaps,
+            () => Self::Somehow,
+        }
+    }
 }
 
 /// Reads the words of a job and its sub jobs.
-pub fn judge_job(parent: &JobAnswer, subs: &[SubJob]) -> JobWord {
-    let done = |status: &str| ["SUCCESS", "COMPLETE", "COMPLETED"].iter().any(|w| status.eq_ignore_ascii_case(w));
-    let failed = |status: &str| ["FAIL", "FAILED"].iter().any(|w| status.eq_ignore_ascii_case(w));
-    if !done(&parent.status) && !failed(&parent.status) {
-        return JobWord::Pending;
+///
+/// * `subs`: all that could be read.
+/// * `total`: how many there are, as far as anybody tells.
+pub fn judge_job(parent: &JobAnswer, subs: &[SubJob], total: Option<u64>) -> JobWord {
+    let of_sub = |sub: &SubJob| Stage::of(&sub.status, &sub.end_time);
+    let of_job = Stage::of(&parent.status, &parent.end_time);
+    let word = |status: &str| {
+        let said = format!("the job says {:?}, which is not known", escape_untrusted(status, 60));
+        Refusal { code: "JOB_WORD".to_owned(), message: said }
+    };
+    match of_job {
+        Stage::Runs => return JobWord::Pending(None),
+        Stage::Perhaps => return JobWord::Pending(Some(word(&parent.status))),
+        Stage::Well | Stage::Badly | Stage::Somehow => {}
     }
     // Sub jobs that still run outlive a parent that calls itself complete.
-    if subs.iter().any(|sub| !done(&sub.status) && !failed(&sub.status)) {
-        return JobWord::Pending;
+    if subs.iter().any(|sub| of_sub(sub) == Stage::Runs) {
+        return JobWord::Pending(None);
+    }
+    if let Some(sub) = subs.iter().find(|sub| of_sub(sub) == Stage::Perhaps) {
+        return JobWord::Pending(Some(word(&sub.status)));
     }
     let refusal = |code: &str, texts: [&str; 2]| Refusal {
         code: if code.is_empty() { "JOB_FAILED".to_owned() } else { escape_untrusted(code, 255) },
@@ -177,15 +240,29 @@ pub fn judge_job(parent: &JobAnswer, subs: &[SubJob]) -> JobWord {
             crate::api::fault::MAX_TEXT,
         ),
     };
-    let named: Vec<_> = subs
-        .iter()
-        .filter(|sub| failed(&sub.status) && !sub.entities.desktop_id.is_empty())
-        .map(|sub| (sub.entities.desktop_id.clone(), refusal(&sub.error_code, [&sub.fail_reason, &sub.message])))
-        .collect();
-    if failed(&parent.status) && named.is_empty() {
-        return JobWord::FailedWhole { refusal: refusal(&parent.job_error_code, [&parent.fail_reason, ""]) };
+    let of_failed = |sub: &SubJob| refusal(&sub.error_code, [&sub.fail_reason, &sub.message]);
+    let (named, nameless): (Vec<_>, Vec<_>) =
+        subs.iter().filter(|sub| of_sub(sub) == Stage::Badly).partition(|sub| !sub.entities.desktop_id.is_empty());
+    let failed: Vec<_> = named.iter().map(|sub| (sub.entities.desktop_id.clone(), of_failed(sub))).collect();
+    let somehow = subs.iter().find(|sub| of_sub(sub) == Stage::Somehow).map(|sub| word(&sub.status));
+    let read = u64::try_from(subs.len()).unwrap_or(u64::MAX);
+    let unclear = if of_job == Stage::Somehow {
+        Some(word(&parent.status))
+    } else if let Some(sub) = nameless.first() {
+        Some(of_failed(sub))
+    } else if let Some(total) = total.filter(|total| *total != read) {
+        let message = format!("the job counts {total} sub jobs, and shows {read}");
+        Some(Refusal { code: "JOB_UNCLEAR".to_owned(), message })
+    } else {
+        somehow
+    };
+    match unclear {
+        Some(said) => JobWord::Unclear { failed, said },
+        None if of_job == Stage::Badly && failed.is_empty() => {
+            JobWord::FailedWhole { refusal: refusal(&parent.job_error_code, [&parent.fail_reason, ""]) }
+        }
+        None => JobWord::Ended { failed },
     }
-    JobWord::Ended { failed: named }
 }
 
 #[cfg(test)]
@@ -207,29 +284,72 @@ mod tests {
         assert_eq!(desktops(&answer(200, r#"{"desktops":[]}"#)).unwrap().received, 0);
     }
 
+    fn id(text: &str) -> DesktopId {
+        DesktopId::parse(text).unwrap()
+    }
+
     #[test]
     fn only_the_services_own_not_found_speaks_of_a_desktop() {
-        assert_eq!(desktop(&answer(404, r#"{"error_code":"WKS.0001"}"#), "a"), Ok(None));
-        assert_eq!(desktop(&answer(500, r#"{"error_code":"WKS.0202"}"#), "a"), Ok(None));
-        assert!(desktop(&answer(404, ""), "a").is_err());
-        assert!(desktop(&answer(404, r#"{"error_code":"APIGW.0101"}"#), "a").is_err());
-        assert!(desktop(&answer(200, r#"{"desktop":{"desktop_id":"b"}}"#), "a").is_err());
+        assert_eq!(desktop(&answer(404, r#"{"error_code":"WKS.0001"}"#), &id("a")), Ok(None));
+        assert_eq!(desktop(&answer(500, r#"{"error_code":"WKS.0202"}"#), &id("a")), Ok(None));
+        assert!(desktop(&answer(404, ""), &id("a")).is_err());
+        assert!(desktop(&answer(404, r#"{"error_code":"APIGW.0101"}"#), &id("a")).is_err());
+        assert!(desktop(&answer(200, r#"{"desktop":{"desktop_id":"b"}}"#), &id("a")).is_err());
+        let spelled = desktop(&answer(200, r#"{"desktop":{"desktop_id":"a"}}"#), &id("A")).unwrap();
+        assert_eq!(spelled.map(|desktop| desktop.id), Some(id("a")), "as the service spells it");
+    }
+
+    fn job_in(status: &str, end_time: &str) -> JobAnswer {
+        JobAnswer { status: status.to_owned(), end_time: end_time.to_owned(), ..JobAnswer::default() }
+    }
+
+    fn sub(status: &str, desktop: &str) -> SubJob {
+        let mut sub = SubJob { status: status.to_owned(), error_code: "WKS.9".to_owned(), ..SubJob::default() };
+        sub.entities.desktop_id = desktop.to_owned();
+        sub
     }
 
     #[test]
     fn a_finished_parent_does_not_hide_a_failed_sub_job() {
-        let parent = JobAnswer { status: "COMPLETE".to_owned(), ..JobAnswer::default() };
-        let mut sub = SubJob { status: "FAILED".to_owned(), error_code: "WKS.9".to_owned(), ..SubJob::default() };
-        sub.entities.desktop_id = "d".to_owned();
-        let JobWord::Ended { failed } = judge_job(&parent, &[sub.clone()]) else { panic!("not ended") };
-        assert_eq!(failed[0].1.code, "WKS.9");
-        sub.status = "RUNNING".to_owned();
-        assert_eq!(judge_job(&parent, &[sub]), JobWord::Pending);
+        let parent = job_in("COMPLETE", "");
+        let JobWord::Ended { failed } = judge_job(&parent, &[sub("FAILED", "d")], Some(1)) else { panic!("not ended") };
+        assert_eq!((failed[0].0.as_str(), failed[0].1.code.as_str()), ("d", "WKS.9"));
+        assert_eq!(judge_job(&parent, &[sub("RUNNING", "d")], Some(1)), JobWord::Pending(None));
     }
 
     #[test]
-    fn an_unknown_status_word_is_pending() {
-        let parent = JobAnswer { status: "ALMOST".to_owned(), ..JobAnswer::default() };
-        assert_eq!(judge_job(&parent, &[]), JobWord::Pending);
+    fn p02_a_good_end_is_that_of_the_job_and_of_every_sub_job_that_it_counts() {
+        let ended = "2026-01-05 10:00:00";
+        // The job's word and end, its sub jobs, how many it counts: what it says.
+        for (status, end, subs, total, expected) in [
+            ("SUCCESS", "", vec![], None, "ended"),
+            ("SUCCESS", "", vec![], Some(0), "ended"),
+            ("SUCCESS", "", vec![sub("SUCCESS", "d")], Some(1), "ended"),
+            ("SUCCESS", "", vec![], Some(1), "unclear JOB_UNCLEAR"),
+            ("SUCCESS", "", vec![sub("FAILED", "")], Some(1), "unclear WKS.9"),
+            ("SUCCESS", "", vec![sub("CANCELED", "d")], Some(1), "pending JOB_WORD"),
+            (
+                "SUCCESS",
+                "",
+                vec![SubJob { end_time: ended.to_owned(), ..sub("CANCELED", "d") }],
+                Some(1),
+                "unclear JOB_WORD",
+            ),
+            ("CANCELED", ended, vec![], None, "unclear JOB_WORD"),
+            ("PARTIAL_SUCCESS", ended, vec![sub("SUCCESS", "d")], Some(1), "unclear JOB_WORD"),
+            ("ALMOST", "", vec![], None, "pending JOB_WORD"),
+            ("running", "", vec![], None, "pending"),
+            ("FAILED", ended, vec![], None, "failed JOB_FAILED"),
+            ("FAILED", ended, vec![sub("FAILED", "d"), sub("SUCCESS", "e")], Some(2), "ended"),
+        ] {
+            let said = match judge_job(&job_in(status, end), &subs, total) {
+                JobWord::Pending(None) => "pending".to_owned(),
+                JobWord::Pending(Some(said)) => format!("pending {}", said.code),
+                JobWord::Ended { .. } => "ended".to_owned(),
+                JobWord::FailedWhole { refusal } => format!("failed {}", refusal.code),
+                JobWord::Unclear { said, .. } => format!("unclear {}", said.code),
+            };
+            assert_eq!(said, expected, "{status} {end} {subs:?} {total:?}");
+        }
     }
 }

@@ -455,7 +455,7 @@ mod tests {
         let app = app(world, "");
         let answer = read(&app, "/desktops/detail").await;
         let answer: crate::api::wire::DesktopsAnswer = serde_json::from_value(answer).unwrap();
-        let live = answer.desktops.unwrap().remove(0).into_live().unwrap();
+        let live = answer.desktops.unwrap().entries.remove(0);
         assert_eq!(live.good().unwrap(), app.world().bound(&id("d-0")));
         assert!(live.is_pooled());
     }

@@ -6,7 +6,7 @@ use std::time::Duration;
 use batch_detach::testing::api::Reader;
 use batch_detach::testing::model::Class;
 use batch_detach::testing::pace::{Ceiling, Gates, Heard};
-use batch_detach::testing::reconcile::preflight::Preflight;
+use batch_detach::testing::reconcile::preflight::{Preflight, Waits};
 use batch_detach::testing::sim::{App, Effect, Fault, Op, Scenario};
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
@@ -25,7 +25,7 @@ async fn p10_a_look_that_is_cut_off_does_not_end_the_pause_of_an_outage() {
         gates.heard(&mut pass, Heard::NoConnection);
     }
     let began = Instant::now();
-    let look = Preflight::new(Reader::new(target(&app)), Arc::clone(&gates), 8, Duration::from_secs(1), 1, stop);
+    let look = Preflight::new(Reader::new(target(&app)), Arc::clone(&gates), 8, Waits::default(), 1, stop);
     look.probe().await.unwrap();
     // Half a minute until the look, and twice that because it found nobody either.
     assert!(began.elapsed() >= Duration::from_secs(90), "{:?}", began.elapsed());

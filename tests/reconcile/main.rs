@@ -10,4 +10,5 @@ mod overlap;
 mod paused;
 mod plans;
 mod stops;
+mod unanswered;
 mod without_a_look;

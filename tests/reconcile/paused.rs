@@ -12,7 +12,7 @@ use batch_detach::testing::dispatch::{Drive, Ended, Rules, drive};
 use batch_detach::testing::journal::{Entry, Identity, Item, MemoryJournal, Progress};
 use batch_detach::testing::model::{Caller, Class};
 use batch_detach::testing::pace::{Ceiling, Gates};
-use batch_detach::testing::reconcile::preflight::Preflight;
+use batch_detach::testing::reconcile::preflight::{Preflight, Waits};
 use batch_detach::testing::sim::App;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
@@ -92,7 +92,7 @@ impl Go {
         let reader = Reader::new(target.clone());
         let stop = CancellationToken::new();
         let snapshot = if self.rules.preflight {
-            let look = Preflight::new(reader.clone(), Arc::clone(&gates), 8, Duration::from_secs(1), 1, stop.clone());
+            let look = Preflight::new(reader.clone(), Arc::clone(&gates), 8, Waits::default(), 1, stop.clone());
             Some(look.look(&questions(&input, &self.policy)).await.unwrap())
         } else {
             None

@@ -16,7 +16,7 @@ use batch_detach::testing::model::Bound;
 use batch_detach::testing::model::DesktopId;
 use batch_detach::testing::model::{Caller, Class};
 use batch_detach::testing::pace::{Ceiling, Gates};
-use batch_detach::testing::reconcile::preflight::Preflight;
+use batch_detach::testing::reconcile::preflight::{Preflight, Waits};
 use batch_detach::testing::sim::{App, Auth};
 use tokio::time::{Instant, sleep, sleep_until};
 use tokio_util::sync::CancellationToken;
@@ -122,8 +122,8 @@ fn gates(script: &Script, seed: u64, resumed: bool) -> Arc<Gates> {
 
 fn preflight(script: &Script, target: &Target, gates: &Arc<Gates>, stop: &CancellationToken) -> Preflight {
     let seed = script.scenario.seed;
-    let base = Rules::default().retry_base;
-    Preflight::new(Reader::new(target.clone()), Arc::clone(gates), script.concurrency, base, seed, stop.clone())
+    let reader = Reader::new(target.clone());
+    Preflight::new(reader, Arc::clone(gates), script.concurrency, Waits::default(), seed, stop.clone())
 }
 
 fn identity(input: &Input, script: &Script, canary_chunks: u32) -> Identity {

@@ -1,8 +1,25 @@
 //! What happened, and who has to know of it: credentials, outages, each kind of answer.
 
 use super::{
-    Done, Duration, Event, Instant, Output, ReadFault, Refusal, Refused, Sight, State, StopReason, Verdict, kind_of,
+    Class, Done, Duration, Event, Instant, Output, ReadFault, Refusal, Refused, Sight, State, StopReason, Try, Verdict,
+    kind_of,
 };
+
+/// What a write came to, for the clock of an outage, and in whose words.
+fn outage_word(verdict: &Verdict) -> (Try, String) {
+    let words = |cause: &Refusal| format!("{}: {}", cause.code, cause.message);
+    match verdict {
+        Verdict::NotSent { cause } => (Try::Silence, cause.clone()),
+        Verdict::Doubt { cause } => (Try::Silence, words(cause)),
+        Verdict::Throttled { cause, .. } | Verdict::Later { cause } => (Try::PutOff, words(cause)),
+        Verdict::Taken { .. }
+        | Verdict::Unauthorized { .. }
+        | Verdict::Busy { .. }
+        | Verdict::Divide { .. }
+        | Verdict::Forbidden { .. }
+        | Verdict::Halt { .. } => (Try::Success, String::new()),
+    }
+}
 
 impl State {
     /// Takes in what came of an operation.
@@ -31,10 +48,12 @@ impl State {
                     code,
                     took: ended.saturating_duration_since(began),
                 });
-                self.hear(verdict.is_answer(), now, out);
+                let (came, said) = outage_word(&verdict);
+                self.tried(self.rules.class, came, &said, now, out);
                 for id in &part.items {
                     if let Some(live) = self.items.get_mut(id) {
                         live.carried += u32::from(kind.counts());
+                        live.answered |= kind.counts() && status.is_some();
                         if kind.counts() {
                             live.request_id.clone_from(&request_id);
                         }
@@ -46,7 +65,7 @@ impl State {
                 self.writes_out -= 1;
                 self.requeue(part);
                 if let Some(fault) = fault {
-                    self.read_failed(&[], &fault, generation, now, out);
+                    self.read_failed(Class::ListDesktops, &[], &fault, generation, now, out);
                 }
             }
             Done::Turn { .. } | Done::TurnLost => {
@@ -69,14 +88,14 @@ impl State {
                 self.reads.out -= 1;
                 match result {
                     Ok(Some(desktop)) => {
-                        self.hear_read(now, out);
+                        self.hear_read(Class::ShowDesktop, now, out);
                         self.sight(item, Sight::Shown(&desktop), span, now, out);
                     }
                     Ok(None) => {
-                        self.hear_read(now, out);
+                        self.hear_read(Class::ShowDesktop, now, out);
                         self.sight(item, Sight::Nowhere, span, now, out);
                     }
-                    Err(fault) => self.read_failed(&[item], &fault, generation, now, out),
+                    Err(fault) => self.read_failed(Class::ShowDesktop, &[item], &fault, generation, now, out),
                 }
             }
             Done::JobTold { job_id, result, generation } => {
@@ -87,11 +106,13 @@ impl State {
             Done::Rechecks(list) => self.begin_rechecks(list, now, out),
             Done::Probed { lost: true, .. } => {}
             Done::Probed { result, generation, lost: false } => match result {
-                Err(fault) if fault.is_silence() => self.hear(false, now, out),
                 Err(fault @ (ReadFault::Unauthorized { .. } | ReadFault::Throttled { .. })) => {
-                    self.read_failed(&[], &fault, generation, now, out);
+                    self.read_failed(Class::ListDesktops, &[], &fault, generation, now, out);
                 }
-                Err(_) | Ok(()) => self.hear_read(now, out),
+                Err(fault) if fault.is_silence() => {
+                    self.tried(Class::ListDesktops, Try::Silence, &fault.in_words(), now, out);
+                }
+                Err(_) | Ok(()) => self.hear_read(Class::ListDesktops, now, out),
             },
         }
         self.judge_canary(out);
@@ -108,17 +129,15 @@ impl State {
         self.stop(StopReason::Throttled(why), out);
     }
 
-    /// Counts answers and silence: for the outage limit, and the first tries of a process.
-    pub(super) fn hear(&mut self, answered: bool, now: Instant, out: &mut Output) {
-        if answered {
-            self.link.answer(now);
-        } else if let Some(reason) = self.link.silence(now, &self.rules) {
+    /// Counts successes and failures: for the outage limit, and the first tries of a process.
+    pub(super) fn tried(&mut self, class: Class, came: Try, said: &str, now: Instant, out: &mut Output) {
+        if let Some(reason) = self.link.tried(class, came, said, now, &self.rules) {
             self.stop(reason, out);
         }
     }
 
-    pub(super) fn hear_read(&mut self, now: Instant, out: &mut Output) {
-        self.hear(true, now, out);
+    pub(super) fn hear_read(&mut self, class: Class, now: Instant, out: &mut Output) {
+        self.tried(class, Try::Success, "", now, out);
         self.link.prove();
     }
 

@@ -16,12 +16,16 @@ impl State {
             open: slots.filter(|slot| !open.settled.contains(slot)).collect(),
             label,
             carried: open.attempts,
-            tries: open.executed,
+            // Where nobody ever answered a resume tries once more, for all that an earlier process tried.
+            tries: if open.ever_answered { open.executed } else { open.executed.min(self.rules.max_tries - 1) },
             ever_doubt: open.ever_doubt,
             seen_bound: open.seen_bound,
             refusal,
             stuck: false,
             unspoken: false,
+            answered: open.ever_answered,
+            said: None,
+            unread: None,
             request_id,
             job_id,
             phase: Phase::Queued,
@@ -29,7 +33,7 @@ impl State {
             busy_since: None,
             deadline: now + self.rules.read_back_deadline,
             nowhere_since: None,
-            overtime: false,
+            overtime: 0,
             waited: Duration::ZERO,
             item: open.item,
         }
@@ -90,6 +94,7 @@ impl State {
             }
             live.phase = Phase::Looking;
             live.deadline = now + self.rules.read_back_deadline;
+            live.overtime = 0;
             self.parts.hold(&live.item.desktop, id);
             self.reads.schedule(id, now);
         }

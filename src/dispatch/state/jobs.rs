@@ -21,6 +21,8 @@ struct Followed {
     due: Instant,
     asked: bool,
     since: Instant,
+    /// It was asked once more past its deadline.
+    overtime: bool,
 }
 
 /// How a job ended, as far as it can be followed.
@@ -36,7 +38,13 @@ pub(super) struct JobEnd {
 impl Jobs {
     /// * `due`: when it is asked first.
     pub(super) fn follow(&mut self, job_id: String, items: Vec<ItemId>, due: Instant, now: Instant) {
-        let job = self.0.entry(job_id).or_insert(Followed { items: Vec::new(), due, asked: false, since: now });
+        let job = self.0.entry(job_id).or_insert(Followed {
+            items: Vec::new(),
+            due,
+            asked: false,
+            since: now,
+            overtime: false,
+        });
         job.items.extend(items);
     }
 
@@ -55,7 +63,7 @@ impl Jobs {
     }
 
     /// Takes in what was told (`None`: no such job). Returns the end once it has come: a job that still runs ends with the
-    /// deadline.
+    /// deadline, after one more question, since the machine may have been asleep.
     pub(super) fn told(
         &mut self,
         job_id: &str,
@@ -70,7 +78,7 @@ impl Jobs {
         let late = now.saturating_duration_since(job.since);
         let goes_on = match word {
             None => late < APPEARS_WITHIN,
-            Some(JobWord::Pending) => late < deadline,
+            Some(JobWord::Pending(_)) => late < deadline || !std::mem::replace(&mut job.overtime, true),
             Some(_) => false,
         };
         if goes_on {
@@ -99,9 +107,9 @@ mod tests {
             (None, 0, false),
             (None, 29, false),
             (None, 30, true),
-            (Some(JobWord::Pending), 0, false),
-            (Some(JobWord::Pending), 599, false),
-            (Some(JobWord::Pending), 600, true),
+            (Some(JobWord::Pending(None)), 0, false),
+            (Some(JobWord::Pending(None)), 599, false),
+            (Some(JobWord::Pending(None)), 600, true),
             (Some(ended()), 0, true),
         ] {
             let mut jobs = Jobs::default();
@@ -109,6 +117,9 @@ mod tests {
             jobs.follow("j".to_owned(), vec![2], began, began);
             assert_eq!((jobs.ask(began).as_deref(), jobs.ask(began)), (Some("j"), None));
             let now = began + Duration::from_secs(seconds);
+            if is_end && matches!(word, Some(JobWord::Pending(_))) {
+                assert_eq!(jobs.told("j", word.clone(), now, poll, deadline), None, "one more question");
+            }
             let end = jobs.told("j", word.clone(), now, poll, deadline);
             let expected = is_end.then(|| JobEnd { items: vec![1, 2], since: began, word: word.clone() });
             assert_eq!(end, expected, "{word:?} after {seconds} s");

@@ -39,6 +39,8 @@ struct Recheck {
     /// Set once a read differed from the outcome: two more decide.
     watch: Option<Watch>,
     deadline: Instant,
+    /// It was read once more past the deadline.
+    overtime: bool,
 }
 
 /// What one read leads to.
@@ -73,7 +75,8 @@ impl LastLook {
 
     pub(super) fn begin(&mut self, list: Vec<(Item, Vec<Settlement>)>, deadline: Instant) {
         self.stage = Stage::Begun;
-        let open = |(item, settled): (Item, _)| (item.id, Recheck { item, settled, watch: None, deadline });
+        let open =
+            |(item, settled): (Item, _)| (item.id, Recheck { item, settled, watch: None, deadline, overtime: false });
         self.open = list.into_iter().map(open).collect();
     }
 
@@ -85,9 +88,10 @@ impl LastLook {
         self.stage == Stage::Begun && self.open.is_empty()
     }
 
-    /// Gives up on an item whose deadline is over. Whether it did.
+    /// Gives up on an item whose deadline is over, and which one more read did not show either. Whether it did.
     pub(super) fn give_up(&mut self, id: ItemId, now: Instant) -> bool {
-        let is_over = self.open.get(&id).is_some_and(|recheck| now >= recheck.deadline);
+        let is_late = |recheck: &mut Recheck| now >= recheck.deadline && std::mem::replace(&mut recheck.overtime, true);
+        let is_over = self.open.get_mut(&id).is_some_and(is_late);
         if is_over {
             self.open.remove(&id);
             self.unchecked += 1;
@@ -258,6 +262,7 @@ mod tests {
         let mut look = LastLook::new(&rules);
         look.begin(vec![(item(), Vec::new())], now + rules.read_back_deadline);
         assert!(!look.give_up(1, now));
+        assert!(!look.give_up(1, now + rules.read_back_deadline), "one more read");
         assert!(look.give_up(1, now + rules.read_back_deadline));
         assert_eq!((look.is_done(), look.unchecked), (true, 1));
     }

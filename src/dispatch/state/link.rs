@@ -1,9 +1,13 @@
 //! What is known of the way to the service: whether anybody answers, whether the credentials are good, and whether
 //! anything can have been changed.
 
+use std::collections::BTreeMap;
+use std::time::Duration;
+
 use tokio::time::Instant;
 
 use super::super::rules::{Rules, StopReason};
+use crate::model::Class;
 use crate::pace::FIRST_TRIES;
 
 /// Whether requests may go out together.
@@ -32,7 +36,8 @@ pub(super) struct Link {
     answered: bool,
     /// Tries without an answer, in a row.
     pub(super) silent: u32,
-    last_answer: Instant,
+    /// The tries of each class since its last success.
+    failing: BTreeMap<Class, Failing>,
     /// A write of this process left.
     sent: bool,
     /// A write of this process was taken.
@@ -45,6 +50,28 @@ pub(super) struct Link {
     shut: bool,
 }
 
+/// What a try came to, for the clock of an outage.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Try {
+    /// A complete answer that is neither a 429 nor a 5xx.
+    Success,
+    /// An answer, and a wish to come again later.
+    PutOff,
+    /// No answer, or that something is broken.
+    Silence,
+}
+
+/// Tries without a success.
+#[derive(Debug, Clone, Copy)]
+struct Failing {
+    first: Instant,
+    last: Instant,
+}
+
+/// No class that has something to send waits longer between two tries. Where it was longer it had nothing to send, or the
+/// machine was asleep, and an outage is counted anew.
+const LONGEST_PAUSE: Duration = Duration::from_secs(20 * 60);
+
 /// What a 401 leads to.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum Refused {
@@ -56,7 +83,7 @@ pub(super) enum Refused {
 }
 
 impl Link {
-    pub(super) fn new(proved: bool, resumed: bool, now: Instant) -> Self {
+    pub(super) fn new(proved: bool, resumed: bool) -> Self {
         Self {
             access: if proved { Access::Proved } else { Access::Unproved },
             generation: 0,
@@ -66,7 +93,7 @@ impl Link {
             refusal: String::new(),
             answered: proved,
             silent: 0,
-            last_answer: now,
+            failing: BTreeMap::new(),
             sent: false,
             taken: false,
             doubted: false,
@@ -75,23 +102,40 @@ impl Link {
         }
     }
 
-    /// Somebody answered.
-    pub(super) fn answer(&mut self, now: Instant) {
-        self.answered = true;
-        self.silent = 0;
-        self.last_answer = now;
-    }
-
-    /// Nobody answered. The reason to stop, if that has lasted too long: before anything was sent, a few tries are enough.
-    pub(super) fn silence(&mut self, now: Instant, rules: &Rules) -> Option<StopReason> {
-        self.silent += 1;
-        let quiet = now.saturating_duration_since(self.last_answer);
+    /// Takes in what one try came to. The reason to stop, if nothing gets through: before anything was sent a few tries
+    /// are enough, later a class may have no success for so long, whatever other classes hear.
+    ///
+    /// * `said`: in whose words it failed.
+    pub(super) fn tried(
+        &mut self,
+        class: Class,
+        came: Try,
+        said: &str,
+        now: Instant,
+        rules: &Rules,
+    ) -> Option<StopReason> {
+        self.answered |= came != Try::Silence;
+        self.silent = if came == Try::Silence { self.silent + 1 } else { 0 };
+        if came == Try::Success {
+            self.failing.remove(&class);
+            return None;
+        }
         if !self.answered && self.silent >= FIRST_TRIES && !self.sent {
             self.shut = true;
-            return Some(StopReason::Endpoint(format!("no answer from the endpoint in {} tries", self.silent)));
+            let why = format!("no answer from the endpoint in {} tries, lastly: {said}", self.silent);
+            return Some(StopReason::Endpoint(why));
         }
-        let why = || StopReason::Outage(format!("no answer from the endpoint for {} minutes", quiet.as_secs() / 60));
-        (quiet >= rules.outage_limit).then(why)
+        let fresh = Failing { first: now, last: now };
+        let failing = self.failing.entry(class).or_insert(fresh);
+        if now.saturating_duration_since(failing.last) > LONGEST_PAUSE {
+            *failing = fresh;
+        }
+        failing.last = now;
+        let quiet = now.saturating_duration_since(failing.first);
+        (quiet >= rules.outage_limit).then(|| {
+            let quiet = crate::text::spell_duration(quiet);
+            StopReason::Outage(format!("no success with {} for {quiet}, lastly: {said}", class.as_str()))
+        })
     }
 
     /// An answer came that the credentials were good for.
@@ -157,9 +201,8 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn p11_a_second_401_after_a_renewal_ends_it_and_a_success_between_does_not() {
-        let now = Instant::now();
         for (proved_between, expected) in [(false, Refused::Again), (true, Refused::Renew)] {
-            let mut link = Link::new(true, false, now);
+            let mut link = Link::new(true, false);
             assert_eq!(link.unauthorized(0), Refused::Renew);
             assert_eq!(link.unauthorized(0), Refused::Outdated, "one renewal for everybody");
             assert!(!link.ask_renewal(1), "while a request is under way");
@@ -178,34 +221,60 @@ mod tests {
     async fn silence_ends_a_run_at_once_before_its_first_write_and_after_the_limit_then() {
         let (now, rules) = (Instant::now(), Rules::default());
         let late = now + rules.outage_limit;
-        // Answered before, a write sent, when the third try fails: which reason?
+        // Answered before, a write sent, when the last of many tries fails: which reason?
         for (proved, sent, at, expected) in [
-            (false, false, now, Some("no answer from the endpoint in 3 tries")),
+            (false, false, now, Some("no answer from the endpoint in 3 tries, lastly: reset")),
             (false, true, now, None),
             (true, false, now, None),
             (true, true, late - Duration::from_secs(1), None),
-            (true, true, late, Some("no answer from the endpoint for 30 minutes")),
+            (true, true, late, Some("no success with list-desktops for 30 min, lastly: reset")),
         ] {
-            let mut link = Link::new(proved, false, now);
+            let mut link = Link::new(proved, false);
             if sent {
                 link.sent();
             }
-            assert_eq!((link.silence(now, &rules), link.silence(now, &rules)), (None, None));
-            let why = link.silence(at, &rules).map(|reason| reason.in_words());
+            let mut fails = |at| link.tried(Class::ListDesktops, Try::Silence, "reset", at, &rules);
+            assert_eq!((fails(now), fails(now + (at - now) / 2)), (None, None));
+            let why = fails(at).map(|reason| reason.in_words());
             assert_eq!(why.as_deref(), expected, "{proved} {sent}");
         }
     }
 
     #[tokio::test(start_paused = true)]
+    async fn p10_only_a_success_of_its_own_class_stops_the_clock_of_an_outage() {
+        let (now, rules) = (Instant::now(), Rules::default());
+        let (write, read) = (Class::BatchDetach, Class::ListDesktops);
+        // What comes between, halfway, and whether the write that is put off to the end then ends the run.
+        for (between, ends) in [
+            (Some((write, Try::PutOff)), true),
+            (Some((read, Try::Success)), true),
+            (Some((write, Try::Success)), false),
+            (None, false), // asleep, or without anything to send: longer than any pause
+        ] {
+            let mut link = Link::new(true, false);
+            assert_eq!(link.tried(write, Try::PutOff, "IAM is busy", now, &rules), None);
+            for quarter in 1..=3 {
+                let at = now + rules.outage_limit / 4 * quarter;
+                if let Some((class, came)) = between {
+                    assert_eq!(link.tried(class, came, "", at, &rules), None);
+                    let next = if came == Try::Success && class == write { Try::Success } else { Try::PutOff };
+                    assert_eq!(link.tried(write, next, "IAM is busy", at, &rules), None);
+                }
+            }
+            let reason = link.tried(write, Try::PutOff, "IAM is busy", now + rules.outage_limit, &rules);
+            assert_eq!(reason.is_some(), ends, "{between:?}");
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
     async fn no_access_is_said_only_where_nothing_can_have_been_changed() {
-        let now = Instant::now();
         for (resumed, doubted, taken, expected) in [
             (false, false, false, true),
             (true, false, false, false),
             (false, true, false, false),
             (false, false, true, false),
         ] {
-            let mut link = Link::new(true, resumed, now);
+            let mut link = Link::new(true, resumed);
             if doubted {
                 link.doubted();
             }

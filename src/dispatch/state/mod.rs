@@ -37,7 +37,7 @@ use crate::text::timestamp_now;
 use brakes::Brakes;
 use jobs::{JobEnd, Jobs};
 use last_look::{LastLook, Seen};
-use link::{Access, Link, Refused};
+use link::{Access, Link, Refused, Try};
 use parts::Parts;
 use reads::Reads;
 
@@ -152,8 +152,14 @@ struct Live {
     refusal: Option<Refusal>,
     /// The state that the desktop is in forbids it, or somebody else has it: waiting and trying again is of no use.
     stuck: bool,
-    /// The job of its last write never appeared, so nothing was said of it.
+    /// The job of its last write never appeared, or did not say how it went with this desktop.
     unspoken: bool,
+    /// Whether any attempt ever had an answer: where none had, nobody refused it.
+    answered: bool,
+    /// Why its last write is in doubt, or what its job said that nobody understands: the row's cause if it ends bound.
+    said: Option<Refusal>,
+    /// Why it could not be read the last time.
+    unread: Option<String>,
     request_id: String,
     job_id: String,
     phase: Phase,
@@ -162,8 +168,8 @@ struct Live {
     deadline: Instant,
     /// When a look before the first send first found no such desktop.
     nowhere_since: Option<Instant>,
-    /// One more read was granted past the deadline.
-    overtime: bool,
+    /// Reads that were granted past the deadline.
+    overtime: u8,
     /// How long after its answer it was, or will be, looked at first.
     waited: Duration,
 }
@@ -268,7 +274,7 @@ impl State {
             parts: Parts::new(start.chunks),
             reads: Reads::new(&rules, now),
             jobs: Jobs::default(),
-            link: Link::new(start.proved, start.resumed, now),
+            link: Link::new(start.proved, start.resumed),
             brakes: Brakes::new(&rules, start.canary, start.failed_before),
             last_look: LastLook::new(&rules),
             budget: Budget::new(start.write_ceiling, now),

@@ -1,8 +1,8 @@
 //! What the engine asks of it: what to do next, when to wake, whether it is over.
 
 use super::{
-    Access, Attempt, DesktopId, Event, Instant, Item, ItemId, LOOK_LASTS, Op, Output, Part, Phase, SlotNo, State,
-    StopReason,
+    Access, Attempt, DesktopId, Event, Instant, Item, ItemId, LOOK_LASTS, Op, Output, Part, Phase, Record, SlotNo,
+    State, StopReason,
 };
 
 impl State {
@@ -24,7 +24,16 @@ impl State {
     /// Starts nothing new from now on.
     pub(crate) fn stop(&mut self, reason: StopReason, out: &mut Output) {
         if self.stop.is_none() {
-            out.events.push(Event::Stopping { why: reason.in_words() });
+            let why = reason.in_words();
+            if reason.is_of_the_service() {
+                let mut left: Vec<_> = self.items.values().filter_map(|live| live.unknown(&why)).collect();
+                left.sort_unstable_by_key(|record| match record {
+                    Record::Settled(settlement) => settlement.item,
+                    _ => 0,
+                });
+                out.records.extend(left);
+            }
+            out.events.push(Event::Stopping { why });
             self.stop = Some(reason);
         }
     }

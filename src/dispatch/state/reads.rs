@@ -1,7 +1,7 @@
 //! When which item is read, so that reads which may wait a little fall together: the list takes a hundred desktops at
 //! the price of one.
 
-use std::collections::{BTreeSet, HashMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet, VecDeque};
 use std::time::Duration;
 
 use tokio::time::Instant;
@@ -23,6 +23,13 @@ pub(super) struct Reads {
     at: HashMap<ItemId, Instant>,
     /// To be read one by one, since a list lacked them.
     single: VecDeque<ItemId>,
+    /// To be read in fewer company, and from when on: a read of more was refused.
+    halves: BTreeMap<(Instant, u64), Vec<ItemId>>,
+    serial: u64,
+    /// How often in a row a read of this item was answered with a 500.
+    broken: HashMap<ItemId, u32>,
+    /// For which every list that holds them is refused.
+    alone: HashSet<ItemId>,
     /// A read of the list waits for its turn at the gate.
     turn_asked: bool,
     /// Reads under way, those that wait for their turn included.
@@ -40,6 +47,10 @@ impl Reads {
             due: BTreeSet::new(),
             at: HashMap::new(),
             single: VecDeque::new(),
+            halves: BTreeMap::new(),
+            serial: 0,
+            broken: HashMap::new(),
+            alone: HashSet::new(),
             turn_asked: false,
             out: 0,
             first_look: FIRST_LOOK.min(rules.settle_time),
@@ -63,6 +74,37 @@ impl Reads {
         }
     }
 
+    /// A read of the list showed these, or could have.
+    pub(super) fn listed(&mut self, items: &[ItemId]) {
+        for item in items {
+            self.broken.remove(item);
+        }
+    }
+
+    /// A read of the list by these was answered with a 500. How often in a row by now, for the one that met most.
+    pub(super) fn broke(&mut self, items: &[ItemId]) -> u32 {
+        let mut count = |item: &ItemId| {
+            let times = self.broken.entry(*item).or_default();
+            *times += 1;
+            *times
+        };
+        items.iter().map(&mut count).max().unwrap_or_default()
+    }
+
+    /// A read of the list by these is refused: each half is read by itself, down to the guilty one, which is in no list
+    /// from then on.
+    pub(super) fn divide(&mut self, mut items: Vec<ItemId>, at: Instant) {
+        if let [only] = items.as_slice() {
+            self.alone.insert(*only);
+            return self.single(*only);
+        }
+        let second = items.split_off(items.len().div_ceil(2));
+        for half in [items, second] {
+            self.serial += 1;
+            self.halves.insert((at, self.serial), half);
+        }
+    }
+
     /// Reads an item by itself, as soon as may be.
     pub(super) fn single(&mut self, item: ItemId) {
         self.single.push_back(item);
@@ -74,7 +116,7 @@ impl Reads {
 
     /// Whether a read of the list is to wait for its turn now.
     pub(super) fn ask_turn(&mut self, now: Instant) -> bool {
-        let asks = !self.turn_asked && self.due.first().is_some_and(|(at, _)| *at <= now);
+        let asks = !self.turn_asked && self.first_due().is_some_and(|at| at <= now);
         self.turn_asked |= asks;
         asks
     }
@@ -84,22 +126,36 @@ impl Reads {
         self.turn_asked = false;
     }
 
+    /// When the list is to be read next.
+    fn first_due(&self) -> Option<Instant> {
+        let of_all = self.due.first().map(|(at, _)| *at);
+        let of_halves = self.halves.keys().next().map(|(at, _)| *at);
+        of_all.into_iter().chain(of_halves).min()
+    }
+
     /// What is due now, as much as one read may ask for.
     pub(super) fn take_due(&mut self, now: Instant) -> Vec<ItemId> {
+        if let Some(half) = self.halves.first_entry().filter(|half| half.key().0 <= now) {
+            return half.remove();
+        }
         let mut items = Vec::new();
         while let Some((at, item)) = self.due.first().copied()
             && at <= now
             && items.len() < MAX_IDS_PER_READ
         {
             self.cancel(item);
-            items.push(item);
+            if self.alone.contains(&item) {
+                self.single(item);
+            } else {
+                items.push(item);
+            }
         }
         items
     }
 
     /// When the next read is due for which no turn is asked yet.
     pub(super) fn wakes_at(&self) -> Option<Instant> {
-        self.due.first().map(|(at, _)| *at).filter(|_| !self.turn_asked)
+        self.first_due().filter(|_| !self.turn_asked)
     }
 
     /// The next point of the grid at or after `at`, for reads that may wait a little.
@@ -144,6 +200,25 @@ mod tests {
         assert_eq!(reads.take_due(now), (103..=150).collect::<Vec<_>>());
         assert_eq!((reads.take_due(now), reads.wakes_at()), (vec![], Some(now + SECOND)));
         assert_eq!(reads.take_due(now + SECOND), [1]);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn p02_a_refused_read_is_divided_down_to_the_guilty_id_and_that_one_is_in_no_list_again() {
+        let (guilty, start) = (70, Instant::now());
+        let mut reads = Reads::new(&Rules::default(), start);
+        for item in 1..=100 {
+            reads.schedule(item, start);
+        }
+        let (mut made, mut shown) = (0, 0);
+        while reads.ask_turn(start) {
+            reads.end_turn();
+            let asked = reads.take_due(start);
+            made += 1;
+            if asked.contains(&guilty) { reads.divide(asked, start) } else { shown += asked.len() }
+        }
+        assert_eq!((made, shown, reads.next_single()), (15, 99, Some(guilty)));
+        reads.schedule(guilty, start);
+        assert_eq!((reads.take_due(start), reads.next_single()), (vec![], Some(guilty)));
     }
 
     #[tokio::test(start_paused = true)]

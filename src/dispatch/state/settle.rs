@@ -95,6 +95,32 @@ impl State {
     }
 }
 
+impl Live {
+    /// Why nobody knows what became of its open rows, where a write of them may have been done: no final word, but one that
+    /// the results show until there is.
+    pub(super) fn unknown(&self, why: &str) -> Option<Record> {
+        let (code, said) = match &self.said {
+            Some(said) => (said.code.clone(), format!("{}; ", said.message)),
+            None => ("NOT_READ".to_owned(), String::new()),
+        };
+        let message = format!("{said}what became of it could not be read: {why}");
+        let result = RowOutcome {
+            outcome: Outcome::Unknown,
+            code,
+            message: crate::text::escape_untrusted(&message, crate::api::fault::MAX_TEXT),
+            job_id: self.job_id.clone(),
+            attempts: self.carried,
+            request_id: self.request_id.clone(),
+            part: self.label.to_string(),
+            finished_at: String::new(),
+            evidence: String::new(),
+            recheck: false,
+        };
+        let is_sent = self.tries > 0 && !self.open.is_empty();
+        is_sent.then(|| Record::Settled(Settlement { item: self.item.id, slots: self.open.clone(), result }))
+    }
+}
+
 /// Slots that were bound when the run came to them, and slots that never were seen so.
 pub(super) fn split_seen(
     live: &Live,

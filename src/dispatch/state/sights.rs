@@ -1,8 +1,8 @@
 //! What follows from a read of a desktop, or of a job.
 
 use super::{
-    Class, DesktopId, Duration, Event, HashMap, Instant, Item, ItemId, JobEnd, JobWord, LiveDesktop, Look, MAX_GATE,
-    Outcome, Output, Phase, Proof, ReadFault, ReadSpan, Record, Refusal, Seen, Sight, SlotNo, State, StopReason, Watch,
+    Class, Duration, Event, HashMap, Instant, Item, ItemId, JobEnd, JobWord, LiveDesktop, Look, MAX_GATE, Outcome,
+    Output, Phase, Proof, ReadFault, ReadSpan, Record, Refusal, Seen, Sight, SlotNo, State, StopReason, Try, Watch,
     backoff, is_passing, newcomers, rows_of, split_seen,
 };
 
@@ -18,13 +18,14 @@ impl State {
     ) {
         let list = match result {
             Ok(list) => list,
-            Err(fault) => return self.read_failed(&asked, &fault, generation, now, out),
+            Err(fault) => return self.list_failed(asked, &fault, generation, now, out),
         };
-        self.hear_read(now, out);
-        let shown: HashMap<&DesktopId, &LiveDesktop> = list.iter().map(|desktop| (&desktop.id, desktop)).collect();
+        self.hear_read(Class::ListDesktops, now, out);
+        self.reads.listed(&asked);
+        let shown: HashMap<String, &LiveDesktop> = list.iter().map(|desktop| (desktop.id.folded(), desktop)).collect();
         for id in &asked {
             let Some(desktop) = self.desktop_of(*id) else { continue };
-            match shown.get(&desktop) {
+            match shown.get(&desktop.folded()) {
                 Some(desktop) => self.sight(*id, Sight::Shown(desktop), span, now, out),
                 // A list that lacks it proves nothing: filters are fuzzy, ignored, or cut short.
                 None => self.reads.single(*id),
@@ -33,8 +34,23 @@ impl State {
         self.learn_first_look(&asked);
     }
 
+    /// A read of the list told nothing; it may be for one desktop alone.
+    fn list_failed(&mut self, asked: Vec<ItemId>, fault: &ReadFault, generation: u32, now: Instant, out: &mut Output) {
+        let is_broken = matches!(fault, ReadFault::Broken { .. });
+        let tries = if is_broken { self.reads.broke(&asked) } else { 0 };
+        if !fault.may_be_of_one(tries) {
+            return self.read_failed(Class::ListDesktops, &asked, fault, generation, now, out);
+        }
+        self.read_failed(Class::ListDesktops, &[], fault, generation, now, out);
+        let wait = if is_broken { self.rules.retry_base } else { Duration::ZERO };
+        self.reads.divide(asked, now + wait);
+    }
+
+    /// * `class`: of the read.
+    /// * `ids`: the items that it was to tell of.
     pub(super) fn read_failed(
         &mut self,
+        class: Class,
         ids: &[ItemId],
         fault: &ReadFault,
         generation: u32,
@@ -42,13 +58,16 @@ impl State {
         out: &mut Output,
     ) {
         let wait = match fault {
-            ReadFault::NotSent { .. } | ReadFault::Lost { .. } | ReadFault::Trouble { .. } => {
-                self.hear(false, now, out);
+            ReadFault::NotSent { .. }
+            | ReadFault::Lost { .. }
+            | ReadFault::Trouble { .. }
+            | ReadFault::Broken { .. } => {
+                self.tried(class, Try::Silence, &fault.in_words(), now, out);
                 backoff(self.link.silent.min(6), self.rules.retry_base, self.random.f64())
                     .max(self.rules.retry_base / 2)
             }
             ReadFault::Throttled { hint, .. } => {
-                self.hear(true, now, out);
+                self.tried(class, Try::PutOff, &fault.in_words(), now, out);
                 let asked = hint.retry_after.or(hint.limit.map(|(_, window)| window / 6));
                 if let Some(wait) = asked.filter(|wait| *wait > MAX_GATE) {
                     self.stay_away(wait, out);
@@ -56,7 +75,7 @@ impl State {
                 Duration::ZERO
             }
             ReadFault::Unauthorized { cause } => {
-                self.hear(true, now, out);
+                self.tried(class, Try::Success, "", now, out);
                 self.unauthorized(generation, cause, out);
                 Duration::ZERO
             }
@@ -66,12 +85,15 @@ impl State {
                 self.rules.poll_interval
             }
             ReadFault::Forbidden { .. } | ReadFault::Refused { .. } => {
-                self.hear(true, now, out);
+                self.tried(class, Try::Success, "", now, out);
                 self.rules.poll_interval
             }
         };
         let hopeless = matches!(fault, ReadFault::Forbidden { .. } | ReadFault::Refused { .. });
         for id in ids {
+            if let Some(live) = self.items.get_mut(id) {
+                live.unread = Some(fault.in_words());
+            }
             if let Some(Phase::Triage(number)) = self.items.get(id).map(|live| &live.phase)
                 && hopeless
             {
@@ -83,13 +105,15 @@ impl State {
         }
     }
 
-    /// Reads an item again, or gives up on it once its deadline is over.
+    /// Reads an item again, or gives up on it once its deadline is over and one more read has not told either: the machine
+    /// may have been asleep, or the service silent, until then.
     pub(super) fn again_or_park(&mut self, id: ItemId, at: Instant, now: Instant, out: &mut Output) {
         if self.last_look.item(id).is_some() {
             return self.rechecked(id, Seen::Again(at), now, out);
         }
-        let Some(live) = self.items.get(&id) else { return };
-        if now < live.deadline {
+        let Some(live) = self.items.get_mut(&id) else { return };
+        if now < live.deadline || live.overtime == 0 {
+            live.overtime = u8::from(now >= live.deadline);
             return self.reads.schedule(id, at);
         }
         match live.phase {
@@ -135,6 +159,8 @@ impl State {
             self.brakes.left_open();
             let rows: u64 = live.open.iter().map(|slot| rows_of(&live.item, *slot)).sum();
             let wait = self.rules.read_back_deadline;
+            let unread = live.unread.as_deref().unwrap_or("no good read of the desktop came in time");
+            out.records.extend(live.unknown(unread));
             let why = format!("{rows} row(s) of desktop {} could not be read in time", live.item.desktop);
             out.events.push(Event::Waiting { why, wait });
         }
@@ -311,10 +337,10 @@ impl State {
         }
         let half = watch.is_half_proved();
         let next = if half { span.ended + self.rules.settle_time } else { now + self.rules.poll_interval };
-        // After a long silence the first read may come past the deadline: the proof that it begins gets its second read.
-        let is_second = half && now >= live.deadline && !live.overtime;
+        // The first read may come past the deadline: the proof that it begins gets its second one.
+        let is_second = half && now >= live.deadline && live.overtime < 2;
         if is_second && let Some(live) = self.items.get_mut(&id) {
-            live.overtime = true;
+            live.overtime = 2;
             return self.reads.schedule(id, self.reads.on_grid(next));
         }
         self.again_or_park(id, self.reads.on_grid(next), now, out);
@@ -360,6 +386,8 @@ impl State {
                     out,
                 );
             }
+            // Nobody ever refused it, nor took it: what does not get through to the service has not failed.
+            None if live.tries >= max && !live.answered => self.park(id, out),
             None if live.tries < max && !live.stuck => {
                 // The other slots of the item stay watched until they are proved, too; then all go together.
                 let others_open = matches!(&live.phase, Phase::Watching(watch) if !watch.is_done());
@@ -375,8 +403,9 @@ impl State {
                 let (code, words) = if attaches { ("NOT_BOUND", "not bound") } else { ("STILL_BOUND", "still bound") };
                 let times = if live.tries == 1 { "once".to_owned() } else { format!("{} times", live.tries) };
                 let taken = if attaches && live.stuck { ": somebody else holds the desktop now" } else { "" };
-                let refusal =
-                    Refusal { code: code.to_owned(), message: format!("sent {times} and {words} afterwards{taken}") };
+                let said = live.said.as_ref().map(|said| format!("; lastly: {}: {}", said.code, said.message));
+                let message = format!("sent {times} and {words} afterwards{taken}{}", said.unwrap_or_default());
+                let refusal = Refusal { code: code.to_owned(), message };
                 self.settle(id, slots, Outcome::Failed, Some(&refusal), "unchanged in two good reads", out);
             }
         }
@@ -392,36 +421,39 @@ impl State {
     ) {
         let word = match result {
             Ok(word) => {
-                self.hear_read(now, out);
+                self.hear_read(Class::ShowJob, now, out);
                 word
             }
             Err(fault) => {
-                self.read_failed(&[], &fault, generation, now, out);
-                Some(JobWord::Pending)
+                self.read_failed(Class::ShowJob, &[], &fault, generation, now, out);
+                Some(JobWord::Pending(None))
             }
         };
         let (poll, deadline) = (self.rules.poll_interval, self.rules.read_back_deadline);
         let Some(JobEnd { items, since, word }) = self.jobs.told(job_id, word, now, poll, deadline) else { return };
-        let appeared = word.is_some();
-        let (failed, whole) = match word {
-            // It never appeared: the reads alone judge, as for a desktop without a job.
-            None => (Vec::new(), None),
-            Some(JobWord::Pending) => {
+        let never_found =
+            || Refusal { code: "JOB_NOT_FOUND".to_owned(), message: "the job was never found".to_owned() };
+        let (failed, whole, unclear) = match word {
+            Some(JobWord::Ended { failed }) => (failed, None, None),
+            Some(JobWord::FailedWhole { refusal }) => (Vec::new(), Some(refusal), None),
+            Some(JobWord::Unclear { failed, said }) => (failed, None, Some(said)),
+            Some(JobWord::Pending(Some(said))) => (Vec::new(), None, Some(said)),
+            None => (Vec::new(), None, Some(never_found())),
+            Some(JobWord::Pending(None)) => {
                 for id in items {
                     self.park(id, out);
                 }
                 return;
             }
-            Some(JobWord::Ended { failed }) => (failed, None),
-            Some(JobWord::FailedWhole { refusal }) => (Vec::new(), Some(refusal)),
         };
         for id in items {
             let Some(desktop) = self.desktop_of(id) else { continue };
-            let named = failed.iter().find(|(name, _)| *name == desktop.as_str()).map(|(_, refusal)| refusal.clone());
+            let named = failed.iter().find(|(name, _)| desktop.is_spelled(name)).map(|(_, refusal)| refusal.clone());
             let refusal = named.or_else(|| whole.clone());
             out.records.push(Record::Job { item: id, job_id: job_id.to_owned(), refusal: refusal.clone() });
-            if !appeared && let Some(live) = self.items.get_mut(&id) {
-                live.unspoken = true;
+            if let Some(live) = self.items.get_mut(&id) {
+                live.unspoken = refusal.is_none() && unclear.is_some();
+                live.said = unclear.clone().filter(|_| live.unspoken).or(live.said.take());
             }
             self.answered(id, refusal, since, now, out);
         }

@@ -36,6 +36,7 @@ impl State {
                         live.tries += 1;
                         live.ever_doubt = true;
                         live.refusal = None;
+                        live.said = Some(cause.clone());
                         tracing::debug!(desktop = %live.item.desktop, code = %cause.code, "the write is in doubt");
                     }
                     self.doubt(id, began);
@@ -99,11 +100,12 @@ impl State {
         ended: Instant,
         out: &mut Output,
     ) {
-        let is_refused = |live: &Live| refused.iter().find(|(id, _)| id == live.item.desktop.as_str());
+        let is_refused = |live: &Live| refused.iter().find(|(id, _)| live.item.desktop.is_spelled(id));
         let mut accepted: Vec<ItemId> = Vec::new();
         for id in &part.items {
             let Some(live) = self.items.get_mut(id) else { continue };
             live.tries += 1;
+            live.said = None;
             live.job_id.clear();
             if let Some((_, refusal)) = is_refused(live) {
                 let refusal = refusal.clone();
@@ -171,14 +173,16 @@ impl State {
         let Some(live) = self.items.get_mut(&id) else { return };
         live.refusal.clone_from(&refusal);
         // The answer to an attach lists no failures: without its job's word it says nothing of any desktop.
-        let unspoken = self.rules.class == Class::BatchAttach
-            && refusal.is_none()
-            && (live.job_id.is_empty() || std::mem::take(&mut live.unspoken));
-        if !verify && !live.ever_doubt && !unspoken {
+        let attaches = self.rules.class == Class::BatchAttach;
+        let unspoken = refusal.is_none() && (std::mem::take(&mut live.unspoken) || attaches && live.job_id.is_empty());
+        let reads_judge = verify || live.ever_doubt || unspoken && attaches;
+        if !reads_judge {
             let slots = live.open.clone();
             let done = self.success();
             return match refusal {
                 Some(refusal) => self.settle(id, &slots, Outcome::Failed, Some(&refusal), "the answer refused it", out),
+                // Nobody's word can be taken, and nobody is to look.
+                None if unspoken => self.park(id, out),
                 None => self.settle(id, &slots, done, None, RowOutcome::AT_ITS_WORD, out),
             };
         }
@@ -203,7 +207,7 @@ impl State {
         if let Some(live) = self.items.get_mut(&id) {
             live.phase = Phase::Watching(Watch::new(&live.open, counts_from, apart, want_bound));
             live.deadline = deadline;
-            live.overtime = false;
+            live.overtime = 0;
             self.reads.schedule(id, first);
         }
     }

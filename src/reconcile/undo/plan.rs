@@ -96,6 +96,12 @@ const NAMESAKE: Verdict = Verdict::Invalid(
     "somebody else of this name is bound to the desktop now; look at it in the console, and leave this row out",
 );
 
+const UNREADABLE: Verdict = Verdict::Invalid(
+    "INVALID_DESKTOP_UNREADABLE",
+    "the service does not tell who is bound to this desktop; look at it in the console, then undo again, or leave this \
+     row out",
+);
+
 /// Whether one person alone can have the desktop.
 fn is_single(desktop: &LiveDesktop) -> bool {
     desktop.is_pooled() || desktop.desktop_type == "DEDICATED"
@@ -115,8 +121,9 @@ impl<'a> UndoPlan<'a> {
         let mut sent: Vec<Item> = Vec::with_capacity(changed.desktops.len());
         // Of each desktop's slots, its place among those that are sent.
         for (at, desktop) in changed.desktops.iter().enumerate() {
-            let live = look.desktops.get(&desktop.desktop).and_then(Option::as_ref);
-            let judge = Judge { changed, policy, desktop, live };
+            let live = look.live(&desktop.desktop);
+            let is_unreadable = look.unreadable.contains_key(&desktop.desktop);
+            let judge = Judge { changed, policy, desktop, live, is_unreadable };
             let of =
                 desktop.slots.iter().enumerate().map(|(slot, one)| {
                     if unsettled.contains(&(at, slot)) { judge.unsettled(one) } else { judge.one(one) }
@@ -172,7 +179,7 @@ impl<'a> UndoPlan<'a> {
     }
 
     fn live(&self, id: &DesktopId) -> Option<&'a LiveDesktop> {
-        self.look.desktops.get(id).and_then(Option::as_ref)
+        self.look.live(id)
     }
 
     pub(crate) fn stats(&self) -> Stats {
@@ -363,8 +370,9 @@ pub(super) fn word(fate: &Fate) -> (Outcome, &str) {
 }
 
 /// Every code that a row of an undo can be invalid with.
-const CODES: [&str; 7] = [
+const CODES: [&str; 8] = [
     "INVALID_TAKEN",
+    "INVALID_DESKTOP_UNREADABLE",
     "INVALID_NOTHING_KNOWN",
     "INVALID_UNSETTLED",
     "INVALID_DESKTOP_NOT_FOUND",
@@ -407,6 +415,8 @@ struct Judge<'a> {
     policy: &'a Policy,
     desktop: &'a Item,
     live: Option<&'a LiveDesktop>,
+    /// The service refuses to show the desktop.
+    is_unreadable: bool,
 }
 
 impl Judge<'_> {
@@ -436,6 +446,9 @@ impl Judge<'_> {
     fn one(&self, slot: &Slot) -> Verdict {
         if self.is_protected(slot) {
             return Self::protected();
+        }
+        if self.is_unreadable || self.live.is_some_and(|live| live.bound.is_none()) {
+            return UNREADABLE;
         }
         if self.changed.class == Class::BatchAttach { self.attach(slot) } else { self.detach(slot) }
     }
@@ -482,9 +495,7 @@ impl Judge<'_> {
     fn detach(&self, slot: &Slot) -> Verdict {
         // A desktop that is gone took its bindings with it: the first undo saw it.
         let Some(live) = self.live else { return Verdict::Done };
-        let Some(bound) = live.bound.as_deref() else {
-            return Verdict::Send(Slot { sent_group: None, seen: false, ..slot.clone() });
-        };
+        let bound = live.bound.as_deref().unwrap_or_default();
         match find(slot, bound) {
             Found::Nobody => Verdict::Done,
             Found::Namesake => NAMESAKE,
