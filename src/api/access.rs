@@ -157,7 +157,10 @@ impl Prepared {
         let Self { search, endpoints, project_id, project_name } = self;
         let description = search.found.describe();
         match &search.found.credentials {
-            Credentials::Key(key) => Ok((Arc::new(KeyAuth::fixed(key.clone(), description)), None)),
+            Credentials::Key(key) => {
+                let auth = KeyAuth::given(key.clone(), search.found.reread.clone(), description);
+                Ok((Arc::new(auth), None))
+            }
             Credentials::CloudServer => {
                 let keys = KeyAuth::temporary(Box::new(Metadata::new(transport)), description).await;
                 let keys = keys
@@ -506,6 +509,33 @@ mod tests {
             let server = cloud(Key::new(access_key, secret, security_token), Arc::default()).await;
             let credentials = first_read(&server, env).await.unwrap();
             assert!(credentials.starts_with(expected) && !credentials.contains("CANARY"), "{credentials}");
+        }
+    }
+
+    #[tokio::test]
+    async fn p11_a_key_that_was_replaced_in_its_file_is_read_again_and_the_same_one_is_not_tried_twice() {
+        let directory = tempfile::tempdir().unwrap();
+        let (profile, koocli) = (directory.path().join("credentials"), directory.path().join("config.json"));
+        let (profile_path, koocli_path) = (profile.to_str().unwrap(), koocli.to_str().unwrap());
+        let write = |access: &str| {
+            std::fs::write(&profile, format!("[basic]\nak = {access}\nsk = s\nproject_id = p1\n")).unwrap();
+            let keys = format!(r#""accessKeyId": "{access}", "secretAccessKey": "s", "projectId": "p1""#);
+            let text = format!(r#"{{"current": "a", "authEncrypt": "false", "profiles": [{{"name": "a", {keys}}}]}}"#);
+            std::fs::write(&koocli, text).unwrap();
+        };
+        for file in [("HUAWEICLOUD_SDK_CREDENTIALS_FILE", profile_path), ("HW_SHARED_CONFIG_FILE", koocli_path)] {
+            write("AKAKAKAK0001");
+            let prepared = prepare(&options(Some("cn-north-4"), None), &[file]).unwrap();
+            let auth = prepared.connect(transport()).await.unwrap().auth;
+            assert_eq!(auth.renew().await, Ok(false), "it is the same one");
+            write("AKAKAKAK0002");
+            assert_eq!(auth.renew().await, Ok(true));
+            let mut request = http::Request::get("https://w.example/").body(bytes::Bytes::new()).unwrap();
+            auth.authorize(&mut request).await.unwrap();
+            assert!(request.headers()["Authorization"].to_str().unwrap().contains("Access=AKAKAKAK0002,"));
+            assert_eq!(auth.renew().await, Ok(false));
+            std::fs::remove_file(file.1).unwrap();
+            assert!(auth.renew().await.unwrap_err().contains(file.1));
         }
     }
 

@@ -140,7 +140,7 @@ mod tests {
             Err(problem) => reply(401, "", &problem),
         })
         .await;
-        let auth = Arc::new(KeyAuth::fixed(key(), String::new()));
+        let auth = Arc::new(KeyAuth::given(key(), None, String::new()));
         let transport = Arc::new(HttpTransport::new(&HttpOptions::default()).unwrap());
         let target = Target { transport, auth, endpoint: server.http(), project_id: "p1".to_owned() };
         (server, target)

@@ -9,6 +9,9 @@ pub(crate) fn trimmed(value: &str) -> &str {
 pub(crate) trait Env: Send + Sync {
     fn var(&self, name: &str) -> Option<String>;
 
+    /// Whether it is set, and to nothing.
+    fn is_blank(&self, name: &str) -> bool;
+
     /// The first of `names` that is set.
     fn first(&self, names: &[&str]) -> Option<String> {
         names.iter().find_map(|name| self.var(name))
@@ -24,6 +27,10 @@ impl Env for ProcessEnv {
         let value = std::env::var_os(name)?.to_string_lossy().into_owned();
         Some(trimmed(&value).to_owned()).filter(|value| !value.is_empty())
     }
+
+    fn is_blank(&self, name: &str) -> bool {
+        std::env::var_os(name).is_some() && self.var(name).is_none()
+    }
 }
 
 /// A fixed list of names and values.
@@ -31,11 +38,19 @@ impl<const N: usize> Env for [(&str, &str); N] {
     fn var(&self, name: &str) -> Option<String> {
         self.as_slice().var(name)
     }
+
+    fn is_blank(&self, name: &str) -> bool {
+        self.as_slice().is_blank(name)
+    }
 }
 
 impl Env for &[(&str, &str)] {
     fn var(&self, name: &str) -> Option<String> {
         let (_, value) = self.iter().find(|(known, _)| *known == name)?;
         Some(trimmed(value).to_owned()).filter(|value| !value.is_empty())
+    }
+
+    fn is_blank(&self, name: &str) -> bool {
+        self.iter().any(|(known, _)| *known == name) && self.var(name).is_none()
     }
 }

@@ -196,7 +196,7 @@ mod tests {
 
     async fn lookup(server: &Server) -> Result<String, String> {
         let key = Key::new("AKAKAKAKAKAK", "CANARY", None);
-        let auth = KeyAuth::fixed(key, "access key …7ABC from HUAWEICLOUD_SDK_AK".to_owned());
+        let auth = KeyAuth::given(key, None, "access key …7ABC from HUAWEICLOUD_SDK_AK".to_owned());
         let projects = Projects { transport: transport(), endpoint: &server.http(), auth: &auth };
         projects.named("cn-north-4").await.map_err(|error| error.to_string())
     }

@@ -33,7 +33,7 @@ async fn first_read(server: &Server, auth: SharedAuthenticator) -> Result<(), St
 
 fn key() -> SharedAuthenticator {
     let key = Key::new("AKAKAKAKAKAK", "CANARY", None);
-    Arc::new(KeyAuth::fixed(key, "access key …7ABC from HUAWEICLOUD_SDK_AK".to_owned()))
+    Arc::new(KeyAuth::given(key, None, "access key …7ABC from HUAWEICLOUD_SDK_AK".to_owned()))
 }
 
 /// Can be renewed, to no effect.

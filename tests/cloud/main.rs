@@ -4,6 +4,7 @@
 use std::path::Path;
 use std::process::{Command, Output};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use assert_cmd::cargo::cargo_bin;
@@ -181,6 +182,34 @@ fn a_run_with_a_profile_file() {
         let profile = format!("[basic]\nak = {AK}\nsk = {SK}\nproject_id = {PROJECT}\n");
         std::fs::write(folder.join("credentials"), profile).unwrap();
     });
+}
+
+#[test]
+fn p11_a_key_that_is_replaced_in_its_file_in_the_middle_is_read_again_and_no_row_is_lost() {
+    let directory = sheet(60);
+    let file = directory.path().join("profile");
+    let profile = |access: &str| format!("[basic]\nak = {access}\nsk = {SK}\nproject_id = {PROJECT}\n");
+    std::fs::write(&file, profile("AKCANARY00000000OLD1")).unwrap();
+    // After 20 requests the old key is deleted, and stands replaced in the file.
+    let (path, new, count) = (file.clone(), profile("AKCANARY00000000NEW1"), AtomicUsize::new(0));
+    let judge = move |parts: &Parts, _: &[u8]| {
+        if count.fetch_add(1, Ordering::SeqCst) < 20 {
+            return Ok(());
+        }
+        let given = parts.headers["Authorization"].to_str().unwrap_or_default();
+        if given.contains("Access=AKCANARY00000000NEW1,") {
+            return Ok(());
+        }
+        std::fs::write(&path, &new).unwrap();
+        Err((401, "APIGW.0301".to_owned(), "Get secretKey failed".to_owned()))
+    };
+    let cloud = Cloud::new(60, Scenario { auth: Auth::Custom(Arc::new(judge)), ..Scenario::default() });
+    let file = ("HUAWEICLOUD_SDK_CREDENTIALS_FILE", file.to_str().unwrap());
+    let output = run(directory.path(), &cloud, &[file, ("BATCH_DETACH_MAX_DESKTOPS_PER_REQUEST", "1")]);
+    assert_eq!(output.status.code(), Some(0), "{}", text(&output));
+    assert!(cloud.nobody_is_bound());
+    let refused = cloud.app.log().iter().filter(|entry| entry.status == Some(401)).count();
+    assert!((1..=8).contains(&refused), "{refused}");
 }
 
 #[test]

@@ -1,7 +1,7 @@
 //! Where credentials are looked for, and in which order: the first source that holds any is taken. One
 //! that holds half of them is an error, since passing it over would act as somebody else than was meant.
 
-use super::provider::{Credentials, Found, Look, Provider};
+use super::provider::{Credentials, Form, Found, Look, Provider};
 use super::{koocli, profile, variables};
 use crate::api::env::Env;
 use crate::error::Error;
@@ -74,24 +74,31 @@ const NOT_SUPPORTED: [&str; 14] = [
 ];
 
 /// Variables whose value goes into a header, an address or a log-in as it is.
-const TAKEN_AS_THEY_ARE: [&str; 16] = [
-    "HUAWEICLOUD_SDK_AK",
-    "HUAWEICLOUD_SDK_SK",
-    "HUAWEICLOUD_SDK_SECURITY_TOKEN",
-    "HUAWEICLOUD_SDK_PROJECT_ID",
-    "HW_ACCESS_KEY",
-    "HW_SECRET_KEY",
-    "HW_SECURITY_TOKEN",
-    "HW_AUTH_TOKEN",
-    "HW_USER_NAME",
-    "HW_USER_PASSWORD",
-    "HW_DOMAIN_NAME",
-    "HW_PROJECT_ID",
-    "HW_PROJECT_NAME",
-    "HW_ASSUME_ROLE_AGENCY_NAME",
-    "HW_ASSUME_ROLE_DOMAIN_NAME",
-    "HW_ASSUME_ROLE_DOMAIN_ID",
+const TAKEN_AS_THEY_ARE: [(&str, Form); 18] = [
+    ("HUAWEICLOUD_SDK_AK", Form::Key),
+    ("HUAWEICLOUD_SDK_SK", Form::Key),
+    ("HUAWEICLOUD_SDK_SECURITY_TOKEN", Form::Key),
+    ("HUAWEICLOUD_SDK_PROJECT_ID", Form::Key),
+    ("HW_ACCESS_KEY", Form::Key),
+    ("HW_SECRET_KEY", Form::Key),
+    ("HW_SECURITY_TOKEN", Form::Key),
+    ("HW_AUTH_TOKEN", Form::Key),
+    ("HW_USER_NAME", Form::Name),
+    ("HW_USER_PASSWORD", Form::Password),
+    ("HW_DOMAIN_NAME", Form::Name),
+    ("HW_REGION_NAME", Form::Name),
+    ("HW_PROJECT_ID", Form::Key),
+    ("HW_PROJECT_NAME", Form::Name),
+    ("HW_ASSUME_ROLE_AGENCY_NAME", Form::Name),
+    ("HW_ASSUME_ROLE_DOMAIN_NAME", Form::Name),
+    ("HW_ASSUME_ROLE_DOMAIN_ID", Form::Key),
+    ("HW_ASSUME_ROLE_DURATION", Form::Key),
 ];
+
+/// Variables that nobody sets to nothing: what should have filled them in did not, and the next source would act as
+/// somebody else.
+const NEVER_BLANK: [&str; 6] =
+    ["HUAWEICLOUD_SDK_AK", "HUAWEICLOUD_SDK_SK", "HW_ACCESS_KEY", "HW_SECRET_KEY", "HW_AUTH_TOKEN", "HW_USER_PASSWORD"];
 
 /// Refuses what can't be meant, by the name of its variable; the value is not repeated.
 fn check_variables(env: &dyn Env) -> Result<(), Error> {
@@ -101,13 +108,15 @@ fn check_variables(env: &dyn Env) -> Result<(), Error> {
              shall use"
         )));
     }
-    let broken = |name: &&&str| env.var(name).is_some_and(|value| value.chars().any(char::is_control));
-    match TAKEN_AS_THEY_ARE.iter().find(broken) {
-        Some(name) => Err(Error::NoAccess(format!(
-            "{name} holds a line break or another control character inside its value; set it again"
-        ))),
-        None => Ok(()),
+    if let Some(name) = NEVER_BLANK.iter().find(|name| env.is_blank(name)) {
+        return Err(Error::NoAccess(format!("{name} is set, and empty; set it to its value, or unset it")));
     }
+    for (name, form) in TAKEN_AS_THEY_ARE {
+        if let Some(fault) = env.var(name).and_then(|value| form.fault(&value)) {
+            return Err(Error::NoAccess(format!("{name} {fault}")));
+        }
+    }
+    Ok(())
 }
 
 /// What was found, and where nothing was.
@@ -133,6 +142,8 @@ impl Search {
 
 #[cfg(test)]
 mod tests {
+    use secrecy::ExposeSecret as _;
+
     use super::*;
 
     fn describe(env: &dyn Env) -> String {
@@ -190,14 +201,91 @@ mod tests {
         }
     }
 
+    /// Everything that one way to have credentials reads.
+    const WAYS: [&[(&str, &str)]; 4] = [
+        &[
+            ("HUAWEICLOUD_SDK_AK", "AKAKAKAK7ABC"),
+            ("HUAWEICLOUD_SDK_SK", "secret"),
+            ("HUAWEICLOUD_SDK_SECURITY_TOKEN", "token"),
+            ("HUAWEICLOUD_SDK_PROJECT_ID", "p1"),
+            ("HW_PROJECT_NAME", "team one"),
+            ("HW_ASSUME_ROLE_AGENCY_NAME", "ops"),
+            ("HW_ASSUME_ROLE_DOMAIN_NAME", "acme"),
+            ("HW_ASSUME_ROLE_DOMAIN_ID", "0a1b"),
+            ("HW_ASSUME_ROLE_DURATION", "3600"),
+        ],
+        &[
+            ("HW_ACCESS_KEY", "AKAKAKAK7ABC"),
+            ("HW_SECRET_KEY", "secret"),
+            ("HW_SECURITY_TOKEN", "token"),
+            ("HW_PROJECT_ID", "p1"),
+            ("HW_REGION_NAME", "cn-north-4"),
+        ],
+        &[("HW_AUTH_TOKEN", "token")],
+        &[("HW_USER_NAME", "bob"), ("HW_USER_PASSWORD", "pass word"), ("HW_DOMAIN_NAME", "corp")],
+    ];
+
+    /// All that is taken from an environment, secrets included.
+    fn taken(env: &dyn Env) -> Result<String, Error> {
+        let found = find(env)?.found;
+        let secret = match &found.credentials {
+            Credentials::Key(key) => [Some(&key.access), Some(&key.secret), key.security_token.as_ref()]
+                .map(|part| part.map(|part| part.expose_secret().to_owned()))
+                .map(Option::unwrap_or_default)
+                .join(" "),
+            Credentials::Token(token) => token.expose_secret().to_owned(),
+            Credentials::Login(login) => format!("{} {} {}", login.user, login.password.expose_secret(), login.account),
+            Credentials::CloudServer => String::new(),
+        };
+        let Found { project_id, region, agency, .. } = found;
+        Ok(format!("{secret} {project_id:?} {region:?} {agency:?} {:?}", env.var("HW_PROJECT_NAME")))
+    }
+
     #[test]
-    fn what_files_and_secret_stores_leave_around_a_value_is_no_part_of_it() {
-        for (before, after) in [("", "\n"), ("", "\r\n"), (" ", "\t"), ("\u{feff}", ""), ("\u{a0}", " ")] {
-            let around = |value: &str| format!("{before}{value}{after}");
-            let (user, account) = (around("bob"), around("corp"));
-            let env = [("HW_USER_NAME", &*user), ("HW_USER_PASSWORD", "p\r\n"), ("HW_DOMAIN_NAME", &*account)];
-            assert_eq!(describe(&env), "IAM user bob of account corp, from HW_USER_NAME");
+    fn each_variable_works_with_what_is_left_around_its_value_or_is_named() {
+        for way in WAYS {
+            let whole = taken(&way).unwrap();
+            for (n, (name, value)) in way.iter().enumerate() {
+                for (before, after, works) in [
+                    ("", "\n", true),
+                    ("", "\r\n", true),
+                    ("\n", "\r", true),
+                    (" ", "\t", true),
+                    ("\u{feff}", "", true),
+                    ("\u{a0}", "\u{3000}", true),
+                    ("\"", "\"", false),
+                    ("'", "'", false),
+                    ("a\r\n", "", false),
+                    ("a\u{0}", "", false),
+                ] {
+                    let around = format!("{before}{value}{after}");
+                    let mut env = way.to_vec();
+                    env[n].1 = &around;
+                    match taken(&env.as_slice()) {
+                        Ok(taken) if works => assert_eq!(taken, whole, "{name} {around:?}"),
+                        // A password may be anything.
+                        Ok(taken) => {
+                            assert!(*name == "HW_USER_PASSWORD" && taken.contains(&around), "{name} {around:?}");
+                        }
+                        Err(error) => {
+                            assert!(!works && error.to_string().starts_with(name), "{name} {around:?}: {error}");
+                            assert_eq!(error.exit(), crate::error::Exit::NoAccess);
+                        }
+                    }
+                }
+            }
         }
+    }
+
+    #[test]
+    fn a_key_that_is_set_to_nothing_is_named_and_not_passed_over() {
+        for name in NEVER_BLANK {
+            for blank in ["", " ", "\r\n", "\u{feff}"] {
+                let text = find(&[(name, blank), ("HW_AUTH_TOKEN", "t")]).unwrap_err().to_string();
+                assert!(text.starts_with(&format!("{name} is set, and empty")), "{text}");
+            }
+        }
+        assert!(find(&[("HUAWEICLOUD_SDK_SECURITY_TOKEN", ""), ("HW_AUTH_TOKEN", "t")]).is_ok());
     }
 
     #[test]
@@ -273,12 +361,6 @@ mod tests {
         let agency = |account| [file, ("HW_ASSUME_ROLE_AGENCY_NAME", "ops"), ("HW_ASSUME_ROLE_DOMAIN_NAME", account)];
         assert!(describe(&agency("acme")).ends_with(", as agency ops of account acme"));
         assert!(find(&agency("other")).unwrap_err().to_string().contains("another agency"));
-    }
-
-    #[test]
-    fn an_empty_variable_is_not_set() {
-        let text = find(&[("HUAWEICLOUD_SDK_AK", "a"), ("HUAWEICLOUD_SDK_SK", "")]).unwrap_err().to_string();
-        assert!(text.contains("HUAWEICLOUD_SDK_SK is missing"), "{text}");
     }
 
     #[test]

@@ -1,11 +1,11 @@
 //! The file of Huawei Cloud's own command line, `KooCLI`: `~/.hcloud/config.json`, where it is not encrypted.
 
-use serde::Deserialize;
+use serde::{Deserialize, Deserializer};
 use serde_json::Value;
 
-use super::provider::{Agency, Credentials, Found, Look, Provider, half, read_file};
+use super::provider::{Agency, Credentials, Form, Found, Look, NamedFile, Provider, Reread, half, named_file};
 use super::sign::Key;
-use crate::api::env::Env;
+use crate::api::env::{Env, trimmed};
 use crate::api::wire::lenient;
 use crate::error::Error;
 
@@ -20,7 +20,7 @@ pub(crate) struct KooCli;
 #[derive(Default, Deserialize)]
 #[serde(rename_all = "camelCase", default)]
 struct File {
-    #[serde(deserialize_with = "lenient")]
+    #[serde(deserialize_with = "text")]
     current: String,
     #[serde(deserialize_with = "lenient")]
     profiles: Vec<Profile>,
@@ -31,30 +31,30 @@ struct File {
 #[derive(Default, Deserialize)]
 #[serde(rename_all = "camelCase", default)]
 struct Profile {
-    #[serde(deserialize_with = "lenient")]
+    #[serde(deserialize_with = "text")]
     name: String,
-    #[serde(deserialize_with = "lenient")]
+    #[serde(deserialize_with = "text")]
     mode: String,
-    #[serde(deserialize_with = "lenient")]
+    #[serde(deserialize_with = "text")]
     access_key_id: String,
-    #[serde(deserialize_with = "lenient")]
+    #[serde(deserialize_with = "text")]
     secret_access_key: String,
-    #[serde(deserialize_with = "lenient")]
+    #[serde(deserialize_with = "text")]
     security_token: String,
-    #[serde(deserialize_with = "lenient")]
+    #[serde(deserialize_with = "text")]
     region: String,
-    #[serde(deserialize_with = "lenient")]
+    #[serde(deserialize_with = "text")]
     project_id: String,
     #[serde(deserialize_with = "lenient")]
     sso_auth: SsoAuth,
-    #[serde(deserialize_with = "lenient")]
+    #[serde(deserialize_with = "text")]
     agency_name: String,
-    #[serde(deserialize_with = "lenient")]
+    #[serde(deserialize_with = "text")]
     agency_domain_name: String,
-    #[serde(deserialize_with = "lenient")]
+    #[serde(deserialize_with = "text")]
     agency_domain_id: String,
     /// The profile whose keys take on the agency, where this one holds none.
-    #[serde(rename = "sourceProfile", deserialize_with = "lenient")]
+    #[serde(rename = "sourceProfile", deserialize_with = "text")]
     source: String,
 }
 
@@ -96,72 +96,96 @@ struct SsoAuth {
 #[derive(Default, Deserialize)]
 #[serde(rename_all = "camelCase", default)]
 struct StsToken {
-    #[serde(deserialize_with = "lenient")]
+    #[serde(deserialize_with = "text")]
     access_key_id: String,
-    #[serde(deserialize_with = "lenient")]
+    #[serde(deserialize_with = "text")]
     secret_access_key: String,
-    #[serde(deserialize_with = "lenient")]
+    #[serde(deserialize_with = "text")]
     security_token: String,
+}
+
+/// A text without what editors leave around it.
+fn text<'de, D: Deserializer<'de>>(deserializer: D) -> Result<String, D::Error> {
+    let text: String = lenient(deserializer)?;
+    Ok(trimmed(&text).to_owned())
 }
 
 impl Provider for KooCli {
     fn look(&self, env: &dyn Env) -> Result<Look, Error> {
-        let Some((path, text)) = read_file(env, FILE_VARIABLE, ".hcloud/config.json")? else {
-            return Ok(Look::Nothing(format!("KooCLI: ~/.hcloud/config.json (or {FILE_VARIABLE}): no such file")));
+        let Some(file) = named_file(env, FILE_VARIABLE, ".hcloud/config.json") else {
+            return Ok(Look::Nothing(NO_FILE.to_owned()));
         };
-        let shown = path.display().to_string();
-        let file: File = serde_json::from_str(&text).map_err(|error| {
-            // Line and column alone: serde's own text may quote a value.
-            let (line, column) = (error.line(), error.column());
-            Error::NoAccess(format!("the KooCLI file {shown} is not what KooCLI writes: line {line}, column {column}"))
-        })?;
-        let wanted = env.var(PROFILE_VARIABLE).unwrap_or_else(|| file.current.clone());
-        let profile = file.profiles.iter().find(|profile| profile.name == wanted);
-        let Some(profile) = profile else {
-            if env.var(PROFILE_VARIABLE).is_some() {
-                let message =
-                    format!("the KooCLI file {shown} has no profile `{wanted}`, which {PROFILE_VARIABLE} asks for");
-                return Err(Error::NoAccess(message));
-            }
-            return Ok(Look::Nothing(format!("KooCLI file {shown}: it has no current profile")));
-        };
-        let place = format!("the KooCLI file {shown}, profile {wanted},");
-        let agency = profile.agency(&place)?;
-        let [access, secret, token] = match (profile.key(), &profile.source) {
-            ([access, secret, _], from) if access.is_empty() && secret.is_empty() && !from.is_empty() => {
-                let holder = file.profiles.iter().find(|other| other.name == *from);
-                let missing = || Error::NoAccess(format!("{place} takes its keys from `{from}`, which is not there"));
-                holder.ok_or_else(missing)?.key()
-            }
-            (own, _) => own,
-        };
-        if access.is_empty() && secret.is_empty() {
-            let mode = if profile.mode.is_empty() { "?" } else { &profile.mode };
-            return Ok(Look::Nothing(format!(
-                "KooCLI file {shown}: profile {wanted} (mode {mode}) holds no access key"
-            )));
-        }
-        if is_encrypted(&file.auth_encrypt, access) {
-            return Err(Error::NoAccess(format!(
-                "the keys in the KooCLI file {shown} are encrypted, and only KooCLI can read them; either run \
-                 `hcloud configure set --cli-auth-encrypt=false` and set the keys of the profile again, or set \
-                 HUAWEICLOUD_SDK_AK and HUAWEICLOUD_SDK_SK instead"
-            )));
-        }
-        let missing: Vec<&str> = [("accessKeyId", access), ("secretAccessKey", secret)]
-            .iter()
-            .filter_map(|(name, value)| value.is_empty().then_some(*name))
-            .collect();
-        if !missing.is_empty() {
-            return Err(half(&place, &missing));
-        }
-        let key = Key::new(access, secret, some(token).as_deref());
-        let mut found = Found::new(Credentials::Key(key), format!("the KooCLI file {shown}, profile {wanted}"));
-        found.region = some(&profile.region);
-        found.project_id = some(&profile.project_id);
-        found.agency = agency;
-        Ok(Look::Found(Box::new(found)))
+        look_in(&file, env.var(PROFILE_VARIABLE).as_deref())
     }
+}
+
+/// Where no file is.
+const NO_FILE: &str = "KooCLI: ~/.hcloud/config.json (or HW_SHARED_CONFIG_FILE): no such file";
+
+/// * `asked`: the profile that was asked for; the file's current one where it is `None`.
+fn look_in(named: &NamedFile, asked: Option<&str>) -> Result<Look, Error> {
+    let Some(text) = named.read()? else { return Ok(Look::Nothing(NO_FILE.to_owned())) };
+    let shown = named.path.display().to_string();
+    let file: File = serde_json::from_str(text.trim_start_matches('\u{feff}')).map_err(|error| {
+        // Line and column alone: serde's own text may quote a value.
+        let (line, column) = (error.line(), error.column());
+        Error::NoAccess(format!("the KooCLI file {shown} is not what KooCLI writes: line {line}, column {column}"))
+    })?;
+    let wanted = asked.unwrap_or(&file.current);
+    let Some(profile) = file.profiles.iter().find(|profile| profile.name == wanted) else {
+        if asked.is_some() {
+            let message =
+                format!("the KooCLI file {shown} has no profile `{wanted}`, which {PROFILE_VARIABLE} asks for");
+            return Err(Error::NoAccess(message));
+        }
+        return Ok(Look::Nothing(format!("KooCLI file {shown}: it has no current profile")));
+    };
+    let place = format!("the KooCLI file {shown}, profile {wanted},");
+    let agency = profile.agency(&place)?;
+    let [access, secret, token] = match (profile.key(), &profile.source) {
+        ([access, secret, _], from) if access.is_empty() && secret.is_empty() && !from.is_empty() => {
+            let holder = file.profiles.iter().find(|other| other.name == *from);
+            let missing = || Error::NoAccess(format!("{place} takes its keys from `{from}`, which is not there"));
+            holder.ok_or_else(missing)?.key()
+        }
+        (own, _) => own,
+    };
+    if access.is_empty() && secret.is_empty() {
+        let mode = if profile.mode.is_empty() { "?" } else { &profile.mode };
+        return Ok(Look::Nothing(format!("KooCLI file {shown}: profile {wanted} (mode {mode}) holds no access key")));
+    }
+    if is_encrypted(&file.auth_encrypt, access) {
+        return Err(Error::NoAccess(format!(
+            "the keys in the KooCLI file {shown} are encrypted, and only KooCLI can read them; either run \
+             `hcloud configure set --cli-auth-encrypt=false` and set the keys of the profile again, or set \
+             HUAWEICLOUD_SDK_AK and HUAWEICLOUD_SDK_SK instead"
+        )));
+    }
+    let missing: Vec<&str> = [("accessKeyId", access), ("secretAccessKey", secret)]
+        .iter()
+        .filter_map(|(name, value)| value.is_empty().then_some(*name))
+        .collect();
+    if !missing.is_empty() {
+        return Err(half(&place, &missing));
+    }
+    for (name, value) in [
+        ("accessKeyId", access),
+        ("secretAccessKey", secret),
+        ("securityToken", token),
+        ("projectId", &profile.project_id),
+    ] {
+        if let Some(fault) = Form::Key.fault(value) {
+            return Err(Error::NoAccess(format!("{name} of {place} {fault}")));
+        }
+    }
+    let key = Key::new(access, secret, some(token).as_deref());
+    let mut found = Found::new(Credentials::Key(key), format!("the KooCLI file {shown}, profile {wanted}"));
+    found.region = some(&profile.region);
+    found.project_id = some(&profile.project_id);
+    found.agency = agency;
+    let (named, asked) = (named.clone(), wanted.to_owned());
+    found.reread = Some(Reread::new(move || look_in(&named, Some(&asked))));
+    Ok(Look::Found(Box::new(found)))
 }
 
 /// By the file's own word; where it says nothing (older versions), by the shape: ids of keys are capital letters and
@@ -208,6 +232,18 @@ mod tests {
         }
         let silent = PLAIN.replace("\"false\"", "null");
         assert!(matches!(look(&silent), Ok(Look::Found(_))));
+    }
+
+    #[test]
+    fn a_value_works_with_what_is_left_around_it_or_is_named_with_its_file() {
+        let around = format!("\u{feff}{}", PLAIN.replace("CANARY", " CANARY\\r\\n"));
+        let Look::Found(found) = look(&around).unwrap() else { panic!() };
+        let Credentials::Key(key) = found.credentials else { panic!() };
+        assert_eq!(secrecy::ExposeSecret::expose_secret(&key.secret), "CANARY");
+        for value in ["'CANARY'", "CAN\\nARY", "CAN ARY"] {
+            let text = look(&PLAIN.replace("CANARY", value)).err().unwrap().to_string();
+            assert!(text.starts_with("secretAccessKey of the KooCLI file /") && !text.contains("ARY"), "{text}");
+        }
     }
 
     #[test]

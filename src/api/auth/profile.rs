@@ -1,52 +1,69 @@
 //! The profile file of the official SDKs: `~/.huaweicloud/credentials`, section `[basic]`. The SDKs know of no agency
 //! there; the entries for one are ours, so that everything that a profile means stands in one place.
 
-use super::provider::{Agency, Credentials, Found, Look, Provider, half, read_file};
+use super::provider::{Agency, Credentials, Form, Found, Look, NamedFile, Provider, Reread, half, named_file};
 use super::sign::Key;
-use crate::api::env::Env;
+use crate::api::env::{Env, trimmed};
 use crate::error::Error;
 
 const FILE_VARIABLE: &str = "HUAWEICLOUD_SDK_CREDENTIALS_FILE";
 const SECTION: &str = "basic";
 /// Entries that name an agency.
 const AGENCY: [&str; 4] = ["agency_name", "agency_domain_name", "agency_domain_id", "agency_duration"];
+/// Entries whose values are taken as they are.
+const READ: [&str; 8] = ["ak", "sk", "security_token", "project_id", AGENCY[0], AGENCY[1], AGENCY[2], AGENCY[3]];
 
 /// See the module.
 pub(crate) struct Profile;
 
 impl Provider for Profile {
     fn look(&self, env: &dyn Env) -> Result<Look, Error> {
-        let Some((path, text)) = read_file(env, FILE_VARIABLE, ".huaweicloud/credentials")? else {
-            let default = "~/.huaweicloud/credentials";
-            return Ok(Look::Nothing(format!("SDK profile file: {default} (or {FILE_VARIABLE}): no such file")));
+        let Some(file) = named_file(env, FILE_VARIABLE, ".huaweicloud/credentials") else {
+            return Ok(Look::Nothing(NO_FILE.to_owned()));
         };
-        let shown = path.display().to_string();
-        let section = section(&text, SECTION);
-        let Some(section) = section else {
-            return Ok(Look::Nothing(format!("SDK profile file {shown}: it has no section [{SECTION}]")));
-        };
-        let value = |name: &str| section.iter().rev().find(|(known, _)| known == name).map(|(_, value)| value.as_str());
-        let place = format!("the SDK profile file {shown}, section [{SECTION}],");
-        match (value("ak"), value("sk")) {
-            (Some(access), Some(secret)) => {
-                let key = Key::new(access, secret, value("security_token"));
-                let mut found = Found::new(Credentials::Key(key), format!("the SDK profile file {shown}"));
-                found.project_id = value("project_id").map(str::to_owned);
-                found.iam_endpoint = value("iam_endpoint").map(str::to_owned);
-                found.agency = Agency::of(&place, AGENCY.map(|name| (name, value(name).map(str::to_owned))))?;
-                Ok(Look::Found(Box::new(found)))
-            }
-            (None, None) if value("idp_id").is_some() => Err(Error::NoAccess(format!(
-                "the SDK profile file {shown} logs in by an identity provider (idp_id), which is not supported; put ak and \
-                 sk there, or set HUAWEICLOUD_SDK_AK and HUAWEICLOUD_SDK_SK"
-            ))),
-            (access, secret) => {
-                let missing: Vec<&str> = [("ak", access), ("sk", secret)]
-                    .iter()
-                    .filter_map(|(name, value)| value.is_none().then_some(*name))
-                    .collect();
-                Err(half(&place, &missing))
-            }
+        look_in(&file)
+    }
+}
+
+/// Where no file is.
+const NO_FILE: &str =
+    "SDK profile file: ~/.huaweicloud/credentials (or HUAWEICLOUD_SDK_CREDENTIALS_FILE): no such file";
+
+fn look_in(file: &NamedFile) -> Result<Look, Error> {
+    let Some(text) = file.read()? else { return Ok(Look::Nothing(NO_FILE.to_owned())) };
+    let shown = file.path.display().to_string();
+    let Some(section) = section(&text, SECTION) else {
+        return Ok(Look::Nothing(format!("SDK profile file {shown}: it has no section [{SECTION}]")));
+    };
+    let place = format!("the SDK profile file {shown}, section [{SECTION}],");
+    for (name, value) in &section {
+        let form = if AGENCY[..2].contains(&name.as_str()) { Form::Name } else { Form::Key };
+        if let Some(fault) = READ.contains(&name.as_str()).then(|| form.fault(value)).flatten() {
+            return Err(Error::NoAccess(format!("{name} of {place} {fault}")));
+        }
+    }
+    let value = |name: &str| section.iter().rev().find(|(known, _)| known == name).map(|(_, value)| value.as_str());
+    match (value("ak"), value("sk")) {
+        (Some(access), Some(secret)) => {
+            let key = Key::new(access, secret, value("security_token"));
+            let mut found = Found::new(Credentials::Key(key), format!("the SDK profile file {shown}"));
+            found.project_id = value("project_id").map(str::to_owned);
+            found.iam_endpoint = value("iam_endpoint").map(str::to_owned);
+            found.agency = Agency::of(&place, AGENCY.map(|name| (name, value(name).map(str::to_owned))))?;
+            let file = file.clone();
+            found.reread = Some(Reread::new(move || look_in(&file)));
+            Ok(Look::Found(Box::new(found)))
+        }
+        (None, None) if value("idp_id").is_some() => Err(Error::NoAccess(format!(
+            "the SDK profile file {shown} logs in by an identity provider (idp_id), which is not supported; put ak and \
+             sk there, or set HUAWEICLOUD_SDK_AK and HUAWEICLOUD_SDK_SK"
+        ))),
+        (access, secret) => {
+            let missing: Vec<&str> = [("ak", access), ("sk", secret)]
+                .iter()
+                .filter_map(|(name, value)| value.is_none().then_some(*name))
+                .collect();
+            Err(half(&place, &missing))
         }
     }
 }
@@ -65,9 +82,9 @@ fn section(text: &str, wanted: &str) -> Option<Vec<(String, String)>> {
             }
         } else if inside
             && let Some((name, value)) = line.split_once(['=', ':'])
-            && !value.trim().is_empty()
+            && !trimmed(value).is_empty()
         {
-            found.get_or_insert_with(Vec::new).push((name.trim().to_ascii_lowercase(), value.trim().to_owned()));
+            found.get_or_insert_with(Vec::new).push((name.trim().to_ascii_lowercase(), trimmed(value).to_owned()));
         }
     }
     found
@@ -115,6 +132,20 @@ mod tests {
         );
         let half = look("[basic]\nak = a\nsk = s\nagency_name = ops\n").err().unwrap().to_string();
         assert!(half.contains("agency_domain_name (or agency_domain_id) is missing"), "{half}");
+    }
+
+    #[test]
+    fn a_value_works_with_what_is_left_around_it_or_is_named_with_its_file() {
+        let Look::Found(found) = look("[basic]\r\nak = \u{feff}AKAKAKAK7ABC\u{a0}\r\nsk =\ts \r\n").unwrap() else {
+            panic!()
+        };
+        assert!(found.describe().starts_with("access key …7ABC"), "{}", found.describe());
+        for (entry, name) in
+            [("ak = \"CANARY\"", "ak"), ("sk = 'CANARY'", "sk"), ("sk = CAN ARY", "sk"), ("ak = CANARYé", "ak")]
+        {
+            let text = look(&format!("[basic]\nak = a\nsk = s\n{entry}\n")).err().unwrap().to_string();
+            assert!(text.starts_with(&format!("{name} of the SDK profile file /")) && !text.contains("ARY"), "{text}");
+        }
     }
 
     #[test]

@@ -2,6 +2,7 @@
 //! them in their order.
 
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use secrecy::SecretString;
 
@@ -99,11 +100,21 @@ pub(crate) struct Found {
     pub iam_endpoint: Option<String>,
     /// Taken on by these credentials before anything else is done.
     pub agency: Option<Agency>,
+    /// Where the key stands in a file.
+    pub reread: Option<Reread>,
 }
 
 impl Found {
     pub(crate) fn new(credentials: Credentials, source: impl Into<String>) -> Self {
-        Self { credentials, source: source.into(), project_id: None, region: None, iam_endpoint: None, agency: None }
+        Self {
+            credentials,
+            source: source.into(),
+            project_id: None,
+            region: None,
+            iam_endpoint: None,
+            agency: None,
+            reread: None,
+        }
     }
 
     /// As whom the service is asked, by what of it may be told; the project is still to be found.
@@ -142,6 +153,66 @@ pub(crate) trait Provider {
     fn look(&self, env: &dyn Env) -> Result<Look, Error>;
 }
 
+/// What a value must be like to be meant.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Form {
+    /// Keys, tokens and ids: what an HTTP header takes, without blanks.
+    Key,
+    /// Names of users, accounts, projects, agencies.
+    Name,
+    /// Nearly anything.
+    Password,
+}
+
+impl Form {
+    /// What is wrong with a value that can't be meant, in words that follow its name; the value is not repeated.
+    pub(super) fn fault(self, value: &str) -> Option<&'static str> {
+        let is_quoted = ['"', '\'', '`']
+            .iter()
+            .any(|quote| value.len() > 1 && value.starts_with(*quote) && value.ends_with(*quote));
+        if value.chars().any(char::is_control) {
+            return Some("holds a line break or another control character inside its value; set it again");
+        }
+        match self {
+            Self::Key | Self::Name if is_quoted => {
+                Some("stands in quotes, which are no part of it; set it without them")
+            }
+            Self::Key if !value.bytes().all(|byte| byte.is_ascii_graphic()) => {
+                Some("holds a blank or another character that it can't have; set it again")
+            }
+            _ => None,
+        }
+    }
+}
+
+/// Reads keys once more from the file that they came from: somebody may have put new ones there.
+#[derive(Clone)]
+pub(crate) struct Reread(Arc<dyn Fn() -> Result<Look, Error> + Send + Sync>);
+
+impl Reread {
+    pub(super) fn new(look: impl Fn() -> Result<Look, Error> + Send + Sync + 'static) -> Self {
+        Self(Arc::new(look))
+    }
+
+    /// # Errors
+    /// In plain words, where there is no key any more.
+    pub(super) fn key(&self) -> Result<Key, String> {
+        match (self.0)().map_err(|error| error.to_string())? {
+            Look::Found(found) => match found.credentials {
+                Credentials::Key(key) => Ok(key),
+                _ => Err("the file that the key came from holds another kind of credentials now".to_owned()),
+            },
+            Look::Nothing(place) => Err(place),
+        }
+    }
+}
+
+impl std::fmt::Debug for Reread {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Reread")
+    }
+}
+
 /// A half-set source.
 pub(super) fn half(source: &str, missing: &[&str]) -> Error {
     let verb = if missing.len() == 1 { "is" } else { "are" };
@@ -152,31 +223,44 @@ pub(super) fn half(source: &str, missing: &[&str]) -> Error {
     ))
 }
 
-/// The text of the file that `variable` names, or of `default` in the home directory; `None` where that one is not
-/// there.
-///
-/// # Errors
-/// Where the file can't be read, or was named and is not there.
-pub(super) fn read_file(env: &dyn Env, variable: &str, default: &str) -> Result<Option<(PathBuf, String)>, Error> {
-    let (path, named) = match (env.var(variable), env.first(&["HOME", "USERPROFILE"])) {
-        (Some(path), _) => (PathBuf::from(path), true),
-        (None, Some(home)) => (Path::new(&home).join(default), false),
-        (None, None) => return Ok(None),
-    };
-    let cannot = |problem: &str| {
-        let by = if named { format!(" (named by {variable})") } else { String::new() };
-        Error::NoAccess(format!("cannot read the credentials file {}{by}: {problem}", path.display()))
-    };
-    match std::fs::metadata(&path) {
-        Ok(metadata) if !metadata.is_file() => return Err(cannot("it is not a file")),
-        Ok(metadata) if metadata.len() > MAX_FILE => return Err(cannot("it is larger than 1 MiB")),
-        Ok(_) => {}
-        Err(error) if error.kind() == std::io::ErrorKind::NotFound && !named => return Ok(None),
-        // HOME may be a file, or nothing at all.
-        Err(error) if error.kind() == std::io::ErrorKind::NotADirectory && !named => return Ok(None),
-        Err(error) => return Err(cannot(&error.to_string())),
+/// A file that may hold credentials.
+#[derive(Debug, Clone)]
+pub(super) struct NamedFile {
+    pub(super) path: PathBuf,
+    /// The variable that names it; `None` where it is the usual one.
+    variable: Option<&'static str>,
+}
+
+/// The file that `variable` names, else `default` in the home directory.
+pub(super) fn named_file(env: &dyn Env, variable: &'static str, default: &str) -> Option<NamedFile> {
+    if let Some(path) = env.var(variable) {
+        return Some(NamedFile { path: path.into(), variable: Some(variable) });
     }
-    let bytes = std::fs::read(&path).map_err(|error| cannot(&error.to_string()))?;
-    let text = String::from_utf8(bytes).map_err(|_| cannot("it is not UTF-8 text"))?;
-    Ok(Some((path, text)))
+    let home = env.first(&["HOME", "USERPROFILE"])?;
+    Some(NamedFile { path: Path::new(&home).join(default), variable: None })
+}
+
+impl NamedFile {
+    /// Its text; `None` where it is not there, and nobody named it.
+    ///
+    /// # Errors
+    /// Where the file can't be read, or was named and is not there.
+    pub(super) fn read(&self) -> Result<Option<String>, Error> {
+        let (path, named) = (&self.path, self.variable.is_some());
+        let cannot = |problem: &str| {
+            let by = self.variable.map_or_else(String::new, |variable| format!(" (named by {variable})"));
+            Error::NoAccess(format!("cannot read the credentials file {}{by}: {problem}", path.display()))
+        };
+        match std::fs::metadata(path) {
+            Ok(metadata) if !metadata.is_file() => return Err(cannot("it is not a file")),
+            Ok(metadata) if metadata.len() > MAX_FILE => return Err(cannot("it is larger than 1 MiB")),
+            Ok(_) => {}
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound && !named => return Ok(None),
+            // HOME may be a file, or nothing at all.
+            Err(error) if error.kind() == std::io::ErrorKind::NotADirectory && !named => return Ok(None),
+            Err(error) => return Err(cannot(&error.to_string())),
+        }
+        let bytes = std::fs::read(path).map_err(|error| cannot(&error.to_string()))?;
+        String::from_utf8(bytes).map(Some).map_err(|_| cannot("it is not UTF-8 text"))
+    }
 }

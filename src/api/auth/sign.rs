@@ -25,6 +25,14 @@ impl Key {
         Self { access: access.into(), secret: secret.into(), security_token: security_token.map(SecretString::from) }
     }
 
+    pub(super) fn is_same(&self, other: &Self) -> bool {
+        let parts = |key: &Self| {
+            let token = key.security_token.as_ref().map(|token| token.expose_secret().to_owned());
+            (key.access.expose_secret().to_owned(), key.secret.expose_secret().to_owned(), token)
+        };
+        parts(self) == parts(other)
+    }
+
     /// The id of the key as it may be shown: its last four characters.
     pub fn shown(&self) -> String {
         let access = self.access.expose_secret();

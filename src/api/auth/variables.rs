@@ -32,7 +32,7 @@ impl Provider for Token {
     fn look(&self, env: &dyn Env) -> Result<Look, Error> {
         let name = "HW_AUTH_TOKEN";
         let Some(token) = env.var(name) else { return Ok(Look::Nothing(format!("environment: {name}"))) };
-        let mut found = Found::new(Credentials::Token(token.trim().into()), name);
+        let mut found = Found::new(Credentials::Token(token.into()), name);
         add_terraform(&mut found, env);
         Ok(Look::Found(Box::new(found)))
     }
@@ -83,8 +83,7 @@ pub(super) fn agency(env: &dyn Env) -> Result<Option<Agency>, Error> {
 fn look_for_key(env: &dyn Env, names: [&'static str; 3], add: impl FnOnce(&mut Found)) -> Result<Look, Error> {
     match names.map(|name| env.var(name)) {
         [Some(access), Some(secret), token] => {
-            // A line break at the end comes from `$(cat FILE)` and the like, and belongs to no key.
-            let key = Key::new(access.trim(), secret.trim(), token.as_deref().map(str::trim));
+            let key = Key::new(&access, &secret, token.as_deref());
             let mut found = Found::new(Credentials::Key(key), names[0]);
             add(&mut found);
             Ok(Look::Found(Box::new(found)))
