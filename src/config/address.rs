@@ -1,6 +1,6 @@
 //! Settings that become part of an address: a wrong one must not lead to another host (P20).
 
-use super::value::quoted;
+use crate::text::quoted;
 
 /// Reads a region's id. It becomes part of a host name, so nothing else may slip in (P20).
 pub(crate) fn region(text: &str) -> Result<String, String> {

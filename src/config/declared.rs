@@ -9,7 +9,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use super::address;
-use super::layer::{Layer, Origin};
+use super::origin::Origin;
 use super::protect::Protected;
 use super::value::{
     self, ByteSize, Columns, Delimiter, DueColumn, EmptyDesktop, Encoding, HiddenRows, InUse, LogFormat, OnInvalid,
@@ -117,6 +117,15 @@ pub struct SettingLine {
     pub origin: Origin,
 }
 
+/// What was said of the settings, default or not.
+pub(super) trait Said {
+    /// The value of one setting.
+    ///
+    /// # Errors
+    /// [`Error::Setting`] where `read` refuses it; [`Error::Internal`] where a setting that must have a default lacks it.
+    fn value<T: Value>(&self, name: &str, read: fn(&str) -> Result<T, String>) -> Result<T, Error>;
+}
+
 macro_rules! settings {
     ($($(#[doc = $help:literal])+ $field:ident $name:literal: $type:ty = $read:expr, { $($said:tt)* };)+) => {
         /// All settings, in the order in which they are shown.
@@ -140,13 +149,13 @@ macro_rules! settings {
         }
 
         impl Settings {
-            /// Reads what a layer says; whether the values go together is not looked at here.
-            pub(super) fn of(layer: &Layer) -> Result<Self, Error> {
-                Ok(Self {
-                    $($field: layer.value($name, $read)?,)+
-                    lines: layer.lines(),
-                    shaping: layer.plan_shaping(),
-                })
+            /// Reads what was said; whether the values go together is not looked at here.
+            pub(super) fn of(
+                said: &impl Said,
+                lines: Vec<SettingLine>,
+                shaping: BTreeMap<String, String>,
+            ) -> Result<Self, Error> {
+                Ok(Self { $($field: said.value($name, $read)?,)+ lines, shaping })
             }
         }
     };

@@ -1,41 +1,12 @@
 //! What one source of settings says: a [`Layer`], all of it optional, every value with the place it was written at.
 
 use std::collections::BTreeMap;
-use std::fmt;
-use std::sync::Arc;
 
-use super::declared::{DECLARED, Declared, SettingLine, Settings, Shapes, Takes, place_of};
+use super::declared::{DECLARED, Declared, Said, SettingLine, Settings, Shapes, Takes, place_of};
+use super::origin::{Origin, wrong};
 use super::value::{self, Value};
 use crate::error::Error;
 use crate::text::escape_untrusted;
-
-/// Where a value was written.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Origin {
-    Default,
-    File {
-        path: Arc<str>,
-        /// From 1.
-        line: usize,
-    },
-    Variable(String),
-    /// The option's name, without its dashes.
-    Option(&'static str),
-    /// A journal that is resumed without its input.
-    Journal(Arc<str>),
-}
-
-impl fmt::Display for Origin {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Default => f.write_str("default"),
-            Self::File { path, line } => write!(f, "{path}:{line}"),
-            Self::Variable(name) => write!(f, "environment variable {name}"),
-            Self::Option(name) => write!(f, "option --{name}"),
-            Self::Journal(path) => write!(f, "journal {path}"),
-        }
-    }
-}
 
 /// A value, in its one spelling, with the place it was written at.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -107,7 +78,8 @@ impl Layer {
     /// # Errors
     /// [`Error::Setting`] for the first setting that stands against another one.
     pub fn resolve(self) -> Result<Settings, Error> {
-        let settings = Settings::of(&self.over(Self::defaults()?))?;
+        let whole = self.over(Self::defaults()?);
+        let settings = Settings::of(&whole, whole.lines(), whole.plan_shaping())?;
         super::together::check(&settings)?;
         Ok(settings)
     }
@@ -156,12 +128,10 @@ impl Layer {
         }
         Ok(self)
     }
+}
 
-    /// The value of one setting.
-    ///
-    /// # Errors
-    /// [`Error::Setting`] where `read` refuses it; [`Error::Internal`] where a setting that must have a default lacks it.
-    pub(super) fn value<T: Value>(&self, name: &str, read: fn(&str) -> Result<T, String>) -> Result<T, Error> {
+impl Said for Layer {
+    fn value<T: Value>(&self, name: &str, read: fn(&str) -> Result<T, String>) -> Result<T, Error> {
         let set = place_of(name).and_then(|place| Some((&DECLARED[place], self.0.get(&place)?)));
         match set {
             Some((setting, values)) => {
@@ -257,10 +227,6 @@ fn unknown(name: &str, origin: &Origin) -> Error {
         format!("there is no such setting; the nearest is `{}`", nearest(name))
     };
     Error::Setting { name: escape_untrusted(name, 60), origin: origin.to_string(), problem }
-}
-
-pub(super) fn wrong(name: &str, origin: &Origin, problem: String) -> Error {
-    Error::Setting { name: name.to_owned(), origin: origin.to_string(), problem }
 }
 
 /// The setting whose name takes the fewest changes of one character to get from `name`.

@@ -6,6 +6,7 @@
 pub(crate) mod address;
 pub(crate) mod declared;
 pub(crate) mod layer;
+pub(crate) mod origin;
 pub(crate) mod protect;
 pub(crate) mod sources;
 mod together;
@@ -14,7 +15,8 @@ pub(crate) mod value;
 pub use declared::DECLARED;
 pub(crate) use declared::{Declared, Group, SettingLine, Settings, Shapes, Takes};
 pub use layer::Layer;
-pub(crate) use layer::{Origin, Written};
+pub(crate) use layer::Written;
+pub(crate) use origin::Origin;
 pub(crate) use protect::Protected;
 pub(crate) use sources::{Loaded, Sources, load};
 pub use value::Percent;

@@ -2,6 +2,8 @@
 
 use unicode_normalization::UnicodeNormalization as _;
 
+use crate::text::quoted;
+
 /// The patterns of `--protect`, ready to be asked.
 ///
 /// `*` stands for any run of characters, `?` for one, `[a-z]` and `[!a-z]` for one of (or none of) a set, `{a,b}` for
@@ -72,7 +74,7 @@ fn parse(pattern: &str) -> Result<Vec<Vec<Token>>, String> {
         return Err("an empty pattern protects nothing: write a name, or a pattern as in `admin*`".to_owned());
     }
     let lower: Vec<char> = pattern.nfc().map(fold).collect();
-    let why = |problem: &str| format!("{} is not a pattern: {problem}", super::value::quoted(pattern));
+    let why = |problem: &str| format!("{} is not a pattern: {problem}", quoted(pattern));
     unfold(&lower).map_err(why)?.iter().map(|form| tokens(form).map_err(why)).collect()
 }
 

@@ -9,7 +9,8 @@ use std::sync::Arc;
 use toml::de::{DeTable, DeValue};
 
 use super::declared::{Settings, place_of};
-use super::layer::{Layer, Origin, Written, nearest};
+use super::layer::{Layer, Written, nearest};
+use super::origin::Origin;
 use crate::error::Error;
 use crate::text::escape_untrusted;
 

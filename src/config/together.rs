@@ -1,7 +1,7 @@
 //! What is right by itself and wrong beside another setting.
 
 use super::declared::Settings;
-use super::layer::{Origin, wrong};
+use super::origin::{Origin, wrong};
 use super::value::{InUse, Value as _};
 use crate::error::Error;
 

@@ -11,7 +11,7 @@ use jiff::civil::Date;
 use serde::Serialize;
 
 use super::protect::Protected;
-use crate::text::escape_untrusted;
+use crate::text::quoted;
 
 /// A value of a setting.
 pub(crate) trait Value: Sized {
@@ -87,11 +87,6 @@ pub(crate) fn or_off<T>(text: &str, read: impl Fn(&str) -> Result<T, String>) ->
         return Ok(None);
     }
     read(text).map(Some).map_err(|problem| format!("{problem}; or `off`"))
-}
-
-/// A value as it may be repeated in a message: short, and harmless to a terminal.
-pub(crate) fn quoted(text: &str) -> String {
-    format!("`{}`", escape_untrusted(text, 60))
 }
 
 /// Requests started in a second or in a minute at most: `5/s`, `100/min`.

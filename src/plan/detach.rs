@@ -1,30 +1,21 @@
 //! The plan of a list: what `plan` prints is what `run` sends.
 
-use std::io::{self, Write};
 use std::sync::OnceLock;
 
-use serde_json::Value;
-
-use super::approve::{PlannedRow, compare_facts, compare_rows};
 use super::bodies::DetachBody;
 use super::context::{EntryRec, Ground, ItemRec, NONE, SlotRec};
-use super::draft::{Draft, guard};
 use super::entries::{Entries, entries};
 use super::fate::{Fixed, Tag, explain};
-use super::fingerprint::{Digests, HashFacts};
 use super::hints::{Hint, hints};
 use super::judge::judge;
 use super::policy::Policy;
-use super::show::{self, FORMAT, Facts};
 use super::snapshot::Snapshot;
 use super::split::{Chunk, pack};
 use super::stats::PlanStats;
-use crate::error::Error;
 use crate::input::{Field, Input, RowFault, RowRef};
-use crate::journal::{self, EntryRef};
+use crate::journal;
 use crate::model::{DesktopId, Kind, LiveDesktop, Outcome};
 use crate::text::bytes::to_usize;
-use crate::text::counted;
 
 /// Every row's fate, the chunks and their bodies: a pure function of the rows, of what the preflight saw, and of the
 /// policy (P17). It borrows from the first two, and holds some 30 bytes a row and 20 a desktop itself.
@@ -37,7 +28,7 @@ pub struct Plan<'t> {
     pub(super) items: Vec<ItemRec>,
     pub(super) chunks: Vec<Chunk>,
     pub(super) hints: Vec<Hint<'t>>,
-    stats: OnceLock<PlanStats<'t>>,
+    pub(super) stats: OnceLock<PlanStats<'t>>,
 }
 
 /// Makes the plan. `look`: what the preflight saw; `None` without one (`--preflight off`).
@@ -238,11 +229,6 @@ impl<'t> Plan<'t> {
         self.chunks.partition_point(|chunk| chunk.canary)
     }
 
-    /// How many desktops would be touched.
-    pub fn desktops(&self) -> u64 {
-        self.stats().desktops
-    }
-
     /// Whether the item is its desktop's first.
     pub(super) fn is_first_part(&self, item: &ItemRec) -> bool {
         let before = to_usize(item.first).checked_sub(1).and_then(|at| self.slots.get(at));
@@ -337,98 +323,5 @@ impl<'t> Plan<'t> {
             });
             own.iter().cloned().chain(other)
         })
-    }
-
-    /// Counts for people, guards and exit codes. One pass over the plan, the first time.
-    pub fn stats(&self) -> &PlanStats<'t> {
-        self.stats.get_or_init(|| PlanStats::of(self))
-    }
-
-    /// See [`guard`].
-    ///
-    /// # Errors
-    /// What is refused: the number, its limit, and the option that sets it.
-    pub fn guard(&self, policy: &Policy) -> Result<(), String> {
-        guard(self.desktops(), self.ground.look.and_then(|look| look.assigned_desktops), policy)
-    }
-}
-
-impl Draft for Plan<'_> {
-    fn faults(&self) -> Vec<RowFault> {
-        self.faults().collect()
-    }
-
-    fn guard(&self, policy: &Policy) -> Result<(), String> {
-        self.guard(policy)
-    }
-
-    fn write_requests(&self, covered: HashFacts<'_>, out: &mut dyn Write) -> io::Result<String> {
-        self.write_requests(covered, out)
-    }
-
-    fn human(&self, facts: &Facts<'_>, width: usize) -> String {
-        show::human(self, facts, width)
-    }
-
-    fn json(&self, facts: &Facts<'_>) -> serde_json::Result<String> {
-        serde_json::to_string(&show::json(self, facts))
-    }
-
-    fn compare(&self, approved: &Value, covered: HashFacts<'_>) -> Vec<String> {
-        let rows = approved.get("rows").and_then(Value::as_array);
-        let (true, Some(rows)) = (approved.get("format") == Some(&FORMAT.into()), rows) else {
-            return vec![format!(
-                "the approved file is no plan of format {FORMAT}; make it again with `plan --format json` of this version"
-            )];
-        };
-        let mut differences = Vec::new();
-        if approved.pointer("/input/sha256").and_then(Value::as_str) != Some(&self.input().sha256) {
-            differences.push("the input has been changed since it was approved".to_owned());
-        }
-        differences.extend(compare_facts(approved, covered));
-        if approved.get("preflight").and_then(Value::as_bool) != Some(self.looked()) {
-            differences.push("one of the two plans was made with --preflight off".to_owned());
-        }
-        let mut digests = Digests::new(self);
-        let entries = self.entries().map(|entry| PlannedRow {
-            line: entry.line(),
-            desktop: entry.desktop(),
-            user: entry.user(),
-            outcome: entry.outcome(),
-            code: entry.code(),
-            key: entry,
-        });
-        differences.extend(compare_rows(rows, entries, "detached", |entry| hex::encode(digests.of(entry))));
-        differences
-    }
-
-    fn question(&self) -> Option<String> {
-        let stats = self.stats();
-        let bindings = counted(stats.bindings, "binding", "bindings");
-        let desktops = counted(stats.desktops, "desktop", "desktops");
-        (stats.to_send() > 0).then(|| format!("Detach {bindings} from {desktops}?"))
-    }
-
-    fn warnings(&self) -> Vec<String> {
-        self.stats().warnings()
-    }
-
-    fn canary_chunks(&self) -> usize {
-        self.canary_chunks()
-    }
-
-    fn for_each_entry(&self, f: &mut dyn FnMut(EntryRef<'_>) -> Result<(), Error>) -> Result<(), Error> {
-        let mut extras = Vec::new();
-        for entry in self.entries() {
-            extras.clear();
-            extras.extend(entry.extras());
-            let fate = entry.journal_fate();
-            f(EntryRef { line: entry.line(), cells: entry.cells(), extras: &extras, fate: &fate })?;
-        }
-        Ok(())
-    }
-
-    fn items(&self) -> Box<dyn Iterator<Item = journal::Item> + '_> {
-        Box::new(self.items())
     }
 }

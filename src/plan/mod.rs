@@ -10,8 +10,10 @@
 mod approve;
 mod bodies;
 mod context;
+mod count;
 mod detach;
 mod draft;
+mod drafted;
 mod entries;
 mod fast;
 mod fate;

@@ -6,7 +6,7 @@ use proptest::prelude::*;
 
 use super::fate::Fixed;
 use super::fixture::{desktop, input, snapshot, with_user, with_user_and_id};
-use super::{Bounds, EntryFate, HashFacts, Plan, Policy, Snapshot, detach_body, plan};
+use super::{Bounds, Draft as _, EntryFate, HashFacts, Plan, Policy, Snapshot, detach_body, plan};
 use crate::input::Input;
 use crate::journal::{Item, SlotNo};
 use crate::model::{DesktopId, Kind, LiveDesktop, Outcome};
@@ -539,7 +539,7 @@ proptest! {
             .filter(|item| usize::try_from(item.chunk).unwrap() <= made.canary_chunks())
             .map(|item| item.desktop)
             .collect();
-        let wanted = u64::from(canary.unwrap_or(0)).min(made.desktops());
+        let wanted = u64::from(canary.unwrap_or(0)).min(made.stats().desktops);
         prop_assert_eq!(u64::try_from(canary_desktops.len()).unwrap(), wanted);
         for item in made.items().filter(|item| usize::try_from(item.chunk).unwrap() > made.canary_chunks()) {
             prop_assert!(!canary_desktops.contains(&item.desktop), "all parts of a canary desktop are the canary's");

@@ -16,12 +16,13 @@ use tokio::time::Instant;
 
 use super::auth;
 use super::body::Write;
-use super::gateway::{Call, Gateway, LogEntry, request_id};
+use super::gateway::{Call, Ending, Gateway, LogEntry, request_id};
 use super::limiter::throttled;
-use super::read::{self, Query};
-use super::scenario::{Effect, Fault, Op, OutageKind, Refused, Scenario};
+use super::op::{Op, Refused};
+use super::query::Query;
+use super::read;
+use super::scenario::{Effect, Fault, OutageKind, Scenario};
 use super::tamper;
-use super::transport::{Ending, SimTransport};
 use super::world::{Event, World};
 use crate::model::{Bound, DesktopId};
 
@@ -130,11 +131,6 @@ impl App {
     /// Takes every rule away.
     pub fn clear_faults(&self) {
         self.gateway().faults.clear();
-    }
-
-    /// Calls the service in the caller's own task.
-    pub fn transport(self: &Arc<Self>) -> SimTransport {
-        SimTransport::new(self.router())
     }
 
     pub fn router(self: &Arc<Self>) -> Router {

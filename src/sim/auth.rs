@@ -10,7 +10,8 @@ use secrecy::ExposeSecret as _;
 use serde_json::{Value, json};
 use tokio::time::Instant;
 
-use super::scenario::{Refused, Scenario};
+use super::op::Refused;
+use super::scenario::Scenario;
 use super::signature::{access_key, verify};
 use crate::api::auth::sign::Key;
 

@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use serde::Deserialize;
 
-use super::scenario::{Op, Refused};
+use super::op::{Op, Refused};
 use crate::model::{Bound, DesktopId, Kind};
 
 /// Desktops in a request at most. Source: definition of `BatchDetachInstances`.

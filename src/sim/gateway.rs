@@ -10,25 +10,13 @@ use tokio::time::Instant;
 use super::auth::Doorman;
 use super::body::Write;
 use super::limiter::Limiter;
-use super::read::Query;
-use super::scenario::{Effect, Fault, Op, Refused, Scenario};
+use super::op::{Op, Refused};
+use super::query::Query;
+use super::scenario::{Effect, Fault, Scenario};
 use super::signature::access_key;
+use super::world::Executed;
 use super::world::{hash, uuid};
 use crate::model::{Bound, DesktopId};
-
-/// How much of a write was done.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub enum Executed {
-    /// Nothing; of a read, always.
-    #[default]
-    None,
-    /// Every desktop was taken on.
-    Whole,
-    /// Only the first half of the desktops.
-    Partly,
-    /// Some desktops were refused, the others taken on.
-    PerDesktop,
-}
 
 /// One request that the service received, and what it did about it.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -53,6 +41,15 @@ pub struct LogEntry {
     pub executed: Executed,
     /// The bindings that went (detach) or came (attach) because of it, up to now.
     pub applied: Vec<(DesktopId, Bound)>,
+}
+
+/// A mark on a response that must not go out.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Ending {
+    /// The connection never came about.
+    NotSent,
+    /// The connection is cut.
+    Cut,
 }
 
 /// What the gateway remembers between requests.

@@ -6,7 +6,8 @@ use std::time::Duration;
 use serde::Deserialize;
 use tokio::time::Instant;
 
-use super::scenario::{Op, Refused, span};
+use super::op::{Op, Refused};
+use super::span::span;
 
 /// Which requests count against a limit.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Deserialize)]

@@ -14,10 +14,13 @@ mod auth;
 mod body;
 mod gateway;
 mod limiter;
+mod op;
+mod query;
 mod read;
 mod rehearsal;
 mod scenario;
 mod signature;
+mod span;
 mod tamper;
 #[cfg(test)]
 mod testing;
@@ -27,10 +30,11 @@ mod write;
 
 pub use app::App;
 pub use auth::{Auth, KeyRing, Login};
-pub use gateway::{Executed, LogEntry};
+pub use gateway::LogEntry;
 pub use limiter::{Limit, Window};
-pub use scenario::{Blame, Effect, Fate, FateOf, Fault, Op, Outage, OutageKind, Physics, Refused, Scenario};
+pub use op::{Op, Refused};
+pub use scenario::{Blame, Effect, Fate, FateOf, Fault, Outage, OutageKind, Physics, Scenario};
 #[cfg(test)]
 pub(crate) use signature::verify;
 pub use transport::{SimTransport, serve};
-pub use world::{Change, Seat, World};
+pub use world::{Change, Executed, Seat, World};

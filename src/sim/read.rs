@@ -5,100 +5,13 @@ use std::collections::BTreeSet;
 use serde_json::{Value, json};
 use tokio::time::Instant;
 
-use super::scenario::Refused;
+use super::op::Refused;
+use super::query::{Query, invalid};
 use super::world::{Job, SimDesktop, SubWork, View, World, uuid};
 use crate::model::{Bound, DesktopId, Kind};
 
 /// Desktop ids in a filter at most. Source: definition of `ListDesktopsDetail`.
 const MAX_IDS: usize = 100;
-
-/// A query, decoded, in the order it came in.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub(super) struct Query(pub(super) Vec<(String, String)>);
-
-impl Query {
-    pub(super) fn parse(text: &str) -> Self {
-        let pairs = text.split('&').filter(|pair| !pair.is_empty());
-        Self(
-            pairs
-                .map(|pair| {
-                    let (name, value) = pair.split_once('=').unwrap_or((pair, ""));
-                    (decode(name), decode(value))
-                })
-                .collect(),
-        )
-    }
-
-    pub(super) fn all(&self, name: &str) -> Vec<&str> {
-        self.0.iter().filter(|(key, value)| key == name && !value.is_empty()).map(|(_, value)| value.as_str()).collect()
-    }
-
-    fn one(&self, name: &str) -> Option<&str> {
-        self.all(name).into_iter().next()
-    }
-
-    /// `default` where nothing, or 0, is asked for; never more than `most`.
-    fn number(&self, name: &str, default: usize, most: usize) -> Result<usize, Refused> {
-        let Some(text) = self.one(name) else { return Ok(default) };
-        let number: usize = text.parse().map_err(|_| invalid(format!("{name} is no number: {text}")))?;
-        Ok(if number == 0 { default } else { number.min(most) })
-    }
-
-    /// One page of `items`, from `offset` on, and how many there are in all.
-    fn page<T>(&self, items: impl Iterator<Item = T>, limit: usize, most: usize) -> Result<(Vec<T>, usize), Refused> {
-        let (offset, limit) = (self.number("offset", 0, usize::MAX)?, self.number("limit", limit, most)?);
-        let (mut page, mut total) = (Vec::new(), 0);
-        for item in items {
-            if total >= offset && page.len() < limit {
-                page.push(item);
-            }
-            total += 1;
-        }
-        Ok((page, total))
-    }
-
-    pub(super) fn offset(&self) -> usize {
-        self.number("offset", 0, usize::MAX).unwrap_or(0)
-    }
-
-    /// The same, from one entry further on.
-    pub(super) fn shifted(&self) -> Self {
-        let offset = (self.offset() + 1).to_string();
-        let pairs = self.0.iter().map(|(name, value)| (name.clone(), if name == "offset" { &offset } else { value }));
-        Self(pairs.map(|(name, value)| (name, value.clone())).collect())
-    }
-
-    /// Without any filter: the page alone.
-    pub(super) fn unfiltered(&self) -> Self {
-        Self(self.0.iter().filter(|(name, _)| matches!(name.as_str(), "limit" | "offset")).cloned().collect())
-    }
-}
-
-fn invalid(problem: String) -> Refused {
-    Refused::new(400, "WKS.0001", problem)
-}
-
-fn decode(text: &str) -> String {
-    let (mut bytes, mut rest) = (Vec::with_capacity(text.len()), text.as_bytes());
-    while let [first, tail @ ..] = rest {
-        let escaped = tail.get(..2).filter(|_| *first == b'%').and_then(|two| hex::decode(two).ok());
-        rest = match (first, escaped) {
-            (_, Some(byte)) => {
-                bytes.extend(byte);
-                &tail[2..]
-            }
-            (b'+', None) => {
-                bytes.push(b' ');
-                tail
-            }
-            (byte, None) => {
-                bytes.push(*byte);
-                tail
-            }
-        };
-    }
-    String::from_utf8_lossy(&bytes).into_owned()
-}
 
 fn contains(text: &str, lower: &str) -> bool {
     text.to_lowercase().contains(lower)

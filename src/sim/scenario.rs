@@ -14,66 +14,13 @@
 
 use std::time::Duration;
 
-use serde::de::Error as _;
-use serde::{Deserialize, Deserializer};
+use serde::Deserialize;
 
 use super::auth::Auth;
 use super::limiter::Limit;
+use super::op::{Op, Refused};
+use super::span::{maybe_span, span, spans};
 use crate::model::{Bound, DesktopId};
-
-/// The operations of the simulator. Each that the client calls has the name of its class there.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Deserialize)]
-#[serde(rename_all = "kebab-case")]
-pub enum Op {
-    BatchDetach,
-    BatchAttach,
-    /// `GET …/desktops/detail`.
-    ListDesktops,
-    /// `GET …/desktops`: the same in fewer fields.
-    ListDesktopsShort,
-    ShowDesktop,
-    ShowJob,
-    ListSubJobs,
-    ListUsers,
-    ListGroups,
-    ListPools,
-    ListWorkspaces,
-    /// `POST /v3/auth/tokens`.
-    IssueToken,
-    /// `POST /v3.0/OS-CREDENTIAL/securitytokens`: temporary keys of an agency.
-    IssueKey,
-    /// `GET /v3/projects` and `GET /v3/auth/projects`.
-    ListProjects,
-    /// A path that the service does not have.
-    Elsewhere,
-}
-
-impl Op {
-    pub const fn as_str(self) -> &'static str {
-        match self {
-            Self::BatchDetach => "batch-detach",
-            Self::BatchAttach => "batch-attach",
-            Self::ListDesktops => "list-desktops",
-            Self::ListDesktopsShort => "list-desktops-short",
-            Self::ShowDesktop => "show-desktop",
-            Self::ShowJob => "show-job",
-            Self::ListSubJobs => "list-sub-jobs",
-            Self::ListUsers => "list-users",
-            Self::ListGroups => "list-groups",
-            Self::ListPools => "list-pools",
-            Self::ListWorkspaces => "list-workspaces",
-            Self::IssueToken => "issue-token",
-            Self::IssueKey => "issue-key",
-            Self::ListProjects => "list-projects",
-            Self::Elsewhere => "elsewhere",
-        }
-    }
-
-    /// Whether a request of this kind can change bindings.
-    pub const fn is_write(self) -> bool {
-        matches!(self, Self::BatchDetach | Self::BatchAttach)
-    }
-}
 
 /// Whom the service blames for a desktop that can't be detached now.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Deserialize)]
@@ -155,32 +102,6 @@ pub struct Scenario {
     pub revoke_at: Vec<Duration>,
     /// Seconds by which the service's clock (`Date`) is ahead; negative: behind. Ten years count at most.
     pub clock_ahead_s: i64,
-}
-
-/// A refusal, or any answer at all, that stands in for the service's own.
-#[derive(Debug, Clone, PartialEq, Eq, Default, Deserialize)]
-#[serde(rename_all = "kebab-case", deny_unknown_fields)]
-pub struct Refused {
-    pub status: u16,
-    #[serde(default)]
-    pub code: String,
-    #[serde(default)]
-    pub message: String,
-    /// The header as it stands, sense or nonsense.
-    #[serde(default)]
-    pub retry_after: Option<String>,
-    /// `Location`, of a redirect. (Boxed: it keeps the type small enough for an error.)
-    #[serde(default)]
-    pub location: Option<Box<str>>,
-    /// The whole body; `None` makes the usual `{error_code, error_msg}`.
-    #[serde(default)]
-    pub body: Option<String>,
-}
-
-impl Refused {
-    pub fn new(status: u16, code: impl Into<String>, message: impl Into<String>) -> Self {
-        Self { status, code: code.into(), message: message.into(), ..Self::default() }
-    }
 }
 
 /// What a [`Fault`] does to a request.
@@ -410,48 +331,6 @@ pub struct FateOf {
 
 const fn certain() -> f64 {
     1.0
-}
-
-/// Ten years, in seconds.
-const LONGEST_S: f64 = 315_360_000.0;
-
-/// `300ms`, `0.8s`, `10m`, `2h`.
-fn parse_span(text: &str) -> Option<Duration> {
-    let split = text.find(|c: char| c.is_ascii_alphabetic())?;
-    let (number, unit) = text.split_at(split);
-    let seconds = match unit {
-        "ms" => 0.001,
-        "s" => 1.0,
-        "m" => 60.0,
-        "h" => 3600.0,
-        _ => return None,
-    };
-    let number: f64 = number.trim().parse().ok()?;
-    if number * seconds > LONGEST_S {
-        return None; // so that any sum of times fits a clock
-    }
-    // Thousandths are exact enough for a script, and rounding keeps `0.8s` at 800 ms.
-    let span = Duration::try_from_secs_f64(number * seconds).ok()?;
-    Some(Duration::from_micros(u64::try_from((span.as_nanos() + 500) / 1_000).ok()?))
-}
-
-pub(super) fn span<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Duration, D::Error> {
-    let text = String::deserialize(deserializer)?;
-    parse_span(&text).ok_or_else(|| D::Error::custom(format!("`{text}` is no duration: write 300ms, 75s, 10m or 2h")))
-}
-
-fn maybe_span<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Duration>, D::Error> {
-    span(deserializer).map(Some)
-}
-
-fn spans<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<Duration>, D::Error> {
-    Vec::<String>::deserialize(deserializer)?
-        .iter()
-        .map(|text| {
-            parse_span(text)
-                .ok_or_else(|| D::Error::custom(format!("`{text}` is no duration: write 300ms, 75s, 10m or 2h")))
-        })
-        .collect()
 }
 
 #[cfg(test)]

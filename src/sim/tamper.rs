@@ -3,7 +3,8 @@
 use bytes::Bytes;
 use serde_json::{Value, json};
 
-use super::scenario::{Effect, Op};
+use super::op::Op;
+use super::scenario::Effect;
 
 /// The list that an answer of `op` is about.
 const fn list_of(op: Op) -> &'static str {

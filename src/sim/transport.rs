@@ -25,20 +25,12 @@ use tokio_util::sync::CancellationToken;
 use tower::ServiceExt;
 
 use super::app::App;
+use super::gateway::Ending;
 use crate::api::transport::secrecy_token::Token;
 use crate::api::{Answer, Reply, Transport};
 
 /// How long connections may take to end once the service is told to stop.
 const GRACE: Duration = Duration::from_secs(1);
-
-/// A mark on a response that must not go out.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Ending {
-    /// The connection never came about.
-    NotSent,
-    /// The connection is cut.
-    Cut,
-}
 
 /// Calls the simulator in the caller's own task; a call that is dropped is a connection that is closed.
 #[derive(Clone)]
@@ -46,9 +38,10 @@ pub struct SimTransport {
     router: Router,
 }
 
-impl SimTransport {
-    pub(super) fn new(router: Router) -> Self {
-        Self { router }
+impl App {
+    /// Calls the service in the caller's own task.
+    pub fn transport(self: &Arc<Self>) -> SimTransport {
+        SimTransport { router: self.router() }
     }
 }
 

@@ -8,9 +8,22 @@ use std::time::Duration;
 use tokio::time::Instant;
 
 use super::body::Write;
-use super::gateway::Executed;
 use super::scenario::{Fate, Physics};
 use crate::model::{Bound, DesktopId, Kind};
+
+/// How much of a write was done.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Executed {
+    /// Nothing; of a read, always.
+    #[default]
+    None,
+    /// Every desktop was taken on.
+    Whole,
+    /// Only the first half of the desktops.
+    Partly,
+    /// Some desktops were refused, the others taken on.
+    PerDesktop,
+}
 
 /// One binding that the world shall hold.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -4,9 +4,9 @@ use serde_json::{Value, json};
 use tokio::time::Instant;
 
 use super::body::{AttachItem, DetachItem, UserInfo, Write};
-use super::gateway::Executed;
-use super::scenario::{Blame, Fate, Refused};
-use super::world::{Event, Job, SimDesktop, SubWork, World};
+use super::op::Refused;
+use super::scenario::{Blame, Fate};
+use super::world::{Event, Executed, Job, SimDesktop, SubWork, World};
 use crate::model::{Bound, DesktopId};
 
 /// Why a desktop can't be worked on now.

@@ -21,6 +21,11 @@ pub(crate) const fn is_invisible(c: char) -> bool {
         | '\u{2060}'..='\u{206F}' | '\u{FEFF}' | '\u{FFF9}'..='\u{FFFB}' | '\u{E0000}'..='\u{E007F}')
 }
 
+/// A value as it may be repeated in a message: short, and harmless to a terminal.
+pub(crate) fn quoted(text: &str) -> String {
+    format!("`{}`", escape_untrusted(text, 60))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

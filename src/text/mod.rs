@@ -10,7 +10,7 @@ mod time;
 mod wrap;
 
 pub use escape::escape_untrusted;
-pub(crate) use escape::is_invisible;
+pub(crate) use escape::{is_invisible, quoted};
 pub(crate) use numbers::{counted, grouped, size, spell_rate, spell_rate_beside};
 pub(crate) use page::{BOLD, DIM, Page};
 pub(crate) use schema::serialized;

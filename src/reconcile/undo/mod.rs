@@ -8,6 +8,7 @@
 
 mod changed;
 mod doubts;
+mod draft;
 mod plan;
 mod show;
 #[cfg(test)]

@@ -1,0 +1,148 @@
+//! Counts what a plan comes to.
+
+use std::collections::HashSet;
+
+use super::context::{ItemRec, NONE};
+use super::detach::Plan;
+use super::fate::Tag;
+use super::matching::places;
+use super::stats::PlanStats;
+use crate::model::{Kind, LiveDesktop, Outcome, fold};
+use crate::text::bytes::to_usize;
+
+/// How many unknown desktops, desktops in use, and desktops that may be refused are named.
+const UNKNOWN_NAMED: usize = 5;
+const IN_USE_NAMED: usize = 10;
+const STUCK_NAMED: usize = 10;
+
+/// As people know the desktop.
+fn name_of(live: &LiveDesktop) -> &str {
+    if live.name.is_empty() { live.id.as_str() } else { &live.name }
+}
+
+fn count(len: usize) -> u64 {
+    u64::try_from(len).unwrap_or(u64::MAX)
+}
+
+impl<'t> Plan<'t> {
+    /// Counts for people, guards and exit codes. One pass over the plan, the first time.
+    pub fn stats(&self) -> &PlanStats<'t> {
+        self.stats.get_or_init(|| PlanStats::of(self))
+    }
+}
+
+impl<'t> PlanStats<'t> {
+    fn of(plan: &Plan<'t>) -> Self {
+        let mut stats = Self {
+            rows: count(plan.input().table.len()),
+            entries: count(plan.entries().len()),
+            chunks: count(plan.chunks.len()),
+            canary_chunks: count(plan.canary_chunks()),
+            bytes: plan.chunks.iter().map(|chunk| count(chunk.bytes)).sum(),
+            hints: plan.hints.clone(),
+            ..Self::default()
+        };
+        stats.count_entries(plan);
+        stats.count_bindings(plan);
+        // Every desktop that is touched has exactly one first slice.
+        for item in plan.items.iter().filter(|item| plan.is_first_part(item)) {
+            stats.desktops += 1;
+            if let Some(live) = plan.ground.live(item.desk) {
+                stats.count_desktop(live);
+            }
+        }
+        stats
+    }
+
+    fn count_entries(&mut self, plan: &Plan<'t>) {
+        let mut unknown = HashSet::new();
+        let mut left = HashSet::new();
+        for (entry, (record, tag)) in plan.entries().zip(plan.entries.iter()) {
+            if tag == Tag::Send {
+                match plan.ground.row(record.row).kind().unwrap_or_default() {
+                    Kind::All => self.send_all += 1,
+                    Kind::Group => self.send_groups += 1,
+                    Kind::User => self.send_users += 1,
+                }
+                continue;
+            }
+            match entry.outcome() {
+                Outcome::AlreadyDetached => self.already_detached += 1,
+                Outcome::NotDue => self.not_due += 1,
+                Outcome::Invalid => *self.invalid.entry(entry.code()).or_default() += 1,
+                _ => self.left_out += 1,
+            }
+            match tag {
+                Tag::DesktopNotFound | Tag::NameNotFound => {
+                    let named = entry.desktop();
+                    let folded = if tag == Tag::NameNotFound { fold(named) } else { named.into() };
+                    if unknown.insert(folded) && self.unknown_named.len() < UNKNOWN_NAMED {
+                        self.unknown_named.push(named);
+                    }
+                }
+                Tag::InUse => {
+                    if let Some(live) =
+                        entry.desk().filter(|&desk| left.insert(desk)).and_then(|desk| plan.ground.live(desk))
+                    {
+                        self.note_in_use(live);
+                    }
+                }
+                _ => {}
+            }
+        }
+        self.unknown_desktops = count(unknown.len());
+    }
+
+    fn note_in_use(&mut self, live: &'t LiveDesktop) {
+        self.in_use += 1;
+        if self.in_use_named.len() < IN_USE_NAMED {
+            self.in_use_named.push(name_of(live));
+        }
+    }
+
+    fn count_desktop(&mut self, live: &'t LiveDesktop) {
+        if live.login_status == "CONNECTED" {
+            self.note_in_use(live);
+        }
+        let shared = live.desktop_type == "SHARED";
+        self.hibernated += u64::from(live.status == "HIBERNATED");
+        self.in_error += u64::from(live.status == "ERROR");
+        self.frozen += u64::from(live.frozen);
+        self.in_maintenance += u64::from(live.in_maintenance);
+        if live.is_stuck() {
+            self.stuck += 1;
+            if self.stuck_named.len() < STUCK_NAMED {
+                self.stuck_named.push(name_of(live));
+            }
+        }
+        self.busy += u64::from(!live.is_idle());
+        self.pooled += u64::from(live.is_pooled());
+        self.shut_down += u64::from(live.status == "ACTIVE" && !shared && !live.is_pooled());
+        self.started += u64::from(live.status == "SHUTOFF" && shared);
+    }
+
+    /// What bindings go, and who is left.
+    fn count_bindings(&mut self, plan: &Plan<'t>) {
+        self.bindings = plan.items.iter().map(|item| if item.all { 1 } else { u64::from(item.len) }).sum();
+        self.duplicates = plan.slots.iter().map(|slot| u64::from(slot.rows.saturating_sub(1))).sum();
+        if !plan.looked() {
+            return;
+        }
+        // A desktop's slots stand together, whatever chunks they are in.
+        let desk_of = |at: usize| plan.slots.get(at).map_or(NONE, |slot| plan.items[to_usize(slot.item)].desk);
+        let mut at = 0;
+        while at < plan.slots.len() {
+            let desk = desk_of(at);
+            let end = (at..plan.slots.len()).find(|&next| desk_of(next) != desk).unwrap_or(plan.slots.len());
+            let slots = &plan.slots[at..end];
+            let item: &ItemRec = &plan.items[to_usize(plan.slots[at].item)];
+            if let Some(bound) = plan.ground.live(desk).and_then(|live| live.bound.as_deref()) {
+                let sent: HashSet<u32> = slots.iter().map(|slot| slot.bound).collect();
+                let mut stay = places(bound).filter(|(place, _)| !item.all && !sent.contains(place)).peekable();
+                self.left_with_nobody += u64::from(!bound.is_empty() && stay.peek().is_none());
+                self.group_stays += u64::from(stay.any(|(_, one)| one.kind == Kind::Group));
+            }
+            at = end;
+        }
+    }
+}
