@@ -15,10 +15,6 @@ pub mod api {
         pub use crate::api::explain::action;
     }
 
-    pub mod percent {
-        pub use crate::api::percent::encode;
-    }
-
     pub mod wire {
         pub use crate::api::wire::WriteAnswer;
     }

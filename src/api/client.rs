@@ -8,11 +8,10 @@ use bytes::Bytes;
 use http::{Method, Request};
 
 use super::auth::SharedAuthenticator;
+use super::auth::canonical::encode;
 use super::auth::sign::PROJECT_HEADER;
 use super::transport::{Reply, Transport};
 use crate::model::Class;
-
-pub(crate) use super::percent::encode;
 
 /// Bytes of a write's answer at most.
 pub(crate) const MAX_WRITE_ANSWER: usize = 4 << 20;

@@ -78,10 +78,10 @@ pub(crate) struct HttpTransport {
 
 impl HttpTransport {
     /// # Errors
-    /// Where `ca_file` can't be read or holds no certificate, or the proxy's address is none.
+    /// Where `ca_file` can't be read or holds no certificate.
     pub(crate) fn new(options: &HttpOptions) -> Result<Self, Error> {
         let certificates = options.ca_file.as_deref().map(read_certificates).transpose()?.unwrap_or_default();
-        let proxy = options.proxies.build()?;
+        let proxy = options.proxies.build();
         let builder = |idle| {
             // A provider that another part of the process has chosen stays.
             _ = rustls::crypto::ring::default_provider().install_default();
@@ -295,6 +295,7 @@ fn chain(error: reqwest::Error) -> String {
 mod tests {
     use std::io::Write as _;
 
+    use base64::prelude::{BASE64_STANDARD, Engine as _};
     use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, IsCa, KeyPair};
     use tokio_rustls::rustls::pki_types::PrivateKeyDer;
 
@@ -583,8 +584,8 @@ mod tests {
     #[tokio::test]
     async fn p20_a_proxy_sees_the_host_and_nothing_of_the_request() {
         let proxy = Server::start(|_| reply(407, "", "")).await;
-        let variable = format!("http://bob:PROXYCANARY@{}", proxy.address);
-        let proxies = Proxies::from_env(&[("HTTPS_PROXY", variable.as_str())]);
+        let variable = format!(r"http://CORP\bob:PROXY@CANARY%@{}", proxy.address);
+        let proxies = Proxies::from_env(&[("HTTPS_PROXY", variable.as_str())]).unwrap();
         let transport = HttpTransport::new(&HttpOptions { proxies, ..HttpOptions::default() }).unwrap();
         let url = "https://workspace.example.com/v2?user_name=alice";
         let request = http::Request::get(url).header("X-Auth-Token", "CANARY").body(Bytes::new()).unwrap();
@@ -596,6 +597,8 @@ mod tests {
         let seen = &proxy.seen()[0];
         assert_eq!(seen.line(), "CONNECT workspace.example.com:443");
         assert!(!seen.head.contains("X-Auth-Token") && !seen.head.contains("alice"), "{seen:?}");
+        let login = seen.header("Proxy-Authorization").unwrap().trim_start_matches("Basic ");
+        assert_eq!(BASE64_STANDARD.decode(login).unwrap(), br"CORP\bob:PROXY@CANARY%");
     }
 
     #[tokio::test]

@@ -10,9 +10,9 @@ use jiff::Timestamp;
 use serde::Deserialize;
 
 use super::auth::Authenticator;
+use super::auth::canonical::encode;
 use super::client::MAX_WRITE_ANSWER;
 use super::explain::{Asked, explain};
-use super::percent::encode;
 use super::transport::{Answer, Reply, Transport};
 use super::wire::lenient;
 use crate::error::Error;

@@ -13,7 +13,6 @@ pub(crate) mod explain;
 pub(crate) mod fault;
 pub(crate) mod http;
 pub(crate) mod iam;
-pub(crate) mod percent;
 pub(crate) mod proxy;
 pub(crate) mod redact;
 #[cfg(feature = "own-resolver")]

@@ -45,7 +45,7 @@ impl Place {
             iam_endpoint: settings.iam_endpoint.clone(),
             project_id: settings.project_id.clone(),
         };
-        let proxies = Proxies::from_env(&ProcessEnv);
+        let proxies = Proxies::from_env(&ProcessEnv)?;
         let prepared = prepare(&options, &ProcessEnv)?;
         let proxy = proxies.in_use(prepared.endpoint());
         let transport = Arc::new(HttpTransport::new(&HttpOptions {

@@ -1,6 +1,8 @@
 //! The program against a server that checks signature, date and token strictly and locks a key after five refusals:
 //! every way to hold credentials, and everything that can be wrong with them.
 
+mod network;
+
 use std::path::Path;
 use std::process::{Command, Output};
 use std::sync::Arc;
@@ -25,7 +27,7 @@ const PROJECT: &str = "project-1";
 struct Cloud {
     app: Arc<App>,
     address: String,
-    _runtime: tokio::runtime::Runtime,
+    runtime: tokio::runtime::Runtime,
 }
 
 fn desktop(n: usize) -> DesktopId {
@@ -49,7 +51,7 @@ impl Cloud {
         let listener = runtime.block_on(tokio::net::TcpListener::bind("127.0.0.1:0")).unwrap();
         let address = format!("http://{}", listener.local_addr().unwrap());
         runtime.spawn(serve(Arc::clone(&app), listener, std::future::pending()));
-        Self { app, address, _runtime: runtime }
+        Self { app, address, runtime }
     }
 
     /// Requests to the Workspace API that were let in or refused, IAM's apart.

@@ -9,7 +9,6 @@ use std::process::ExitCode;
 
 use batch_detach::testing::api::auth::canonical;
 use batch_detach::testing::api::auth::sign::{Key, Scheme, authorization, sign};
-use batch_detach::testing::api::percent::encode;
 use bytes::Bytes;
 use serde::Deserialize;
 use serde_json::Value;
@@ -100,7 +99,7 @@ fn line_of(vector: &Value) -> Value {
         }
     }
     let date = headers.iter().find(|(name, _)| name == "x-sdk-date").map(|(_, value)| value.clone());
-    let part = |value: &Value| encode(value.as_str().unwrap_or_default());
+    let part = |value: &Value| canonical::encode(value.as_str().unwrap_or_default());
     let query: Vec<String> = input["query"]
         .as_array()
         .map(|pairs| pairs.iter().map(|pair| format!("{}={}", part(&pair[0]), part(&pair[1]))).collect())

@@ -2,9 +2,25 @@
 
 use std::fmt::Write as _;
 
+use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, percent_decode_str, percent_encode};
 use sha2::{Digest, Sha256};
 
-use crate::api::percent::{decode, encode_bytes};
+/// What the signature of the cloud wants encoded: all but RFC 3986's unreserved characters.
+const RESERVED: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'_').remove(b'.').remove(b'~');
+
+/// Percent-encodes one path segment, query name or query value.
+pub fn encode(text: &str) -> String {
+    encode_bytes(text.as_bytes())
+}
+
+fn encode_bytes(bytes: &[u8]) -> String {
+    percent_encode(bytes, RESERVED).to_string()
+}
+
+/// Takes `%XX` back to bytes. A `%` without two hex digits after it stays as it is.
+fn decode(text: &str) -> Vec<u8> {
+    percent_decode_str(text).collect()
+}
 
 /// The path as it is signed: decoded, encoded anew segment by segment, with a slash at its end. What is sent stays as
 /// it was.
@@ -79,7 +95,16 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
-    use crate::api::percent::encode;
+
+    #[test]
+    fn only_unreserved_characters_stay() {
+        assert_eq!(encode("a-_.~ /桌?"), "a-_.~%20%2F%E6%A1%8C%3F");
+    }
+
+    #[test]
+    fn a_broken_escape_stays_as_it_is() {
+        assert_eq!(decode("%e5%BC%A0%2x%"), "张%2x%".as_bytes());
+    }
 
     #[test]
     fn a_path_gets_a_slash_for_the_signature_alone_once() {

@@ -154,7 +154,6 @@ mod tests {
     use serde_json::Value;
 
     use super::*;
-    use crate::api::percent::encode;
 
     fn vectors() -> Vec<Value> {
         let text = include_str!("../../../tests/data/signing-vectors.json");
@@ -190,7 +189,7 @@ mod tests {
                 .as_array()
                 .unwrap()
                 .iter()
-                .map(|pair| format!("{}={}", encode(text(&pair[0])), encode(text(&pair[1]))))
+                .map(|pair| format!("{}={}", canonical::encode(text(&pair[0])), canonical::encode(text(&pair[1]))))
                 .collect();
             let body = text(&input["body"]);
             let given = headers.iter().find(|(name, _)| name == "x-sdk-content-sha256" && !body.is_empty());

@@ -2,7 +2,6 @@
 
 use std::borrow::Cow;
 use std::collections::BTreeSet;
-use std::io::{self, Read as _};
 
 use aho_corasick::AhoCorasick;
 use hmac::{Hmac, KeyInit as _, Mac as _};
@@ -62,10 +61,7 @@ impl Names {
 impl Hashed {
     pub(super) fn new(names: Names) -> Result<Self, Error> {
         let mut salt = [0; 32];
-        let random = std::fs::File::open("/dev/urandom").and_then(|mut file| file.read_exact(&mut salt));
-        let trouble =
-            |source: io::Error| Error::File { verb: "read random numbers from", path: "/dev/urandom".into(), source };
-        random.map_err(trouble)?;
+        getrandom::fill(&mut salt).map_err(|error| Error::Internal(format!("no random numbers: {error}")))?;
         Self::with_salt(salt, names)
     }
 
