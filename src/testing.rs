@@ -15,6 +15,10 @@ pub mod api {
         pub use crate::api::explain::action;
     }
 
+    pub mod unreachable {
+        pub use crate::api::unreachable::SENTENCES;
+    }
+
     pub mod wire {
         pub use crate::api::wire::WriteAnswer;
     }

@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use batch_detach::Exit;
 use batch_detach::testing::api::explain::action;
+use batch_detach::testing::api::unreachable::SENTENCES;
 use batch_detach::testing::cli::args::Cli;
 use batch_detach::testing::config::DECLARED;
 use batch_detach::testing::model::Class;
@@ -193,6 +194,16 @@ fn every_message_that_the_readme_explains_is_one_of_the_program() {
     assert!(pieces.len() > 15);
     for piece in pieces {
         assert!(sources.contains(piece.trim()), "{piece}");
+    }
+}
+
+#[test]
+fn every_way_a_connection_can_fail_stands_in_the_readme_with_what_to_type() {
+    let readme = readme();
+    let rows: Vec<&str> = section(&readme, "What can go wrong").lines().collect();
+    for (way, what, to_do) in SENTENCES {
+        let stands = |row: &&str| row.starts_with(&format!("| `{what}` |")) && row.ends_with(&format!("| {to_do} |"));
+        assert!(rows.iter().any(stands), "{way:?}");
     }
 }
 

@@ -5,8 +5,8 @@
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::sync::atomic::AtomicU32;
 use std::sync::atomic::Ordering::Relaxed;
+use std::sync::atomic::{AtomicBool, AtomicU32};
 use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
@@ -18,6 +18,7 @@ use secrecy::SecretString;
 use super::proxy::Proxies;
 use super::transport::secrecy_token::Token;
 use super::transport::{Answer, Reply, Transport};
+use super::unreachable::Unreachable;
 use crate::error::Error;
 use crate::text::escape_untrusted;
 
@@ -31,6 +32,8 @@ const PROXY_REFUSAL: &str = "proxy authorization required";
 /// So many requests after a lost answer take a connection of their own: a balancer that drops the second request of each
 /// connection drops the next one, too.
 const FRESH_AFTER_LOSS: u32 = 20;
+/// What it says where it did not reach the proxy itself.
+const PROXY_AWAY: &str = "failed to create underlying connection";
 /// Longest header value from outside that is kept, in characters.
 const MAX_HEADER: usize = 1_000;
 
@@ -72,6 +75,8 @@ pub(crate) struct HttpTransport {
     /// How many requests are still to take a connection of their own.
     fresh_left: Arc<AtomicU32>,
     proxies: Proxies,
+    /// The proxy has refused us. It is not asked again: a repeat could lock the account that it knows us by.
+    is_refused: Arc<AtomicBool>,
     /// Whether there is any certificate to check a server's by.
     has_roots: bool,
 }
@@ -113,6 +118,7 @@ impl HttpTransport {
             fresh,
             fresh_left: Arc::default(),
             proxies: options.proxies.clone(),
+            is_refused: Arc::default(),
             has_roots,
         };
         let merged: reqwest::Result<_> = both(&|idle| builder(idle).tls_certs_merge(certificates.clone()).build());
@@ -161,18 +167,27 @@ impl HttpTransport {
             return Reply::NotSent { cause };
         }
         let mut place = place(request.url());
-        if let Some(proxy) = self.proxy_in_use(&format!("{}://{place}", request.url().scheme())) {
+        let proxy = self.proxy_in_use(&format!("{}://{place}", request.url().scheme()));
+        if let Some(proxy) = &proxy {
+            if self.is_refused.load(Relaxed) {
+                return Reply::Answer(Answer { status: 407, ..Answer::default() });
+            }
             place = format!("{place} through the proxy {proxy}");
         }
         let mut response = match self.next_client().execute(request).await {
             Ok(response) => response,
             Err(error) if error.is_connect() => {
+                let words = Unreachable::of(&error).in_words();
                 let cause = chain(error);
                 if cause.contains(PROXY_REFUSAL) {
-                    // The proxy's word, and a complete one: a repeat could lock the account that it knows us by.
+                    self.is_refused.store(true, Relaxed);
+                    // The proxy's word, and a complete one.
                     return Reply::Answer(Answer { status: 407, ..Answer::default() });
                 }
-                return Reply::NotSent { cause: format!("cannot connect to {place}: {cause}") };
+                if let Some(proxy) = proxy.filter(|_| cause.contains(PROXY_AWAY)) {
+                    place = format!("the proxy {proxy} on the way to {place}");
+                }
+                return Reply::NotSent { cause: format!("cannot connect to {place}: {words} ({cause})") };
             }
             Err(error) => return Reply::Lost { cause: format!("no answer from {place}: {}", chain(error)) },
         };
@@ -317,6 +332,72 @@ mod tests {
         cause
     }
 
+    /// Nothing was sent, and this is why.
+    #[track_caller]
+    fn tells(reply: &Reply, way: Unreachable) {
+        assert!(not_sent(reply).contains(&format!(": {} (", way.in_words())), "{way:?}: {reply:?}");
+    }
+
+    /// A listener that does this with each connection.
+    async fn listener<F: Future<Output = ()> + Send>(
+        talk: impl Fn(tokio::net::TcpStream) -> F + Send + 'static,
+    ) -> String {
+        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = listener.local_addr().unwrap();
+        tokio::spawn(async move {
+            while let Ok((stream, _)) = listener.accept().await {
+                talk(stream).await;
+            }
+        });
+        format!("https://{address}/")
+    }
+
+    #[tokio::test]
+    async fn a_host_without_a_name_a_way_or_a_word_is_told_as_such() {
+        use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+
+        let options = HttpOptions::default();
+        tells(&get(&options, "https://no-such-host.invalid/", 99).await, Unreachable::NameUnknown);
+        tells(&get(&options, "https://255.255.255.255/", 99).await, Unreachable::NoRoute);
+        let closes = listener(async |stream| drop(stream)).await;
+        tells(&get(&options, &closes, 99).await, Unreachable::Closed);
+        let plain = listener(async |mut stream| {
+            _ = stream.read(&mut [0; 4_096]).await;
+            _ = stream.write_all(b"HTTP/1.1 400 Bad Request\r\n\r\n").await;
+        })
+        .await;
+        tells(&get(&options, &plain, 99).await, Unreachable::PlainHttp);
+    }
+
+    #[tokio::test]
+    async fn a_proxy_that_refuses_and_one_that_is_not_there_are_told_apart() {
+        let proxy = Server::start(|_| reply(403, "", "")).await;
+        let through = |address: &str| {
+            let proxies = Proxies::from_env(&[("HTTPS_PROXY", address)]).unwrap();
+            HttpOptions { proxies, ..HttpOptions::default() }
+        };
+        let refused = get(&through(&proxy.address), "https://workspace.example/", 99).await;
+        tells(&refused, Unreachable::ProxyRefuses);
+        assert!(
+            not_sent(&refused).starts_with("cannot connect to workspace.example:443 through the proxy"),
+            "{refused:?}"
+        );
+        let nobody = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap().local_addr().unwrap();
+        let away = get(&through(&nobody.to_string()), "https://workspace.example/", 99).await;
+        tells(&away, Unreachable::Refused);
+        assert!(not_sent(&away).starts_with(&format!("cannot connect to the proxy http://{nobody}")), "{away:?}");
+    }
+
+    #[tokio::test]
+    async fn p20_a_certificate_that_is_not_valid_yet_is_refused() {
+        let (pem, config) = private_ca_that_vouches(&["127.0.0.1"], 4_000, 4_096);
+        let server = Server::start_tls(config, |_| reply(200, "", "{}")).await;
+        let file = file(&pem);
+        let options = HttpOptions { ca_file: Some(file.path().to_owned()), ..HttpOptions::default() };
+        tells(&get(&options, &format!("https://{}/", server.address), 99).await, Unreachable::NotYetValid);
+        assert_eq!(server.seen().len(), 0);
+    }
+
     #[tokio::test]
     async fn a_complete_answer_keeps_the_headers_that_matter() {
         let server = Server::start(|_| {
@@ -390,6 +471,7 @@ mod tests {
         drop(listener);
         let reply = get(&HttpOptions::default(), &format!("http://{address}/"), 99).await;
         assert!(not_sent(&reply).starts_with(&format!("cannot connect to {address}")), "{reply:?}");
+        tells(&reply, Unreachable::Refused);
     }
 
     #[tokio::test]
@@ -491,18 +573,19 @@ mod tests {
 
     /// A certificate authority of our own, and a server for `names` that it vouches for.
     fn private_ca(names: &[&str]) -> (String, tokio_rustls::rustls::ServerConfig) {
-        private_ca_that_vouches(names, 4_096)
+        private_ca_that_vouches(names, 1975, 4_096)
     }
 
-    /// Vouches up to that year.
-    fn private_ca_that_vouches(names: &[&str], to_year: i32) -> (String, tokio_rustls::rustls::ServerConfig) {
+    /// Vouches from the one year up to the other.
+    fn private_ca_that_vouches(names: &[&str], from: i32, to: i32) -> (String, tokio_rustls::rustls::ServerConfig) {
         let mut params = CertificateParams::default();
         params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
         let ca = CertifiedIssuer::self_signed(params, KeyPair::generate().unwrap()).unwrap();
         let key = KeyPair::generate().unwrap();
         let names: Vec<String> = names.iter().map(ToString::to_string).collect();
         let mut params = CertificateParams::new(names).unwrap();
-        params.not_after = rcgen::date_time_ymd(to_year, 1, 1);
+        params.not_before = rcgen::date_time_ymd(from, 1, 1);
+        params.not_after = rcgen::date_time_ymd(to, 1, 1);
         let leaf = params.signed_by(&key, &ca).unwrap();
         let config = tokio_rustls::rustls::ServerConfig::builder()
             .with_no_client_auth()
@@ -523,7 +606,7 @@ mod tests {
         let server = Server::start_tls(config, |_| reply(200, "", "{}")).await;
         let url = format!("https://{}/", server.address);
         let refused = get(&HttpOptions::default(), &url, 99).await;
-        assert!(not_sent(&refused).contains("ertificate"), "{refused:?}");
+        tells(&refused, Unreachable::IssuerUnknown);
         assert_eq!(server.seen().len(), 0, "a byte of the request left before the certificate was checked");
         let file = file(&pem);
         let options = HttpOptions { ca_file: Some(file.path().to_owned()), ..HttpOptions::default() };
@@ -537,17 +620,17 @@ mod tests {
         let server = Server::start_tls(config, |_| reply(200, "", "{}")).await;
         let file = file(&pem);
         let options = HttpOptions { ca_file: Some(file.path().to_owned()), ..HttpOptions::default() };
-        not_sent(&get(&options, &format!("https://{}/", server.address), 99).await);
+        tells(&get(&options, &format!("https://{}/", server.address), 99).await, Unreachable::WrongName);
         assert_eq!(server.seen().len(), 0);
     }
 
     #[tokio::test]
     async fn p20_an_expired_certificate_is_refused() {
-        let (pem, config) = private_ca_that_vouches(&["127.0.0.1"], 2020);
+        let (pem, config) = private_ca_that_vouches(&["127.0.0.1"], 1975, 2020);
         let server = Server::start_tls(config, |_| reply(200, "", "{}")).await;
         let file = file(&pem);
         let options = HttpOptions { ca_file: Some(file.path().to_owned()), ..HttpOptions::default() };
-        not_sent(&get(&options, &format!("https://{}/", server.address), 99).await);
+        tells(&get(&options, &format!("https://{}/", server.address), 99).await, Unreachable::Expired);
         assert_eq!(server.seen().len(), 0);
     }
 
@@ -571,14 +654,15 @@ mod tests {
         };
         let options = HttpOptions::default();
         let (refused, seen) = tokio::join!(get(&options, &url, 99), server);
-        assert!(not_sent(&refused).contains("incompatible"), "{refused:?}");
+        tells(&refused, Unreachable::OldTls);
         assert!(!String::from_utf8_lossy(&seen).contains("CANARY"));
     }
 
     #[tokio::test(start_paused = true)]
     async fn p20_a_plain_server_on_the_tls_port_is_not_sent() {
         let server = Server::start(|_| reply(200, "", "{}")).await;
-        not_sent(&get(&HttpOptions::default(), &format!("https://{}/", server.address), 99).await);
+        let silent = get(&HttpOptions::default(), &format!("https://{}/", server.address), 99).await;
+        tells(&silent, Unreachable::TimedOut);
     }
 
     #[tokio::test]
@@ -590,9 +674,10 @@ mod tests {
         let url = "https://workspace.example.com/v2?user_name=alice";
         let request = http::Request::get(url).header("X-Auth-Token", "CANARY").body(Bytes::new()).unwrap();
         let refused = transport.call(request, 99).await;
-        // The proxy's own word, told as such: a repeat could lock the account that it knows us by.
+        // The proxy's own word, told as such; it is not asked again.
         assert!(matches!(&refused, Reply::Answer(answer) if answer.status == 407), "{refused:?}");
-        assert_eq!(proxy.seen().len(), 1);
+        let again = transport.call(http::Request::get(url).body(Bytes::new()).unwrap(), 99).await;
+        assert_eq!((&again, proxy.seen().len()), (&refused, 1));
         assert!(!format!("{refused:?} {transport:?}").contains("CANARY"));
         let seen = &proxy.seen()[0];
         assert_eq!(seen.line(), "CONNECT workspace.example.com:443");

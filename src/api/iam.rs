@@ -126,7 +126,7 @@ impl Projects<'_> {
         };
         ask(self.transport.as_ref(), build).await.map_err(|cause| {
             Error::NoAccess(format!(
-                "the project could not be looked up: {cause}; check the network, or give --project-id"
+                "the project could not be looked up: {cause}; it need not be where --project-id is given"
             ))
         })
     }

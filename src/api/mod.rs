@@ -20,6 +20,7 @@ mod resolver;
 #[cfg(test)]
 pub(crate) mod testing;
 pub(crate) mod transport;
+pub(crate) mod unreachable;
 pub(crate) mod wire;
 
 pub(crate) use access::{AccessOptions, prepare};

@@ -24,9 +24,12 @@ struct Proxy {
     variable: &'static str,
     /// Without user and password.
     url: Url,
-    login: Option<(String, SecretString)>,
+    login: Option<Login>,
     direct: Vec<Direct>,
 }
+
+/// A user and a password.
+type Login = (String, SecretString);
 
 impl Proxies {
     /// # Errors
@@ -80,7 +83,7 @@ impl Proxy {
 
 /// Takes an address apart, without a scheme that of an HTTP proxy. A user or password may hold any character: all up to
 /// the last `@` belongs to them, and a `%` that begins no escape stands for itself.
-fn address(value: &str) -> Result<(Url, Option<(String, SecretString)>), &'static str> {
+fn address(value: &str) -> Result<(Url, Option<Login>), &'static str> {
     let (scheme, rest) = match value.split_once("://") {
         Some((scheme, rest)) if scheme.bytes().all(|byte| byte.is_ascii_alphanumeric()) => (scheme, rest),
         _ => ("http", value),

@@ -6,7 +6,7 @@ use std::time::Duration;
 use rusqlite::config::DbConfig;
 use rusqlite::{Connection, OpenFlags};
 
-use crate::api::client::encode;
+use crate::api::auth::canonical::encode;
 
 use super::schema::{Fault, beside};
 

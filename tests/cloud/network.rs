@@ -81,7 +81,10 @@ async fn tunnel(mut stream: TcpStream, tls: TlsAcceptor, service: SocketAddr, mi
     }
     let head = String::from_utf8(head).unwrap();
     assert!(head.starts_with(&format!("CONNECT {HOST}:443 ")), "{head}");
-    let knows = head.lines().any(|line| line == format!("Proxy-Authorization: {LOGIN}"));
+    let knows = head
+        .lines()
+        .filter_map(|line| line.split_once(": "))
+        .any(|(name, value)| name.eq_ignore_ascii_case("Proxy-Authorization") && value == LOGIN);
     if !knows || mind.refuses.load(Ordering::SeqCst) {
         mind.refused.fetch_add(1, Ordering::SeqCst);
         let refusal = "HTTP/1.1 407 Proxy Authentication Required\r\nContent-Length: 0\r\n\r\n";
@@ -104,22 +107,26 @@ fn cloud(desktops: usize) -> Cloud {
 fn interrupted(directory: &Path, cloud: &Cloud, env: &[(&str, &str)], interrupt: impl FnOnce()) -> Output {
     let mut command = program(directory, cloud, env);
     command.args(["run", "leavers.csv", "--yes"]).stdout(Stdio::piped()).stderr(Stdio::piped());
-    let child = command.spawn().unwrap();
+    let mut child = command.spawn().unwrap();
     let began = Instant::now();
     let answered =
         || cloud.app.log().iter().filter(|entry| entry.op == Op::BatchDetach && entry.status.is_some()).count();
     while answered() < 5 {
-        assert!(began.elapsed() < Duration::from_secs(30), "nothing is sent");
+        if began.elapsed() > Duration::from_secs(30) {
+            child.kill().unwrap();
+            panic!("nothing is sent: {}", text(&child.wait_with_output().unwrap()));
+        }
         std::thread::sleep(Duration::from_millis(2));
     }
     interrupt();
     child.wait_with_output().unwrap()
 }
 
-const SETTINGS: [(&str, &str); 4] = [
+const SETTINGS: [(&str, &str); 5] = [
     ("HW_AUTH_TOKEN", TOKEN),
     ("BATCH_DETACH_PROJECT_ID", PROJECT),
     ("BATCH_DETACH_MAX_DESKTOPS_PER_REQUEST", "1"),
+    ("BATCH_DETACH_CONCURRENCY", "1"), // with more, so many may be on their way at once
     ("RUST_LOG", "info"),
 ];
 
@@ -134,7 +141,6 @@ fn a_proxy_that_changes_its_mind_in_the_middle_is_asked_once_more_and_the_run_go
         ("BATCH_DETACH_ENDPOINT", endpoint.as_str()),
         ("BATCH_DETACH_CA_FILE", issuer.to_str().unwrap()),
         ("HTTPS_PROXY", &variable),
-        ("BATCH_DETACH_CONCURRENCY", "1"), // with more, so many may be on their way to the proxy
     ];
     let env = [&SETTINGS[..], &place].concat();
     let output = interrupted(directory.path(), &cloud, &env, || proxy.refuse(true));
@@ -154,7 +160,15 @@ fn a_proxy_that_changes_its_mind_in_the_middle_is_asked_once_more_and_the_run_go
 #[test]
 fn a_service_that_goes_away_in_the_middle_is_told_in_the_same_words_as_at_the_start() {
     let (mut cloud, directory) = (cloud(40), sheet(40));
-    let env = [&SETTINGS[..], &[("BATCH_DETACH_OUTAGE_LIMIT", "100ms")]].concat();
+    let env = [
+        &SETTINGS[..],
+        &[
+            ("BATCH_DETACH_OUTAGE_LIMIT", "1ms"),
+            ("BATCH_DETACH_RETRY_BASE", "300ms"),
+            ("BATCH_DETACH_DRAIN_TIME", "100ms"),
+        ],
+    ]
+    .concat();
     let runtime = std::mem::replace(&mut cloud.runtime, tokio::runtime::Runtime::new().unwrap());
     let output = interrupted(directory.path(), &cloud, &env, || runtime.shutdown_background());
     let sentence = "nobody listens there; check host and port in --endpoint, and that the service is up";
