@@ -400,7 +400,10 @@ impl RawDesktop {
     fn into_live(self) -> Option<LiveDesktop> {
         let id = DesktopId::parse(&self.desktop_id)?;
         let some = |text: String| (!text.is_empty()).then_some(text);
-        let says_somebody = self.attach_state == "ATTACHED" || !self.user_name.is_empty();
+        // A detach that failed left somebody there.
+        let says_somebody = self.attach_state == "ATTACHED"
+            || self.attach_state.starts_with("DEATTACH_FAIL")
+            || !self.user_name.is_empty();
         let bound = match self.attach_user_infos {
             // The list says nobody, and the rest of the answer says somebody: one of the two is not true.
             Some(list) if list.is_empty() && says_somebody => None,
@@ -623,6 +626,21 @@ mod tests {
         for nobody in ["null", "7", "{}", r#"{"desktop_id": 7}"#, r#"{"desktop_id": ".."}"#, "[]"] {
             let list = listed(&format!(r#"[{nobody},{{"desktop_id": "a"}}]"#));
             assert_eq!((list.entries.len(), list.received), (1, 2), "{nobody}");
+        }
+    }
+
+    #[test]
+    fn p02_an_empty_list_beside_a_state_that_says_somebody_tells_nothing() {
+        for (state, is_told) in [
+            ("ATTACHED", false),
+            ("DEATTACH_FAIL_CAN_DEATTACH_AGAIN", false),
+            ("UNATTACH", true),
+            ("DEATTACHED", true),
+            ("ATTACH_FAIL_CAN_ATTACH_AGAIN", true),
+            ("", true),
+        ] {
+            let entry = format!(r#"{{"desktop_id": "d", "attach_state": "{state}", "attach_user_infos": []}}"#);
+            assert_eq!(LiveDesktop::read(&entry).unwrap().bound.is_some(), is_told, "{state}");
         }
     }
 

@@ -68,6 +68,7 @@ struct SlotBody(crate::model::Kind, String, Option<String>, Option<String>, Opti
 const POOLED: u8 = 1;
 const ALL: u8 = 2;
 const SEEN: u8 = 4;
+const SHARED: u8 = 8;
 
 const fn flag(is: bool, bit: u8) -> u8 {
     if is { bit } else { 0 }
@@ -85,7 +86,7 @@ pub(super) fn write_item(item: &Item) -> Result<String, Malformed> {
             }))
         }
     }
-    let flags = flag(item.pooled, POOLED) | flag(item.all, ALL) | flag(item.seen, SEEN);
+    let flags = flag(item.pooled, POOLED) | flag(item.all, ALL) | flag(item.seen, SEEN) | flag(item.shared, SHARED);
     serde_json::to_string(&Body(item.chunk, item.desktop.as_str(), &item.desktop_name, flags, Slots(&item.slots)))
         .map_err(|error| format!("item {}: {error}", item.id))
 }
@@ -113,6 +114,7 @@ pub(super) fn read_item(id: ItemId, text: &str) -> Result<Item, Malformed> {
         all: flags & ALL != 0,
         slots: slots.collect(),
         seen: flags & SEEN != 0,
+        shared: flags & SHARED != 0,
     })
 }
 

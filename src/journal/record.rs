@@ -122,6 +122,7 @@ impl Slot {
 
 /// One desktop's share of one chunk.
 #[derive(Debug, Clone, PartialEq, Eq)]
+#[expect(clippy::struct_excessive_bools, reason = "each is a fact of its own, and none excludes another")]
 pub struct Item {
     pub id: ItemId,
     pub chunk: u32,
@@ -133,6 +134,9 @@ pub struct Item {
     pub slots: Vec<Slot>,
     /// Whether the preflight saw the desktop at all.
     pub seen: bool,
+    /// Whether it saw several people on it, these or others: such a desktop is not one person's alone, whatever the
+    /// service calls its type.
+    pub shared: bool,
 }
 
 /// A write that is about to be sent (P4: durable before its first byte).

@@ -82,6 +82,7 @@ pub(super) fn plan(chunks: u32) -> (Vec<Entry>, Vec<Item>) {
                 all: false,
                 slots: vec![slot("lì, na", 2, true), slot("bob", 1, false)],
                 seen: true,
+                shared: true,
             });
             add([&desktop, "lì, na", "T-1"], Fate::Send { item: id, slot: 0 });
             add([&desktop, "bob", "T-2"], Fate::Send { item: id, slot: 1 });

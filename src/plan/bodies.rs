@@ -261,7 +261,17 @@ mod tests {
 
     fn item(desktop: &str, all: bool, slots: Vec<Slot>) -> Item {
         let desktop = DesktopId::parse(desktop).unwrap();
-        Item { id: 1, chunk: 1, desktop, desktop_name: String::new(), pooled: false, all, slots, seen: true }
+        Item {
+            id: 1,
+            chunk: 1,
+            desktop,
+            desktop_name: String::new(),
+            pooled: false,
+            all,
+            slots,
+            seen: true,
+            shared: false,
+        }
     }
 
     fn text(write: impl FnOnce(&mut Vec<u8>)) -> String {

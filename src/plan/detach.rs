@@ -274,6 +274,7 @@ impl<'t> Plan<'t> {
                 all: item.all,
                 slots: self.slots[item.slots()].iter().map(|slot| self.journal_slot(item.desk, slot)).collect(),
                 seen: live.is_some(),
+                shared: self.ground.bound(item.desk).len() > 1,
             }
         })
     }

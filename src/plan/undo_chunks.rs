@@ -113,6 +113,7 @@ mod tests {
             all: true,
             slots: slots.collect(),
             seen: true,
+            shared: false,
         }
     }
 

@@ -190,6 +190,7 @@ mod tests {
             all: false,
             slots: names.iter().map(|name| slot(name)).collect(),
             seen: true,
+            shared: false,
         }
     }
 

@@ -6,8 +6,8 @@
 use std::collections::hash_map::Entry;
 use std::collections::{BTreeSet, HashMap, HashSet};
 use std::future::Future;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use futures::future::BoxFuture;
@@ -71,7 +71,11 @@ pub struct Preflight {
     stop: CancellationToken,
     /// Renewals of the credentials so far; the mutex makes it one task for everybody.
     renewals: Mutex<u32>,
+    /// The same number, for whoever goes out with what was renewed while he waited for his turn.
+    renewed: AtomicU32,
     answered: AtomicU32,
+    /// Why the credentials are refused for good: whatever else waits for its turn would be refused, too (P11).
+    no_access: OnceLock<String>,
     /// Desktops that were refused, each by itself, until the first one was shown.
     refused: AtomicU32,
     shown: AtomicBool,
@@ -95,7 +99,9 @@ impl Preflight {
             waits,
             stop,
             renewals: Mutex::new(0),
+            renewed: AtomicU32::new(0),
             answered: AtomicU32::new(0),
+            no_access: OnceLock::new(),
             refused: AtomicU32::new(0),
             shown: AtomicBool::new(false),
             reads: AtomicU64::new(0),
@@ -352,8 +358,9 @@ impl Preflight {
         for _ in 0..USER_PAGES {
             let from = offset.to_string();
             let query = [("limit", "1000"), ("offset", from.as_str())];
-            let seen_renewals = *self.renewals.lock().await;
+            drop(self.renewals.lock().await);
             let Some(mut pass) = self.gates.pass(Class::ListUsers, &self.stop).await else { return Ok(None) };
+            let seen_renewals = self.renewed.load(Ordering::Relaxed);
             self.reads.fetch_add(1, Ordering::Relaxed);
             let reply = self.reader.list_users(&query).await;
             let result = reads::users(&reply);
@@ -431,8 +438,12 @@ impl Preflight {
     ) -> Result<Result<T, Refused>, Error> {
         let (mut failures, began) = (0, Instant::now());
         loop {
-            let seen_renewals = *self.renewals.lock().await;
+            drop(self.renewals.lock().await); // while they are being renewed nothing goes out
             let Some(mut pass) = self.gates.pass(class, &self.stop).await else { return Err(stopped()) };
+            let seen_renewals = self.renewed.load(Ordering::Relaxed);
+            if let Some(why) = self.no_access.get() {
+                return Err(Error::NoAccess(why.clone()));
+            }
             self.reads.fetch_add(1, Ordering::Relaxed);
             let reply = tokio::select! {
                 biased;
@@ -497,13 +508,14 @@ impl Preflight {
             return Ok(()); // somebody else did while this one was out
         }
         let auth = &self.reader.target().auth;
-        let refused = |more: &str| Error::NoAccess(format!("{explained}{more}"));
+        let refused = |more: &str| Error::NoAccess(self.no_access.get_or_init(|| format!("{explained}{more}")).clone());
         if *renewals > 0 {
             return Err(refused("; renewing them did not help"));
         }
         match auth.renew().await {
             Ok(true) => {
                 *renewals += 1;
+                self.renewed.store(*renewals, Ordering::Relaxed);
                 // Proved by one request before the others go on: a second refusal is the last (P11).
                 let Some(mut pass) = self.gates.pass(Class::ListDesktops, &self.stop).await else { return Ok(()) };
                 self.reads.fetch_add(1, Ordering::Relaxed);

@@ -127,7 +127,9 @@ impl Gateway {
                 Some(write) => write.ids().any(|named| named == id.as_str()),
                 None => call.id == id.as_str() || call.query.all("desktop_id").contains(&id.as_str()),
             };
+            let query = call.parts.uri.query().map_or(0, str::len);
             let ours = fault.op.is_none_or(|op| op == call.op)
+                && fault.query_over.is_none_or(|bytes| query > bytes)
                 && (fault.desktops.is_empty() || fault.desktops.iter().any(names));
             if !ours || !in_time {
                 continue;

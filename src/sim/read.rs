@@ -187,10 +187,14 @@ impl World {
     /// `GET …/workspace-jobs/{id}`.
     pub(super) fn show_job(&self, id: &str, now: Instant) -> Result<Value, Refused> {
         let job = self.job(id, now)?;
+        let mut sub_jobs = self.sub_jobs(id, job);
+        if self.physics.page > 0 {
+            sub_jobs.truncate(self.physics.page);
+        }
         Ok(json!({
             "id": id, "job_type": job.kind, "status": if job.done { "COMPLETE" } else { "RUNNING" },
             "begin_time": self.stamp(job.begun), "end_time": if job.done { self.stamp(job.ends) } else { String::new() },
-            "sub_jobs_total": job.subs.len(), "sub_jobs": self.sub_jobs(id, job),
+            "sub_jobs_total": job.subs.len(), "sub_jobs": sub_jobs,
         }))
     }
 
@@ -200,7 +204,8 @@ impl World {
         let mut jobs = self.sub_jobs(id, self.job(id, now)?);
         let statuses = query.all("status");
         jobs.retain(|job| statuses.is_empty() || job["status"].as_str().is_some_and(|its| statuses.contains(&its)));
-        let (jobs, total) = query.page(jobs.into_iter(), 1000, 1000)?;
+        let most = if self.physics.page == 0 { 1000 } else { self.physics.page };
+        let (jobs, total) = query.page(jobs.into_iter(), most, most)?;
         Ok(json!({"jobs": jobs, "total_count": total}))
     }
 

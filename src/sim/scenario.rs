@@ -181,6 +181,9 @@ pub struct Fault {
     /// Requests that name one of these desktops (in body, path or filter); any, if empty.
     #[serde(default)]
     pub desktops: Vec<DesktopId>,
+    /// Requests whose query is longer than so many bytes; any, if not given.
+    #[serde(default)]
+    pub query_over: Option<usize>,
     /// Of those requests the first `after` are spared.
     #[serde(default)]
     pub after: u64,
@@ -205,6 +208,7 @@ impl Fault {
         Self {
             op: Some(op),
             desktops: Vec::new(),
+            query_over: None,
             after: 0,
             count: None,
             probability: 1.0,
@@ -232,6 +236,11 @@ impl Fault {
     #[must_use]
     pub fn naming(self, desktops: impl IntoIterator<Item = DesktopId>) -> Self {
         Self { desktops: desktops.into_iter().collect(), ..self }
+    }
+
+    #[must_use]
+    pub fn query_over(self, bytes: usize) -> Self {
+        Self { query_over: Some(bytes), ..self }
     }
 
     #[must_use]

@@ -402,7 +402,11 @@ impl World {
         at: Instant,
     ) {
         if failed {
-            self.change(id, at, |view| view.attach_state = "DEATTACH_FAIL_CAN_DEATTACH_AGAIN".into());
+            // Whoever went meanwhile left nobody behind that the detach could have failed for.
+            self.change(id, at, |view| {
+                let is_free = view.bound.is_empty();
+                view.attach_state = if is_free { "DEATTACHED" } else { "DEATTACH_FAIL_CAN_DEATTACH_AGAIN" }.into();
+            });
         } else {
             self.detach(id, who, request, at);
         }

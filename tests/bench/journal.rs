@@ -76,6 +76,7 @@ fn build(path: &Path) {
             all: false,
             slots: (0..u32::from(USERS)).map(slot).collect(),
             seen: false,
+            shared: false,
         };
         builder.item(item).expect("the disk takes it");
     }

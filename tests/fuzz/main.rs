@@ -264,6 +264,7 @@ fn journal(path: &std::path::Path) {
             all: false,
             slots: vec![slot],
             seen: true,
+            shared: false,
         };
         builder.item(item).unwrap();
     }

@@ -8,7 +8,7 @@
 //!
 //! A seed makes a world, an input, a script of faults, and the events at which processes die. `SIM_FROM` is the first
 //! seed, 0 if not given. `SIM_ODD` names the kinds of misbehaviour that come on top: a list of the names in `oddity.rs`,
-//! `all` or `none`; not given, those whose mends the program has.
+//! or `none`; not given, all.
 
 mod doctored;
 mod history;

@@ -20,7 +20,7 @@ pub(crate) enum Oddity {
     AnotherOrder,
     /// `total_count` is too low or too high.
     OtherTotals,
-    /// Desktops that are attached, to nobody that is told.
+    /// Desktops that are attached, to nobody that is told; now and then, or one of them for ever.
     UntoldBindings,
     /// A living desktop is not found, now and then.
     NotFoundOnce,
@@ -36,45 +36,44 @@ pub(crate) enum Oddity {
     LostJobs,
     /// The proxy asks for its password in the middle.
     ProxyPassword,
+    /// A gateway takes no long request line: a read by several ids is refused.
+    LongQueries,
 }
 
 use Oddity::{
-    AnotherOrder, BadIdInRead, ErrorIn200, JobWords, LostJobs, Namesakes, NotFoundOnce, OtherTotals, ProxyPassword,
-    RepeatedEntries, ShiftedPages, UntoldBindings,
+    AnotherOrder, BadIdInRead, ErrorIn200, JobWords, LongQueries, LostJobs, Namesakes, NotFoundOnce, OtherTotals,
+    ProxyPassword, RepeatedEntries, ShiftedPages, UntoldBindings,
 };
 
 const NAMESAKE: &str = "namesake-";
 
 impl Oddity {
-    /// All kinds, their names for `SIM_ODD`, and whether the seeds meet them without being asked to.
-    pub(crate) const ALL: [(Self, &str, bool); 12] = [
-        (ShiftedPages, "shifted-pages", false),
-        (RepeatedEntries, "repeated-entries", false),
-        (AnotherOrder, "another-order", false),
-        (OtherTotals, "other-totals", false),
-        (UntoldBindings, "untold-bindings", false),
-        (NotFoundOnce, "not-found-once", false),
-        (Namesakes, "namesakes", false),
-        (ErrorIn200, "error-in-200", false),
-        (BadIdInRead, "bad-id-in-read", false),
-        (JobWords, "job-words", false),
-        (LostJobs, "lost-jobs", false),
-        (ProxyPassword, "proxy-password", false),
+    /// All kinds, and their names for `SIM_ODD`.
+    pub(crate) const ALL: [(Self, &str); 13] = [
+        (ShiftedPages, "shifted-pages"),
+        (RepeatedEntries, "repeated-entries"),
+        (AnotherOrder, "another-order"),
+        (OtherTotals, "other-totals"),
+        (UntoldBindings, "untold-bindings"),
+        (NotFoundOnce, "not-found-once"),
+        (Namesakes, "namesakes"),
+        (ErrorIn200, "error-in-200"),
+        (BadIdInRead, "bad-id-in-read"),
+        (JobWords, "job-words"),
+        (LostJobs, "lost-jobs"),
+        (ProxyPassword, "proxy-password"),
+        (LongQueries, "long-queries"),
     ];
 
-    /// `SIM_ODD` is a list of names, `all` or `none`; without it those that are on.
+    /// `SIM_ODD` is a list of names, or `none`; without it all are wanted.
     pub(crate) fn wanted() -> Vec<Self> {
         let list = std::env::var("SIM_ODD").ok();
-        let is_wanted = |name: &str, on: bool| match list.as_deref() {
-            None => on,
-            Some("all") => true,
-            Some(given) => given.split(',').any(|one| one == name),
-        };
-        Self::ALL.iter().filter(|(_, name, on)| is_wanted(name, *on)).map(|(kind, ..)| *kind).collect()
+        let is_wanted = |name: &str| list.as_deref().is_none_or(|given| given.split(',').any(|one| one == name));
+        Self::ALL.iter().filter(|(_, name)| is_wanted(name)).map(|(kind, _)| *kind).collect()
     }
 
     pub(crate) fn name(self) -> &'static str {
-        Self::ALL.iter().find(|(kind, ..)| *kind == self).map_or("", |(_, name, _)| name)
+        Self::ALL.iter().find(|(kind, _)| *kind == self).map_or("", |(_, name)| name)
     }
 
     /// The kind that an effect on a request belongs to.
@@ -92,6 +91,7 @@ impl Oddity {
                 (200, _) => ErrorIn200,
                 (403, "WKS.0403") => BadIdInRead,
                 (407, _) => ProxyPassword,
+                (414, _) => LongQueries,
                 _ => return None,
             },
             _ => return None,
@@ -117,13 +117,21 @@ impl Oddity {
                 let by = [-3, -1, 1, 7, 10_000_000][rng.usize(..5)];
                 vec![few(Fault::new(list, Effect::ClaimedTotal(by)), rng)]
             }
+            UntoldBindings if rng.u8(..4) == 0 => {
+                let one = id(rng.usize(..desktops));
+                [list, Op::ShowDesktop].map(|op| Fault::new(op, Effect::UntoldBindings).naming([one.clone()])).into()
+            }
             UntoldBindings => {
                 let list = few(Fault::new(list, Effect::UntoldBindings), rng);
                 vec![list, few(Fault::new(Op::ShowDesktop, Effect::UntoldBindings), rng)]
             }
+            // Twice in a row, some time apart, is the service's word: what proves more than that nobody can say.
             NotFoundOnce => {
                 let refused = Refused::new(404, "WKS.0202", "The resource not found.");
-                vec![few(Fault::new(Op::ShowDesktop, Effect::Refuse(refused)), rng)]
+                let once = |one| Fault::new(Op::ShowDesktop, Effect::Refuse(refused.clone())).naming([one]).count(1);
+                let mut ids: Vec<_> = (0..desktops).map(id).collect();
+                rng.shuffle(&mut ids);
+                ids.into_iter().take(rng.usize(1..5)).map(once).collect()
             }
             ErrorIn200 => {
                 let op = [Op::BatchDetach, Op::BatchDetach, list, Op::ShowDesktop, Op::ShowJob][rng.usize(..5)];
@@ -144,6 +152,10 @@ impl Oddity {
                 let refused = Refused::new(404, "WKS.0203", "The job does not exist.");
                 let jobs = [Op::ShowJob, Op::ListSubJobs];
                 jobs.map(|op| Fault::new(op, Effect::Refuse(refused.clone()))).into()
+            }
+            LongQueries => {
+                let refused = Refused::new(414, "", "Request-URI Too Long");
+                vec![Fault::new(list, Effect::Refuse(refused)).after(rng.u64(..4)).query_over(60)]
             }
             ProxyPassword => {
                 let refused = Refused::new(407, "", "Proxy Authentication Required");

@@ -196,7 +196,17 @@ mod tests {
         };
         let desktop = DesktopId::parse("d").unwrap();
         let desktop_name = String::new();
-        Item { id: 1, chunk: 1, desktop, desktop_name, pooled: false, all: false, slots: vec![slot], seen: true }
+        Item {
+            id: 1,
+            chunk: 1,
+            desktop,
+            desktop_name,
+            pooled: false,
+            all: false,
+            slots: vec![slot],
+            seen: true,
+            shared: false,
+        }
     }
 
     fn desktop(holds_anna: bool) -> LiveDesktop {

@@ -467,6 +467,6 @@ fn stayed_busy() -> Refusal {
 /// Whether somebody else has a desktop that one person alone can have.
 fn is_taken(item: &Item, sight: Sight<'_>) -> bool {
     let Sight::Shown(desktop) = sight else { return false };
-    let single = desktop.is_pooled() || desktop.desktop_type == "DEDICATED";
+    let single = !item.shared && (desktop.is_pooled() || desktop.desktop_type == "DEDICATED");
     single && desktop.good().is_some_and(|bound| !newcomers(item, bound).is_empty())
 }

@@ -330,7 +330,8 @@ impl Judge<'_> {
         let ours = |one: &&Bound| {
             self.desktop.slots.iter().any(|slot| matches!(find(slot, std::slice::from_ref(*one)), Found::One(_)))
         };
-        if is_single(live) && !bound.iter().all(|one| ours(&one)) {
+        // Whoever was bound beside our leaver before the run is no obstacle: the desktop can hold several.
+        if is_single(live) && !self.desktop.shared && !bound.iter().all(|one| ours(&one)) {
             tracing::debug!(
                 desktop = %self.desktop.desktop,
                 holders = ?bound.iter().map(|one| one.user_name.as_str()).collect::<Vec<_>>(),

@@ -103,6 +103,7 @@ fn changed(class: Class, of: &[(&str, &[&str])]) -> Changed {
             all: false,
             slots: users.iter().map(|user| slot(user)).collect(),
             seen: true,
+            shared: false,
         });
     }
     made
@@ -152,6 +153,28 @@ fn each_row_of_an_undo_is_judged_against_who_is_bound_now() {
         "INVALID_PROTECTED",
     ];
     assert_eq!(words(&changed, &look, &policy), expected);
+}
+
+#[test]
+fn p02_whoever_was_bound_beside_a_leaver_before_the_run_does_not_hold_the_desktop_now() {
+    for shared in [false, true] {
+        let mut changed = changed(Class::BatchAttach, &[("d1", &["leaver"])]);
+        changed.desktops[0].shared = shared;
+        let look = look(&[live("d1", "DEDICATED", &[bound("colleague")])]);
+        let expected = if shared { "1.0" } else { "INVALID_TAKEN" };
+        assert_eq!(words(&changed, &look, &Policy::default()), [expected]);
+    }
+}
+
+#[test]
+fn p02_an_undo_sends_nothing_for_a_desktop_that_does_not_tell_who_is_bound() {
+    for class in [Class::BatchAttach, Class::BatchDetach] {
+        let changed = changed(class, &[("d1", &["a"]), ("d2", &["b"])]);
+        let untold = LiveDesktop { bound: None, ..live("d1", "SHARED", &[]) };
+        let mut look = look(&[untold]);
+        look.unreadable.insert(id("d2"), "WKS.1: no".to_owned());
+        assert_eq!(words(&changed, &look, &Policy::default()), ["INVALID_DESKTOP_UNREADABLE"; 2]);
+    }
 }
 
 #[test]

@@ -299,6 +299,7 @@ mod tests {
             all: false,
             slots: vec![slot],
             seen: true,
+            shared: false,
         };
         builder.item(item).unwrap();
         builder.finish().unwrap();

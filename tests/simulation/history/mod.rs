@@ -216,6 +216,8 @@ struct Checker<'h> {
     sent: Vec<Sent<'h>>,
     /// By desktop: when reads that told of it were received, and when answered.
     reads: HashMap<DesktopId, Vec<(Instant, Instant)>>,
+    /// By desktop: when it was asked for by itself, and whether it was found.
+    shows: HashMap<DesktopId, Vec<(Instant, bool)>>,
     /// Final words: their place among the records.
     settled: Vec<(usize, &'h Settlement, Instant)>,
     found: Vec<Violation>,
@@ -269,6 +271,7 @@ impl<'h> Checker<'h> {
             states,
             sent: Vec::new(),
             reads: HashMap::new(),
+            shows: HashMap::new(),
             settled: settled.collect(),
             found: Vec::new(),
         };
@@ -301,6 +304,7 @@ impl<'h> Checker<'h> {
                 Op::ShowDesktop if matches!(reply.status, 200 | 404) => {
                     let id = entry.path.rsplit('/').next().and_then(DesktopId::parse);
                     if let Some(desktop) = id {
+                        self.shows.entry(desktop.clone()).or_default().push((entry.at, reply.status == 200));
                         self.reads.entry(desktop).or_default().push((entry.at, reply.at));
                     }
                 }
@@ -313,6 +317,21 @@ impl<'h> Checker<'h> {
     fn reads_within(&self, desktop: &DesktopId, from: Instant, to: Instant) -> Vec<Instant> {
         let all = self.reads.get(desktop).map_or(&[][..], Vec::as_slice);
         all.iter().map(|(at, _)| *at).filter(|at| from <= *at && *at <= to).collect()
+    }
+
+    /// Whether the service itself said within that time that there is no such desktop: twice in a row, far enough apart.
+    fn was_called_gone(&self, desktop: &DesktopId, from: Instant, to: Instant) -> bool {
+        let mut since = None;
+        for (at, is_found) in self.shows.get(desktop).into_iter().flatten() {
+            if *is_found || *at < from || *at > to {
+                since = None;
+                continue;
+            }
+            if *at - *since.get_or_insert(*at) >= self.history.promised.settle_time {
+                return true;
+            }
+        }
+        false
     }
 
     /// Whether the server's truth had `slot` bound (or not) at any moment of that time.

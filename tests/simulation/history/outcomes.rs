@@ -119,6 +119,11 @@ impl Checker<'_> {
             let window = promised.read_lag + promised.settle_time + TICK;
             self.was(desktop, slot, bound, at.checked_sub(window).unwrap_or(at), at)
         };
+        let is_gone = word.result.evidence.starts_with("the desktop is gone")
+            || word.result.evidence.starts_with("the service does not know");
+        if is_gone && self.was_called_gone(desktop, from, at) {
+            return None;
+        }
         match word.result.outcome {
             Outcome::Detached => {
                 // One that was refused whole counts: the binding was there, or nobody had looked, and is not any more.

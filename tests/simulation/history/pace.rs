@@ -59,10 +59,11 @@ impl Checker<'_> {
         }
     }
 
-    /// P10: attempts of a row, and repeats of a process.
+    /// P10: attempts of a row, and repeats of a process. Where nobody ever answered, each resume may try once more.
     pub(super) fn budget(&mut self) {
         let promised = &self.history.promised;
         let mut tries: BTreeMap<(ItemId, SlotNo), usize> = BTreeMap::new();
+        let mut answered: BTreeSet<(ItemId, SlotNo)> = BTreeSet::new();
         let mut repeats: BTreeMap<usize, u64> = BTreeMap::new();
         let mut faults = Vec::new();
         for sent in self.sent.iter().filter(|sent| sent.may_be_executed()) {
@@ -72,8 +73,12 @@ impl Checker<'_> {
                     let tries = tries.entry((*item, *slot)).or_default();
                     is_repeat |= *tries > 0;
                     *tries += 1;
-                    if *tries == promised.max_tries + 1 {
+                    let resumes = if answered.contains(&(*item, *slot)) { 0 } else { sent.life };
+                    if *tries > promised.max_tries + resumes {
                         faults.push(format!("{} was sent {tries} times", self.name(*item, *slot)));
+                    }
+                    if sent.answer.is_some_and(|(_, answer)| answer.kind.counts() && answer.status.is_some()) {
+                        answered.insert((*item, *slot));
                     }
                 }
             }
