@@ -9,6 +9,7 @@ failed.
 """
 
 import argparse
+import re
 import sys
 import tempfile
 import time
@@ -19,7 +20,8 @@ from huaweicloudsdkcore.auth.credentials import BasicCredentials, GlobalCredenti
 from huaweicloudsdkcore.exceptions.exceptions import ClientRequestException, ConnectionException
 from huaweicloudsdkcore.region.region import Region
 from huaweicloudsdkiam.v3 import (
-    AuthScope, AuthScopeProject, IamClient, KeystoneCreateUserTokenByPasswordRequest,
+    AgencyAuth, AgencyAuthIdentity, AuthScope, AuthScopeProject, CreateTemporaryAccessKeyByAgencyRequest,
+    CreateTemporaryAccessKeyByAgencyRequestBody, IamClient, IdentityAssumerole, KeystoneCreateUserTokenByPasswordRequest,
     KeystoneCreateUserTokenByPasswordRequestBody, KeystoneListAuthProjectsRequest, KeystoneListProjectsRequest,
     PwdAuth, PwdIdentity, PwdPassword, PwdPasswordUser, PwdPasswordUserDomain)
 from huaweicloudsdkworkspace.v2 import (
@@ -174,6 +176,42 @@ class Checks:
         assert project.name == REGION and project.id == self.simulator.project, project
         [own] = self.iam.keystone_list_auth_projects(KeystoneListAuthProjectsRequest()).projects
         assert own.id == project.id
+
+    def temporary_key(self, **role):
+        role = IdentityAssumerole(agency_name="ops", domain_name="acme", **role)
+        body = CreateTemporaryAccessKeyByAgencyRequestBody(
+            auth=AgencyAuth(identity=AgencyAuthIdentity(methods=["assume_role"], assume_role=role)))
+        request = CreateTemporaryAccessKeyByAgencyRequest(body=body)
+        return self.iam.create_temporary_access_key_by_agency(request).credential
+
+    def desktops_by(self, access, secret, token, project=None):
+        key = BasicCredentials(access, secret, project).with_security_token(token).with_iam_endpoint(self.simulator.address)
+        client = WorkspaceClient.new_builder().with_credentials(key)
+        client = client.with_region(Region(REGION, self.simulator.address)).build()
+        return len(client.list_desktops(ListDesktopsRequest()).desktops)
+
+    def check_an_agency_signs_with_temporary_keys_and_finds_its_project(self):
+        key = self.temporary_key(duration_seconds=3600)
+        assert re.fullmatch(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{6}Z", key.expires_at), key.expires_at
+        assert self.desktops_by(key.access, key.secret, key.securitytoken) == 40
+
+    def check_a_temporary_key_without_its_token_or_with_another_secret_is_refused(self):
+        key = self.temporary_key()
+        for secret, token in [("other", key.securitytoken), (key.secret, None), (key.secret, "other")]:
+            try:
+                self.desktops_by(key.access, secret, token, self.simulator.project)
+            except ClientRequestException as refused:
+                assert refused.status_code == 401, refused
+            else:
+                raise AssertionError("it was let in")
+
+    def check_a_role_that_iam_does_not_take_is_refused(self):
+        try:
+            self.temporary_key(duration_seconds=60)
+        except ClientRequestException as refused:
+            assert refused.status_code == 400, refused
+        else:
+            raise AssertionError("60 seconds are too short")
 
     def check_the_sdk_finds_the_project_by_itself(self):
         key = BasicCredentials("AKAKAKAKAKAKAKAKAKAK", "s3cr3t").with_iam_endpoint(self.simulator.address)

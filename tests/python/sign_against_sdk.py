@@ -24,7 +24,7 @@ ROOT = Path(__file__).resolve().parents[2]
 
 # Every printable ASCII character, and letters of one to four bytes.
 PIECES = [chr(code) for code in range(0x20, 0x7F)] + list("äßéΩж张三研发桌面ｆ𠮷😀")
-SEGMENTS = ["v2", "v3", "desktops", "users", "workspace-jobs", "batch-detach", "0bec5db98280d2d02fd6c00c2de791ce"]
+SEGMENTS = ["v2", "v3", "v3.0", "OS-CREDENTIAL", "securitytokens", "desktops", "users", "workspace-jobs", "batch-detach", "0bec5db98280d2d02fd6c00c2de791ce"]
 NAMES = ["user_name", "user_names", "desktop_id", "computer_name", "limit", "offset", "tag", "x[y]", "Zeta", "名"]
 HEADERS = ["X-Project-Id", "X-Domain-Id", "X-Security-Token", "User-Agent", "Accept", "X-Custom", "X-Comment", "x_unsigned"]
 
@@ -37,6 +37,12 @@ def on_the_wire(rng, value):
     """Percent-encoded, sometimes with digits in lower case, as other programs write them."""
     encoded = quote(value, safe="-_.~")
     return encoded.lower() if rng.random() < 0.2 and encoded.isascii() and value == value.lower() else encoded
+
+
+def role(rng):
+    """What takes on an agency."""
+    role = {"agency_name": text(rng, 12), rng.choice(["domain_name", "domain_id"]): text(rng, 12)}
+    return json.dumps({"auth": {"identity": {"methods": ["assume_role"], "assume_role": role}}})
 
 
 def random_request(rng):
@@ -52,10 +58,10 @@ def random_request(rng):
         "path": "/" + "/".join(on_the_wire(rng, segment) for segment in segments) + ("/" if rng.random() < 0.2 else ""),
         "query": "&".join(f"{quote(name, safe='-_.~')}={on_the_wire(rng, value)}" for name, value in query),
         "host": rng.choice(["workspace.cn-north-4.myhuaweicloud.com", "iam.myhuaweicloud.com", "ws.example.com:8443"]),
-        "body": rng.choice(["", json.dumps({"user_name": text(rng, 30)}), text(rng, 200)]),
+        "body": rng.choice(["", json.dumps({"user_name": text(rng, 30)}), role(rng), text(rng, 200)]),
     }
     if rng.random() < 0.5:  # the headers that our program signs
-        line["project_id"] = rng.choice([None, "0bec5db98280d2d02fd6c00c2de791ce"])
+        line["project_id"] = rng.choice([None, f"{rng.getrandbits(128):032x}"])
         line["security_token"] = rng.choice([None, "gQpjbi1ub3J0aC00+/==" * rng.randint(1, 20)])
         headers = {"X-Project-Id": line["project_id"], "X-Security-Token": line["security_token"]}
         headers = {name: value for name, value in headers.items() if value is not None}
