@@ -243,3 +243,28 @@ fn made_up_id(seed: &str) -> String {
     let hash = hex::encode(Sha256::digest(seed.as_bytes()));
     format!("{}-{}-{}-{}-{}", &hash[..8], &hash[8..12], &hash[12..16], &hash[16..20], &hash[20..32])
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::model::AgencyName;
+
+    #[test]
+    fn whoever_is_asked_is_told_where_it_goes_and_as_whom() {
+        let mut place = Place::simulated([]);
+        assert_eq!(place.in_words(), "", "a rehearsal goes nowhere");
+        "https://workspace.example".clone_into(&mut place.target.endpoint);
+        "p1".clone_into(&mut place.target.project_id);
+        place.region = Some("cn-north-4".to_owned());
+        place.caller = Caller {
+            credentials: "access key …7ABC from HW_ACCESS_KEY".to_owned(),
+            agency: Some(AgencyName { name: "ops".to_owned(), account: "acme".to_owned() }),
+            project_name: Some("team".to_owned()),
+        };
+        assert_eq!(
+            place.in_words(),
+            " It goes to region cn-north-4, project team (p1), by access key …7ABC from HW_ACCESS_KEY, as agency ops of \
+             account acme."
+        );
+    }
+}

@@ -1,6 +1,7 @@
 //! The program against a server that checks signature, date and token strictly and locks a key after five refusals:
 //! every way to hold credentials, and everything that can be wrong with them.
 
+mod accounts;
 mod network;
 
 use std::path::Path;
