@@ -134,14 +134,20 @@ fn blocked(asked: &Asked<'_>) -> String {
     )
 }
 
+/// How far this machine's clock is off, where that alone is why credentials are refused.
+pub(crate) fn clock_is_off(answer: &Answer, now: Timestamp) -> Option<String> {
+    let skew = skew(answer, now).filter(|skew| skew.abs() > MAX_SKEW)?;
+    let way = if skew.is_negative() { "behind" } else { "ahead of" };
+    Some(format!(
+        "this machine's clock is {} {way} the server's, and a difference of more than 15 min is refused; set the clock, \
+         then run again",
+        in_words(skew.abs())
+    ))
+}
+
 fn unauthorized(answer: &Answer, body: &ErrorBody, who: &str, now: Timestamp) -> String {
-    if let Some(skew) = skew(answer, now).filter(|skew| skew.abs() > MAX_SKEW) {
-        let way = if skew.is_negative() { "behind" } else { "ahead of" };
-        return format!(
-            "this machine's clock is {} {way} the server's, and a difference of more than 15 min is refused; set the clock, \
-             then run again",
-            in_words(skew.abs())
-        );
+    if let Some(words) = clock_is_off(answer, now) {
+        return words;
     }
     let text = body.message.to_ascii_lowercase();
     if text.contains("reach the limit") {

@@ -17,14 +17,13 @@ use tokio_util::sync::CancellationToken;
 use super::rules::{Rules, StopReason};
 use super::state::{Done, LOOK_LASTS, Op, Output, Part, Start, State, kind_of};
 use super::verdict::{Verdict, judge};
+use crate::api::explain::clock_is_off;
 use crate::api::wire::{List, SubJob};
 use crate::api::{Reader, Reply, Writer};
 use crate::error::Error;
 use crate::journal::record::{AnswerRecord, Attempt, ItemId, Record};
 use crate::journal::{AnswerKind, Item, Journal, JournalError, Progress, Resume};
-use crate::model::Class;
-use crate::model::{DesktopId, Outcome};
-use crate::model::{Event, Observer};
+use crate::model::{Class, DesktopId, Event, Observer, Outcome, Refusal};
 use crate::pace::{Ceiling, Gates, Heard, Held, MAX_GATE, Pass, Turn};
 use crate::reconcile::judge::{ReadSpan, newcomers};
 use crate::reconcile::reads::{self, JobWord, ReadFault, judge_job};
@@ -227,17 +226,31 @@ impl Context {
         wait
     }
 
-    /// Tells the gates what became of a read.
-    fn heard_read<T>(&self, pass: &mut Pass, result: &Result<T, ReadFault>) {
-        let heard = match result {
-            Ok(_) => Heard::Success,
-            Err(ReadFault::Throttled { hint, .. }) => {
-                self.throttled(pass, *hint);
-                return;
-            }
-            Err(fault) => fault.heard(),
-        };
-        self.gates.heard(pass, heard);
+    /// Takes in the reply to a read, and tells the gates what became of it.
+    fn heard_read<T>(
+        &self,
+        pass: &mut Pass,
+        reply: &Reply,
+        read: impl FnOnce(&Reply) -> Result<T, ReadFault>,
+    ) -> Result<T, ReadFault> {
+        let mut result = read(reply);
+        if let Err(ReadFault::Unauthorized { cause }) = &mut result {
+            note_clock(cause, reply);
+        }
+        match &result {
+            Err(ReadFault::Throttled { hint, .. }) => _ = self.throttled(pass, *hint),
+            Err(fault) => self.gates.heard(pass, fault.heard()),
+            Ok(_) => self.gates.heard(pass, Heard::Success),
+        }
+        result
+    }
+}
+
+/// A refusal of credentials says how far the clock is off, where that is its reason: it stands in rows and the last line.
+fn note_clock(cause: &mut Refusal, reply: &Reply) {
+    let Reply::Answer(answer) = reply else { return };
+    if let Some(words) = clock_is_off(answer, jiff::Timestamp::now()) {
+        cause.message = format!("{}; {words}", cause.message);
     }
 }
 
@@ -292,8 +305,7 @@ fn spawn(
                 };
                 let began = Instant::now();
                 let reply = context.reader.show_desktop(desktop.as_str()).await;
-                let result = reads::desktop(&reply, &desktop);
-                context.heard_read(&mut pass, &result);
+                let result = context.heard_read(&mut pass, &reply, |reply| reads::desktop(reply, &desktop));
                 Ok(Done::Shown { item, result, span: ReadSpan { began, ended: Instant::now() }, generation })
             });
         }
@@ -339,8 +351,7 @@ fn take_turn(
         query.push(("limit", &limit));
         let began = Instant::now();
         let reply = context.reader.list_desktops(&query).await;
-        let result = reads::desktops(&reply).map(|page| page.desktops);
-        context.heard_read(&mut pass, &result);
+        let result = context.heard_read(&mut pass, &reply, reads::desktops).map(|page| page.desktops);
         Ok(Done::Read { asked, result, span: ReadSpan { began, ended: Instant::now() }, generation })
     });
 }
@@ -350,8 +361,7 @@ async fn probe(context: Arc<Context>, generation: u32, hold: CancellationToken) 
         return Ok(Done::Probed { result: Ok(()), generation, lost: true });
     };
     let reply = context.reader.list_desktops(&[("limit", "1")]).await;
-    let result = reads::desktops(&reply).map(|_| ());
-    context.heard_read(&mut pass, &result);
+    let result = context.heard_read(&mut pass, &reply, reads::desktops).map(|_| ());
     Ok(Done::Probed { result, generation, lost: false })
 }
 
@@ -362,8 +372,8 @@ async fn ask_job(
     hold: &CancellationToken,
 ) -> Option<Result<Option<JobWord>, ReadFault>> {
     let mut pass = context.gates.pass(Class::ShowJob, hold).await?;
-    let result = reads::job(&context.reader.show_job(job_id).await);
-    context.heard_read(&mut pass, &result);
+    let reply = context.reader.show_job(job_id).await;
+    let result = context.heard_read(&mut pass, &reply, reads::job);
     drop(pass);
     let parent = match result {
         Ok(Some(parent)) => parent,
@@ -394,8 +404,8 @@ async fn sub_jobs(
     let (mut subs, mut known, mut offset, mut total) = (Vec::new(), HashSet::new(), 0_u64, None);
     while subs.len() < MAX_SUB_JOBS {
         let mut pass = context.gates.pass(Class::ListSubJobs, hold).await?;
-        let result = reads::sub_jobs(&context.reader.list_sub_jobs(job_id, offset).await);
-        context.heard_read(&mut pass, &result);
+        let reply = context.reader.list_sub_jobs(job_id, offset).await;
+        let result = context.heard_read(&mut pass, &reply, reads::sub_jobs);
         let page = match result {
             Ok(page) => page,
             Err(fault) => return Some(Err(fault)),
@@ -472,7 +482,10 @@ impl Write {
         let reply = context.writer.send(context.class, self.body.clone()).await;
         let ended = Instant::now();
         let sent: HashSet<String> = self.desktops.iter().map(|(_, desktop)| desktop.folded()).collect();
-        let verdict = judge(&reply, |id| sent.contains(&id.to_ascii_lowercase()));
+        let mut verdict = judge(&reply, |id| sent.contains(&id.to_ascii_lowercase()));
+        if let Verdict::Unauthorized { cause } = &mut verdict {
+            note_clock(cause, &reply);
+        }
         let (status, request_id) = match &reply {
             Reply::Answer(answer) => (Some(answer.status), answer.request_id.clone().unwrap_or_default()),
             Reply::NotSent { .. } | Reply::Lost { .. } => (None, String::new()),
@@ -508,8 +521,8 @@ impl Write {
         let mut query: Vec<(&str, &str)> = self.alls.iter().map(|item| ("desktop_id", item.desktop.as_str())).collect();
         query.push(("limit", &limit));
         let began = Instant::now();
-        let result = reads::desktops(&context.reader.list_desktops(&query).await);
-        context.heard_read(&mut pass, &result);
+        let reply = context.reader.list_desktops(&query).await;
+        let result = context.heard_read(&mut pass, &reply, reads::desktops);
         let shown = result?.desktops;
         let is_as_planned = |item: &Item| {
             let live = shown.iter().find(|live| live.id.is_spelling_of(&item.desktop));

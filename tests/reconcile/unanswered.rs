@@ -51,15 +51,22 @@ async fn p10_a_gateway_that_puts_off_every_write_ends_in_a_stop_whatever_the_rea
 }
 
 #[tokio::test(start_paused = true)]
-async fn p11_the_words_of_a_401_to_a_read_stand_in_the_rows_that_it_leaves_open() {
-    let expired = Refused::new(401, "APIGW.0301", "security token expired");
-    let faults = vec![Fault::new(Op::ListDesktops, Effect::Refuse(expired)).after(2)];
-    let app = App::new(world(&[("d1", &["ann"])]), Scenario { faults, ..Scenario::default() });
-    let ran = Go::default().run(&app, ONE, |_| ()).await;
-    let Ended::Stopped { reason: StopReason::Credentials(why), .. } = &ran.ended else { panic!("{:?}", ran.ended) };
-    assert!(why.contains("security token expired"), "{why}");
-    assert_eq!(ran.rows[0].outcome, "unknown");
-    assert!(ran.rows[0].message.contains("security token expired"), "{:?}", ran.rows);
+async fn p11_the_words_of_a_401_and_how_far_the_clock_is_off_stand_in_the_rows_that_it_leaves_open() {
+    for (op, clock_ahead_s, words) in [
+        (Op::ListDesktops, 0, "security token expired"),
+        (Op::ListDesktops, 20 * 60 + 30, "clock is 20 min"),
+        (Op::BatchDetach, 20 * 60 + 30, "clock is 20 min"),
+    ] {
+        let expired = Refused::new(401, "APIGW.0301", "security token expired");
+        let after = if op == Op::ListDesktops { 2 } else { 0 };
+        let faults = vec![Fault::new(op, Effect::Refuse(expired)).after(after)];
+        let app = App::new(world(&[("d1", &["ann"])]), Scenario { faults, clock_ahead_s, ..Scenario::default() });
+        let ran = Go::default().run(&app, ONE, |_| ()).await;
+        let Ended::Stopped { reason: StopReason::Credentials(why), .. } = &ran.ended else { panic!("{:?}", ran.ended) };
+        assert!(why.contains("security token expired") && why.contains(words), "{why}");
+        assert_eq!(ran.rows[0].outcome, if op == Op::ListDesktops { "unknown" } else { "not_sent" });
+        assert!(ran.rows[0].message.contains(words), "{:?}", ran.rows);
+    }
 }
 
 /// A pool desktop, whose detach comes with a job.
