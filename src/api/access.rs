@@ -360,6 +360,26 @@ mod tests {
     }
 
     #[tokio::test]
+    async fn p11_a_base_key_that_was_replaced_in_its_file_takes_the_agency_on_at_the_second_try() {
+        let server = Server::start(|seen| match seen.line() {
+            "POST /v3.0/OS-CREDENTIAL/securitytokens" if seen.head.contains("Access=AKAKAKAK0002,") => agency_keys(1),
+            _ => reply(401, "", r#"{"error_code":"APIGW.0301","error_msg":"Get secretKey failed"}"#),
+        })
+        .await;
+        let directory = tempfile::tempdir().unwrap();
+        let file = directory.path().join("credentials");
+        let write = |access: &str| {
+            std::fs::write(&file, format!("[basic]\nak = {access}\nsk = s\nproject_id = p1\n")).unwrap();
+        };
+        let env = [&[("HUAWEICLOUD_SDK_CREDENTIALS_FILE", file.to_str().unwrap())][..], &AGENCY].concat();
+        write("AKAKAKAK0001");
+        let prepared = prepare(&options(Some("cn-north-4"), Some(&server)), &env.as_slice()).unwrap();
+        write("AKAKAKAK0002");
+        assert_eq!(prepared.connect(transport()).await.unwrap().project_id, "p1");
+        assert_eq!(server.seen().len(), 2);
+    }
+
+    #[tokio::test]
     async fn an_agency_is_taken_on_by_a_log_in_for_the_account_as_a_whole() {
         let server = Server::start(|seen| match seen.line() {
             "POST /v3/auth/tokens?nocatalog=true" => reply(201, "X-Subject-Token: t1\r\n", "{}"),

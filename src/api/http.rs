@@ -166,6 +166,7 @@ impl HttpTransport {
         if let Err(cause) = self.may_go(&uri, request.url()) {
             return Reply::NotSent { cause };
         }
+        let host = request.url().host_str().unwrap_or("?").to_owned();
         let mut place = place(request.url());
         let proxy = self.proxy_in_use(&format!("{}://{place}", request.url().scheme()));
         if let Some(proxy) = &proxy {
@@ -177,7 +178,7 @@ impl HttpTransport {
         let mut response = match self.next_client().execute(request).await {
             Ok(response) => response,
             Err(error) if error.is_connect() => {
-                let words = Unreachable::of(&error).in_words();
+                let words = Unreachable::of(&error).in_words(&host);
                 let cause = chain(error);
                 if cause.contains(PROXY_REFUSAL) {
                     self.is_refused.store(true, Relaxed);
@@ -315,6 +316,7 @@ mod tests {
     use tokio_rustls::rustls::pki_types::PrivateKeyDer;
 
     use super::super::testing::{Act, Server, raw, reply};
+    use super::super::unreachable::SENTENCES;
     use super::*;
 
     async fn get(options: &HttpOptions, url: &str, max: usize) -> Reply {
@@ -335,7 +337,8 @@ mod tests {
     /// Nothing was sent, and this is why.
     #[track_caller]
     fn tells(reply: &Reply, way: Unreachable) {
-        assert!(not_sent(reply).contains(&format!(": {} (", way.in_words())), "{way:?}: {reply:?}");
+        let (_, what, _) = SENTENCES.iter().find(|(known, ..)| *known == way).unwrap();
+        assert!(not_sent(reply).contains(&format!(": {what}; ")), "{way:?}: {reply:?}");
     }
 
     /// A listener that does this with each connection.
@@ -357,7 +360,9 @@ mod tests {
         use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 
         let options = HttpOptions::default();
-        tells(&get(&options, "https://no-such-host.invalid/", 99).await, Unreachable::NameUnknown);
+        let unknown = get(&options, "https://no-such-host.invalid/", 99).await;
+        tells(&unknown, Unreachable::NameUnknown);
+        assert!(not_sent(&unknown).contains("by `getent hosts no-such-host.invalid`; behind a proxy"), "{unknown:?}");
         tells(&get(&options, "https://255.255.255.255/", 99).await, Unreachable::NoRoute);
         let closes = listener(async |stream| drop(stream)).await;
         tells(&get(&options, &closes, 99).await, Unreachable::Closed);

@@ -28,7 +28,7 @@ pub enum Unreachable {
     Other,
 }
 
-/// What each is called, and what to type.
+/// What each is called, and what to type. `HOST` stands for the host that is meant.
 pub const SENTENCES: [(Unreachable, &str, &str); 13] = [
     (
         Unreachable::NameUnknown,
@@ -80,7 +80,7 @@ pub const SENTENCES: [(Unreachable, &str, &str); 13] = [
     (
         Unreachable::ProxyRefuses,
         "the proxy makes no connection to it",
-        "have HOST:443 allowed in the proxy, or go around it with NO_PROXY=HOST",
+        "have HOST allowed in the proxy, or go around it with NO_PROXY=HOST",
     ),
     (Unreachable::Other, "no connection came about", "check the network, the proxy, --region and --endpoint"),
 ];
@@ -147,8 +147,11 @@ impl Unreachable {
         }
     }
 
-    pub(super) fn in_words(self) -> String {
+    /// The sentence, so that what it says can be typed.
+    ///
+    /// * `host`: whom no connection came about with.
+    pub(super) fn in_words(self, host: &str) -> String {
         let sentence = SENTENCES.iter().find(|(way, ..)| *way == self);
-        sentence.map_or_else(String::new, |(_, what, to_do)| format!("{what}; {to_do}"))
+        sentence.map_or_else(String::new, |(_, what, to_do)| format!("{what}; {}", to_do.replace("HOST", host)))
     }
 }
