@@ -1,12 +1,34 @@
 //! `batch-detach`: bulk unbinding of users from Huawei Cloud Workspace desktops.
 //!
-//! One pipeline, one direction:
+//! A list becomes a plan, the plan a journal, the journal requests, their answers outcomes:
 //!
 //! ```text
-//! data     input ─→ plan ─→ dispatch ─→ outcome      cli joins them; none names its successor
-//! calls    dispatch, reconcile ─→ api ─→ api::auth    dispatch ─→ journal    dispatch ─→ event ←─ report
-//! beneath  model, text, error, pace (under dispatch and reconcile); config::Settings is passed in, never looked up
-//! beside   sim ─→ api::wire and model, never back
+//! input ─→ plan ─→ journal ─→ dispatch ⇄ api ─→ the service
+//!           ↑                   ↓    ↘
+//!       reconcile: what is   outcome  report: how it is watched
+//!       bound before, after
+//! ```
+//!
+//! Each module, and all that it imports from; every one stands above those. [`main`] is the command line, which joins
+//! them. Settings are passed in, never looked up; what is watched is told by events, which the model has.
+//!
+//! ```text
+//! cli       ← api config dispatch error files input journal model outcome pace plan reconcile report sim text
+//! report    ← api error journal model outcome text
+//! outcome   ← error input journal model text
+//! dispatch  ← api config error journal model pace plan reconcile text
+//! reconcile ← api error input journal model pace plan text
+//! plan      ← api config error input journal model text
+//! journal   ← api error files model
+//! sim       ← api model
+//! api       ← error model pace text
+//! input     ← error model text
+//! pace      ← model
+//! config    ← error text
+//! files     ← error
+//! model     ← text
+//! error     ←
+//! text      ←
 //! ```
 //!
 //! The program is a thin binary over [`main`]. Reading and planning can be used alone, and need no network:

@@ -16,7 +16,7 @@ use crate::model::Outcome;
 mod job;
 mod settings;
 
-pub(crate) use job::{Source, beside_journal, journal_of, plan_differences, resumed_undo_shaping};
+pub(crate) use job::{AS_OF, Source, beside_journal, journal_of, plan_differences, resumed_undo_shaping};
 use settings::{ApiSettings, MeaningSettings, OutputSettings, PaceSettings, ReadingSettings, SafetySettings};
 
 const EXIT_CODES: &str = "\

@@ -5,14 +5,11 @@ use std::path::Path;
 use jiff::civil::Date;
 use jiff::tz::TimeZone;
 
-use super::args::RunArgs;
+use super::args::{AS_OF, RunArgs};
 use crate::config::{DueColumn, Settings};
 use crate::error::Error;
 use crate::input::Due;
 use crate::journal::{RunLock, View};
-
-/// The option's name, in the plan-shaping settings, too.
-pub(super) const AS_OF: &str = "as-of";
 
 /// The day of `--due-column`; `None` where no column says when rows are due.
 ///

@@ -14,8 +14,8 @@ use serde_json::Value;
 use sha2::{Digest, Sha256};
 use tokio::time::Instant;
 
-use super::auth;
 use super::body::Write;
+use super::doorman;
 use super::gateway::{Call, Ending, Gateway, LogEntry, request_id};
 use super::limiter::throttled;
 use super::op::{Op, Refused};
@@ -357,7 +357,7 @@ impl App {
             Op::ListGroups => world.list_groups(query),
             Op::ListPools => world.list_pools(query),
             Op::ListWorkspaces => Ok(read::workspaces()),
-            Op::ListProjects => Ok(auth::projects(&self.scenario, query.all("name").first().copied())),
+            Op::ListProjects => Ok(doorman::projects(&self.scenario, query.all("name").first().copied())),
             Op::IssueToken => {
                 gateway.doorman.issue(&self.scenario, &call.body, &world.make_id(), now).map(|(token, body)| {
                     status = 201;

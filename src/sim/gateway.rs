@@ -7,8 +7,8 @@ use http::Method;
 use http::request::Parts;
 use tokio::time::Instant;
 
-use super::auth::Doorman;
 use super::body::Write;
+use super::doorman::Doorman;
 use super::limiter::Limiter;
 use super::op::{Op, Refused};
 use super::query::Query;

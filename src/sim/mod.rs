@@ -12,6 +12,7 @@
 mod app;
 mod auth;
 mod body;
+mod doorman;
 mod gateway;
 mod limiter;
 mod op;

@@ -7,6 +7,7 @@ mod approval;
 mod doubts;
 mod due;
 mod files;
+mod house;
 mod job;
 mod kills;
 mod locks;

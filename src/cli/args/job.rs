@@ -5,12 +5,14 @@ use std::path::{Path, PathBuf};
 
 use jiff::civil::Date;
 
-use super::super::due::AS_OF;
 use super::{RunArgs, UndoArgs};
 use crate::config::value::list_text;
 use crate::config::{DECLARED, Settings, Shapes};
 use crate::error::Error;
 use crate::text::escape_untrusted;
+
+/// The option's name, in the plan-shaping settings, too.
+pub(crate) const AS_OF: &str = "as-of";
 
 /// What `plan` and `run` work on.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
