@@ -3,7 +3,7 @@
 use reqwest::Url;
 
 use super::env::Env;
-use super::http::is_loopback;
+use super::hosts::is_loopback;
 use crate::error::Error;
 
 /// The public cloud.

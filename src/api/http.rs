@@ -15,6 +15,7 @@ use http::HeaderMap;
 use reqwest::{Certificate, Client, Url};
 use secrecy::SecretString;
 
+use super::hosts::{METADATA_HOST, is_loopback};
 use super::proxy::Proxies;
 use super::transport::secrecy_token::Token;
 use super::transport::{Answer, Reply, Transport};
@@ -229,16 +230,6 @@ impl Transport for HttpTransport {
     fn call(&self, request: http::Request<Bytes>, max_answer: usize) -> BoxFuture<'_, Reply> {
         Box::pin(self.send(request, max_answer))
     }
-}
-
-/// Where a cloud server asks for keys of its own.
-pub(crate) const METADATA_HOST: &str = "169.254.169.254";
-
-/// Whether `url` names this machine: 127.0.0.0/8, `::1` or `localhost`.
-pub(crate) fn is_loopback(url: &Url) -> bool {
-    let Some(host) = url.host_str() else { return false };
-    let host = host.trim_start_matches('[').trim_end_matches(']');
-    host.parse::<std::net::IpAddr>().map_or(host == "localhost", |address| address.is_loopback())
 }
 
 /// Host and port, for messages.

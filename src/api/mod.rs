@@ -11,6 +11,7 @@ pub(crate) mod endpoints;
 pub(crate) mod env;
 pub(crate) mod explain;
 pub(crate) mod fault;
+mod hosts;
 pub(crate) mod http;
 pub(crate) mod iam;
 pub(crate) mod proxy;

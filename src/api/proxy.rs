@@ -10,7 +10,7 @@ use reqwest::Url;
 use secrecy::{ExposeSecret, SecretString};
 
 use super::env::Env;
-use super::http::{METADATA_HOST, is_loopback};
+use super::hosts::{METADATA_HOST, is_loopback};
 use crate::error::Error;
 
 /// The proxy settings of the environment: `HTTPS_PROXY` (else `ALL_PROXY`) and `NO_PROXY`, in capitals or not.

@@ -11,7 +11,7 @@ use tokio::time::timeout;
 use super::renewing::{Failure, Fresh, Source};
 use super::sign::Key;
 use super::temporary::read_key;
-use crate::api::http::METADATA_HOST;
+use crate::api::hosts::METADATA_HOST;
 use crate::api::transport::{Answer, Reply, Transport};
 
 /// All of a look there, at most: on a machine that is no cloud server nothing answers at all.
