@@ -416,7 +416,8 @@ impl RawDesktop {
                     }
                     let kind = match raw.kind.to_ascii_uppercase().as_str() {
                         "USER" | "" => Kind::User,
-                        "GROUP" | "USER_GROUP" => Kind::Group,
+                        "GROUP" => Kind::Group,
+                        "USER_GROUP" => Kind::UserGroup,
                         _ => return None,
                     };
                     Some(Bound {

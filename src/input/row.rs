@@ -658,12 +658,12 @@ fn check_type(
                 fault(Some(Field::DesktopId), DESKTOP_MISSING, message.to_owned());
             }
         }
-        Some(Kind::User | Kind::Group) if cell(Field::UserName).is_empty() => {
+        Some(Kind::User | Kind::Group | Kind::UserGroup) if cell(Field::UserName).is_empty() => {
             let message = "the user is missing, and an empty user is never read as everybody; write the name, or \
                            the type ALL for everybody on this desktop";
             fault(Some(Field::UserName), "INVALID_USER_MISSING", message.to_owned());
         }
-        Some(Kind::User | Kind::Group) => {}
+        Some(Kind::User | Kind::Group | Kind::UserGroup) => {}
     }
 }
 

@@ -7,16 +7,58 @@ use serde::{Deserialize, Serialize};
 use super::DesktopId;
 
 /// What a row asks to detach: the column `type`.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Default, Serialize, Deserialize)]
-#[serde(rename_all = "UPPERCASE")]
+///
+/// [`Kind::UserGroup`] is [`Kind::Group`] in every comparison: a service that spells groups so is answered in its own word, and
+/// nothing else differs.
+#[derive(Debug, Clone, Copy, Default, Serialize, Deserialize)]
+#[serde(rename_all = "SCREAMING_SNAKE_CASE")]
 pub enum Kind {
     /// One user.
     #[default]
     User,
     /// One user group.
     Group,
+    /// One user group, as some services spell it.
+    UserGroup,
     /// Everybody who is bound to the desktop.
     All,
+}
+
+impl Kind {
+    /// What decides whether two are the same.
+    const fn rank(self) -> u8 {
+        match self {
+            Self::User => 0,
+            Self::Group | Self::UserGroup => 1,
+            Self::All => 2,
+        }
+    }
+}
+
+impl PartialEq for Kind {
+    fn eq(&self, other: &Self) -> bool {
+        self.rank() == other.rank()
+    }
+}
+
+impl Eq for Kind {}
+
+impl std::hash::Hash for Kind {
+    fn hash<H: std::hash::Hasher>(&self, state: &mut H) {
+        self.rank().hash(state);
+    }
+}
+
+impl PartialOrd for Kind {
+    fn partial_cmp(&self, other: &Self) -> Option<std::cmp::Ordering> {
+        Some(self.cmp(other))
+    }
+}
+
+impl Ord for Kind {
+    fn cmp(&self, other: &Self) -> std::cmp::Ordering {
+        self.rank().cmp(&other.rank())
+    }
 }
 
 impl Kind {
@@ -24,6 +66,7 @@ impl Kind {
         match self {
             Self::User => "USER",
             Self::Group => "GROUP",
+            Self::UserGroup => "USER_GROUP",
             Self::All => "ALL",
         }
     }

@@ -61,7 +61,7 @@ impl<'t> PlanStats<'t> {
             if tag == Tag::Send {
                 match plan.ground.row(record.row).kind().unwrap_or_default() {
                     Kind::All => self.send_all += 1,
-                    Kind::Group => self.send_groups += 1,
+                    Kind::Group | Kind::UserGroup => self.send_groups += 1,
                     Kind::User => self.send_users += 1,
                 }
                 continue;

@@ -588,3 +588,17 @@ fn p06_two_spellings_of_one_id_are_one_desktop_and_sent_as_the_service_spells_it
         assert_eq!(items[0].slots.len(), csv.lines().count());
     }
 }
+
+#[test]
+fn a_group_is_found_however_the_service_spells_its_kind_and_sent_in_that_spelling() {
+    let mut live = desktop("d1", &["%sales"]);
+    for one in live.bound.iter_mut().flatten() {
+        one.kind = Kind::UserGroup;
+    }
+    let input = input("desktop_id,user_name,type\nd1,sales,GROUP\nd1,sales,USER\n");
+    let seen = snapshot([live]);
+    let made = plan(&input, Some(&seen), &Policy::default());
+    assert_eq!(fates(&made), ["1.1:0", "already_detached"], "a user of that name is somebody else");
+    assert!(bodies(&made)[0].contains(r#""type":"USER_GROUP""#), "{:?}", bodies(&made));
+    assert_eq!(remade(&made), bodies(&made), "by the journal, too");
+}

@@ -34,7 +34,7 @@ impl Head {
         let kind = match self.kind {
             None => 0,
             Some(Kind::User) => 1,
-            Some(Kind::Group) => 2,
+            Some(Kind::Group | Kind::UserGroup) => 2,
             Some(Kind::All) => 3,
         };
         let ([start, start_high], [id, id_high]) = (halves(self.start), halves(self.id));

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, HashSet};
 
 use super::changed::{Changed, Row};
 use crate::journal::{Fate, Item, Slot, SlotNo};
-use crate::model::{Bound, Class, DesktopId, Kind, LiveDesktop, Outcome, Person};
+use crate::model::{Bound, Class, DesktopId, LiveDesktop, Outcome, Person};
 use crate::plan::{Chunk, Fields, Policy, Snapshot, attach_body, attachments, bound_digest, detach_body, first_eight};
 
 /// What takes a run back: a pure function of what it changed, of what the preflight saw, and of the policy (P17).
@@ -355,7 +355,7 @@ impl Judge<'_> {
             Found::Namesake => NAMESAKE,
             Found::One(_) if self.policy.in_use_skip && live.login_status == "CONNECTED" => Verdict::InUse,
             Found::One(one) => Verdict::Send(Slot {
-                kind: if one.kind == Kind::Group { Kind::Group } else { Kind::User },
+                kind: one.kind,
                 user_name: one.user_name.clone(),
                 user_id: one.user_id.clone(),
                 user_group: one.user_group.clone(),
