@@ -34,5 +34,6 @@ pub use fault::RowFault;
 pub(crate) use fault::report;
 pub use field::Field;
 pub use options::{Hidden, ReadOptions};
+pub(crate) use row::can_be_read_back;
 pub use source::{Input, Source, read};
 pub use table::{RowRef, Table};

@@ -334,7 +334,7 @@ impl<'o, R: Rest> Rows<'o, R> {
             if text.is_empty() || field == Field::Type {
                 continue;
             }
-            let max = if field == Field::UserName { MAX_USER_NAME } else { MAX_OTHER };
+            let max = max_chars(field);
             if text.len() > max && text.chars().count() > max {
                 let message = format!("longer than {max} characters; correct it (an unbalanced quote looks like this)");
                 fault(Some(field), "INVALID_TOO_LONG", message);
@@ -553,6 +553,20 @@ const DESKTOP_MISSING: &str = "INVALID_DESKTOP_MISSING";
 fn as_text(cell: &str) -> &str {
     let inside = cell.strip_prefix("=\"").and_then(|cell| cell.strip_suffix('"'));
     inside.filter(|inside| !inside.contains('"')).map_or(cell, trim)
+}
+
+/// How many characters a cell may have.
+const fn max_chars(field: Field) -> usize {
+    if matches!(field, Field::UserName) { MAX_USER_NAME } else { MAX_OTHER }
+}
+
+/// Whether a text of the service's can stand in results that are an input again: one that could not be read back would
+/// make the whole file invalid.
+pub(crate) fn can_be_read_back(field: Field, text: &str) -> bool {
+    text.chars().count() <= max_chars(field)
+        && text.trim() == text
+        && !text.chars().any(|c| c.is_control() || is_invisible(c) || c == '\u{FFFD}')
+        && !is_damaged(text)
 }
 
 /// Whether quotes that should have been taken off are part of the cell.

@@ -12,7 +12,7 @@ use super::policy::Policy;
 use super::snapshot::Snapshot;
 use super::split::{Chunk, pack};
 use super::stats::PlanStats;
-use crate::input::{Field, Input, RowFault, RowRef};
+use crate::input::{Field, Input, RowFault, RowRef, can_be_read_back};
 use crate::journal;
 use crate::model::{DesktopId, Kind, LiveDesktop, Outcome};
 use crate::text::bytes::to_usize;
@@ -112,7 +112,8 @@ impl<'t> PlanEntry<'_, 't> {
         }
     }
 
-    /// The row's own cells in the order of [`Field::ALL`]: as given, empty ones filled with what was found.
+    /// The row's own cells in the order of [`Field::ALL`]: as given, empty ones filled with what was found. What could not
+    /// be read back as an input stays out: the desktop's id names it.
     pub fn cells(&self) -> [&'t str; 7] {
         let row = self.row();
         let mut cells = row.cells();
@@ -120,6 +121,7 @@ impl<'t> PlanEntry<'_, 't> {
         let mut fill = |field: Field, found: &'t str| {
             if let Some((_, cell)) =
                 Field::ALL.iter().zip(&mut cells).find(|(known, cell)| **known == field && cell.is_empty())
+                && can_be_read_back(field, found)
             {
                 *cell = found;
             }

@@ -602,3 +602,13 @@ fn a_group_is_found_however_the_service_spells_its_kind_and_sent_in_that_spellin
     assert!(bodies(&made)[0].contains(r#""type":"USER_GROUP""#), "{:?}", bodies(&made));
     assert_eq!(remade(&made), bodies(&made), "by the journal, too");
 }
+
+#[test]
+fn p21_what_the_service_calls_a_desktop_never_spoils_the_results_as_an_input() {
+    for name in ["PC\t01", &"x".repeat(300), "PC\u{202e}", " PC", "#N/A"] {
+        let live = LiveDesktop { name: name.to_owned(), ..desktop("d1", &["ann#1"]) };
+        let (input, seen) = (input("desktop_id,user_name\nd1,ann\n"), snapshot([live]));
+        let made = plan(&input, Some(&seen), &Policy::default());
+        assert_eq!(made.entries().next().unwrap().cells()[1], "", "{name:?}");
+    }
+}
