@@ -98,6 +98,11 @@ impl Reader {
     pub async fn list_users(&self, query: &[(&str, &str)]) -> Reply {
         self.get("/users", query).await
     }
+
+    /// `GET …/groups` with filters as given.
+    pub async fn list_user_groups(&self, query: &[(&str, &str)]) -> Reply {
+        self.get("/groups", query).await
+    }
 }
 
 /// Changes bindings. Only a run or an undo that was confirmed ever makes one.

@@ -48,6 +48,7 @@ pub const fn action(class: Class) -> &'static str {
         Class::ShowJob => "workspace:jobs:get",
         Class::ListSubJobs => "workspace:jobs:listSubJobs",
         Class::ListUsers => "workspace:users:list",
+        Class::ListUserGroups => "workspace:userGroups:list",
     }
 }
 

@@ -555,16 +555,24 @@ pub struct SubJobsAnswer {
 pub(crate) struct UsersAnswer {
     #[serde(default)]
     pub users: Option<List<RawUser>>,
-    #[serde(default, deserialize_with = "total")]
-    pub total_count: Option<u64>,
 }
 
+/// The answer of `GET …/groups`.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Deserialize)]
+pub(crate) struct UserGroupsAnswer {
+    #[serde(default)]
+    pub user_groups: Option<List<RawUser>>,
+}
+
+/// A user, or a user group, in a list of all.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Deserialize)]
 pub struct RawUser {
     #[serde(default, deserialize_with = "lenient")]
     pub id: String,
-    #[serde(default, deserialize_with = "lenient")]
+    #[serde(default, alias = "name", deserialize_with = "lenient")]
     pub user_name: String,
+    #[serde(default, deserialize_with = "lenient")]
+    pub user_email: String,
     #[serde(default, deserialize_with = "lenient")]
     pub domain: String,
 }

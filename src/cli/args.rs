@@ -12,6 +12,7 @@ use clap::{ArgAction, Args, Parser, Subcommand, ValueEnum};
 use crate::config::{Layer, Origin, Written};
 use crate::error::Error;
 use crate::model::Outcome;
+use crate::text;
 
 mod job;
 mod settings;
@@ -265,15 +266,31 @@ pub struct UndoArgs {
     /// The journal of the run to take back
     pub journal: PathBuf,
     /// Just these users, by name [default: all]
-    #[arg(long, value_name = "NAME,…", help_heading = "Input", value_delimiter = ',')]
-    #[arg(value_parser = NonEmptyStringValueParser::new())]
-    pub only_user: Vec<String>,
+    ///
+    /// A name that holds a comma stands in quotes, as in CSV: `--only-user '"Doe, John",li.si'`.
+    #[arg(long, value_name = "NAME,…", help_heading = "Input", value_parser = Names::read)]
+    only_user: Vec<Names>,
     /// Just these desktops, by id [default: all]
     #[arg(long, value_name = "ID,…", help_heading = "Input", value_delimiter = ',')]
     #[arg(value_parser = NonEmptyStringValueParser::new())]
     pub only_desktop: Vec<String>,
     #[command(flatten)]
     pub options: RunOptions,
+}
+
+/// Names as one line of CSV writes them.
+#[derive(Debug, Clone, PartialEq, Eq)]
+struct Names(Vec<String>);
+
+impl Names {
+    fn read(text: &str) -> Result<Self, String> {
+        let names =
+            text::csv_line(text).ok_or("write names with commas between them, one that holds a comma in quotes")?;
+        if names.iter().any(String::is_empty) {
+            return Err("a name is empty".to_owned());
+        }
+        Ok(Self(names))
+    }
 }
 
 #[derive(Debug, Args)]
@@ -346,6 +363,13 @@ impl RunOptions {
             layer.set("verbose", Written::Text(output.verbose.min(3).to_string()), Origin::Option(name))?;
         }
         Ok(layer)
+    }
+}
+
+impl UndoArgs {
+    /// The users that it is for; none is all.
+    pub fn only_users(&self) -> Vec<String> {
+        self.only_user.iter().flat_map(|names| names.0.iter().cloned()).collect()
     }
 }
 

@@ -8,7 +8,7 @@ use super::session::Session;
 use super::shorter_list;
 use super::signals::Signals;
 use super::steps::{Look, Subject};
-use super::target::{self, Place};
+use super::target::Place;
 use super::task::Task;
 use crate::error::Error;
 use crate::input::Input;
@@ -37,7 +37,9 @@ impl<'a> List<'a> {
         signals: &Signals,
     ) -> Result<Self, Error> {
         let input = planning::read(args, session, day, signals).await?;
-        planning::refuse_invalid(&input.name, &input.faults, &session.settings)?;
+        let policy = planning::policy(&args.options, &session.settings);
+        let faults = planning::faults_before_a_look(&input, &policy, &session.settings);
+        planning::refuse_invalid(&input.name, &faults, &session.settings)?;
         Ok(Self { args, input, seen: None })
     }
 
@@ -83,7 +85,7 @@ impl Subject for List<'_> {
     async fn place(&mut self, task: &Task<'_>, writes: bool) -> Result<Place, Error> {
         let settings = &task.session.settings;
         if self.is_rehearsal() {
-            Ok(Place::simulated(target::seats(&self.input)))
+            Ok(Place::rehearsed(&self.input))
         } else if writes || settings.preflight {
             Place::find(settings).await
         } else {

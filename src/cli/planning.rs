@@ -13,11 +13,15 @@ use super::session::Session;
 use super::signals::Signals;
 use super::target::Place;
 use crate::api::Reader;
-use crate::config::{EmptyDesktop, HiddenRows, OnInvalid, Settings};
+use crate::config::{EmptyDesktop, HiddenRows, OnInvalid, Settings, UnknownUsers};
 use crate::error::Error;
 use crate::input::{self, Field, Input, ReadOptions};
+use crate::model::Kind;
 use crate::pace::Gates;
-use crate::plan::{Bounds, Policy, Snapshot, plan, questions};
+use crate::plan::{
+    Bounds, NEEDS_PREFLIGHT, Policy, Snapshot, USER_UNKNOWN, Unlisted, names_by_address, plan, questions,
+    unread_desktops,
+};
 use crate::reconcile::preflight::{Preflight, Waits};
 use crate::text::counted;
 use crate::text::escape_untrusted;
@@ -28,8 +32,6 @@ const SHOWN_FAULTS: usize = 1_000;
 const SHOWN_NAME: usize = 60;
 /// How often a person sees how far the look is.
 const TICK: std::time::Duration = std::time::Duration::from_millis(500);
-/// Inputs of more rows get no hints that cost requests.
-const HINTED_ROWS: usize = 100_000;
 
 /// Reads the input that the command line names. A pipe that stays open, or a FIFO that nobody writes to, does not hold
 /// a signal up: the thread that waits for it ends with the process.
@@ -43,26 +45,10 @@ pub(super) async fn read(
 ) -> Result<Input, Error> {
     let settings = &session.settings;
     let options = ReadOptions {
-        encoding: settings.encoding.0.clone(),
-        delimiter: settings.delimiter.0,
-        sheet: settings.sheet.clone(),
-        header_row: settings.header_row.map(NonZeroU32::get),
-        hidden_rows: match settings.hidden_rows {
-            HiddenRows::Refuse => input::Hidden::Refuse,
-            HiddenRows::Skip => input::Hidden::Skip,
-            HiddenRows::Read => input::Hidden::Read,
-        },
-        empty_desktop_is_every: settings.empty_desktop == EmptyDesktop::Every,
         forbid_all: !args.options.safety.allow_detach_all,
-        columns: settings
-            .columns
-            .0
-            .iter()
-            .filter_map(|(field, header)| Some((Field::parse(field)?, header.clone())))
-            .collect(),
         due: due::due(settings, day),
         only: Some(args.only.clone()).filter(|only| !only.is_empty()),
-        ..ReadOptions::default()
+        ..how_to_read(settings)
     };
     let source = match args.source() {
         Source::Stdin => {
@@ -85,6 +71,40 @@ pub(super) async fn read(
     Ok(input)
 }
 
+/// What the settings say about how an input is read, and what its cells mean.
+pub(super) fn how_to_read(settings: &Settings) -> ReadOptions {
+    ReadOptions {
+        encoding: settings.encoding.0.clone(),
+        delimiter: settings.delimiter.0,
+        sheet: settings.sheet.clone(),
+        header_row: settings.header_row.map(NonZeroU32::get),
+        hidden_rows: match settings.hidden_rows {
+            HiddenRows::Refuse => input::Hidden::Refuse,
+            HiddenRows::Skip => input::Hidden::Skip,
+            HiddenRows::Read => input::Hidden::Read,
+        },
+        empty_desktop_is_every: settings.empty_desktop == EmptyDesktop::Every,
+        columns: settings
+            .columns
+            .0
+            .iter()
+            .filter_map(|(field, header)| Some((Field::parse(field)?, header.clone())))
+            .collect(),
+        ..ReadOptions::default()
+    }
+}
+
+/// What is wrong with rows whatever the service says: by the file alone and, where that has faults, by what the options
+/// forbid. Where it has none, a look finds more that they forbid, and all of it is told then.
+pub(super) fn faults_before_a_look(input: &Input, policy: &Policy, settings: &Settings) -> Vec<input::RowFault> {
+    if input.faults.is_empty() && settings.preflight {
+        return Vec::new();
+    }
+    let mut faults: Vec<_> = plan(input, None, policy).faults().collect();
+    faults.retain(|fault| !settings.preflight || fault.code != NEEDS_PREFLIGHT);
+    faults
+}
+
 /// Refuses invalid rows, all of them told at once, unless they are to be skipped.
 ///
 /// # Errors
@@ -99,6 +119,11 @@ pub(super) fn refuse_invalid(path: &str, faults: &[input::RowFault], settings: &
     }
     let mut rows: Vec<usize> = faults.iter().map(|fault| fault.row).collect();
     rows.dedup();
+    if faults.iter().filter(|fault| fault.code == USER_UNKNOWN).nth(1).is_some() {
+        report.push_str(
+            "\nif these names are right, they may be of another place: perhaps another region, project or account",
+        );
+    }
     report.push_str("\nnothing was sent; correct the rows, or leave them out with --on-invalid skip");
     Err(Error::Rows { path: path.to_owned(), count: rows.len(), report })
 }
@@ -108,6 +133,7 @@ pub(super) fn policy(options: &RunOptions, settings: &Settings) -> Policy {
     Policy {
         allow_detach_all: options.safety.allow_detach_all,
         protect: settings.protect.clone(),
+        unknown_is_gone: settings.unknown_users == UnknownUsers::Gone,
         in_use_skip: settings.in_use == crate::config::InUse::Skip,
         bounds: bounds(settings),
         canary: settings.canary.map(NonZeroU32::get),
@@ -139,8 +165,13 @@ pub(super) async fn look(
     }
     let preflight = preflight(session, place, gates, stop);
     let busy = session.screen.busy("looking at the live bindings");
+    let users = if names_by_address(input) {
+        Some(preflight.directory(Kind::User).await?.map_err(Error::NoAccess)?)
+    } else {
+        None
+    };
     let mut snapshot = {
-        let questions = questions(input, policy);
+        let questions = questions(input, policy, users.as_ref());
         let mut look = std::pin::pin!(preflight.look(&questions));
         let mut tick = tokio::time::interval(TICK);
         loop {
@@ -153,16 +184,60 @@ pub(super) async fn look(
             }
         }
     };
-    // Who the service knows is worth a request only where somebody is not bound as the sheet has it. A longer list is
-    // no hand's work: nobody would read hints on it.
-    if snapshot.known_users.is_none()
-        && input.table.len() <= HINTED_ROWS
-        && plan(input, Some(&snapshot), policy).stats().already_detached > 0
-    {
-        snapshot.known_users = preflight.known_users().await?;
-    }
+    snapshot.users = users;
+    refuse_unread(input, &snapshot, session)?;
+    list_unknown(input, policy, &preflight, &mut snapshot).await?;
     tracing::info!(reads = preflight.reads(), desktops = snapshot.desktops.len(), "the live bindings were read");
     Ok((Some(snapshot), preflight.reads()))
+}
+
+/// Refuses a list whose desktops stand in a column that is not read, unless it was said that it has none.
+fn refuse_unread(input: &Input, snapshot: &Snapshot, session: &Session) -> Result<(), Error> {
+    let is_none = |(field, header): &(String, String)| field.starts_with("desktop") && header == "-";
+    if session.settings.columns.0.iter().any(is_none) {
+        return Ok(());
+    }
+    let refused = |header| Error::Input { path: input.name.clone(), problem: input::unread_desktops(header) };
+    unread_desktops(input, snapshot).map(refused).map_or(Ok(()), Err)
+}
+
+/// Reads whom the service knows, where without it nobody could tell whether a row's user is gone or never was.
+///
+/// # Errors
+/// [`Error::NoAccess`] where the service does not list them, and that is not to be taken as gone.
+async fn list_unknown(
+    input: &Input,
+    policy: &Policy,
+    preflight: &Preflight,
+    snapshot: &mut Snapshot,
+) -> Result<(), Error> {
+    let Unlisted { users, groups } = plan(input, Some(snapshot), policy).unlisted();
+    for (kind, rows) in [(Kind::User, users), (Kind::Group, groups)] {
+        if rows == 0 {
+            continue;
+        }
+        let listed = match preflight.directory(kind).await? {
+            Ok(listed) => Some(listed),
+            Err(why) => {
+                let (rows, verb) = (counted(rows, "row", "rows"), if rows == 1 { "names" } else { "name" });
+                let who = if kind == Kind::Group { "a user group" } else { "a user" };
+                let problem =
+                    format!("{rows} {verb} {who} that is bound nowhere, and the service does not list all it knows");
+                if !policy.unknown_is_gone {
+                    return Err(Error::NoAccess(format!(
+                        "{problem}: {why}\nTo take them as already detached all the same, say --unknown-users gone"
+                    )));
+                }
+                tracing::warn!("{problem}: {why}");
+                None
+            }
+        };
+        match kind {
+            Kind::Group | Kind::UserGroup => snapshot.groups = listed,
+            Kind::User | Kind::All => snapshot.users = listed,
+        }
+    }
+    Ok(())
 }
 
 /// The reads before a write.

@@ -73,19 +73,15 @@ impl Session {
 /// Settings that this version knows and does not follow yet: whoever asks for one must not be left to believe that it
 /// is done.
 fn refuse_unfollowed(settings: &Settings) -> Result<(), Error> {
-    let asked = settings.origins().iter().find(|line| {
-        matches!(line.name, "unknown-users" | "still-access")
-            && matches!(line.origin, Origin::Option(_) | Origin::Variable(_))
-    });
-    let Some(line) = asked else { return Ok(()) };
-    let now = match line.name {
-        "unknown-users" => {
-            "a user that the service does not know counts as `already_detached`, with a doubt in its row"
-        }
-        _ => "what else a leaver still gets in by is not looked for",
+    let is_asked = |line: &&SettingLine| {
+        line.name == "still-access" && matches!(line.origin, Origin::Option(_) | Origin::Variable(_))
     };
-    let problem = format!("`{}` can't be followed by this version: {now}; leave it out", line.name);
-    Err(Error::Usage { problem })
+    if settings.origins().iter().find(is_asked).is_none() {
+        return Ok(());
+    }
+    let problem = "`still-access` can't be followed by this version: what else a leaver still gets in by is not looked for; \
+                   leave it out";
+    Err(Error::Usage { problem: problem.to_owned() })
 }
 
 /// The options of this command line, by what they belong to.

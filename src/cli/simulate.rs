@@ -3,12 +3,13 @@
 use std::net::Ipv4Addr;
 
 use super::args::SimulateArgs;
+use super::planning::how_to_read;
 use super::signals::Signals;
 use super::target;
 use super::{Closing, complain, say};
 use crate::config::{Loaded, Sources, load};
 use crate::error::Error;
-use crate::input::{self, Field, ReadOptions};
+use crate::input;
 use crate::model::{Bound, DesktopId, Kind};
 use crate::sim::{App, Scenario, Seat, World, serve};
 
@@ -22,39 +23,35 @@ pub(super) fn command(args: &SimulateArgs) -> Result<Closing, Error> {
     let sources =
         Sources { options: args.reading.layer()?, config: args.config.as_deref(), directory: "", planned: None };
     let Loaded { settings, .. } = load(sources, std::env::vars_os())?;
-    let seats = match &args.input {
-        None => own_world(),
+    let (seats, addresses) = match &args.input {
+        None => (own_world(), Vec::new()),
         Some(path) => {
-            let options = ReadOptions {
-                encoding: settings.encoding.0.clone(),
-                delimiter: settings.delimiter.0,
-                sheet: settings.sheet.clone(),
-                columns: settings
-                    .columns
-                    .0
-                    .iter()
-                    .filter_map(|(field, header)| Some((Field::parse(field)?, header.clone())))
-                    .collect(),
-                ..ReadOptions::default()
-            };
             let source = if path.as_os_str() == "-" {
                 input::Source::Stream { name: "standard input".to_owned(), reader: Box::new(std::io::stdin()) }
             } else {
                 input::Source::Path(path.clone())
             };
-            target::seats(&input::read(source, &options)?)
+            let input = input::read(source, &how_to_read(&settings))?;
+            (target::seats(&input), target::addresses(&input))
         }
     };
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build();
     let runtime = runtime.map_err(|error| Error::Internal(format!("no runtime: {error}")))?;
-    runtime.block_on(serve_until_stopped(args, seats))?;
+    runtime.block_on(serve_until_stopped(args, seats, addresses))?;
     runtime.shutdown_background();
     Ok(Closing::silent())
 }
 
-async fn serve_until_stopped(args: &SimulateArgs, seats: Vec<Seat>) -> Result<(), Error> {
+async fn serve_until_stopped(
+    args: &SimulateArgs,
+    seats: Vec<Seat>,
+    addresses: Vec<(String, String)>,
+) -> Result<(), Error> {
     let signals = Signals::watch()?;
-    let (world, scenario) = World::rehearse(seats, args.seed);
+    let (mut world, scenario) = World::rehearse(seats, args.seed);
+    for (name, email) in addresses {
+        world.introduce(&name, &email);
+    }
     let scenario = Scenario { project_id: Some(PROJECT.to_owned()), ..scenario };
     let app = App::without_log(world, scenario);
     let trouble = |source| Error::File {

@@ -145,7 +145,7 @@ fn rehearse_again(identity: &Identity, journal: &Path, input: Option<&Input>) ->
         return Ok(None);
     }
     Ok(Some(match input {
-        Some(input) => Place::simulated(target::seats(input)),
+        Some(input) => Place::rehearsed(input),
         None if identity.undo_of.is_some() => Place::simulated_after(&View::open(journal)?)?,
         None => Place::simulated(target::seats_of(&View::open(journal)?)?),
     }))

@@ -11,7 +11,7 @@ use crate::api::auth::Nobody;
 use crate::api::{AccessOptions, HttpOptions, HttpTransport, ProcessEnv, Proxies, Target, prepare};
 use crate::config::Settings;
 use crate::error::Error;
-use crate::input::{Field, Input};
+use crate::input::{Field, Input, RowRef};
 use crate::journal::View;
 use crate::model::Class;
 use crate::model::{Bound, Caller, DesktopId, Kind, Outcome};
@@ -94,6 +94,15 @@ impl Place {
     /// The simulator, its world holding these bindings, some of them with a fate.
     pub(super) fn simulated(seats: impl IntoIterator<Item = Seat>) -> Self {
         let (world, scenario) = World::rehearse(seats, SEED);
+        Self::in_world(world, scenario)
+    }
+
+    /// The same with the bindings of an input, whose users are known by the addresses that it names them by.
+    pub(super) fn rehearsed(input: &Input) -> Self {
+        let (mut world, scenario) = World::rehearse(seats(input), SEED);
+        for (name, email) in addresses(input) {
+            world.introduce(&name, &email);
+        }
         Self::in_world(world, scenario)
     }
 
@@ -192,7 +201,7 @@ pub(super) fn seats(input: &Input) -> Vec<Seat> {
         if faulty.contains(&index) {
             continue;
         }
-        let (name, user) = (row.get(Field::DesktopName), row.get(Field::UserName));
+        let (name, user) = (row.get(Field::DesktopName), user_of(row));
         let seed = if name.is_empty() { format!("user {}", user.to_lowercase()) } else { name.to_lowercase() };
         let id = DesktopId::parse(row.get(Field::DesktopId)).or_else(|| ids.get(&name.to_lowercase()).cloned());
         let Some(desktop) = id.or_else(|| DesktopId::parse(&made_up_id(&seed))) else { continue };
@@ -217,6 +226,20 @@ pub(super) fn seats(input: &Input) -> Vec<Seat> {
         }
     }
     seats
+}
+
+/// The user whom a row names: of an address, what stands before its `@`.
+fn user_of(row: RowRef<'_>) -> &str {
+    match row.get(Field::UserName) {
+        "" => row.email().split('@').next().unwrap_or_default(),
+        name => name,
+    }
+}
+
+/// The users whom an input names by an address.
+pub(super) fn addresses(input: &Input) -> Vec<(String, String)> {
+    let rows = input.table.rows().filter(|row| row.kind() == Some(Kind::User) && !row.email().is_empty());
+    rows.map(|row| (user_of(row).to_owned(), row.email().to_owned())).collect()
 }
 
 /// The bindings that a journal's plan holds: the world of a rehearsal that is resumed without its input.

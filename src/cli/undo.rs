@@ -22,7 +22,7 @@ use crate::plan::{Draft, Policy, Snapshot};
 use crate::reconcile::judge::ReadSpan;
 use crate::reconcile::preflight::Preflight;
 use crate::reconcile::undo::{Changed, Doubts, Only, UndoPlan};
-use crate::text::counted;
+use crate::text::{counted, csv_field};
 
 /// `undo`.
 pub(super) fn command(args: &UndoArgs) -> Result<Closing, Failure> {
@@ -42,7 +42,8 @@ async fn take_back(args: &UndoArgs) -> Result<Closing, Failure> {
         outputs.write_run(&results);
     }
     let mut session = Session::begin(options, options.layer()?, None, outputs)?;
-    push_each(&mut session.repeat.scope, "only-user", args.only_user.iter().map(String::as_str));
+    let users: Vec<String> = args.only_users().iter().map(|name| csv_field(name)).collect();
+    push_each(&mut session.repeat.scope, "only-user", users.iter().map(String::as_str));
     push_each(&mut session.repeat.scope, "only-desktop", args.only_desktop.iter().map(String::as_str));
     if !session.settings.preflight {
         let problem = "an undo has to look at who holds the desktops now: leave out `--preflight off`".to_owned();
@@ -64,7 +65,7 @@ async fn take_back(args: &UndoArgs) -> Result<Closing, Failure> {
     let shaping = &args.plan_shaping(&session.settings);
     let task = Task { options, session: &session, shaping, signals, began };
     match files {
-        Some(files) => go(&task, Some(undo), files).await,
+        Some(files) => Box::pin(go(&task, Some(undo), files)).await,
         None => start(&task, undo, None, None).await,
     }
 }
@@ -84,7 +85,7 @@ struct Undo {
 
 impl Undo {
     fn read(args: &UndoArgs) -> Result<Self, Error> {
-        let only = Only { users: args.only_user.clone(), desktops: args.only_desktop.clone() };
+        let only = Only { users: args.only_users(), desktops: args.only_desktop.clone() };
         let view = View::open(&args.journal)?;
         let changed = Changed::read(&view, shown(&args.journal), &only)?;
         let was_simulated = changed.run.endpoint == SIMULATOR;

@@ -10,12 +10,26 @@ pub enum Field {
     UserGroup,
     Type,
     Domain,
+    /// Names the user instead of a name, or beside it; in the results it travels with the other columns.
+    UserEmail,
 }
 
 impl Field {
-    /// Every field, in the order of the results' columns.
+    /// The fields that the results have columns of their own for, in their order.
     pub const ALL: [Self; 7] =
         [Self::DesktopId, Self::DesktopName, Self::UserName, Self::UserId, Self::UserGroup, Self::Type, Self::Domain];
+
+    /// Every field.
+    pub const READ: [Self; 8] = [
+        Self::DesktopId,
+        Self::DesktopName,
+        Self::UserName,
+        Self::UserId,
+        Self::UserGroup,
+        Self::Type,
+        Self::Domain,
+        Self::UserEmail,
+    ];
 
     /// The header in the results, and the word in `--column FIELD=HEADER`.
     pub const fn as_str(self) -> &'static str {
@@ -27,15 +41,16 @@ impl Field {
             Self::UserGroup => "user_group",
             Self::Type => "type",
             Self::Domain => "domain",
+            Self::UserEmail => "user_email",
         }
     }
 
     /// Reads what [`Field::as_str`] writes.
     pub fn parse(word: &str) -> Option<Self> {
-        Self::ALL.into_iter().find(|field| field.as_str() == word)
+        Self::READ.into_iter().find(|field| field.as_str() == word)
     }
 
-    /// The field's place in [`Field::ALL`].
+    /// The field's place in [`Field::READ`].
     #[inline]
     pub const fn index(self) -> usize {
         match self {
@@ -46,6 +61,7 @@ impl Field {
             Self::UserGroup => 4,
             Self::Type => 5,
             Self::Domain => 6,
+            Self::UserEmail => 7,
         }
     }
 
@@ -53,16 +69,17 @@ impl Field {
     pub(super) const fn aliases(self) -> &'static [&'static str] {
         match self {
             Self::DesktopId => &["desktopid", "desktop", "桌面id"],
-            Self::DesktopName => &["desktopname", "computername", "桌面名称"],
-            Self::UserName => &["username", "user", "用户名"],
+            Self::DesktopName => &["desktopname", "computername", "桌面名称", "计算机名"],
+            Self::UserName => &["username", "user", "用户名", "账号", "登录名"],
             Self::UserId => &["userid", "用户id"],
             Self::UserGroup => &["usergroup", "用户组"],
             Self::Type => &["type", "类型"],
             Self::Domain => &["domain", "域"],
+            Self::UserEmail => &["useremail", "email", "mail", "邮箱"],
         }
     }
 
     pub(super) fn of_header(normal: &str) -> Option<Self> {
-        Self::ALL.into_iter().find(|field| field.aliases().contains(&normal))
+        Self::READ.into_iter().find(|field| field.aliases().contains(&normal))
     }
 }

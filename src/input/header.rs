@@ -54,6 +54,16 @@ fn sounds_like_a_desktop(normal: &str) -> bool {
     DESKTOP_WORDS.iter().any(|word| bare.contains(word)) || DESKTOP_HEADERS.contains(&bare.as_str())
 }
 
+/// Why a list is refused that has a column of desktops which is not read.
+pub(crate) fn unread_desktops(header: &str) -> String {
+    let header = escape_untrusted(header, 60);
+    format!(
+        "the column \"{header}\" seems to name desktops, and is not read: each row would mean every desktop of its user. Say \
+         what it is: --column \"desktop_name={header}\", --column \"desktop_id={header}\", or --column desktop_id=- where it \
+         names none"
+    )
+}
+
 /// The parts of a cell that may hold a whole line.
 fn parts(cell: &str) -> impl Iterator<Item = String> {
     let is_mark = |c: char| c.is_ascii() && DELIMITERS.iter().any(|&delimiter| char::from(delimiter) == c);
@@ -62,7 +72,8 @@ fn parts(cell: &str) -> impl Iterator<Item = String> {
 
 /// Whether a record further down is the header line, perhaps with another delimiter.
 pub(super) fn may_be(headers: &[String]) -> bool {
-    headers.iter().flat_map(|cell| parts(cell)).any(|part| Field::UserName.aliases().contains(&part.as_str()))
+    let is_user = |part: String| matches!(Field::of_header(&part), Some(Field::UserName | Field::UserEmail));
+    headers.iter().flat_map(|cell| parts(cell)).any(is_user)
 }
 
 /// What is wrong with a header line that stands in one cell whole, or whose cells are still in quotes.
@@ -105,8 +116,8 @@ pub(super) struct Layout {
     /// All headers as the file spells them, trimmed.
     pub(super) headers: Vec<String>,
     /// The file's column for each field.
-    pub(super) fields: [Option<usize>; Field::ALL.len()],
-    /// The fields that have a column, in the order of [`Field::ALL`], each with its column.
+    pub(super) fields: [Option<usize>; Field::READ.len()],
+    /// The fields of [`Field::ALL`] that have a column, in their order, each with its column.
     pub(super) present: Vec<(Field, usize)>,
     /// The file's columns that travel through.
     pub(super) extras: Vec<usize>,
@@ -130,7 +141,7 @@ impl Layout {
         let result_column = |name: &str| normal.iter().position(|header| *header == normalise(name));
         let is_results = ["line", "outcome", "finished_at"].iter().all(|name| result_column(name).is_some());
 
-        let mut fields = [None; Field::ALL.len()];
+        let mut fields = [None; Field::READ.len()];
         let is_none = |field: Field| options.columns.iter().any(|(one, header)| *one == field && header == NONE);
         for (field, wanted) in options.columns.iter().filter(|(_, header)| header != NONE) {
             let column = explicit(*field, wanted, &headers, &normal)?;
@@ -140,7 +151,7 @@ impl Layout {
         for (column, header) in normal.iter().enumerate() {
             // A results file spells its own columns in one way; an alias in it is a column that travels through.
             let field = if is_results {
-                Field::ALL.into_iter().find(|field| normalise(field.as_str()) == *header)
+                Field::READ.into_iter().find(|field| normalise(field.as_str()) == *header)
             } else {
                 Field::of_header(header)
             };
@@ -163,6 +174,11 @@ impl Layout {
         Ok(layout)
     }
 
+    /// Every field that has a column, with its column.
+    pub(super) fn read(&self) -> impl Iterator<Item = (Field, usize)> {
+        Field::READ.into_iter().zip(self.fields).filter_map(|(field, column)| Some((field, column?)))
+    }
+
     pub(super) fn column_of(&self, field: Field) -> Option<usize> {
         self.fields[field.index()]
     }
@@ -173,7 +189,7 @@ impl Layout {
     }
 
     fn require_user_name(&self, normal: &[String]) -> Result<(), String> {
-        if self.column_of(Field::UserName).is_some() {
+        if self.column_of(Field::UserName).or(self.column_of(Field::UserEmail)).is_some() {
             return Ok(());
         }
         let free = |column: &usize| !self.fields.contains(&Some(*column));
@@ -212,12 +228,7 @@ impl Layout {
                 continue;
             }
             if no_desktop && !says_no_desktop && !self.is_results && sounds_like_a_desktop(header) {
-                let header = escape_untrusted(&self.headers[column], 60);
-                return Err(format!(
-                    "the column \"{header}\" seems to name desktops, and is not read: each row would mean every desktop of \
-                     its user. Say what it is: --column \"desktop_name={header}\", --column \"desktop_id={header}\", or \
-                     --column desktop_id=- where it names none"
-                ));
+                return Err(unread_desktops(&self.headers[column]));
             }
             let is_open = |field: &Field| self.fields[field.index()].is_none() && !is_none(*field);
             for field in Field::ALL.into_iter().filter(is_open) {
@@ -249,7 +260,7 @@ impl Layout {
 
     fn sort_out_the_rest(&mut self, normal: &[String], outcome_counts: bool) -> Result<(), String> {
         for (column, header) in normal.iter().enumerate() {
-            if self.fields.contains(&Some(column)) {
+            if self.fields.contains(&Some(column)) && self.column_of(Field::UserEmail) != Some(column) {
                 continue;
             }
             let is_own = |own: &&str| normalise(own) == *header;
@@ -315,7 +326,7 @@ fn days(due: &Due, headers: &[String], normal: &[String]) -> Result<Vec<usize>, 
 }
 
 fn place(
-    fields: &mut [Option<usize>; Field::ALL.len()],
+    fields: &mut [Option<usize>; Field::READ.len()],
     field: Field,
     column: usize,
     headers: &[String],

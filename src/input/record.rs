@@ -20,6 +20,23 @@ pub(super) fn is_blank(c: char) -> bool {
     c.is_whitespace() || matches!(c, '\u{200B}'..='\u{200D}' | '\u{2060}' | '\u{FEFF}')
 }
 
+/// A cell without the blanks around it.
+#[inline]
+pub(super) fn trim(cell: &str) -> &str {
+    match cell.as_bytes() {
+        // Most cells: told by two bytes.
+        [only] if only.is_ascii_graphic() => cell,
+        [first, .., last] if first.is_ascii_graphic() && last.is_ascii_graphic() => cell,
+        _ => cell.trim_matches(is_blank),
+    }
+}
+
+/// `="00123"`, by which a text is kept from being read as a number, as that text.
+pub(super) fn as_text(cell: &str) -> &str {
+    let inside = cell.strip_prefix("=\"").and_then(|cell| cell.strip_suffix('"'));
+    inside.filter(|inside| !inside.contains('"')).map_or(cell, trim)
+}
+
 /// See [`Record::is_plain`].
 pub(super) fn is_plain(text: &str) -> bool {
     !holds(text.as_bytes(), is_odd)

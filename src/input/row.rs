@@ -9,9 +9,9 @@ use super::field::Field;
 use super::guard::unguard;
 use super::header::{self, Layout};
 use super::options::{Hidden, ReadOptions};
-use super::record::{DELIMITERS, MAX_CELL, MAX_COLUMNS, MAX_LONG_CELL, MAX_RECORD, Mark, Record, Sink, is_blank};
+use super::record::{DELIMITERS, MAX_CELL, MAX_COLUMNS, MAX_LONG_CELL, MAX_RECORD, Mark, Record, Sink, as_text, trim};
 use super::table::Table;
-use crate::model::{Kind, Outcome};
+use crate::model::{Doubt, Kind, Outcome};
 use crate::text::{counted, escape_untrusted, is_invisible, shell_quote};
 
 /// Faults of one input: they are kept, and with more the file as a whole is the wrong one.
@@ -20,16 +20,6 @@ const MAX_FAULTS: usize = 1_000_000;
 /// Characters of a user or group name; of any other name or id. Source: `api/workspace-api.md`, 2.1.
 const MAX_USER_NAME: usize = 64;
 const MAX_OTHER: usize = 255;
-
-#[inline]
-fn trim(cell: &str) -> &str {
-    match cell.as_bytes() {
-        // Most cells: told by two bytes.
-        [only] if only.is_ascii_graphic() => cell,
-        [first, .., last] if first.is_ascii_graphic() && last.is_ascii_graphic() => cell,
-        _ => cell.trim_matches(is_blank),
-    }
-}
 
 /// Takes the records of an input one after the other, the header first.
 #[derive(Debug)]
@@ -46,6 +36,8 @@ pub(super) struct Rows<'o, R> {
     faults: Vec<RowFault>,
     /// Rows that are not due yet, in their order.
     not_due: Vec<u32>,
+    /// Rows whose user's cell may not hold what was meant.
+    doubts: Vec<(u32, Doubt)>,
     /// What a list says of days that nobody asked about.
     unasked: Unasked,
     /// Records after the header that are not blank.
@@ -73,6 +65,7 @@ pub(super) struct Checked {
     layout: Box<Layout>,
     faults: Vec<RowFault>,
     not_due: Vec<u32>,
+    doubts: Vec<(u32, Doubt)>,
     notes: Vec<String>,
     trimmed: u64,
     blank: u64,
@@ -83,9 +76,12 @@ impl Checked {
     pub(super) fn complete(self, mut table: Table) -> Collected {
         let layout = self.layout;
         let fields: Vec<_> = layout.present.iter().map(|&(field, _)| field).collect();
-        table.finish(&fields, layout.extras.iter().map(|&column| layout.headers[column].clone()).collect());
+        let email = layout.column_of(Field::UserEmail);
+        let email = layout.extras.iter().position(|&column| Some(column) == email);
+        table.finish(&fields, layout.extras.iter().map(|&column| layout.headers[column].clone()).collect(), email);
         table.count(self.trimmed, self.blank);
-        Collected { table, faults: self.faults, not_due: self.not_due, notes: self.notes }
+        let Self { faults, not_due, doubts, notes, .. } = self;
+        Collected { table, faults, not_due, doubts, notes }
     }
 }
 
@@ -95,6 +91,7 @@ pub(super) struct Collected {
     pub(super) table: Table,
     pub(super) faults: Vec<RowFault>,
     pub(super) not_due: Vec<u32>,
+    pub(super) doubts: Vec<(u32, Doubt)>,
     pub(super) notes: Vec<String>,
 }
 
@@ -118,6 +115,7 @@ impl<'o, R: Rest> Rows<'o, R> {
             kept: 0,
             faults: Vec::new(),
             not_due: Vec::new(),
+            doubts: Vec::new(),
             unasked: Unasked::default(),
             records: 0,
             trimmed: 0,
@@ -241,11 +239,15 @@ impl<'o, R: Rest> Rows<'o, R> {
                 return Ok(());
             }
         }
-        let mut cells = [""; Field::ALL.len()];
-        for &(field, column) in &layout.present {
+        let mut cells = [""; Field::READ.len()];
+        for (field, column) in layout.read() {
             let given = record.cell(column);
             let trimmed = trim(given);
-            self.trimmed += u64::from(trimmed.len() != given.len());
+            let is_trimmed = trimmed.len() != given.len();
+            self.trimmed += u64::from(is_trimmed);
+            if is_trimmed && matches!(field, Field::UserName | Field::UserId) {
+                doubt(&mut self.doubts, self.kept, Doubt::TrimmedCell);
+            }
             cells[field.index()] = if layout.is_results { unguard(trimmed) } else { as_text(trimmed) };
         }
         let kind = Kind::parse(cells[Field::Type.index()]);
@@ -280,7 +282,7 @@ impl<'o, R: Rest> Rows<'o, R> {
         Ok(())
     }
 
-    fn check(&mut self, layout: &Layout, record: &Record<'_>, cells: &[&str; Field::ALL.len()], kind: Option<Kind>) {
+    fn check(&mut self, layout: &Layout, record: &Record<'_>, cells: &[&str; Field::READ.len()], kind: Option<Kind>) {
         let row = self.kept;
         let faults = &mut self.faults;
         let mut fault = |field: Option<Field>, code, message: String| {
@@ -328,8 +330,9 @@ impl<'o, R: Rest> Rows<'o, R> {
                 self.unusual.1 = record.line;
             }
             self.unusual.0 += 1;
+            doubt(&mut self.doubts, row, Doubt::UnusualName);
         }
-        for &(field, column) in &layout.present {
+        for (field, column) in layout.read() {
             let text = cell(field);
             if text.is_empty() || field == Field::Type {
                 continue;
@@ -457,8 +460,8 @@ impl<'o, R: Rest> Rows<'o, R> {
                  line {line}"
             ));
         }
-        let Self { faults, not_due, trimmed, blank, .. } = self;
-        Ok((Checked { layout, faults, not_due, notes, trimmed, blank }, self.rest))
+        let Self { faults, not_due, doubts, trimmed, blank, .. } = self;
+        Ok((Checked { layout, faults, not_due, doubts, notes, trimmed, blank }, self.rest))
     }
 
     /// Whether the header line was seen.
@@ -546,14 +549,17 @@ fn no_day(cell: &str, day: Day) -> Option<(&'static str, &'static str)> {
     }
 }
 
+/// Keeps the first doubt about the row that is being checked.
+fn doubt(doubts: &mut Vec<(u32, Doubt)>, row: usize, doubt: Doubt) {
+    if let Ok(row) = u32::try_from(row)
+        && doubts.last().is_none_or(|&(last, _)| last != row)
+    {
+        doubts.push((row, doubt));
+    }
+}
+
 /// The code of a row that lacks its desktop.
 const DESKTOP_MISSING: &str = "INVALID_DESKTOP_MISSING";
-
-/// `="00123"`, by which a text is kept from being read as a number, as that text.
-fn as_text(cell: &str) -> &str {
-    let inside = cell.strip_prefix("=\"").and_then(|cell| cell.strip_suffix('"'));
-    inside.filter(|inside| !inside.contains('"')).map_or(cell, trim)
-}
 
 /// How many characters a cell may have.
 const fn max_chars(field: Field) -> usize {
@@ -595,7 +601,7 @@ fn whole_line(layout: &Layout, record: &Record<'_>) -> Option<u8> {
 
 /// What a person sees of the row that its cells do not say.
 fn check_looks(layout: &Layout, record: &Record<'_>, fault: &mut impl FnMut(Option<Field>, &'static str, String)) {
-    for &(field, column) in &layout.present {
+    for (field, column) in layout.read() {
         for (code, message) in unlike_looks(record, column) {
             fault(Some(field), code, message.to_owned());
         }
@@ -642,12 +648,13 @@ fn unlike_looks(record: &Record<'_>, column: usize) -> impl Iterator<Item = (&'s
 /// What the row's type asks of its other cells.
 fn check_type(
     kind: Option<Kind>,
-    cells: &[&str; Field::ALL.len()],
+    cells: &[&str; Field::READ.len()],
     has_desktop: bool,
     forbid_all: bool,
     fault: &mut impl FnMut(Option<Field>, &'static str, String),
 ) {
     let cell = |field: Field| cells[field.index()];
+    let has_user = !cell(Field::UserName).is_empty() || !cell(Field::UserEmail).is_empty();
     match kind {
         None => {
             let message = format!(
@@ -658,21 +665,24 @@ fn check_type(
         }
         Some(Kind::All) => {
             // One that names a user, or no desktop, is wrong in itself: it may not be meant for everybody.
-            if forbid_all && has_desktop && cell(Field::UserName).is_empty() {
+            if forbid_all && has_desktop && !has_user {
                 let message = "type ALL detaches everybody from the desktop; if that is meant, add --allow-detach-all";
                 fault(Some(Field::Type), "INVALID_ALL_NOT_ALLOWED", message.to_owned());
             }
-            if !cell(Field::UserName).is_empty() {
+            if has_user {
                 let message = "a row of type ALL detaches everybody and names no user; empty this cell, or write \
                                USER or GROUP as the type";
-                fault(Some(Field::UserName), "INVALID_ALL_WITH_USER", message.to_owned());
+                let column = if cell(Field::UserName).is_empty() { Field::UserEmail } else { Field::UserName };
+                fault(Some(column), "INVALID_ALL_WITH_USER", message.to_owned());
             }
             if !has_desktop {
                 let message = "a row of type ALL needs a desktop; write its id or its name";
                 fault(Some(Field::DesktopId), DESKTOP_MISSING, message.to_owned());
             }
         }
-        Some(Kind::User | Kind::Group | Kind::UserGroup) if cell(Field::UserName).is_empty() => {
+        Some(kind @ (Kind::User | Kind::Group | Kind::UserGroup))
+            if !has_user || (kind != Kind::User && cell(Field::UserName).is_empty()) =>
+        {
             let message = "the user is missing, and an empty user is never read as everybody; write the name, or \
                            the type ALL for everybody on this desktop";
             fault(Some(Field::UserName), "INVALID_USER_MISSING", message.to_owned());

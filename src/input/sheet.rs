@@ -5,7 +5,8 @@ use std::io::{BufReader, Read, Seek};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use calamine::{
-    Data, DataRef, DataType, Dimensions, ExcelDateTime, Ods, Range, Reader, SheetType, SheetVisible, Xls, Xlsx,
+    Data, DataRef, DataType, Dimensions, ExcelDateTime, Ods, OdsError, Range, Reader, SheetType, SheetVisible, Xls,
+    XlsError, Xlsx,
 };
 use sha2::{Digest, Sha256};
 
@@ -87,7 +88,8 @@ pub(super) fn read(bytes: &mut dyn Bytes, kind: Kind, options: &ReadOptions) -> 
         Ok::<Chosen, String>(chosen)
     }))
     .unwrap_or_else(|_| Err("the workbook is damaged; open it in a spreadsheet program and save it again".to_owned()));
-    let chosen = walked?;
+    let is_encrypted = walked.is_err() && format == Format::Xls && holds_encrypted_part(bytes);
+    let chosen = walked.map_err(|problem| if is_encrypted { ENCRYPTED.to_owned() } else { problem })?;
     let (checked, table) = rows.finish().map_err(|problem| match chosen.others.as_str() {
         others if problem.contains(NO_USER) && !others.is_empty() => {
             format!("{problem}\nOther sheets of the workbook hold something, too: {others}. Choose with --sheet NAME")
@@ -102,6 +104,29 @@ pub(super) fn read(bytes: &mut dyn Bytes, kind: Kind, options: &ReadOptions) -> 
     }
     collected.table.describe(String::new(), None, Some(escape_untrusted(&chosen.name, 100)));
     Ok((sha256, collected))
+}
+
+/// What is said of a workbook that only its password opens.
+const ENCRYPTED: &str =
+    "this workbook is encrypted with a password; open it in a spreadsheet program and save it without one";
+
+/// Whether a compound file holds an encrypted workbook of a newer format as a part of it: the part's name is looked for,
+/// since a reader of compound files takes a damaged one at its word, and there may be no end of what it claims.
+fn holds_encrypted_part(bytes: &mut dyn Bytes) -> bool {
+    let name: Vec<u8> = "EncryptedPackage".encode_utf16().flat_map(u16::to_le_bytes).collect();
+    let (mut seen, mut block) = (Vec::new(), vec![0; 64 * 1024]);
+    if bytes.rewind().is_err() {
+        return false;
+    }
+    while let Ok(count @ 1..) = bytes.read(&mut block) {
+        seen.extend_from_slice(&block[..count]);
+        if seen.windows(name.len()).any(|part| part == name) {
+            return true;
+        }
+        // The name may stand across two blocks.
+        seen.drain(..seen.len().saturating_sub(name.len()));
+    }
+    false
 }
 
 fn hash(bytes: &mut dyn Bytes) -> Result<String, Trouble> {
@@ -246,17 +271,23 @@ struct Chosen {
 
 impl<R: Read + Seek> Book<R> {
     fn open(format: Format, reader: R) -> Result<Self, String> {
-        let opened = match format {
-            Format::Xlsx => Xlsx::new(reader).map(Self::Xlsx).map_err(|error| error.to_string()),
-            Format::Xls => Xls::new(reader).map(Self::Xls).map_err(|error| error.to_string()),
-            Format::Ods => Ods::new(reader).map(Self::Ods).map_err(|error| error.to_string()),
-        };
-        opened.map_err(|error| {
+        let damaged = |error: &dyn std::fmt::Display| {
             format!(
-                "cannot open the workbook ({}); if it has a password, remove it, else save it again as .xlsx or CSV",
-                escape_untrusted(&error, 200)
+                "cannot open the workbook ({}); open it in a spreadsheet program and save it again as .xlsx or CSV",
+                escape_untrusted(&error.to_string(), 200)
             )
-        })
+        };
+        match format {
+            Format::Xlsx => Xlsx::new(reader).map(Self::Xlsx).map_err(|error| damaged(&error)),
+            Format::Xls => Xls::new(reader).map(Self::Xls).map_err(|error| match error {
+                XlsError::Password => ENCRYPTED.to_owned(),
+                error => damaged(&error),
+            }),
+            Format::Ods => Ods::new(reader).map(Self::Ods).map_err(|error| match error {
+                OdsError::Password => ENCRYPTED.to_owned(),
+                error => damaged(&error),
+            }),
+        }
     }
 
     fn choose(&mut self, wanted: Option<&str>) -> Result<Chosen, String> {

@@ -17,6 +17,7 @@ use super::record::{Bytes, Trouble};
 use super::row::{Checked, Collected, Rows};
 use super::{RowFault, Table, kind, sheet};
 use crate::error::Error;
+use crate::model::Doubt;
 use crate::text::escape_untrusted;
 
 /// Bytes of delimited text that are read: twice what [`MAX_ROWS`] usual rows need, and few enough that lines and
@@ -52,6 +53,8 @@ pub struct Input {
     pub faults: Vec<RowFault>,
     /// Rows that are not due yet (see [`Due`](super::Due)), rising; none of them has a fault.
     pub not_due: Vec<u32>,
+    /// Rows whose user's cell may not hold what was meant, rising, each once: worth a word where nobody is found by it.
+    pub doubts: Vec<(u32, Doubt)>,
     /// What the plan should tell about the file: guesses, oddities, signs of a cut-off copy. No user names.
     pub notes: Vec<String>,
     /// Whether results of it start with a byte order mark: it had one, or was not UTF-8 text at all.
@@ -153,8 +156,8 @@ fn read_bytes(
 
 impl Collected {
     fn into_input(self, name: &str, sha256: String, had_bom_or_not_utf8: bool) -> Input {
-        let Self { table, faults, not_due, notes } = self;
-        Input { name: name.to_owned(), sha256, table, faults, not_due, notes, had_bom_or_not_utf8 }
+        let Self { table, faults, not_due, doubts, notes } = self;
+        Input { name: name.to_owned(), sha256, table, faults, not_due, doubts, notes, had_bom_or_not_utf8 }
     }
 }
 

@@ -2,6 +2,7 @@
 
 use super::fast::{Batch, Full, HEAD, Ids, PLAIN, Rest, Texts, halves, too_much, whole};
 use super::field::Field;
+use super::record::{as_text, trim};
 use crate::model::Kind;
 
 /// The rows of an input, in its order.
@@ -19,7 +20,7 @@ pub struct Table {
     /// How many cells a row has in `text`: the input's fields first, in the order of [`Field::ALL`], then its extras.
     stride: usize,
     /// Which cell of a row a field is; the desktop's id is none.
-    places: [Option<usize>; Field::ALL.len()],
+    places: [Option<usize>; Field::READ.len()],
     /// Which field each cell of a row is, but for the extras.
     fields: Vec<Field>,
     ids: Ids,
@@ -78,8 +79,9 @@ impl Table {
 
     /// No more rows come: says what their cells are, and gives back what the buffers grew to but do not use.
     ///
-    /// * `fields`: those that the input has a column for.
-    pub(super) fn finish(&mut self, fields: &[Field], extras: Vec<String>) {
+    /// * `fields`: those of [`Field::ALL`] that the input has a column for.
+    /// * `email`: which of `extras` holds the users' addresses.
+    pub(super) fn finish(&mut self, fields: &[Field], extras: Vec<String>, email: Option<usize>) {
         for field in Field::ALL.into_iter().filter(|field| fields.contains(field)) {
             if field == Field::DesktopId {
                 self.has_ids = true;
@@ -89,6 +91,7 @@ impl Table {
                 self.stride += 1;
             }
         }
+        self.places[Field::UserEmail.index()] = email.map(|email| self.stride + email);
         self.stride += extras.len();
         self.extras = extras;
         self.ids.finish();
@@ -255,6 +258,11 @@ impl<'t> RowRef<'t> {
         cells
     }
 
+    /// The address that the row names its user by; empty where it gives none.
+    pub fn email(self) -> &'t str {
+        as_text(trim(self.get(Field::UserEmail)))
+    }
+
     fn cell(self, place: usize) -> &'t str {
         let (first, lens) = self.place();
         let start = first + lens[..place].iter().map(|&len| usize::from(len)).sum::<usize>();
@@ -368,7 +376,7 @@ mod tests {
             }
             table.take(&mut batch).unwrap();
         }
-        table.finish(&[Field::Type, Field::DesktopId, Field::UserName], vec!["note".to_owned()]);
+        table.finish(&[Field::Type, Field::DesktopId, Field::UserName], vec!["note".to_owned()], None);
         assert_eq!(table.len(), 4);
         assert_eq!(table.rows().map(RowRef::line).collect::<Vec<_>>(), [2, 3, 7, 8]);
         assert_eq!(table.row(1).get(Field::UserName), "鲍勃");
@@ -391,7 +399,7 @@ mod tests {
     #[test]
     fn a_table_without_rows_is_empty() {
         let mut table = Table::default();
-        table.finish(&[], Vec::new());
+        table.finish(&[], Vec::new(), None);
         assert!(table.is_empty());
         assert_eq!(Table::default().rows().len(), 0);
     }
@@ -406,7 +414,7 @@ mod tests {
             batch.push(&row, user.into_iter()).unwrap();
         }
         table.take(&mut batch).unwrap();
-        table.finish(&[Field::UserName, Field::UserId, Field::Domain], Vec::new());
+        table.finish(&[Field::UserName, Field::UserId, Field::Domain], Vec::new(), None);
         // Slots of a desktop are found by them: all alike, every row would be compared with every other.
         let marks: Vec<_> = table.rows().map(RowRef::mark).collect();
         let different: std::collections::HashSet<_> = marks.iter().collect();

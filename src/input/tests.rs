@@ -789,3 +789,42 @@ fn a_date_cell_of_a_workbook_is_a_day_and_one_that_shows_nothing_is_none() {
     let input = by_last_day(book, None);
     assert_eq!((input.not_due.as_slice(), input.faults.len()), ([0].as_slice(), 0));
 }
+
+/// A compound file that holds one stream.
+fn compound(name: &str, content: &[u8]) -> Vec<u8> {
+    let mut file = cfb::CompoundFile::create(Cursor::new(Vec::new())).unwrap();
+    file.create_stream(name).unwrap().write_all(content).unwrap();
+    file.into_inner().into_inner()
+}
+
+#[test]
+fn an_encrypted_workbook_is_called_by_its_name_in_every_format() {
+    let record = |kind: u16, body: &[u8]| {
+        [&kind.to_le_bytes(), &u16::try_from(body.len()).unwrap().to_le_bytes(), body].concat()
+    };
+    let old = [record(0x809, &[0; 16]), record(0x2F, &[1, 0, 1, 0]), record(0x0A, &[])].concat();
+    let mimetype = "application/vnd.oasis.opendocument.spreadsheet";
+    let manifest = r#"<manifest:manifest><manifest:file-entry manifest:full-path="content.xml"><manifest:encryption-data/></manifest:file-entry></manifest:manifest>"#;
+    for book in [
+        compound("EncryptedPackage", b"sealed"),
+        compound("Workbook", &old),
+        zipped(&[("mimetype", mimetype), ("content.xml", "sealed"), ("META-INF/manifest.xml", manifest)]),
+    ] {
+        let problem = refused(&book);
+        assert!(problem.contains("encrypted with a password") && problem.contains("save it without one"), "{problem}");
+    }
+}
+
+#[test]
+fn a_cell_that_says_that_it_is_an_empty_text_is_empty_and_no_row_is_lost_by_it() {
+    let input = good("user_name,desktop_id,note\n=\"\",d,\n\"=\"\"\"\"\",d-2,x\n");
+    let missing = "INVALID_USER_MISSING";
+    assert_eq!((input.table.len(), codes(&input)), (2, vec![(2, missing), (3, missing)]));
+}
+
+#[test]
+fn the_shown_names_of_columns_in_chinese_are_known() {
+    let input = good("计算机名,账号\nPC-1,张伟\n");
+    assert_eq!(input.table.row(0).get(Field::DesktopName), "PC-1");
+    assert_eq!(good("桌面ID,登录名\nd,张伟\n").table.row(0).get(Field::UserName), "张伟");
+}

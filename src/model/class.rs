@@ -13,10 +13,11 @@ pub enum Class {
     ShowJob,
     ListSubJobs,
     ListUsers,
+    ListUserGroups,
 }
 
 impl Class {
-    pub const ALL: [Self; 7] = [
+    pub const ALL: [Self; 8] = [
         Self::BatchDetach,
         Self::BatchAttach,
         Self::ListDesktops,
@@ -24,6 +25,7 @@ impl Class {
         Self::ShowJob,
         Self::ListSubJobs,
         Self::ListUsers,
+        Self::ListUserGroups,
     ];
 
     pub const fn as_str(self) -> &'static str {
@@ -35,6 +37,7 @@ impl Class {
             Self::ShowJob => "show-job",
             Self::ListSubJobs => "list-sub-jobs",
             Self::ListUsers => "list-users",
+            Self::ListUserGroups => "list-user-groups",
         }
     }
 

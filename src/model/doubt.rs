@@ -9,10 +9,15 @@ pub enum Doubt {
     OtherDomain,
     /// The service does not know this user or group at all.
     UnknownUser,
+    /// Nobody of this name is bound, and blanks or invisible characters were taken off its cell.
+    TrimmedCell,
+    /// Nobody of this name is bound, and it holds characters that names seldom do.
+    UnusualName,
 }
 
 impl Doubt {
-    pub(crate) const ALL: [Self; 3] = [Self::NearName, Self::OtherDomain, Self::UnknownUser];
+    pub(crate) const ALL: [Self; 5] =
+        [Self::NearName, Self::OtherDomain, Self::UnknownUser, Self::TrimmedCell, Self::UnusualName];
 
     /// As the row's `error_code` says it.
     pub(crate) const fn code(self) -> &'static str {
@@ -20,6 +25,8 @@ impl Doubt {
             Self::NearName => "DOUBT_NEAR_NAME",
             Self::OtherDomain => "DOUBT_OTHER_DOMAIN",
             Self::UnknownUser => "DOUBT_UNKNOWN_USER",
+            Self::TrimmedCell => "DOUBT_TRIMMED_CELL",
+            Self::UnusualName => "DOUBT_UNUSUAL_NAME",
         }
     }
 
@@ -29,6 +36,8 @@ impl Doubt {
             Self::NearName => "near_name",
             Self::OtherDomain => "other_domain",
             Self::UnknownUser => "unknown_user",
+            Self::TrimmedCell => "trimmed_cell",
+            Self::UnusualName => "unusual_name",
         }
     }
 

@@ -15,6 +15,14 @@ const OWN: &[(&str, &str)] = &[
         "The person of this name is bound in another domain. Check the domain; correct or empty it and run the list again if that person is meant.",
     ),
     (
+        "DOUBT_TRIMMED_CELL",
+        "Nobody of this name was bound, and something was taken off its cell. Check what the cell should hold.",
+    ),
+    (
+        "DOUBT_UNUSUAL_NAME",
+        "Nobody of this name was bound, and it holds characters that names seldom do. Check the spelling.",
+    ),
+    (
         "DOUBT_UNKNOWN_USER",
         "The service does not know this user. Check the spelling, the region and the project. If all are right, the account was deleted before.",
     ),
@@ -22,6 +30,12 @@ const OWN: &[(&str, &str)] = &[
         "INVALID_USER_MISSING",
         "Write the user's name in the cell user_name. To detach everybody from a desktop, set type to ALL and use --allow-detach-all.",
     ),
+    (
+        "INVALID_USER_UNKNOWN",
+        "Correct the name, or take the row out. If the names are right, is it the right region, project and account? A list \
+         that keeps people who were deleted: --unknown-users gone.",
+    ),
+    ("INVALID_DATE*", "Write the day as 2026-11-30, or say with --date-format how days are written."),
     ("INVALID_TYPE", "The cell type must be USER, GROUP or ALL, or empty (then it is USER). Correct it."),
     (
         "INVALID_ALL_WITH_USER",

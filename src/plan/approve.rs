@@ -187,7 +187,7 @@ fn place(line: u64, desktop: &str) -> String {
 
 #[cfg(test)]
 mod tests {
-    use super::super::fixture::{desktop, input, snapshot};
+    use super::super::fixture::{desktop, input, knowing, snapshot};
     use super::super::show::Facts;
     use super::super::{Draft as _, Plan, Policy, Snapshot, plan};
     use super::*;
@@ -234,7 +234,7 @@ mod tests {
 
     #[test]
     fn a_row_whose_fate_differs_is_named_with_both_fates() {
-        let seen = snapshot([desktop("d1", &["ann#1"])]);
+        let seen = knowing(snapshot([desktop("d1", &["ann#1"])]), &["zoe"]);
         let differences = differences("desktop_id,user_name\nd1,ann\nd2,bob\nd1,zoe\n", &seen, "p");
         assert_eq!(
             differences,

@@ -2,7 +2,9 @@
 
 use std::collections::HashMap;
 
+use super::address::{Addressed, addressed};
 use super::bodies::{Binding, plain_user_len, user_len};
+use super::directory::Account;
 use super::matching::Wanted;
 use super::snapshot::{Snapshot, UserKey};
 use crate::config::Protected;
@@ -65,12 +67,32 @@ impl ItemRec {
     }
 }
 
+/// Whom a row means that gives this address.
+pub(super) fn whom<'t>(cells: RowRef<'t>, addressed: Option<Addressed<'t>>) -> Wanted<'t> {
+    let account = match addressed {
+        Some(Addressed::One(account)) => Some(account),
+        _ => None,
+    };
+    let or = |cell: &'t str, known: fn(&'t Account) -> &'t str| match account {
+        Some(account) if cell.is_empty() => known(account),
+        _ => cell,
+    };
+    Wanted {
+        kind: cells.kind().unwrap_or_default(),
+        name: or(cells.get(Field::UserName), |account| &account.name),
+        id: or(cells.get(Field::UserId), |account| &account.id),
+        domain: cells.get(Field::Domain),
+    }
+}
+
 /// See the module. Desktops are numbered as they are first seen.
 #[derive(Debug)]
 pub(super) struct Ground<'t> {
     pub(super) input: &'t Input,
     pub(super) look: Option<&'t Snapshot>,
     pub(super) protect: Protected,
+    /// Whom rows mean that give an address.
+    addressed: HashMap<u32, Addressed<'t>>,
     /// For each desktop, what its id is: its number in the input's table, or, with [`FOUND`] set, its place in `found`.
     desks: Vec<u32>,
     /// Ids that the input does not hold: found by name or by user.
@@ -103,7 +125,9 @@ impl Numbers<'_> {
 
 impl<'t> Ground<'t> {
     pub(super) fn new(input: &'t Input, look: Option<&'t Snapshot>, protect: &Protected) -> Self {
-        Self { input, look, protect: protect.clone(), desks: Vec::new(), found: Vec::new(), live: Vec::new() }
+        let addressed = addressed(input, look.and_then(|look| look.users.as_ref()));
+        let protect = protect.clone();
+        Self { input, look, protect, addressed, desks: Vec::new(), found: Vec::new(), live: Vec::new() }
     }
 
     /// Numbers every desktop that the input gives the id of.
@@ -199,14 +223,14 @@ impl<'t> Ground<'t> {
         look.by_user.get(&key).map_or(&[], Vec::as_slice)
     }
 
+    /// Whom the row's address means; `None` where it gives none, or nobody was asked.
+    pub(super) fn addressed(&self, row: u32) -> Option<Addressed<'t>> {
+        self.addressed.get(&row).copied()
+    }
+
+    /// Whom the row means: by its own cells, and what they lack by its address.
     pub(super) fn wanted(&self, row: u32) -> Wanted<'t> {
-        let cells = self.row(row);
-        Wanted {
-            kind: cells.kind().unwrap_or_default(),
-            name: cells.get(Field::UserName),
-            id: cells.get(Field::UserId),
-            domain: cells.get(Field::Domain),
-        }
+        whom(self.row(row), self.addressed(row))
     }
 
     /// The live binding of a slot, if it was seen.
@@ -217,7 +241,11 @@ impl<'t> Ground<'t> {
     /// A slot as it goes on the wire: as the service spells it where it was seen, else as the row gives it.
     pub(super) fn binding(&self, desk: u32, slot: &SlotRec) -> Binding<'t> {
         let row = (slot.row != NONE).then(|| self.row(slot.row));
-        let cells = row.map(RowRef::cells).unwrap_or_default();
+        let mut cells = row.map(RowRef::cells).unwrap_or_default();
+        if row.is_some() && self.addressed.contains_key(&slot.row) {
+            let Wanted { name, id, .. } = self.wanted(slot.row);
+            [cells[Field::UserName.index()], cells[Field::UserId.index()]] = [name, id];
+        }
         let cell = |field: Field| Some(cells[field.index()]).filter(|text| !text.is_empty());
         match self.slot_bound(desk, slot) {
             Some(one) => Binding {
@@ -243,7 +271,7 @@ impl<'t> Ground<'t> {
                     user_id: cell(Field::UserId),
                     sent_group: cell(Field::UserGroup),
                     domain: cell(Field::Domain),
-                    is_plain: row.is_some_and(RowRef::is_plain),
+                    is_plain: row.is_some_and(RowRef::is_plain) && !self.addressed.contains_key(&slot.row),
                 },
             },
         }
@@ -259,7 +287,8 @@ impl<'t> Ground<'t> {
     pub(super) fn user_len(&self, desk: u32, slot: &SlotRec) -> usize {
         if slot.bound == NONE && slot.row != NONE {
             let cells = self.row(slot.row);
-            if let (true, Some(kind @ (Kind::User | Kind::Group))) = (cells.is_plain(), cells.kind()) {
+            let is_plain = cells.is_plain() && !self.addressed.contains_key(&slot.row);
+            if let (true, Some(kind @ (Kind::User | Kind::Group))) = (is_plain, cells.kind()) {
                 let optional = [Field::UserId, Field::UserGroup, Field::Domain].map(|field| cells.len(field));
                 return plain_user_len(kind, cells.len(Field::UserName), optional);
             }

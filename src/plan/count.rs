@@ -39,7 +39,7 @@ impl<'t> PlanStats<'t> {
             chunks: count(plan.chunks.len()),
             canary_chunks: count(plan.canary_chunks()),
             bytes: plan.chunks.iter().map(|chunk| count(chunk.bytes)).sum(),
-            hints: plan.hints.clone(),
+            hints: plan.hints.iter().filter(|hint| plan.entries.tags[hint.entry] != Tag::Unknown).cloned().collect(),
             ..Self::default()
         };
         stats.count_entries(plan);

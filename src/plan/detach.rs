@@ -5,16 +5,17 @@ use std::sync::OnceLock;
 use super::bodies::DetachBody;
 use super::context::{EntryRec, Ground, ItemRec, NONE, SlotRec};
 use super::entries::{Entries, entries};
-use super::fate::{Fixed, Tag, explain};
+use super::fate::{Fixed, Tag, explain, way_out};
 use super::hints::{Hint, hints};
 use super::judge::judge;
 use super::policy::Policy;
 use super::snapshot::Snapshot;
 use super::split::{Chunk, pack};
 use super::stats::PlanStats;
+use super::unknown::{Unlisted, settle};
 use crate::input::{Field, Input, RowFault, RowRef, can_be_read_back};
 use crate::journal;
-use crate::model::{DesktopId, Kind, LiveDesktop, Outcome};
+use crate::model::{DesktopId, Doubt, Kind, LiveDesktop, Outcome};
 use crate::text::bytes::to_usize;
 
 /// Every row's fate, the chunks and their bodies: a pure function of the rows, of what the preflight saw, and of the
@@ -28,6 +29,7 @@ pub struct Plan<'t> {
     pub(super) items: Vec<ItemRec>,
     pub(super) chunks: Vec<Chunk>,
     pub(super) hints: Vec<Hint<'t>>,
+    unlisted: Unlisted,
     pub(super) stats: OnceLock<PlanStats<'t>>,
 }
 
@@ -36,6 +38,7 @@ pub fn plan<'t>(input: &'t Input, look: Option<&'t Snapshot>, policy: &Policy) -
     let mut ground = Ground::new(input, look, &policy.protect);
     let mut entries = entries(&mut ground, policy);
     let (mut slots, mut items) = judge(&ground, policy, &mut entries);
+    let unlisted = settle(&ground, policy, &mut entries);
     let hints = hints(&ground, &entries);
     let is_pooled = |desk| ground.live(desk).is_some_and(LiveDesktop::is_pooled);
     let chunks = pack(&mut items, &policy.bounds, policy.canary, is_pooled);
@@ -44,7 +47,7 @@ pub fn plan<'t>(input: &'t Input, look: Option<&'t Snapshot>, policy: &Policy) -
             slot.item = at;
         }
     }
-    Plan { ground, entries, slots, items, chunks, hints, stats: OnceLock::new() }
+    Plan { ground, entries, slots, items, chunks, hints, unlisted, stats: OnceLock::new() }
 }
 
 /// What becomes of one entry.
@@ -92,9 +95,9 @@ impl<'t> PlanEntry<'_, 't> {
         if id.is_empty() { name } else { id }
     }
 
-    /// The user or group as the row gives it.
+    /// The user or group as the row gives it, or as the service names whom its address means.
     pub fn user(&self) -> &'t str {
-        self.row().get(Field::UserName)
+        self.plan.ground.wanted(self.record().row).name
     }
 
     /// The slot that it is sent as, with the desktop's number.
@@ -126,6 +129,9 @@ impl<'t> PlanEntry<'_, 't> {
                 *cell = found;
             }
         };
+        if row.kind() == Some(Kind::User) {
+            fill(Field::UserName, self.user());
+        }
         if let Some(desk) = self.desk() {
             fill(Field::DesktopId, self.plan.ground.id(desk));
             fill(Field::DesktopName, self.plan.ground.live(desk).map_or("", |live| live.name.as_str()));
@@ -165,13 +171,30 @@ impl<'t> PlanEntry<'_, 't> {
         let fixed = explain(&self.plan.ground, record.row, self.tag(), record.to);
         let hints = &self.plan.hints;
         match hints.binary_search_by_key(&self.at, |hint| hint.entry) {
+            Ok(place) if self.tag() == Tag::Unknown => {
+                let way_out = way_out(&self.plan.ground.wanted(record.row));
+                Fixed { message: format!("{}; {way_out}", hints[place].words()).into(), ..fixed }
+            }
             Ok(place) => Fixed {
                 code: hints[place].doubt().code(),
                 message: format!("taken as already detached, but {}", hints[place].words()).into(),
                 ..fixed
             },
-            Err(_) => fixed,
+            Err(_) => self.doubted(fixed),
         }
+    }
+
+    /// With what the input doubts about the row, where nobody was found by it.
+    fn doubted<'f>(&self, fixed: Fixed<'f>) -> Fixed<'f> {
+        let doubts = &self.plan.input().doubts;
+        let found = doubts.binary_search_by_key(&self.record().row, |&(row, _)| row);
+        let (true, Ok(at)) = (matches!(self.tag(), Tag::Gone | Tag::GoneEverywhere), found) else { return fixed };
+        let doubt = doubts[at].1;
+        let why = match doubt {
+            Doubt::TrimmedCell => "blanks or invisible characters were taken off the cell that names the user",
+            _ => "the name holds characters that the service's rules do not list",
+        };
+        Fixed { code: doubt.code(), message: format!("taken as already detached, but {why}").into(), ..fixed }
     }
 
     /// The code of what the plan settled, without its words.
@@ -224,6 +247,11 @@ impl<'t> Plan<'t> {
     /// found, by id, at least one (P1).
     pub fn entries(&self) -> impl ExactSizeIterator<Item = PlanEntry<'_, 't>> {
         (0..self.entries.len()).map(|at| PlanEntry { plan: self, at })
+    }
+
+    /// How many rows can't be told to be gone or unknown, since not all whom the service knows were read.
+    pub fn unlisted(&self) -> Unlisted {
+        self.unlisted
     }
 
     /// How many chunks the canary takes: those with the lowest numbers.

@@ -4,10 +4,11 @@ use std::ops::Range;
 use std::sync::atomic::AtomicU32;
 use std::sync::atomic::Ordering::Relaxed;
 
+use super::address::Addressed;
 use super::context::{EntryRec, Ground, NONE, Numbers, place};
 use super::fast::shares::{shares, side_by_side};
 use super::fate::Tag;
-use super::matching::{are_one_person, has_id, may_be, narrow};
+use super::matching::{Wanted, are_one_person, has_id, may_be, narrow};
 use super::policy::Policy;
 use super::snapshot::Snapshot;
 use crate::input::{Field, Input, RowRef};
@@ -149,11 +150,13 @@ fn one_row<'t>(ground: &mut Ground<'t>, policy: &Policy, numbers: &mut Numbers<'
     let has_id = id != 0;
     let Some(kind) = cells.kind() else { return entries.settled(row, Tag::Type) };
     // Faults of the input say so already; here it must hold whatever the reader lets through (P5).
-    if kind != Kind::All && cells.lacks(Field::UserName) {
+    let is_addressed = kind == Kind::User && ground.input.table.has(Field::UserEmail) && !cells.email().is_empty();
+    if kind != Kind::All && cells.lacks(Field::UserName) && !is_addressed {
         return entries.settled(row, Tag::UserMissing);
     }
     if !policy.protect.is_empty() {
-        if policy.protect.covers(cells.get(Field::UserName)) || policy.protect.covers(cells.get(Field::UserId)) {
+        let Wanted { name, id, .. } = ground.wanted(row);
+        if [name, id, cells.email()].into_iter().any(|text| policy.protect.covers(text)) {
             return entries.settled(row, Tag::ProtectedUser);
         }
         if policy.protect.covers(cells.get(Field::DesktopId)) || policy.protect.covers(cells.get(Field::DesktopName)) {
@@ -169,12 +172,15 @@ fn one_row<'t>(ground: &mut Ground<'t>, policy: &Policy, numbers: &mut Numbers<'
         }
     }
     let Some(look) = ground.look else {
-        if !has_id || kind == Kind::All {
+        if !has_id || kind == Kind::All || cells.lacks(Field::UserName) {
             return entries.settled(row, Tag::NeedsPreflight);
         }
         let Some(desk) = given(ground, numbers, id) else { return entries.settled(row, Tag::DesktopId) };
         return entries.open(row, desk);
     };
+    if is_addressed && let Some(tag) = wrong_address(ground, row) {
+        return entries.settled(row, tag);
+    }
     let name = cells.get(Field::DesktopName);
     if has_id {
         let Some(desk) = given(ground, numbers, id) else { return entries.settled(row, Tag::DesktopId) };
@@ -203,6 +209,27 @@ fn one_row<'t>(ground: &mut Ground<'t>, policy: &Policy, numbers: &mut Numbers<'
         }
     } else {
         by_user(ground, look, numbers, row, entries);
+    }
+}
+
+/// What is wrong with the address that a row gives.
+fn wrong_address(ground: &Ground<'_>, row: u32) -> Option<Tag> {
+    let cells = ground.row(row);
+    let (name, id) = (cells.get(Field::UserName), cells.get(Field::UserId));
+    match ground.addressed(row) {
+        Some(Addressed::One(account)) => {
+            let is_other = (!name.is_empty() && !same_name(name, &account.name))
+                || (!id.is_empty() && !account.id.is_empty() && id != account.id);
+            is_other.then_some(Tag::AddressMismatch)
+        }
+        Some(Addressed::Several) => Some(Tag::AddressAmbiguous),
+        // Whoever is known by the name beside it has another address, or none.
+        Some(Addressed::Nobody) => {
+            let users = ground.look.and_then(|look| look.users.as_ref());
+            let is_known = || users.is_some_and(|users| users.named(name).next().is_some());
+            (name.is_empty() || is_known()).then_some(Tag::AddressUnknown)
+        }
+        None => name.is_empty().then_some(Tag::AddressUnknown),
     }
 }
 

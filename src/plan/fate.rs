@@ -2,11 +2,12 @@
 
 use std::borrow::Cow;
 
+use super::address::Addressed;
 use super::context::{Ground, NONE};
-use super::matching::{Found, Matcher, may_be, places};
+use super::matching::{Found, Matcher, Wanted, may_be, places};
 use crate::config::Protected;
 use crate::input::Field;
-use crate::model::{Bound, Kind, Outcome, same_name};
+use crate::model::{Bound, Doubt, Kind, Outcome, same_name};
 use crate::text::bytes::to_usize;
 use crate::text::escape_untrusted;
 
@@ -40,6 +41,16 @@ pub(super) enum Tag {
     TooManyBound,
     TooLarge,
     Gone,
+    /// The service does not know the row's user or group.
+    Unknown,
+    /// The same, where that counts as gone.
+    UnknownGone,
+    /// No user has the row's address.
+    AddressUnknown,
+    /// Several users have the row's address.
+    AddressAmbiguous,
+    /// The row's address is another user's than its name or id.
+    AddressMismatch,
     /// A row without a desktop whose user holds none.
     GoneEverywhere,
     /// An `ALL` row on a desktop where nobody is bound.
@@ -75,7 +86,7 @@ impl Tag {
             Self::DesktopId => invalid("INVALID_DESKTOP_ID", Field::DesktopId),
             Self::Type => invalid("INVALID_TYPE", Field::Type),
             Self::AllNotAllowed => invalid("INVALID_ALL_NOT_ALLOWED", Field::Type),
-            Self::NeedsPreflight => (Outcome::Invalid, "INVALID_NEEDS_PREFLIGHT", None),
+            Self::NeedsPreflight => (Outcome::Invalid, NEEDS_PREFLIGHT, None),
             Self::NameNotFound => invalid("INVALID_DESKTOP_NOT_FOUND", Field::DesktopName),
             Self::NameAmbiguous => invalid("INVALID_DESKTOP_AMBIGUOUS", Field::DesktopName),
             Self::DesktopNotFound => invalid("INVALID_DESKTOP_NOT_FOUND", Field::DesktopId),
@@ -89,6 +100,11 @@ impl Tag {
             Self::TooManyBound => (Outcome::Invalid, "INVALID_TOO_MANY_BOUND", None),
             Self::TooLarge => (Outcome::Invalid, "INVALID_TOO_LARGE", None),
             Self::Gone | Self::GoneEverywhere | Self::NobodyBound => (Outcome::AlreadyDetached, "", None),
+            Self::Unknown => invalid(USER_UNKNOWN, Field::UserName),
+            Self::UnknownGone => (Outcome::AlreadyDetached, Doubt::UnknownUser.code(), None),
+            Self::AddressUnknown => invalid(USER_UNKNOWN, Field::UserEmail),
+            Self::AddressAmbiguous => invalid("INVALID_AMBIGUOUS_USER", Field::UserEmail),
+            Self::AddressMismatch => invalid("INVALID_ID_MISMATCH", Field::UserEmail),
             Self::NotProved => (Outcome::Invalid, NOT_PROVED, None),
             Self::InUse => (Outcome::NotSent, "IN_USE", None),
             Self::NotDue => (Outcome::NotDue, "", None),
@@ -107,6 +123,10 @@ impl Tag {
 
 /// The code of a row that only a complete list of desktops could answer.
 pub(crate) const NOT_PROVED: &str = "INVALID_NOT_PROVED";
+/// The code of a row that nobody can judge without a look.
+pub(crate) const NEEDS_PREFLIGHT: &str = "INVALID_NEEDS_PREFLIGHT";
+/// The code of a row whose user or group the service does not know.
+pub(crate) const USER_UNKNOWN: &str = "INVALID_USER_UNKNOWN";
 /// Names from the service in a message: this long at most.
 const MAX_NAME: usize = 64;
 /// How many things a message lists.
@@ -166,6 +186,15 @@ pub(super) fn explain<'t>(ground: &Ground<'t>, row: u32, tag: Tag, to: u32) -> F
         .into(),
         Tag::WrongId => wrong_id(ground, row, to).into(),
         Tag::Ambiguous | Tag::AmbiguousAcross => ambiguous(ground, row, to, tag).into(),
+        Tag::Unknown => format!("{}; {}", not_known(ground.wanted(row).kind), way_out(&ground.wanted(row))).into(),
+        Tag::UnknownGone => format!("taken as already detached, but {}", not_known(ground.wanted(row).kind)).into(),
+        Tag::AddressUnknown => {
+            "no user of the service has this address; correct it, write the user's name, or say --column user_email=- where \
+             these are not the addresses that the service knows"
+                .into()
+        }
+        Tag::AddressAmbiguous => "several users of the service have this address; write the user's name or id".into(),
+        Tag::AddressMismatch => address_mismatch(ground, row).into(),
         Tag::TooManyBound => {
             "more users are bound to this desktop than one ALL row can follow; name them one by one".into()
         }
@@ -232,6 +261,44 @@ fn wrong_id(ground: &Ground<'_>, row: u32, desk: u32) -> String {
         ),
         None => format!("`{name}` and the id {id} do not belong together; correct the one that is wrong"),
     }
+}
+
+/// What is doubtful about somebody whom the service does not know.
+pub(super) const fn not_known(kind: Kind) -> &'static str {
+    match kind {
+        Kind::Group | Kind::UserGroup => "the service knows no user group of this name",
+        Kind::User | Kind::All => "the service knows no user of this name",
+    }
+}
+
+/// What to do about a name that the service does not know.
+pub(super) fn way_out(wanted: &Wanted<'_>) -> String {
+    let quoted = |text: &str| format!("`{}`", escape_untrusted(text, 64));
+    if let Some((domain, name)) = wanted.name.split_once('\\') {
+        return format!(
+            "write the plain name, {}, and the domain, {}, into a column `domain`",
+            quoted(name),
+            quoted(domain)
+        );
+    }
+    if let Some((name, _)) = wanted.name.split_once('@') {
+        return format!(
+            "this is an address: put it into a column `user_email`, or write the plain name, as {}",
+            quoted(name)
+        );
+    }
+    if wanted.name.contains([',', ';', '/', '\n']) {
+        return "a row names one user: write a row for each".to_owned();
+    }
+    "correct it, or take the row out; --unknown-users gone is for lists that keep people who were deleted".to_owned()
+}
+
+fn address_mismatch(ground: &Ground<'_>, row: u32) -> String {
+    let theirs = match ground.addressed(row) {
+        Some(Addressed::One(account)) => escape_untrusted(&account.name, MAX_NAME),
+        _ => String::new(),
+    };
+    format!("this is the address of `{theirs}`, and the row names somebody else beside it; correct one of the two")
 }
 
 fn ambiguous(ground: &Ground<'_>, row: u32, desk: u32, tag: Tag) -> String {

@@ -1,23 +1,22 @@
 //! Rows whose user is not bound may hold a typing error: the nearest name, to show in the plan and beside the outcome.
 
-use std::collections::HashSet;
 use std::fmt::Write as _;
 
 use super::context::Ground;
 use super::entries::Entries;
-use super::fate::Tag;
+use super::fate::{Tag, not_known};
 use super::matching::distance;
-use crate::input::Field;
-use crate::model::{Doubt, Kind, fold, same_name};
+use crate::model::{Doubt, Kind, same_name};
 use crate::text::escape_untrusted;
 
-/// A row that is taken as already detached, and what it may have meant.
+/// A row whose user is not bound, and what it may have meant.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Hint<'t> {
     /// The entry's place in the plan.
     pub(super) entry: usize,
     pub line: u64,
     pub user: &'t str,
+    pub(super) kind: Kind,
     /// Empty for a row that names a user alone.
     pub desktop: &'t str,
     /// The nearest name: on that desktop, else of all users.
@@ -45,7 +44,7 @@ impl Hint<'_> {
             desktop => format!("`{user}` is not bound to {}", escape_untrusted(desktop, 60)),
         };
         if self.unknown_user {
-            words.push_str(", and the service knows no user of this name");
+            _ = write!(words, ", and {}", not_known(self.kind));
         }
         if let Some(domain) = self.other_domain {
             _ = write!(words, " in the row's domain, but is in the domain `{}`", escape_untrusted(domain, 64));
@@ -72,8 +71,8 @@ pub(super) fn hints<'t>(ground: &Ground<'t>, entries: &Entries) -> Vec<Hint<'t>>
             break;
         }
         match tag {
-            Tag::Gone => hints.note(ground, entry, record.row, record.to),
-            Tag::GoneEverywhere => hints.note_nowhere(ground, entry, record.row),
+            Tag::Gone => hints.note(ground, entry, record.row, record.to, false),
+            Tag::Unknown | Tag::UnknownGone => hints.note(ground, entry, record.row, record.to, true),
             _ => {}
         }
     }
@@ -87,48 +86,28 @@ struct Hints<'t> {
 }
 
 impl<'t> Hints<'t> {
-    /// Looks for what a row may have meant, whose user is not bound to this desktop.
-    fn note(&mut self, ground: &Ground<'t>, entry: usize, row: u32, desk: u32) {
-        let Some(live) = ground.live(desk) else { return };
+    /// Looks for what a row may have meant, whose user is not bound to this desktop, or to any where it names none.
+    fn note(&mut self, ground: &Ground<'t>, entry: usize, row: u32, desk: u32, unknown_user: bool) {
+        let seen = ground.live(desk);
         let wanted = ground.wanted(row);
-        let bound = live.bound.as_deref().unwrap_or_default();
+        let bound = ground.bound(desk);
         self.compared += bound.len();
         let here = || bound.iter().filter(|one| one.kind == wanted.kind);
         let other_domain =
             here().find(|one| same_name(&one.user_name, wanted.name)).and_then(|one| one.domain.as_deref());
         let mut nearest = closest(wanted.name, here().map(|one| one.user_name.as_str()));
-        let known = ground.look.and_then(|look| look.known_users.as_ref()).filter(|_| wanted.kind == Kind::User);
-        let unknown_user = known.is_some_and(|known| !known.contains(&*fold(wanted.name)));
-        if unknown_user && nearest.is_none() {
-            self.compared += known.map_or(0, HashSet::len);
-            let known = known.into_iter().flatten();
-            nearest = closest(wanted.name, known.map(String::as_str));
+        if let (true, None, Some(listed)) =
+            (unknown_user, nearest, ground.look.and_then(|look| look.directory(wanted.kind)))
+        {
+            self.compared += listed.names().len();
+            nearest = closest(wanted.name, listed.names());
         }
         if nearest.is_some() || unknown_user {
-            let cells = ground.row(row);
-            let user = cells.get(Field::UserName);
-            let desktop = live.id.as_str();
-            self.kept.push(Hint { entry, line: cells.line(), user, desktop, nearest, unknown_user, other_domain });
+            let desktop = seen.map_or("", |live| live.id.as_str());
+            let (user, kind) = (wanted.name, wanted.kind);
+            let line = ground.row(row).line();
+            self.kept.push(Hint { entry, line, user, kind, desktop, nearest, unknown_user, other_domain });
         }
-    }
-
-    /// Looks for what a row may have meant that names a user alone, who holds no desktop: worth a word only where the
-    /// service knows no such user.
-    fn note_nowhere(&mut self, ground: &Ground<'t>, entry: usize, row: u32) {
-        let wanted = ground.wanted(row);
-        let known = ground.look.and_then(|look| look.known_users.as_ref()).filter(|_| wanted.kind == Kind::User);
-        let Some(known) = known.filter(|known| !known.contains(&*fold(wanted.name))) else { return };
-        self.compared += known.len();
-        let cells = ground.row(row);
-        self.kept.push(Hint {
-            entry,
-            line: cells.line(),
-            user: cells.get(Field::UserName),
-            desktop: "",
-            nearest: closest(wanted.name, known.iter().map(String::as_str)),
-            unknown_user: true,
-            other_domain: None,
-        });
     }
 }
 

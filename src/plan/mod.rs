@@ -7,11 +7,13 @@
 //!
 //! Rows are borrowed, never copied; what is kept of them are 32-bit places.
 
+mod address;
 mod approve;
 mod bodies;
 mod context;
 mod count;
 mod detach;
+mod directory;
 mod draft;
 mod drafted;
 mod entries;
@@ -26,6 +28,8 @@ mod matching;
 mod policy;
 mod questions;
 mod undo_chunks;
+mod unknown;
+mod unread;
 
 pub(crate) mod show;
 mod snapshot;
@@ -34,11 +38,13 @@ mod stats;
 #[cfg(test)]
 mod tests;
 
+pub use address::names_by_address;
 pub(crate) use approve::{PlannedRow, compare_facts, compare_rows};
 pub(crate) use bodies::{attach_body, detach_body};
 pub use detach::{EntryFate, Plan, PlanEntry, plan};
+pub use directory::{Account, Directory};
 pub(crate) use draft::{Draft, guard};
-pub(crate) use fate::NOT_PROVED;
+pub(crate) use fate::{NEEDS_PREFLIGHT, NOT_PROVED, USER_UNKNOWN};
 pub use fingerprint::HashFacts;
 pub(crate) use fingerprint::{Fields, bound_digest, first_eight};
 pub use hints::Hint;
@@ -48,3 +54,5 @@ pub use snapshot::{Snapshot, UserKey};
 pub use split::Chunk;
 pub use stats::PlanStats;
 pub(crate) use undo_chunks::attachments;
+pub use unknown::Unlisted;
+pub use unread::unread_desktops;

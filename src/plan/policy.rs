@@ -9,6 +9,8 @@ pub struct Policy {
     pub allow_detach_all: bool,
     /// `--protect`.
     pub protect: Protected,
+    /// `--unknown-users gone`: whom the service does not know counts as gone.
+    pub unknown_is_gone: bool,
     /// `--in-use skip`.
     pub in_use_skip: bool,
     /// The bounds of a request.

@@ -2,6 +2,10 @@
 
 use std::collections::HashSet;
 
+use super::address::addressed;
+use super::context::{place, whom};
+use super::directory::Directory;
+use super::matching::Wanted;
 use super::policy::Policy;
 use super::snapshot::UserKey;
 use crate::input::{Field, Input};
@@ -22,7 +26,10 @@ pub struct Questions {
 }
 
 /// What has to be looked up for these rows. Rows that are wrong in themselves, or not due, ask for nothing.
-pub fn questions(input: &Input, policy: &Policy) -> Questions {
+///
+/// * `users`: all that the service knows, where rows [name them by an address](super::names_by_address).
+pub fn questions(input: &Input, policy: &Policy, users: Option<&Directory>) -> Questions {
+    let addressed = addressed(input, users);
     let mut asked = Questions { needs_assigned_total: policy.max_percent.is_some(), ..Questions::default() };
     let (mut ids, mut names, mut users) = (vec![false; input.table.desktops()], HashSet::new(), HashSet::new());
     let mut faults = input.faults.iter().peekable();
@@ -40,7 +47,7 @@ pub fn questions(input: &Input, policy: &Policy) -> Questions {
         if kind == Kind::All && !policy.allow_detach_all {
             continue;
         }
-        let (id, name, user) = (cells.desktop(), cells.get(Field::DesktopName), cells.get(Field::UserName));
+        let (id, name) = (cells.desktop(), cells.get(Field::DesktopName));
         if id != 0 {
             if !std::mem::replace(&mut ids[to_usize(id)], true) {
                 asked.ids.extend(DesktopId::parse(input.table.desktop(id)));
@@ -49,10 +56,10 @@ pub fn questions(input: &Input, policy: &Policy) -> Questions {
             if names.insert(fold(name)) {
                 asked.names.push(name.to_owned());
             }
-        } else if kind != Kind::All && !user.is_empty() {
-            let (id, domain) = (cells.get(Field::UserId), cells.get(Field::Domain));
-            if users.insert((kind, user, id, domain)) {
-                asked.users.push(UserKey { kind, name: user.to_owned(), id: id.to_owned(), domain: domain.to_owned() });
+        } else if kind != Kind::All {
+            let Wanted { name, id, domain, .. } = whom(cells, addressed.get(&place(row)).copied());
+            if !name.is_empty() && users.insert((kind, name, id, domain)) {
+                asked.users.push(UserKey { kind, name: name.to_owned(), id: id.to_owned(), domain: domain.to_owned() });
             }
         }
     }
@@ -70,8 +77,11 @@ mod tests {
             "desktop_id,desktop_name,user_name,type,domain\n\
              d2,,a,,\nd1,,b,,\nd2,PC-1,c,,\n,PC-9,a,,\n,pc-9,b,,\n,,a,,\n,,a,,\n,,a,GROUP,\n,,a,,east\nd3,,,ALL,\nd4,,,,\n",
         );
-        let asked =
-            questions(&input, &Policy { max_percent: crate::config::Percent::read("1").ok(), ..Policy::default() });
+        let asked = questions(
+            &input,
+            &Policy { max_percent: crate::config::Percent::read("1").ok(), ..Policy::default() },
+            None,
+        );
         assert_eq!(asked.ids.iter().map(DesktopId::as_str).collect::<Vec<_>>(), ["d2", "d1"], "neither ALL nor faults");
         assert_eq!(asked.names, ["PC-9"]);
         let key =
@@ -79,6 +89,6 @@ mod tests {
         assert_eq!(asked.users, [key(Kind::User, ""), key(Kind::Group, ""), key(Kind::User, "east")]);
         assert!(asked.needs_assigned_total);
         let all = Policy { allow_detach_all: true, ..Policy::default() };
-        assert_eq!(questions(&input, &all).ids.len(), 3);
+        assert_eq!(questions(&input, &all, None).ids.len(), 3);
     }
 }

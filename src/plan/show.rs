@@ -460,7 +460,7 @@ impl Serialize for Rows<'_, '_> {
 
 #[cfg(test)]
 mod tests {
-    use super::super::fixture::{desktop, input, snapshot};
+    use super::super::fixture::{desktop, input, knowing, snapshot};
     use super::super::{Policy, Snapshot, plan};
     use super::*;
 
@@ -497,7 +497,7 @@ mod tests {
         let single = |id: &str, who: &[&str]| LiveDesktop { desktop_type: "DEDICATED".to_owned(), ..desktop(id, who) };
         let used = LiveDesktop { login_status: "CONNECTED".to_owned(), ..single("d1", &["ann#1"]) };
         let pooled = LiveDesktop { pool_id: Some("p".to_owned()), ..desktop("d3", &["ann#1", "%staff#9"]) };
-        snapshot([used, single("d2", &["bob.li#2"]), pooled])
+        knowing(snapshot([used, single("d2", &["bob.li#2"]), pooled]), &["bob.lee"])
     }
 
     const CSV: &str = "desktop_id,user_name\nd1,ann\nd1,ANN\nd2,bob.lee\nd3,ann\nd8,x\nd9,x\nd9,y\nd7,y\nd2,bob.li\n";
@@ -531,8 +531,7 @@ Invalid rows: nothing is sent before they are corrected (or --on-invalid skip)
       id; correct it, or take the row out if the desktop is gone
 
 Taken as already detached, but possibly a typing error
-  - line 4: `bob.lee` is not bound to d2, and the service knows no user of this
-    name; the nearest name is `bob.li`
+  - line 4: `bob.lee` is not bound to d2; the nearest name is `bob.li`
 
 Plan 0f
 "

@@ -1,7 +1,8 @@
 //! What the preflight saw of the live bindings.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::HashMap;
 
+use super::directory::Directory;
 use crate::model::{Bound, DesktopId, Kind, LiveDesktop, same_name};
 
 /// The live state of everything that the input names, as one preflight saw it.
@@ -18,8 +19,10 @@ pub struct Snapshot {
     /// For each of [`Questions::users`](super::Questions), the desktops where somebody is bound whom it [may
     /// mean](UserKey::may_mean); sorted by id. Each of them is in `desktops`.
     pub by_user: HashMap<UserKey, Vec<DesktopId>>,
-    /// Names of all users that the service knows, in lower case; `None` where they were not read.
-    pub known_users: Option<HashSet<String>>,
+    /// All users that the service knows; `None` where they were not read.
+    pub users: Option<Directory>,
+    /// All user groups that the service knows; `None` where they were not read.
+    pub groups: Option<Directory>,
     /// How many desktops of the project are assigned to somebody; `None` where that was not read.
     pub assigned_desktops: Option<u64>,
     /// Whether the whole list of desktops was proved complete. Where it was not, nobody is absent everywhere.
@@ -30,6 +33,15 @@ impl Snapshot {
     /// A desktop as it was shown, by its id in any case.
     pub(crate) fn live(&self, id: &DesktopId) -> Option<&LiveDesktop> {
         self.desktops.get(self.spelled.get(id).unwrap_or(id))?.as_ref()
+    }
+
+    /// Everybody of this type whom the service knows, if that was read.
+    pub(super) fn directory(&self, kind: Kind) -> Option<&Directory> {
+        match kind {
+            Kind::User => self.users.as_ref(),
+            Kind::Group | Kind::UserGroup => self.groups.as_ref(),
+            Kind::All => None,
+        }
     }
 }
 

@@ -5,8 +5,11 @@ use std::collections::{BTreeMap, HashMap};
 use proptest::prelude::*;
 
 use super::fate::Fixed;
-use super::fixture::{desktop, input, snapshot, with_user, with_user_and_id};
-use super::{Bounds, Draft as _, EntryFate, HashFacts, Plan, Policy, Snapshot, detach_body, plan};
+use super::fixture::{account, desktop, input, knowing, snapshot, with_user, with_user_and_id};
+use super::{
+    Account, Bounds, Directory, Draft as _, EntryFate, HashFacts, Plan, Policy, Snapshot, Unlisted, detach_body, plan,
+    questions,
+};
 use crate::input::Input;
 use crate::journal::{Item, SlotNo};
 use crate::model::{DesktopId, Kind, LiveDesktop, Outcome};
@@ -150,7 +153,7 @@ fn a_match_is_sent_as_the_service_spells_it_and_keeps_what_undo_needs() {
 #[test]
 fn who_is_not_bound_is_already_detached_only_by_a_good_read() {
     let csv = "desktop_id,user_name\nd1,carol\n";
-    let seen = snapshot([desktop("d1", &["alice#1"])]);
+    let seen = knowing(snapshot([desktop("d1", &["alice#1"])]), &["carol"]);
     assert_eq!(looked(csv, &seen, &Policy::default()).0, ["already_detached"]);
     let busy = LiveDesktop { task_status: "rebooting".to_owned(), ..desktop("d1", &["alice#1"]) };
     assert_eq!(looked(csv, &snapshot([busy]), &Policy::default()).0, ["1.1:0"]);
@@ -204,7 +207,7 @@ fn a_name_in_two_domains_is_invalid_and_the_domains_are_named() {
 #[test]
 fn p01_a_user_alone_gives_an_entry_for_each_desktop_and_at_least_one() {
     let seen = snapshot([desktop("d2", &["alice#1"]), desktop("d1", &["Alice#1", "x#3"]), desktop("d3", &["carol#4"])]);
-    let seen = with_user(with_user(seen, Kind::User, "alice", ""), Kind::User, "nobody", "");
+    let seen = with_user(with_user(knowing(seen, &["nobody"]), Kind::User, "alice", ""), Kind::User, "nobody", "");
     let input = input("user_name\nalice\nnobody\n");
     let plan = plan(&input, Some(&seen), &Policy::default());
     assert_eq!(fates(&plan), ["1.1:0", "1.2:0", "already_detached"]);
@@ -229,7 +232,7 @@ fn a_user_alone_in_two_domains_is_ambiguous_even_over_several_desktops() {
 
 #[test]
 fn p05_all_needs_its_option_and_carries_everybody_who_was_bound() {
-    let seen = snapshot([desktop("d1", &["a#1", "%g#2"]), desktop("d2", &[])]);
+    let seen = knowing(snapshot([desktop("d1", &["a#1", "%g#2"]), desktop("d2", &[])]), &["zoe"]);
     let csv = "desktop_id,user_name,type\nd1,,ALL\nd1,a,\nd1,zoe,\nd2,,all\nd1,,ALL\n";
     let (refused, _) = looked(csv, &seen, &Policy::default());
     assert_eq!(refused[0], "INVALID_ALL_NOT_ALLOWED");
@@ -306,7 +309,7 @@ fn what_is_protected_is_invalid_by_whatever_name_it_is_found() {
 #[test]
 fn a_desktop_in_use_is_left_alone_where_the_setting_says_so() {
     let used = LiveDesktop { login_status: "CONNECTED".to_owned(), ..desktop("d1", &["a#1"]) };
-    let seen = snapshot([used, desktop("d2", &["a#1"])]);
+    let seen = knowing(snapshot([used, desktop("d2", &["a#1"])]), &["zoe"]);
     let csv = "desktop_id,user_name\nd1,a\nd1,zoe\nd2,a\n";
     assert_eq!(looked(csv, &seen, &Policy::default()).0, ["1.1:0", "already_detached", "1.2:0"]);
     let input = input(csv);
@@ -361,7 +364,7 @@ fn stats_tell_the_side_effects() {
         of("d4", &["a#1", "b#2"], "HIBERNATED", "SHARED"),
     ]);
     let input = input("desktop_id,user_name\nd1,a\nd2,a\nd3,a\nd4,a\nd9,a\nd4,alicee\n");
-    let plan = plan(&input, Some(&seen), &Policy::default());
+    let plan = plan(&input, Some(&seen), &Policy { unknown_is_gone: true, ..Policy::default() });
     let stats = plan.stats();
     assert_eq!((stats.desktops, stats.shut_down, stats.started, stats.pooled), (4, 1, 1, 1));
     assert_eq!((stats.left_with_nobody, stats.group_stays, stats.hibernated), (2, 1, 1));
@@ -394,7 +397,7 @@ fn frozen_desktops_and_those_in_maintenance_are_counted_and_named() {
 
 #[test]
 fn a_near_name_on_the_desktop_is_hinted_at() {
-    let seen = snapshot([desktop("d1", &["alice.li#1"])]);
+    let seen = knowing(snapshot([desktop("d1", &["alice.li#1"])]), &["alice.lee"]);
     let input = input("desktop_id,user_name\nd1,alice.lee\n");
     let plan = plan(&input, Some(&seen), &Policy::default());
     assert_eq!(plan.stats().hints[0].nearest, Some("alice.li"));
@@ -598,7 +601,7 @@ fn a_group_is_found_however_the_service_spells_its_kind_and_sent_in_that_spellin
     let input = input("desktop_id,user_name,type\nd1,sales,GROUP\nd1,sales,USER\n");
     let seen = snapshot([live]);
     let made = plan(&input, Some(&seen), &Policy::default());
-    assert_eq!(fates(&made), ["1.1:0", "already_detached"], "a user of that name is somebody else");
+    assert_eq!(fates(&made), ["1.1:0", "INVALID_USER_UNKNOWN"], "a user of that name is somebody else");
     assert!(bodies(&made)[0].contains(r#""type":"USER_GROUP""#), "{:?}", bodies(&made));
     assert_eq!(remade(&made), bodies(&made), "by the journal, too");
 }
@@ -611,4 +614,68 @@ fn p21_what_the_service_calls_a_desktop_never_spoils_the_results_as_an_input() {
         let made = plan(&input, Some(&seen), &Policy::default());
         assert_eq!(made.entries().next().unwrap().cells()[1], "", "{name:?}");
     }
+}
+
+const GONE: fn() -> Policy = || Policy { unknown_is_gone: true, ..Policy::default() };
+
+#[test]
+fn unknown_is_not_gone_unless_that_is_said() {
+    let seen = knowing(snapshot([desktop("d1", &["ann#1", "%staff#9"]), desktop("d2", &["bob#2"])]), &["cara"]);
+    let csv = "desktop_id,user_name,type\nd1,bob,\nd1,cara,\nd1,an,\nd2,staff,GROUP\nd2,stuff,GROUP\nd2,ann@corp.com,\nd2,CORP\\ann,\n";
+    let invalid = "INVALID_USER_UNKNOWN";
+    let gone = "already_detached";
+    assert_eq!(looked(csv, &seen, &Policy::default()).0, [gone, gone, invalid, gone, invalid, invalid, invalid]);
+    let input = input(csv);
+    let plan = plan(&input, Some(&seen), &GONE());
+    // An address is no name that was ever known: nobody is gone for not being known so.
+    assert_eq!(fates(&plan), [gone, gone, gone, gone, gone, invalid, invalid]);
+    let words = |at: usize| match plan.entries().nth(at).unwrap().fate() {
+        EntryFate::Fixed(fixed) => (fixed.code, fixed.message.into_owned()),
+        EntryFate::Send { .. } => unreachable!("nobody is bound"),
+    };
+    assert_eq!((words(0).0, words(2).0, words(4).0), ("", "DOUBT_UNKNOWN_USER", "DOUBT_UNKNOWN_USER"));
+    assert!(words(4).1.contains("no user group of this name; the nearest name is `staff`"), "{:?}", words(4));
+    assert!(words(5).1.contains("`user_email`") && words(6).1.contains("`ann`"), "{:?}", words(6));
+}
+
+#[test]
+fn who_is_bound_nowhere_is_not_known_to_be_gone_where_the_users_were_not_read() {
+    let seen =
+        Snapshot { users: None, groups: None, ..snapshot([desktop("d1", &["ann#1", "%staff#9"]), desktop("d2", &[])]) };
+    let input = input("desktop_id,user_name,type\nd2,ann,\nd2,bob,\nd2,cara,\nd2,stuff,GROUP\n");
+    let made = plan(&input, Some(&seen), &Policy::default());
+    assert_eq!(made.unlisted(), Unlisted { users: 2, groups: 1 });
+    let made = plan(&input, Some(&seen), &GONE());
+    let codes: Vec<_> = made.entries().map(|entry| entry.code()).collect();
+    let doubt = "DOUBT_UNKNOWN_USER";
+    assert_eq!(codes, ["", doubt, doubt, doubt], "ann is seen elsewhere");
+}
+
+#[test]
+fn a_name_and_an_id_of_two_people_are_no_proof_that_one_is_gone() {
+    let seen = snapshot([desktop("d1", &["ann#1"]), desktop("d2", &["bob#2"])]);
+    let csv = "desktop_id,user_name,user_id\nd2,ann,1\nd2,ann,2\nd2,ann,7\nd2,zoe,1\nd2,zoe,7\n";
+    let (mismatch, unknown) = ("INVALID_ID_MISMATCH", "INVALID_USER_UNKNOWN");
+    assert_eq!(looked(csv, &seen, &Policy::default()).0, ["already_detached", mismatch, mismatch, mismatch, unknown]);
+}
+
+#[test]
+fn an_address_names_the_one_user_who_has_it() {
+    let mut seen = snapshot([desktop("d1", &["ann#1", "bob#2"]), desktop("d2", &["bob#2"])]);
+    let account = |name: &str, id: &str, email: &str| Account { email: email.to_owned(), ..account(name, id) };
+    let users =
+        [account("ann", "1", "Ann@corp.com"), account("bob", "2", "b@corp.com"), account("b2", "3", "B@corp.com")];
+    seen.users = Some(Directory::new(users.to_vec()));
+    let csv = "desktop_id,user_name,email\nd1,,ann@corp.com\nd1,ANN,ann@corp.com\nd1,bob,ann@corp.com\nd1,,b@corp.com\n\
+               d1,,who@corp.com\nd1,bob,who@corp.com\nd2,, ann@CORP.com\n";
+    let (other, several, unknown) = ("INVALID_ID_MISMATCH", "INVALID_AMBIGUOUS_USER", "INVALID_USER_UNKNOWN");
+    let (of_rows, bodies) = looked(csv, &seen, &Policy::default());
+    assert_eq!(of_rows, ["1.1:0", "1.1:0", other, several, unknown, unknown, "already_detached"]);
+    assert!(bodies.len() == 1 && bodies[0].contains(r#""user_name":"ann""#) && !bodies[0].contains('@'), "{bodies:?}");
+    let input = input("email,user_id\nann@corp.com,\n");
+    let asked = questions(&input, &Policy::default(), seen.users.as_ref());
+    assert_eq!((asked.users[0].name.as_str(), asked.users[0].id.as_str()), ("ann", "1"));
+    let seen = with_user_and_id(seen, Kind::User, "ann", "1", "");
+    let plan = plan(&input, Some(&seen), &protecting(&["ann@*"]));
+    assert_eq!(fates(&plan), ["INVALID_PROTECTED"]);
 }

@@ -18,12 +18,13 @@ use tokio_util::sync::CancellationToken;
 
 use super::evidence::{Census, Pages};
 use super::reads::{self, Page, ReadFault};
+use crate::api::wire::RawUser;
 use crate::api::{Asked, Reader, Reply, explain};
 use crate::error::Error;
 use crate::model::Class;
-use crate::model::{DesktopId, LiveDesktop, fold};
+use crate::model::{DesktopId, Kind, LiveDesktop, fold};
 use crate::pace::{FIRST_TRIES, Gates, Heard, MAX_GATE, backoff};
-use crate::plan::{Questions, Snapshot, UserKey};
+use crate::plan::{Account, Directory, Questions, Snapshot, UserKey};
 
 /// Ids or names in one filter at most.
 const PER_FILTER: usize = 100;
@@ -31,8 +32,6 @@ const PER_FILTER: usize = 100;
 const PAGE: u64 = 500;
 /// Desktops that no list shows are asked for one by one up to here.
 const ASKED_ONE_BY_ONE: usize = 200;
-/// Pages of 1,000 users that are read for hints at most.
-const USER_PAGES: usize = 20;
 /// A broken answer (5xx, cut short, without its list) is asked for again so often.
 const TRIES: u32 = 6;
 /// A list that contradicts itself is read anew so often.
@@ -153,8 +152,7 @@ impl Preflight {
 
         let by_name = by_name(seen.desktops.values().flatten());
         let by_user = by_user(&asked.users, seen.desktops.values().flatten());
-        let known_users = if asked.users.is_empty() { None } else { self.known_users().await? };
-        Ok(Snapshot { by_name, by_user, known_users, is_proved, ..seen })
+        Ok(Snapshot { by_name, by_user, is_proved, ..seen })
     }
 
     /// Asks for each of these desktops by itself until what is shown of it is good enough, or the deadline is over.
@@ -351,40 +349,43 @@ impl Preflight {
         Ok(count(census.into_desktops().iter().filter(|desktop| is_assigned(desktop)).count()))
     }
 
-    /// Names that the service knows, for hints alone: not to be had, or too many, is no failure, unless it is for the
-    /// credentials.
-    pub async fn known_users(&self) -> Result<Option<HashSet<String>>, Error> {
-        let (mut known, mut offset) = (HashSet::new(), 0_u64);
-        for _ in 0..USER_PAGES {
+    /// All users, or all user groups, that the service knows; where it refuses to list them, what that means. The list
+    /// has no order that would prove it whole, so it is read until a page brings nobody new: whoever it lacks is said to
+    /// be unknown, and nothing is done about them.
+    pub async fn directory(&self, kind: Kind) -> Result<Result<Directory, String>, Error> {
+        let is_group = kind == Kind::Group;
+        let limit = if is_group { "100" } else { "1000" };
+        let (mut accounts, mut seen, mut offset) = (Vec::new(), HashSet::new(), 0_u64);
+        loop {
             let from = offset.to_string();
-            let query = [("limit", "1000"), ("offset", from.as_str())];
-            drop(self.renewals.lock().await);
-            let Some(mut pass) = self.gates.pass(Class::ListUsers, &self.stop).await else { return Ok(None) };
-            let seen_renewals = self.renewed.load(Ordering::Relaxed);
-            self.reads.fetch_add(1, Ordering::Relaxed);
-            let reply = self.reader.list_users(&query).await;
-            let result = reads::users(&reply);
-            self.heard(&mut pass, &result);
-            drop(pass);
-            let (users, total) = match result {
-                Ok(page) => page,
-                // Whoever comes next would be refused, too (P11).
-                Err(ReadFault::Unauthorized { .. }) => {
-                    self.renew(seen_renewals, &self.explained(Class::ListUsers, &reply)).await?;
-                    continue;
-                }
-                Err(_) => return Ok(None),
+            let query = [("limit", limit), ("offset", from.as_str())];
+            let page = if is_group {
+                self.patiently(
+                    Class::ListUserGroups,
+                    || self.reader.list_user_groups(&query),
+                    reads::user_groups,
+                    false,
+                )
+                .await?
+            } else {
+                self.patiently(Class::ListUsers, || self.reader.list_users(&query), reads::users, false).await?
             };
-            if users.received == 0 {
-                return Ok(Some(known));
+            let page = match page {
+                Ok(page) => page,
+                Err(refused) => return Ok(Err(refused.explained)),
+            };
+            offset += count(page.received);
+            let before = accounts.len();
+            for RawUser { id, user_name: name, user_email: email, domain } in page.entries {
+                let key = if id.is_empty() { name.clone() } else { id.clone() };
+                if !name.is_empty() && seen.insert(key) {
+                    accounts.push(Account { id, name, email, domain });
+                }
             }
-            offset += count(users.received);
-            known.extend(users.entries.into_iter().map(|user| fold(&user.user_name).into_owned()));
-            if total.is_some_and(|total| offset >= total) {
-                return Ok(Some(known));
+            if accounts.len() == before {
+                return Ok(Ok(Directory::new(accounts)));
             }
         }
-        Ok(None)
     }
 
     /// What a refusal means and what to do about it.
@@ -426,7 +427,7 @@ impl Preflight {
         Duration::ZERO
     }
 
-    /// One read, repeated as long as that can help.
+    /// One read, repeated as long as that can help; where it is refused for good, what that means.
     ///
     /// * `names_ids`: whether one of the things that it asks for may be why it is refused, again and again.
     async fn patiently<T, F: Future<Output = Reply>>(
@@ -495,7 +496,8 @@ impl Preflight {
                     }
                 }
                 ReadFault::Forbidden { .. } | ReadFault::Halt { .. } | ReadFault::Refused { .. } => {
-                    return Err(Error::NoAccess(explained()));
+                    let refused = Refused { said: fault.in_words(), explained: explained() };
+                    return if names_ids { Err(Error::NoAccess(refused.explained)) } else { Ok(Err(refused)) };
                 }
             }
         }

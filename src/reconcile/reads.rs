@@ -3,7 +3,9 @@
 use std::time::Duration;
 
 use crate::api::classify::{Judged, Meaning, classify, is_not_found, why};
-use crate::api::wire::{DesktopAnswer, DesktopsAnswer, JobAnswer, List, RawUser, SubJob, SubJobsAnswer, UsersAnswer};
+use crate::api::wire::{
+    DesktopAnswer, DesktopsAnswer, JobAnswer, List, RawUser, SubJob, SubJobsAnswer, UserGroupsAnswer, UsersAnswer,
+};
 use crate::api::{Answer, Reply};
 use crate::model::{DesktopId, LiveDesktop, Refusal};
 use crate::pace::{Heard, ThrottleHint};
@@ -128,10 +130,16 @@ pub fn sub_jobs(reply: &Reply) -> Result<SubJobsAnswer, ReadFault> {
     body(reply)
 }
 
-/// Reads `GET …/users`: those of one page, and how many there are in all, as far as the answer tells it.
-pub fn users(reply: &Reply) -> Result<(List<RawUser>, Option<u64>), ReadFault> {
+/// Reads `GET …/users`: those of one page.
+pub fn users(reply: &Reply) -> Result<List<RawUser>, ReadFault> {
     let told: UsersAnswer = body(reply)?;
-    told.users.map(|users| (users, told.total_count)).ok_or_else(|| nonsense("the answer holds no list of users"))
+    told.users.ok_or_else(|| nonsense("the answer holds no list of users"))
+}
+
+/// Reads `GET …/groups`: those of one page.
+pub fn user_groups(reply: &Reply) -> Result<List<RawUser>, ReadFault> {
+    let told: UserGroupsAnswer = body(reply)?;
+    told.user_groups.ok_or_else(|| nonsense("the answer holds no list of user groups"))
 }
 
 fn nonsense(cause: &str) -> ReadFault {

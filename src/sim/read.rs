@@ -220,7 +220,7 @@ impl World {
             .filter(|(_, person)| names.is_empty() || names.contains(&person.name.to_lowercase()))
             .filter(|(_, person)| part.as_ref().is_none_or(|part| contains(&person.name, part)))
             .filter(|(_, person)| query.one("domain").is_none_or(|domain| person.domain.as_deref() == Some(domain)))
-            .map(|(id, person)| json!({"id": id, "user_name": person.name, "domain": person.domain, "active_type": "ADMIN_ACTIVATE"}));
+            .map(|(id, person)| json!({"id": id, "user_name": person.name, "user_email": person.email, "domain": person.domain, "active_type": "ADMIN_ACTIVATE"}));
         let (users, total) = query.page(found, usize::MAX, usize::MAX)?;
         Ok(json!({"users": users, "total_count": total}))
     }

@@ -102,6 +102,7 @@ pub(super) struct Person {
     pub(super) kind: Kind,
     pub(super) name: String,
     pub(super) domain: Option<String>,
+    pub(super) email: Option<String>,
 }
 
 /// A job of pool desktops (a detach) or of any (an attach).
@@ -285,6 +286,19 @@ impl World {
     /// Takes a binding away as the world's own doing; its id must be given as the world has it.
     pub fn unbind(&mut self, id: &DesktopId, bound: &Bound) {
         self.detach(id, std::slice::from_ref(bound), None, Instant::now());
+    }
+
+    /// Makes a user known by this name, who need not be bound anywhere, and by this address.
+    pub fn introduce(&mut self, name: &str, email: &str) {
+        let mut bound =
+            Bound { kind: Kind::User, user_name: name.to_owned(), user_id: None, user_group: None, domain: None };
+        let mut people = self.people.iter();
+        let known = people.find(|(_, person)| person.kind == Kind::User && person.name == name);
+        bound.user_id = known.map(|(id, _)| id.clone());
+        self.complete(&mut bound);
+        if let Some(person) = bound.user_id.and_then(|id| self.people.get_mut(&id)) {
+            person.email = Some(email.to_owned());
+        }
     }
 
     /// The same person under another name, wherever bound.
@@ -538,6 +552,7 @@ impl World {
             kind: bound.kind,
             name: bound.user_name.clone(),
             domain: bound.domain.clone(),
+            email: None,
         });
     }
 

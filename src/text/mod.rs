@@ -1,6 +1,7 @@
 //! Text for people and records: escaping what is foreign, widths, numbers, times, commands, the page they stand on.
 
 pub(crate) mod bytes;
+mod csv_line;
 mod escape;
 mod numbers;
 mod page;
@@ -9,6 +10,7 @@ mod shell;
 mod time;
 mod wrap;
 
+pub(crate) use csv_line::{csv_field, csv_line};
 pub use escape::escape_untrusted;
 pub(crate) use escape::{is_invisible, quoted};
 pub(crate) use numbers::{counted, grouped, size, spell_rate, spell_rate_beside};

@@ -40,3 +40,22 @@ fn a_redacted_page_names_no_near_name() {
     let page = stage.read("leavers.report.html");
     assert!(page.contains("DOUBT_NEAR_NAME") && !page.contains("anna.k") && !page.contains("ana.k"));
 }
+
+#[test]
+fn a_trimmed_cell_and_an_unusual_name_by_which_nobody_is_found_are_doubts() {
+    let mut world = World::from_seats([seat("d-01", "anna.k")], 1);
+    for name in ["cara", "do ra", "eve"] {
+        world.introduce(name, "");
+    }
+    let stage = Stage::with(world, Scenario::default());
+    stage.leavers([("d-01", " anna.k"), ("d-01", "cara\u{a0}"), ("d-01", "do ra"), ("d-01", "eve")]);
+    stage.run(&["run", "leavers.csv", "--yes", "--metrics=m.prom"]).expect(0);
+    let codes: Vec<_> = stage.results().iter().map(|row| row["error_code"].clone()).collect();
+    assert_eq!(codes, ["", "DOUBT_TRIMMED_CELL", "DOUBT_UNUSUAL_NAME", ""], "who was bound is proved to be meant");
+    let metrics = stage.read("m.prom");
+    for kind in ["trimmed_cell", "unusual_name"] {
+        let is_one = |line: &str| line.contains(&format!("kind=\"{kind}\"")) && line.ends_with(" 1");
+        assert!(metrics.lines().any(is_one), "{metrics}");
+    }
+    assert!(!metrics.contains("last_success"));
+}

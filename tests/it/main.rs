@@ -20,4 +20,5 @@ mod service;
 mod signals;
 mod stage;
 mod transport;
+mod unknown;
 mod words;

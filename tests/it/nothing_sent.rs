@@ -124,3 +124,23 @@ fn a_command_line_that_can_not_be_is_refused_whatever_else_is_wrong() {
     check_untouched(&stage, &["leavers.csv"]);
     assert_eq!(stage.service.received(), 0);
 }
+
+#[test]
+fn rows_that_an_option_forbids_are_told_with_the_faults_of_the_file_and_without_a_look() {
+    let stage = stage();
+    stage.write(
+        "leavers.csv",
+        "desktop_id,user_name,type\nd-1,ann,USER\nd-2,,USER\nd-1,Boss,USER\nd-2,,ALL\nvip-1,bob,\n",
+    );
+    let ended = stage.run(&["run", "leavers.csv", "--yes", "--protect", "boss,vip-*"]).expect(2);
+    for told in [
+        "line 3, column \"user_name\"",
+        "line 4, column \"user_name\": this user or group is protected",
+        "line 5, column \"type\"",
+        "line 6, column \"desktop_id\": this desktop is protected",
+        "4 invalid",
+    ] {
+        assert!(ended.stderr.contains(told), "{told}: {}", ended.stderr);
+    }
+    assert_eq!(stage.service.received(), 0);
+}

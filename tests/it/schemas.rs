@@ -34,6 +34,7 @@ fn holds(stage: &Stage, name: &str, values: &[Value]) {
 #[test]
 fn every_schema_is_that_of_the_real_outputs() {
     let stage = Stage::new([seat("d-01", "anna.k"), seat("d-02", "bob")], Scenario::default());
+    let stage = stage.set("UNKNOWN_USERS", "gone");
     stage.leavers([("d-01", "anna.k"), ("d-02", "bobby")]);
     let plan = json(&stage.run(&["plan", "leavers.csv", "--format=json"]).stdout);
     let words = ["run", "leavers.csv", "--yes", "--on-invalid=skip", "--format=json", "--log-format=json"];

@@ -14,7 +14,7 @@ const RUN: [&str; 3] = ["run", "leavers.csv", "--yes"];
 fn stage() -> Stage {
     let fates = vec![FateOf { desktops: vec![service::id("d-3")], fate: Fate::Hibernated }];
     let seats = (0..4).map(|n| seat(&format!("d-{n}"), &format!("leaver-{n}")));
-    let stage = Stage::new(seats, Scenario { fates, ..Scenario::default() });
+    let stage = Stage::new(seats, Scenario { fates, ..Scenario::default() }).set("UNKNOWN_USERS", "gone");
     stage.leavers((0..4).map(|n| (format!("d-{n}"), format!("leaver-{}", if n == 1 { 9 } else { n }))));
     stage
 }

@@ -42,12 +42,14 @@ pub(crate) fn seat(desktop: &str, name: &str, who: &str) -> Seat {
     Seat { desktop: id(desktop), name: name.to_owned(), bound: bound(who) }
 }
 
-/// A world in which each desktop, named as its id in capitals, holds these people.
+/// A world in which each desktop, named as its id in capitals, holds these people. `nobody` is known, and bound nowhere.
 pub(crate) fn world(desktops: &[(&str, &[&str])]) -> World {
     let seats = desktops
         .iter()
         .flat_map(|(desktop, people)| people.iter().map(move |who| seat(desktop, &desktop.to_uppercase(), who)));
-    World::from_seats(seats, 1)
+    let mut world = World::from_seats(seats, 1);
+    world.introduce("nobody", "");
+    world
 }
 
 /// A physics in which everything happens at once.

@@ -93,7 +93,7 @@ impl Go {
         let stop = CancellationToken::new();
         let snapshot = if self.rules.preflight {
             let look = Preflight::new(reader.clone(), Arc::clone(&gates), 8, Waits::default(), 1, stop.clone());
-            Some(look.look(&questions(&input, &self.policy)).await.unwrap())
+            Some(look.look(&questions(&input, &self.policy, None)).await.unwrap())
         } else {
             None
         };

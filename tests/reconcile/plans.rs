@@ -176,6 +176,7 @@ fn the_plan_names_what_is_in_use_and_what_the_service_may_refuse() {
     let people: Vec<(&str, &[&str])> =
         vec![("d1", &["ann"]), ("d2", &["bob"]), ("d3", &["cara"]), ("d4", &["dan"]), ("d5", &["eve"])];
     let mut world = world(&people);
+    world.introduce("gone", "");
     world.doom(&id("d1"), Fate::Connected);
     world.doom(&id("d2"), Fate::Hibernated);
     world.doom(&id("d3"), Fate::Frozen);
@@ -197,7 +198,8 @@ fn the_plan_names_what_is_in_use_and_what_the_service_may_refuse() {
 fn a_name_that_the_service_does_not_know_is_hinted_at_with_the_nearest() {
     let stage = Stage::new(world(&[("d1", &["zhang.san"]), ("d2", &["li.si"])]), at_once());
     stage.sheet("desktop_id,user_name\nd1,zhang.sann\nd2,li.si\n,wang.wu\nd2,zhang.san\n");
-    let plan = stage.plan(&["--empty-desktop", "every"]).exits(0).says("1 to detach, 3 already gone");
+    let plan =
+        stage.plan(&["--empty-desktop=every", "--unknown-users=gone"]).exits(0).says("1 to detach, 3 already gone");
     let plan = plan.says("line 2: `zhang.sann` is not bound to d1, and the service knows no user of this name");
     let plan = plan.says("the nearest name is `zhang.san`");
     let plan = plan.says("line 4: `wang.wu` holds no desktop, and the service knows no user of this name");

@@ -204,7 +204,7 @@ async fn simulate(script: &Script) -> (Option<History>, Report) {
             break;
         }
         let looker = preflight(script, &first_process.0, &first_process.1, &stop);
-        match looker.look(&questions(&input, &script.policy)).await {
+        match looker.look(&questions(&input, &script.policy, None)).await {
             Ok(seen) => {
                 snapshot = Some(seen);
                 break;

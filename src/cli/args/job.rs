@@ -114,9 +114,8 @@ impl UndoArgs {
     /// All that shapes an undo's plan (P16). Its input is a journal, so how an input is read does not.
     pub fn plan_shaping(&self, settings: &Settings) -> BTreeMap<String, String> {
         let mut shaping = undo_shaping(settings);
-        for (name, only) in [("only-user", &self.only_user), ("only-desktop", &self.only_desktop)] {
+        for (name, mut only) in [("only-user", self.only_users()), ("only-desktop", self.only_desktop.clone())] {
             if !only.is_empty() {
-                let mut only = only.clone();
                 only.sort_unstable();
                 only.dedup();
                 shaping.insert(name.to_owned(), list_text(&only));
@@ -299,6 +298,8 @@ mod tests {
         let settings = Layer::default().resolve().unwrap();
         let some = undo(&["--only-user", "b,a,b"]);
         assert_eq!(some.plan_shaping(&settings)["only-user"], r#"["a","b"]"#);
+        let quoted = undo(&["--only-user", "\"Doe, John\",li.si", "--only-user", "o\"x"]);
+        assert_eq!(quoted.only_users(), ["Doe, John", "li.si", "o\"x"]);
         assert_ne!(some.plan_shaping(&settings), undo(&[]).plan_shaping(&settings));
         assert!(!some.plan_shaping(&settings).contains_key("encoding"));
         assert_eq!(some.results_path(), Path::new("d/x.undo.csv"));

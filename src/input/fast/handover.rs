@@ -90,7 +90,7 @@ mod tests {
     type Told = (u64, u32, Option<Kind>, Vec<String>, Option<usize>);
 
     fn told(table: &mut Table) -> Vec<Told> {
-        table.finish(&FIELDS, Vec::new());
+        table.finish(&FIELDS, Vec::new(), None);
         let table = &*table;
         let row = |row: RowRef<'_>| {
             // Marks are other ones in every table: what counts is which rows share one.
