@@ -16,7 +16,7 @@ use crate::journal::View;
 use crate::model::Class;
 use crate::model::{Bound, Caller, DesktopId, Kind, Outcome};
 use crate::pace::{Ceiling, Gates};
-use crate::reconcile::judge::holds;
+use crate::reconcile::evidence::holds;
 use crate::sim::{App, Scenario, Seat, World};
 use crate::text::escape_untrusted;
 

@@ -19,7 +19,7 @@ use crate::input::Input;
 use crate::journal::record::Record;
 use crate::journal::{Identity, Journal as _, Store, View};
 use crate::plan::{Draft, Policy, Snapshot};
-use crate::reconcile::judge::ReadSpan;
+use crate::reconcile::evidence::ReadSpan;
 use crate::reconcile::preflight::Preflight;
 use crate::reconcile::undo::{Changed, Doubts, Only, UndoPlan};
 use crate::text::{counted, csv_field};

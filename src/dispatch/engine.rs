@@ -25,7 +25,8 @@ use crate::journal::record::{AnswerRecord, Attempt, ItemId, Record};
 use crate::journal::{AnswerKind, Item, Journal, JournalError, Progress, Resume};
 use crate::model::{Class, DesktopId, Event, Observer, Outcome, Refusal};
 use crate::pace::{Ceiling, Gates, Heard, Held, MAX_GATE, Pass, Turn};
-use crate::reconcile::judge::{ReadSpan, newcomers};
+use crate::reconcile::evidence::ReadSpan;
+use crate::reconcile::judge::newcomers;
 use crate::reconcile::reads::{self, JobWord, ReadFault, judge_job};
 use crate::text::timestamp_now;
 

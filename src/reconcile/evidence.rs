@@ -1,9 +1,133 @@
 //! What was seen, as values that can be made in one way only: from the reads that prove it.
 
 use std::collections::HashSet;
+use std::time::Duration;
+
+use tokio::time::Instant;
 
 use super::reads::Page;
-use crate::model::{DesktopId, LiveDesktop};
+use crate::journal::{Item, Slot, SlotNo};
+use crate::model::{Bound, DesktopId, Kind, LiveDesktop, Person};
+
+/// Whether `bound` holds the binding that `slot` means: somebody who is the same person; anybody for an `ALL`.
+pub(crate) fn holds(slot: &Slot, bound: &[Bound]) -> bool {
+    if slot.kind == Kind::All {
+        return !bound.is_empty();
+    }
+    bound.iter().any(|one| slot.person().is(&Person::from(one)))
+}
+
+/// What one read said of one desktop.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub(crate) enum Sight<'a> {
+    /// The desktop was shown; whether the read is evidence is [`LiveDesktop::good`].
+    Shown(&'a LiveDesktop),
+    /// Asked for by itself, the service says that there is no such desktop.
+    Nowhere,
+}
+
+/// When a read was under way: evidence must not be dated earlier than the answer, nor later than the question.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct ReadSpan {
+    pub began: Instant,
+    pub ended: Instant,
+}
+
+/// What one read that is evidence says of one binding. It proves nothing of what was sent: a queue, a lag, or a replica
+/// that was left behind looks just so. [`Proof::of`] takes two.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Sighting {
+    slot: SlotNo,
+    shows: Shows,
+    span: ReadSpan,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Shows {
+    Bound,
+    Absent,
+    /// The desktop itself is not there.
+    Nowhere,
+}
+
+impl Sighting {
+    /// `None` where the read does not tell: it is not good, or the item has no such slot.
+    pub(crate) fn of(item: &Item, slot: SlotNo, sight: Sight<'_>, span: ReadSpan) -> Option<Self> {
+        let shows = match sight {
+            Sight::Nowhere => Shows::Nowhere,
+            Sight::Shown(desktop) if holds(item.slots.get(usize::from(slot))?, desktop.good()?) => Shows::Bound,
+            Sight::Shown(_) => Shows::Absent,
+        };
+        Some(Self { slot, shows, span })
+    }
+
+    pub(crate) fn slot(&self) -> SlotNo {
+        self.slot
+    }
+
+    /// Whether a good read shows the binding to be so; neither of the two where the desktop is nowhere.
+    pub(crate) fn shows(&self, bound: bool) -> bool {
+        self.shows == if bound { Shows::Bound } else { Shows::Absent }
+    }
+
+    /// Whether it was asked for before that time.
+    pub(crate) fn began_before(&self, instant: Instant) -> bool {
+        self.span.began < instant
+    }
+
+    /// Whether both say the same of the same binding.
+    pub(crate) fn agrees_with(&self, other: &Self) -> bool {
+        (self.slot, self.shows) == (other.slot, other.shows)
+    }
+}
+
+/// A binding is there no more. Only [`Proof::of`] makes one, so that nothing can say `detached` on less.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Absence(SlotNo);
+
+impl Absence {
+    pub(crate) fn slot(self) -> SlotNo {
+        self.0
+    }
+}
+
+/// A binding is there. Only [`Proof::of`] makes one, so that nothing can say `attached` on less.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Presence(SlotNo);
+
+impl Presence {
+    pub(crate) fn slot(self) -> SlotNo {
+        self.0
+    }
+}
+
+/// What two sightings of one binding prove.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Proof {
+    Bound(Presence),
+    Absent(Absence),
+    /// The desktop is gone, and the binding with it.
+    Gone(Absence),
+}
+
+impl Proof {
+    /// `None` unless both say the same of the same binding, and the last read began `apart` after the first one ended,
+    /// or later. That every read between them agreed is up to the caller.
+    pub(super) fn of(first: &Sighting, last: &Sighting, apart: Duration) -> Option<Self> {
+        let is_apart = last.span.began.saturating_duration_since(first.span.ended) >= apart;
+        (is_apart && first.agrees_with(last)).then_some(match last.shows {
+            Shows::Bound => Self::Bound(Presence(last.slot)),
+            Shows::Absent => Self::Absent(Absence(last.slot)),
+            Shows::Nowhere => Self::Gone(Absence(last.slot)),
+        })
+    }
+
+    pub(crate) fn slot(self) -> SlotNo {
+        match self {
+            Self::Bound(Presence(slot)) | Self::Absent(Absence(slot)) | Self::Gone(Absence(slot)) => slot,
+        }
+    }
+}
 
 /// The whole list of desktops, proved complete: whoever is bound to none of them is bound nowhere.
 ///
@@ -88,21 +212,10 @@ impl Pages {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::reconcile::fixture::{bound, desktop, item, slot};
 
     fn page(ids: &[&str], total: Option<u64>) -> Page {
-        let live = |id: &&str| LiveDesktop {
-            id: DesktopId::parse(id).unwrap(),
-            name: String::new(),
-            status: String::new(),
-            task_status: String::new(),
-            attach_state: String::new(),
-            desktop_type: String::new(),
-            pool_id: None,
-            login_status: String::new(),
-            frozen: false,
-            in_maintenance: false,
-            bound: None,
-        };
+        let live = |id: &&str| LiveDesktop { id: DesktopId::parse(id).unwrap(), ..desktop(&[], "") };
         Page { desktops: ids.iter().map(live).collect(), received: ids.len(), total }
     }
 
@@ -137,5 +250,42 @@ mod tests {
         let mut unreadable = page(&["a"], Some(2));
         unreadable.received = 2;
         assert!(Pages::default().add(unreadable).is_err());
+    }
+
+    #[test]
+    fn a_binding_is_held_by_id_or_by_name_without_case_within_its_type_and_domain() {
+        let mut one = slot("Alice");
+        assert!(holds(&one, &[bound("ALICE")]));
+        let group = Bound { kind: Kind::Group, ..bound("Alice") };
+        assert!(!holds(&one, std::slice::from_ref(&group)));
+        one.user_id = Some("7".to_owned());
+        assert!(holds(&one, &[Bound { user_id: Some("7".to_owned()), ..bound("renamed") }]));
+        one.domain = Some("east".to_owned());
+        assert!(!holds(&one, &[Bound { domain: Some("west".to_owned()), ..bound("alice") }]));
+        assert!(holds(&one, &[bound("alice")]), "a binding without a domain counts for any");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn p02_an_absence_takes_two_good_reads_of_one_binding_that_agree_and_are_far_enough_apart() {
+        let (start, item) = (Instant::now(), item(&["a", "b"]));
+        let seen = |slot, sight, began: u64, ended: u64| {
+            let [began, ended] = [began, ended].map(|second| start + Duration::from_secs(second));
+            Sighting::of(&item, slot, sight, ReadSpan { began, ended })
+        };
+        let (nobody, a_and_b, busy) = (desktop(&[], ""), desktop(&["a", "b"], ""), desktop(&[], "rebooting"));
+        let [nobody, both, busy] = [&nobody, &a_and_b, &busy].map(Sight::Shown);
+        assert!(seen(0, busy, 0, 1).is_none(), "a task runs");
+        assert!(seen(2, nobody, 0, 1).is_none(), "there is no such binding");
+        let first = seen(0, nobody, 0, 2).unwrap();
+        for (slot, sight, began, proof) in [
+            (0, nobody, 7, Some(Proof::Absent(Absence(0)))),
+            (0, nobody, 6, None), // 5 s after the first began, not after it ended
+            (1, nobody, 7, None),
+            (0, both, 7, None),
+            (0, Sight::Nowhere, 7, None),
+        ] {
+            let last = seen(slot, sight, began, 9).unwrap();
+            assert_eq!(Proof::of(&first, &last, Duration::from_secs(5)), proof, "{slot} {sight:?} {began}");
+        }
     }
 }

@@ -1,8 +1,10 @@
 //! The reads that make an outcome true: before the writes, between them, and after.
 
-mod evidence;
+pub(crate) mod evidence;
 #[cfg(test)]
 mod first_read;
+#[cfg(test)]
+mod fixture;
 pub(crate) mod judge;
 #[cfg(test)]
 mod odd_service;

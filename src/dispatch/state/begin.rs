@@ -2,7 +2,10 @@
 
 use std::time::Duration;
 
-use super::{AnswerKind, Instant, ItemId, LastAttempt, Live, OpenItem, Output, Part, PartLabel, Phase, SlotNo, State};
+use super::{
+    AnswerKind, Class, Instant, ItemId, LastAttempt, Live, OpenItem, Output, Part, PartLabel, Phase, SlotNo, State,
+    Watch,
+};
 
 impl State {
     pub(super) fn live(&self, open: OpenItem, now: Instant) -> Live {
@@ -32,7 +35,6 @@ impl State {
             busy_rounds: 0,
             busy_since: None,
             deadline: now + self.rules.read_back_deadline,
-            nowhere_since: None,
             overtime: 0,
             waited: Duration::ZERO,
             item: open.item,
@@ -83,6 +85,7 @@ impl State {
     }
 
     pub(super) fn look(&mut self, ids: Vec<ItemId>, now: Instant) {
+        let want_bound = self.rules.class == Class::BatchAttach;
         for id in ids {
             let Some(live) = self.items.get_mut(&id) else { continue };
             // Another item of this desktop may be open; looking now would see its state, not ours.
@@ -92,7 +95,7 @@ impl State {
                 self.parts.set_aside(live.item.desktop.clone(), part);
                 continue;
             }
-            live.phase = Phase::Looking;
+            live.phase = Phase::Looking(Watch::new(&live.open, now, self.rules.settle_time, want_bound));
             live.deadline = now + self.rules.read_back_deadline;
             live.overtime = 0;
             self.parts.hold(&live.item.desktop, id);

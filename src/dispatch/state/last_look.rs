@@ -6,10 +6,11 @@ use std::time::Duration;
 use tokio::time::Instant;
 
 use super::super::rules::Rules;
-use super::rows_of;
+use super::{Ruling, rows_of};
 use crate::journal::{Item, ItemId, RowOutcome, Settlement, SlotNo};
-use crate::model::{Class, Outcome};
-use crate::reconcile::judge::{Proof, ReadSpan, Sight, Watch, holds};
+use crate::model::{Class, Outcome, Refusal};
+use crate::reconcile::evidence::{Proof, ReadSpan, Sight, holds};
+use crate::reconcile::judge::Watch;
 use crate::text::timestamp_now;
 
 /// See the module.
@@ -125,7 +126,7 @@ impl LastLook {
             return Some(Seen::Checked(Vec::new()));
         };
         let proofs = watch.see(&recheck.item, sight, span);
-        if proofs.iter().any(|(_, proof)| *proof == Proof::Open) {
+        if proofs.len() < watch.len() {
             let at = if watch.is_half_proved() { span.ended + self.apart } else { now + self.poll };
             return Some(Seen::Again(at));
         }
@@ -133,47 +134,38 @@ impl LastLook {
         Some(Seen::Checked(self.corrections(&item, &settled, &proofs)))
     }
 
-    fn corrections(
-        &self,
-        item: &Item,
-        settled: &[Settlement],
-        proofs: &[(SlotNo, Proof)],
-    ) -> Vec<(Settlement, Outcome, u64)> {
+    fn corrections(&self, item: &Item, settled: &[Settlement], proofs: &[Proof]) -> Vec<(Settlement, Outcome, u64)> {
         let mut corrected = Vec::new();
         for one in settled {
             for slot in &one.slots {
-                let Some((_, proof)) = proofs.iter().find(|(number, _)| number == slot) else { continue };
-                let as_wanted = match proof {
-                    Proof::Bound => self.want_bound,
-                    Proof::Absent | Proof::Gone | Proof::Open => !self.want_bound,
-                };
-                if as_wanted == one.result.outcome.is_success() {
+                let Some(proof) = proofs.iter().find(|proof| proof.slot() == *slot) else { continue };
+                let ruling = self.ruling(*proof);
+                if ruling.outcome().is_success() == one.result.outcome.is_success() {
                     continue;
                 }
-                let (outcome, code, message) = match (as_wanted, self.want_bound) {
-                    (true, true) => (Outcome::Attached, "", ""),
-                    (true, false) => (Outcome::Detached, "", ""),
-                    (false, true) => {
-                        (Outcome::Failed, "NOT_BOUND", "it was bound, and is gone again at the end of the run")
-                    }
-                    (false, false) => {
-                        (Outcome::Failed, "STILL_BOUND", "it was gone, and is bound again at the end of the run")
-                    }
-                };
-                let result = RowOutcome {
-                    outcome,
-                    code: code.to_owned(),
-                    message: message.to_owned(),
-                    finished_at: timestamp_now(),
-                    evidence: "the last read of the run, and two more".to_owned(),
-                    recheck: false,
-                    ..one.result.clone()
-                };
-                let settlement = Settlement { item: item.id, slots: vec![*slot], result };
+                let rest = RowOutcome { finished_at: timestamp_now(), recheck: false, ..one.result.clone() };
+                let settlement = ruling.settlement(item, rest);
                 corrected.push((settlement, one.result.outcome, rows_of(item, *slot)));
             }
         }
         corrected
+    }
+
+    /// What is proved at the end of the run, as the final word.
+    fn ruling(&self, proof: Proof) -> Ruling {
+        let evidence = "the last read of the run, and two more";
+        let failed = |code: &str, message: &str| {
+            let refusal = Refusal { code: code.to_owned(), message: message.to_owned() };
+            Ruling::failed(vec![proof.slot()], refusal, evidence)
+        };
+        match (proof, self.want_bound) {
+            (Proof::Bound(presence), true) => Ruling::attached(&[presence], evidence),
+            (Proof::Absent(absence) | Proof::Gone(absence), false) => Ruling::detached(&[absence], evidence),
+            (Proof::Absent(_) | Proof::Gone(_), true) => {
+                failed("NOT_BOUND", "it was bound, and is gone again at the end of the run")
+            }
+            (Proof::Bound(_), false) => failed("STILL_BOUND", "it was gone, and is bound again at the end of the run"),
+        }
     }
 }
 

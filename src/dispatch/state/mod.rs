@@ -10,13 +10,14 @@ mod link;
 mod next_op;
 mod parts;
 mod reads;
+mod ruling;
 mod settle;
 mod sights;
 mod writes;
 
 pub(crate) use parts::Part;
 pub(crate) use settle::kind_of;
-use settle::{rows_of, split_seen};
+use settle::rows_of;
 
 use std::collections::HashMap;
 use std::time::Duration;
@@ -30,7 +31,8 @@ use crate::journal::{
 };
 use crate::model::{Class, DesktopId, Event, Kind, LiveDesktop, Outcome, PartLabel, Refusal};
 use crate::pace::{Budget, Ceiling, Held, MAX_GATE, backoff};
-use crate::reconcile::judge::{Proof, ReadSpan, Sight, Watch, newcomers};
+use crate::reconcile::evidence::{Absence, Presence, Proof, ReadSpan, Sight, Sighting, holds};
+use crate::reconcile::judge::{Watch, newcomers};
 use crate::reconcile::reads::{JobWord, ReadFault};
 use crate::text::timestamp_now;
 
@@ -40,6 +42,7 @@ use last_look::{LastLook, Seen};
 use link::{Access, Link, Refused, Try};
 use parts::Parts;
 use reads::Reads;
+use ruling::Ruling;
 
 /// A look older than this no longer allows an `ALL` to be sent.
 pub(crate) const LOOK_LASTS: Duration = Duration::from_secs(10);
@@ -166,8 +169,6 @@ struct Live {
     busy_rounds: u32,
     busy_since: Option<Instant>,
     deadline: Instant,
-    /// When a look before the first send first found no such desktop.
-    nowhere_since: Option<Instant>,
     /// Reads that were granted past the deadline.
     overtime: u8,
     /// How long after its answer it was, or will be, looked at first.
@@ -181,8 +182,8 @@ enum Phase {
     Sending,
     /// Its job is followed first.
     InJob,
-    /// Read before it is sent.
-    Looking,
+    /// Read before it is sent; watched in case the desktop is gone.
+    Looking(Watch),
     /// Its part was refused because some desktop is busy: is it this one?
     Triage(u64),
     /// Known to be busy: waits until it is idle.

@@ -1,40 +1,29 @@
 //! The final word on a row, the brakes that hear of it, and the last read of what was ever in doubt.
 
 use super::{
-    AnswerKind, Event, Instant, Item, ItemId, Kind, Live, Outcome, Output, Phase, Record, Refusal, RowOutcome, Seen,
+    AnswerKind, Event, Instant, Item, ItemId, Kind, Live, Outcome, Output, Phase, Record, RowOutcome, Ruling, Seen,
     Settlement, SlotNo, State, StopReason, Verdict, timestamp_now,
 };
 
 impl State {
-    pub(super) fn settle(
-        &mut self,
-        id: ItemId,
-        slots: &[SlotNo],
-        outcome: Outcome,
-        refusal: Option<&Refusal>,
-        evidence: &str,
-        out: &mut Output,
-    ) {
-        if slots.is_empty() {
+    pub(super) fn settle(&mut self, id: ItemId, ruling: Ruling, out: &mut Output) {
+        if ruling.slots().is_empty() {
             return;
         }
         let Some(live) = self.items.get_mut(&id) else { return };
-        live.open.retain(|slot| !slots.contains(slot));
-        let rows: u64 = slots.iter().map(|slot| rows_of(&live.item, *slot)).sum();
-        let refusal = refusal.filter(|_| outcome == Outcome::Failed);
-        let result = RowOutcome {
-            outcome,
-            code: refusal.map(|refusal| refusal.code.clone()).unwrap_or_default(),
-            message: refusal.map(|refusal| refusal.message.clone()).unwrap_or_default(),
+        live.open.retain(|slot| !ruling.slots().contains(slot));
+        let outcome = ruling.outcome();
+        let rows: u64 = ruling.slots().iter().map(|slot| rows_of(&live.item, *slot)).sum();
+        let rest = RowOutcome {
             job_id: live.job_id.clone(),
             attempts: live.carried,
             request_id: live.request_id.clone(),
             part: live.label.to_string(),
             finished_at: self.settled_at.get_or_insert_with(timestamp_now).clone(),
-            evidence: evidence.to_owned(),
             recheck: live.ever_doubt,
+            ..RowOutcome::new(outcome, String::new(), String::new())
         };
-        out.records.push(Record::Settled(Settlement { item: id, slots: slots.to_vec(), result }));
+        out.records.push(Record::Settled(ruling.settlement(&live.item, rest)));
         out.events.push(Event::Settled { outcome, rows });
         let is_closed = live.open.is_empty();
         if is_closed {
@@ -96,6 +85,13 @@ impl State {
 }
 
 impl Live {
+    /// Whether a slot was bound when the run came to it, or may have been: without a preflight nobody looked.
+    pub(super) fn was_bound(&self, slot: SlotNo, preflight: bool) -> bool {
+        !preflight
+            || self.seen_bound.contains(&slot)
+            || self.item.slots.get(usize::from(slot)).is_some_and(|one| one.seen || one.kind == Kind::All)
+    }
+
     /// Why nobody knows what became of its open rows, where a write of them may have been done: no final word, but one that
     /// the results show until there is.
     pub(super) fn unknown(&self, why: &str) -> Option<Record> {
@@ -119,21 +115,6 @@ impl Live {
         let is_sent = self.tries > 0 && !self.open.is_empty();
         is_sent.then(|| Record::Settled(Settlement { item: self.item.id, slots: self.open.clone(), result }))
     }
-}
-
-/// Slots that were bound when the run came to them, and slots that never were seen so.
-pub(super) fn split_seen(
-    live: &Live,
-    slots: &[SlotNo],
-    preflight: bool,
-    want_bound: bool,
-) -> (Vec<SlotNo>, Vec<SlotNo>) {
-    slots.iter().partition(|slot| {
-        want_bound
-            || !preflight
-            || live.seen_bound.contains(slot)
-            || live.item.slots.get(usize::from(**slot)).is_some_and(|one| one.seen || one.kind == Kind::All)
-    })
 }
 
 pub(super) fn rows_of(item: &Item, slot: SlotNo) -> u64 {

@@ -1,9 +1,9 @@
 //! What follows from a read of a desktop, or of a job.
 
 use super::{
-    Class, Duration, Event, HashMap, Instant, Item, ItemId, JobEnd, JobWord, LiveDesktop, Look, MAX_GATE, Outcome,
-    Output, Phase, Proof, ReadFault, ReadSpan, Record, Refusal, Seen, Sight, SlotNo, State, StopReason, Try, Watch,
-    backoff, is_passing, newcomers, rows_of, split_seen,
+    Absence, Class, Duration, Event, HashMap, Instant, Item, ItemId, JobEnd, JobWord, LiveDesktop, Look, MAX_GATE,
+    Output, Phase, Presence, Proof, ReadFault, ReadSpan, Record, Refusal, Ruling, Seen, Sight, Sighting, SlotNo, State,
+    StopReason, Try, Watch, backoff, holds, is_passing, newcomers, rows_of,
 };
 
 impl State {
@@ -142,11 +142,9 @@ impl State {
             Sight::Nowhere => &[],
         };
         let want_bound = self.rules.class == Class::BatchAttach;
-        let is_bound = |slot: &SlotNo| {
-            live.item.slots.get(usize::from(*slot)).is_some_and(|one| crate::reconcile::judge::holds(one, bound))
-        };
+        let is_bound = |slot: &SlotNo| live.item.slots.get(usize::from(*slot)).is_some_and(|one| holds(one, bound));
         let unchanged: Vec<_> = live.open.iter().copied().filter(|slot| is_bound(slot) != want_bound).collect();
-        self.settle(id, &unchanged, Outcome::Failed, Some(&refusal), "busy until the deadline", out);
+        self.settle(id, Ruling::failed(unchanged, refusal, "busy until the deadline"), out);
         self.park(id, out);
     }
 
@@ -179,7 +177,13 @@ impl State {
                 live.stuck |= self.rules.class == Class::BatchAttach && is_taken(&live.item, sight);
                 self.proofs(id, &proofs, span, now, out);
             }
-            Phase::Looking => self.looked(id, sight, now, out),
+            Phase::Looking(watch) => {
+                let proofs = watch.see(&live.item, sight, span);
+                match sight {
+                    Sight::Shown(desktop) => self.looked(id, desktop, span, now, out),
+                    Sight::Nowhere => self.found_nowhere(id, &proofs, now, out),
+                }
+            }
             Phase::Triage(number) => {
                 let number = *number;
                 self.triaged(id, number, Look::at(sight), now, out);
@@ -206,48 +210,47 @@ impl State {
         }
     }
 
+    /// A look before the first send does not find the desktop. A replica that lags looks just so: it takes a second
+    /// "not found", some time later.
+    fn found_nowhere(&mut self, id: ItemId, proofs: &[Proof], now: Instant, out: &mut Output) {
+        let Some(live) = self.items.get(&id) else { return };
+        let again = now + self.rules.settle_time;
+        if live.tries > 0 {
+            // It was sent before, and is gone perhaps only after that.
+            return self.watch(id, now, now + self.rules.read_back_deadline, again);
+        }
+        let gone = Proved::of(proofs).gone;
+        if gone.is_empty() {
+            return self.again_or_park(id, again, now, out);
+        }
+        let evidence = "the service does not know the desktop";
+        let ruling = if self.rules.class == Class::BatchAttach || !live.item.seen {
+            let refusal = not_found("the desktop is gone since the plan was made");
+            Ruling::failed(live.open.clone(), refusal, evidence)
+        } else {
+            Ruling::already_detached(&gone, evidence)
+        };
+        self.settle(id, ruling, out);
+    }
+
     /// A look before the first send: what is gone is settled, the rest may go (nothing is added to it).
-    pub(super) fn looked(&mut self, id: ItemId, sight: Sight<'_>, now: Instant, out: &mut Output) {
+    fn looked(&mut self, id: ItemId, desktop: &LiveDesktop, span: ReadSpan, now: Instant, out: &mut Output) {
         let poll = self.rules.poll_interval;
         let want_bound = self.rules.class == Class::BatchAttach;
         let Some(live) = self.items.get_mut(&id) else { return };
-        let Sight::Shown(desktop) = sight else {
-            if live.tries > 0 {
-                // It was sent before, and is gone perhaps only after that.
-                return self.watch(id, now, now + self.rules.read_back_deadline, now + self.rules.settle_time);
-            }
-            // A replica that lags looks just so: it takes a second "not found", some time later.
-            let since = *live.nowhere_since.get_or_insert(now);
-            let second = since + self.rules.settle_time;
-            if now < second {
-                return self.again_or_park(id, second, now, out);
-            }
-            let slots = live.open.clone();
-            let refusal = Refusal {
-                code: "DESKTOP_NOT_FOUND".to_owned(),
-                message: "the desktop is gone since the plan was made".to_owned(),
-            };
-            let (outcome, refusal) = if want_bound || !live.item.seen {
-                (Outcome::Failed, Some(refusal))
-            } else {
-                (Outcome::AlreadyDetached, None)
-            };
-            return self.settle(id, &slots, outcome, refusal.as_ref(), "the service does not know the desktop", out);
-        };
-        live.nowhere_since = None;
         let Some(bound) = desktop.bound.as_deref() else {
             return self.again_or_park(id, now + poll, now, out);
         };
         if live.item.all && !desktop.is_idle() {
             return self.again_or_park(id, now + poll, now, out);
         }
-        let is_there = |slot: &SlotNo| {
-            live.item.slots.get(usize::from(*slot)).is_some_and(|one| crate::reconcile::judge::holds(one, bound))
-        };
+        let is_there = |slot: &SlotNo| live.item.slots.get(usize::from(*slot)).is_some_and(|one| holds(one, bound));
         let (done, mut left): (Vec<_>, Vec<_>) = live.open.iter().partition(|slot| is_there(slot) == want_bound);
         if !done.is_empty() && !desktop.is_idle() {
             return self.again_or_park(id, now + poll, now, out);
         }
+        let seen = |slot: &SlotNo| Sighting::of(&live.item, *slot, Sight::Shown(desktop), span);
+        let done: Vec<Sighting> = done.iter().filter_map(seen).collect();
         let new = if live.item.all { newcomers(&live.item, bound) } else { Vec::new() };
         let was_sent = live.tries > 0;
         if !new.is_empty() {
@@ -265,16 +268,15 @@ impl State {
                 ),
             };
             // Of the desktop's other rows each is judged for itself.
-            self.settle(id, &left, Outcome::Failed, Some(&refusal), "a look right before sending", out);
-            left.clear();
+            let held = std::mem::take(&mut left);
+            self.settle(id, Ruling::failed(held, refusal, "a look right before sending"), out);
         }
         if !done.is_empty() && was_sent {
             // It was sent before: what is gone now may be gone by that, and one read does not prove it.
             return self.watch(id, now, now + self.rules.read_back_deadline, now + self.rules.settle_time);
         }
         if !done.is_empty() {
-            let outcome = if want_bound { Outcome::AlreadyAttached } else { Outcome::AlreadyDetached };
-            self.settle(id, &done, outcome, None, "a good read right before sending", out);
+            self.settle(id, Ruling::found_so(&done, want_bound), out);
         }
         if left.is_empty() {
             return;
@@ -286,49 +288,36 @@ impl State {
         self.parts.join(label, id, was_sent, looked_at);
     }
 
-    pub(super) fn success(&self) -> Outcome {
-        if self.rules.class == Class::BatchAttach { Outcome::Attached } else { Outcome::Detached }
-    }
-
     /// What the reads of a watched item prove.
-    pub(super) fn proofs(
-        &mut self,
-        id: ItemId,
-        proofs: &[(SlotNo, Proof)],
-        span: ReadSpan,
-        now: Instant,
-        out: &mut Output,
-    ) {
+    fn proofs(&mut self, id: ItemId, proofs: &[Proof], span: ReadSpan, now: Instant, out: &mut Output) {
         let want_bound = self.rules.class == Class::BatchAttach;
-        let of = |wanted: Proof| proofs.iter().filter(move |(_, proof)| *proof == wanted).map(|(slot, _)| *slot);
-        let (good, bad) = if want_bound { (Proof::Bound, Proof::Absent) } else { (Proof::Absent, Proof::Bound) };
-        let (wanted, unwanted, gone): (Vec<_>, Vec<_>, Vec<_>) =
-            (of(good).collect(), of(bad).collect(), of(Proof::Gone).collect());
+        let Proved { bound, absent, gone } = Proved::of(proofs);
         let Some(live) = self.items.get_mut(&id) else { return };
         if let Phase::Watching(watch) = &mut live.phase {
-            watch.close(&wanted);
-            watch.close(&gone);
-            watch.close(&unwanted);
+            watch.close(proofs);
         }
-        let (was, was_not) = split_seen(live, &wanted, self.rules.preflight, want_bound);
-        let (gone_seen, gone_never): (Vec<_>, Vec<_>) =
-            gone.into_iter().partition(|slot| !want_bound && (live.item.seen || live.seen_bound.contains(slot)));
         let refusal = live.refusal.clone();
-        let success = self.success();
-        let never = if want_bound { Outcome::AlreadyAttached } else { Outcome::AlreadyDetached };
-        self.settle(id, &was, success, None, "two good reads after it was sent", out);
-        self.settle(id, &was_not, never, None, "never seen bound, and absent in two good reads", out);
-        self.settle(id, &gone_seen, success, None, "the desktop is gone, and its bindings with it", out);
-        if !gone_never.is_empty() {
-            let unknown = Refusal {
-                code: "DESKTOP_NOT_FOUND".to_owned(),
-                message: "the service does not know this desktop".to_owned(),
-            };
-            let refusal = refusal.clone().unwrap_or(unknown);
-            self.settle(id, &gone_never, Outcome::Failed, Some(&refusal), "the service does not know the desktop", out);
-        }
+        let (gone_seen, gone_never): (Vec<_>, Vec<_>) =
+            gone.into_iter().partition(|one| !want_bound && (live.item.seen || live.seen_bound.contains(&one.slot())));
+        let after = "two good reads after it was sent";
+        let unwanted: Vec<SlotNo> = if want_bound {
+            self.settle(id, Ruling::attached(&bound, after), out);
+            absent.into_iter().map(Absence::slot).collect()
+        } else {
+            let preflight = self.rules.preflight;
+            let (was, was_not): (Vec<_>, Vec<_>) =
+                absent.into_iter().partition(|one| live.was_bound(one.slot(), preflight));
+            self.settle(id, Ruling::detached(&was, after), out);
+            let never = "never seen bound, and absent in two good reads";
+            self.settle(id, Ruling::already_detached(&was_not, never), out);
+            bound.into_iter().map(Presence::slot).collect()
+        };
+        self.settle(id, Ruling::detached(&gone_seen, "the desktop is gone, and its bindings with it"), out);
+        let gone_never: Vec<_> = gone_never.into_iter().map(Absence::slot).collect();
+        let why = refusal.clone().unwrap_or_else(|| not_found("the service does not know this desktop"));
+        self.settle(id, Ruling::failed(gone_never, why, "the service does not know the desktop"), out);
         if !unwanted.is_empty() {
-            self.still_there(id, &unwanted, refusal, now, out);
+            self.still_there(id, unwanted, refusal, now, out);
         }
         let Some(live) = self.items.get(&id) else { return };
         let Phase::Watching(watch) = &live.phase else { return };
@@ -347,10 +336,10 @@ impl State {
     }
 
     /// Slots that are proved to be as they were: refused, or a new attempt.
-    pub(super) fn still_there(
+    fn still_there(
         &mut self,
         id: ItemId,
-        slots: &[SlotNo],
+        slots: Vec<SlotNo>,
         refusal: Option<Refusal>,
         now: Instant,
         out: &mut Output,
@@ -377,14 +366,8 @@ impl State {
                 self.wait_busy(id, now);
             }
             Some(refusal) => {
-                self.settle(
-                    id,
-                    slots,
-                    Outcome::Failed,
-                    Some(&refusal),
-                    "refused, and unchanged in two good reads",
-                    out,
-                );
+                let evidence = "refused, and unchanged in two good reads";
+                self.settle(id, Ruling::failed(slots, refusal, evidence), out);
             }
             // Nobody ever refused it, nor took it: what does not get through to the service has not failed.
             None if live.tries >= max && !live.answered => self.park(id, out),
@@ -406,7 +389,7 @@ impl State {
                 let said = live.said.as_ref().map(|said| format!("; lastly: {}: {}", said.code, said.message));
                 let message = format!("sent {times} and {words} afterwards{taken}{}", said.unwrap_or_default());
                 let refusal = Refusal { code: code.to_owned(), message };
-                self.settle(id, slots, Outcome::Failed, Some(&refusal), "unchanged in two good reads", out);
+                self.settle(id, Ruling::failed(slots, refusal, "unchanged in two good reads"), out);
             }
         }
     }
@@ -458,6 +441,32 @@ impl State {
             self.answered(id, refusal, since, now, out);
         }
     }
+}
+
+/// Proofs, by what they prove.
+#[derive(Default)]
+struct Proved {
+    bound: Vec<Presence>,
+    absent: Vec<Absence>,
+    gone: Vec<Absence>,
+}
+
+impl Proved {
+    fn of(proofs: &[Proof]) -> Self {
+        let mut proved = Self::default();
+        for proof in proofs {
+            match *proof {
+                Proof::Bound(presence) => proved.bound.push(presence),
+                Proof::Absent(absence) => proved.absent.push(absence),
+                Proof::Gone(absence) => proved.gone.push(absence),
+            }
+        }
+        proved
+    }
+}
+
+fn not_found(message: &str) -> Refusal {
+    Refusal { code: "DESKTOP_NOT_FOUND".to_owned(), message: message.to_owned() }
 }
 
 fn stayed_busy() -> Refusal {

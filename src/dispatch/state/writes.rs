@@ -3,8 +3,8 @@
 use std::time::Duration;
 
 use super::{
-    Class, Event, FORBIDDEN_LIMIT, Instant, ItemId, Live, Look, MAX_BUSY_WAIT, Outcome, Output, Part, Phase, Refusal,
-    RowOutcome, State, StopReason, Triage, Verdict, Watch, backoff, is_passing,
+    Class, Event, FORBIDDEN_LIMIT, Instant, ItemId, Live, Look, MAX_BUSY_WAIT, Output, Part, Phase, Refusal, Ruling,
+    State, StopReason, Triage, Verdict, Watch, backoff, is_passing,
 };
 
 impl State {
@@ -178,12 +178,11 @@ impl State {
         let reads_judge = verify || live.ever_doubt || unspoken && attaches;
         if !reads_judge {
             let slots = live.open.clone();
-            let done = self.success();
             return match refusal {
-                Some(refusal) => self.settle(id, &slots, Outcome::Failed, Some(&refusal), "the answer refused it", out),
+                Some(refusal) => self.settle(id, Ruling::failed(slots, refusal, "the answer refused it"), out),
                 // Nobody's word can be taken, and nobody is to look.
                 None if unspoken => self.park(id, out),
-                None => self.settle(id, &slots, done, None, RowOutcome::AT_ITS_WORD, out),
+                None => self.settle(id, Ruling::at_its_word(slots, attaches), out),
             };
         }
         let counts_from = if refusal.is_some() { answered } else { answered + self.rules.doubt_wait };

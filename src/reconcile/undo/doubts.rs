@@ -10,7 +10,8 @@ use crate::error::Error;
 use crate::journal::{Item, SlotNo};
 use crate::model::Class;
 use crate::plan::{Questions, Snapshot};
-use crate::reconcile::judge::{Proof, ReadSpan, Sight, Watch};
+use crate::reconcile::evidence::{ReadSpan, Sight};
+use crate::reconcile::judge::Watch;
 
 /// Watches the bindings in doubt until good reads tell of each how it stands. Decides only: the reads are the caller's.
 #[derive(Debug)]
@@ -65,14 +66,10 @@ impl Doubts {
                 None => return true,
             };
             let proofs = watch.see(item, sight, span);
-            let proved: Vec<SlotNo> =
-                proofs.iter().filter(|(_, proof)| *proof != Proof::Open).map(|(slot, _)| *slot).collect();
-            for slot in &proved {
-                if let Some(slot) = slots.get(usize::from(*slot)) {
-                    unsettled.remove(&(*at, *slot));
-                }
+            for slot in proofs.iter().filter_map(|proof| slots.get(usize::from(proof.slot()))) {
+                unsettled.remove(&(*at, *slot));
             }
-            watch.close(&proved);
+            watch.close(&proofs);
             !watch.is_done()
         });
     }

@@ -8,7 +8,7 @@ use crate::config::Protected;
 use crate::journal::{Fate, Identity, Item, Slot};
 use crate::model::{Bound, Caller, Class, DesktopId, Kind, LiveDesktop, Outcome};
 use crate::plan::{Draft as _, HashFacts, Policy, Snapshot};
-use crate::reconcile::judge::ReadSpan;
+use crate::reconcile::evidence::ReadSpan;
 use crate::reconcile::undo::changed::Row;
 
 fn id(text: &str) -> DesktopId {
