@@ -17,7 +17,8 @@ use crate::text::{counted, escape_untrusted, is_invisible, shell_quote};
 /// Faults of one input: they are kept, and with more the file as a whole is the wrong one.
 const MAX_FAULTS: usize = 1_000_000;
 
-/// Characters of a user or group name; of any other name or id. Source: `api/workspace-api.md`, 2.1.
+/// Characters of a user or group name; of any other name or id. Source: the definition of `BatchDetachDesktops` in
+/// Huawei's API reference.
 const MAX_USER_NAME: usize = 64;
 const MAX_OTHER: usize = 255;
 
@@ -691,7 +692,8 @@ fn check_type(
     }
 }
 
-/// Letters, digits, `-`, `_`, and `.` in user names: the soft rules of `api/workspace-api.md`, 2.1.
+/// Letters, digits, `-`, `_`, and `.` in user names: what the console makes names of. One of other characters is told as
+/// unusual, never refused: the service may know more.
 fn is_usual(name: &str, kind: Kind) -> bool {
     // Nearly every name is ASCII, and told much faster by its bytes, without a branch for each.
     let (words, rest) = name.as_bytes().as_chunks::<8>();

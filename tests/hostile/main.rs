@@ -1,5 +1,5 @@
-//! The program against servers that answer badly, and networks that lose what was answered (RELIABILITY.md, section 9:
-//! N and H, and the canary X in every run). The simulator behind the [`proxy::Proxy`] holds the truth.
+//! The program against servers that answer badly, and networks that lose what was answered. The simulator behind the
+//! [`proxy::Proxy`] holds the truth.
 
 mod answers;
 mod mixed;

@@ -1,4 +1,4 @@
-//! Seeded simulation of the real core in paused time, and the history checker that judges it (RELIABILITY.md section 9).
+//! Seeded simulation of the real core in paused time, and the history checker that judges it.
 //!
 //! ```text
 //! cargo test --test simulation                               2,000 seeds

@@ -1,5 +1,5 @@
-//! Promises one by one, each by the shortest script in which breaking it shows, and rows of the fault matrix
-//! (RELIABILITY.md section 8) that want more than chance.
+//! Promises one by one, each by the shortest script in which breaking it shows, and faults
+//! that want more than chance.
 
 use std::time::Duration;
 

@@ -1,5 +1,5 @@
 //! The history checker: what was planned, what the server received and did, what became durable, and what the results
-//! say, held against the promises P1–P11 of RELIABILITY.md, row by row. It knows nothing of the engine: a history may come
+//! say, held against the promises P1–P11 (`tests/README.md`), row by row. It knows nothing of the engine: a history may come
 //! from a simulation, from a killed process, or from a doctored copy of either.
 
 mod outcomes;
