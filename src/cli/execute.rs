@@ -1,11 +1,13 @@
 //! From a durable plan to its results: drives the journal, writes what it left, says what happened. A run, a resume
 //! and an undo end here alike.
 
-use std::path::Path;
+use std::ffi::OsString;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use super::args::Format;
+use super::planning::shown;
 use super::session::Session;
 use super::target::{Place, ceiling};
 use super::task::{Files, Task};
@@ -35,8 +37,8 @@ pub(super) struct Job<'a> {
     pub(super) resumed: bool,
     /// Whether a read was answered already.
     pub(super) proved: bool,
-    /// As the next command would name it.
-    pub(super) input: String,
+    /// As the next command names it.
+    pub(super) input: PathBuf,
 }
 
 /// The rules of a run, from its settings.
@@ -86,9 +88,9 @@ pub(super) async fn execute(job: Job<'_>) -> Result<Closing, Failure> {
         words: "To go on where it stopped:".to_owned(),
         command: Some(
             ["batch-detach", if exit == Exit::Fault { "status" } else { "run" }]
-                .map(str::to_owned)
+                .map(OsString::from)
                 .into_iter()
-                .chain([journal.display().to_string()])
+                .chain([journal.clone().into_os_string()])
                 .chain(session.repeat.place.iter().cloned())
                 .collect(),
         ),
@@ -182,7 +184,7 @@ fn log_doubts(summary: &Summary) {
 /// What the summary names.
 pub(super) struct Told<'a> {
     pub(super) identity: &'a Identity,
-    pub(super) input: &'a str,
+    pub(super) input: &'a Path,
     pub(super) results: &'a Path,
     pub(super) journal: &'a Path,
     pub(super) expected: u64,
@@ -200,10 +202,10 @@ fn tell(task: &Task<'_>, summary: &Summary, end: &End, told: &Told<'_>) -> Resul
         counts: summary.counts(),
         planned: false,
         canary_failed: end.canary_failed,
-        input: told.input,
+        input: told.input.as_os_str(),
         undo,
-        results: Some(&results),
-        journal: Some(&journal),
+        results: Some(told.results.as_os_str()),
+        journal: Some(told.journal.as_os_str()),
         repeat: &session.repeat,
     });
     let warnings: Vec<String> = told.identity.notes.iter().chain(&told.identity.warnings).cloned().collect();
@@ -214,7 +216,7 @@ fn tell(task: &Task<'_>, summary: &Summary, end: &End, told: &Told<'_>) -> Resul
         project: &told.identity.project_id,
         caller: &told.identity.caller,
         command: if undo { "undo" } else { "run" },
-        input: told.input,
+        input: &shown(told.input),
         results: Some(&results),
         journal: Some(&journal),
         ticket: told.identity.ticket.as_deref(),
@@ -315,7 +317,7 @@ pub(super) async fn finish_up(results: &Path, journal: &Path) -> Result<(), Erro
 }
 
 /// A finished run, asked for again: nothing to do, the same exit code as then.
-pub(super) fn nothing_to_do(task: &Task<'_>, view: &View, input: &str, files: &Files) -> Result<Closing, Error> {
+pub(super) fn nothing_to_do(task: &Task<'_>, view: &View, input: &Path, files: &Files) -> Result<Closing, Error> {
     let Files { results, journal, .. } = files;
     let identity = view.identity().clone();
     let mut summary = Summary::default();

@@ -2,6 +2,8 @@
 
 use jiff::civil::Date;
 
+use std::path::Path;
+
 use super::args::{Format, RunArgs};
 use super::planning::{self, shown};
 use super::session::Session;
@@ -62,8 +64,8 @@ impl<'a> List<'a> {
 }
 
 impl Subject for List<'_> {
-    fn name(&self) -> String {
-        shown(&self.args.input)
+    fn path(&self) -> &Path {
+        &self.args.input
     }
 
     fn digest(&self) -> String {
@@ -117,7 +119,7 @@ impl Subject for List<'_> {
         identity.extra_columns = self.input.table.extra_columns().to_vec();
     }
 
-    async fn claim(&self, _: &std::path::Path) -> Result<(), Error> {
+    async fn claim(&self, _: &Path) -> Result<(), Error> {
         Ok(())
     }
 }

@@ -27,7 +27,7 @@ mod task;
 mod undo;
 
 use std::error::Error as _;
-use std::ffi::OsString;
+use std::ffi::{OsStr, OsString};
 use std::io::{IsTerminal as _, Write as _};
 use std::path::Path;
 use std::process::ExitCode;
@@ -173,35 +173,35 @@ fn tell_end(exit: Exit, why: Option<&str>, next: Option<&Next>) {
 }
 
 /// What comes after an error that left nothing to go on from: mostly the same command once more, when its cause is
-/// gone. `None` where a word of the command is no text.
+/// gone.
 fn after(error: &Error, words: &[OsString]) -> Option<Next> {
-    let given: Option<Vec<&str>> = words.iter().skip(1).map(|word| word.to_str()).collect();
-    let given = given?;
+    let given: Vec<&OsStr> = words.iter().skip(1).map(OsString::as_os_str).collect();
     let with = |option: &'static str| {
         // What stands behind `--` is no option.
         let end = given.iter().position(|word| *word == "--").unwrap_or(given.len());
         let mut with = given.clone();
-        if !given.contains(&option) {
-            with.insert(end, option);
+        if !given.iter().any(|word| *word == option) {
+            with.insert(end, option.as_ref());
         }
         with
     };
+    let verb = given.first().and_then(|verb| verb.to_str());
     let journal;
     let command = match error {
         Error::Internal(_) => return None,
         Error::Locked(lock) => {
             journal = lock.with_extension("");
-            vec!["status", journal.to_str()?]
+            vec!["status".as_ref(), journal.as_os_str()]
         }
         Error::NotOurJournal { path, .. } => {
             let at = Path::new(path);
             let stands = View::open(at).and_then(|view| view.progress());
             match (stands, Label::read(at)) {
                 // It belongs to somebody: how that run stands, and how it goes on, is what decides.
-                (Ok(_), _) => vec!["status", path],
-                (Err(_), Ok(label)) => match given.first() {
+                (Ok(_), _) => vec!["status".as_ref(), at.as_os_str()],
+                (Err(_), Ok(label)) => match verb {
                     // The command does not name it, but finds it where its own shall stand.
-                    Some(&("run" | "undo")) if !given.iter().any(|word| identity(Path::new(word)) == identity(at)) => {
+                    Some("run" | "undo") if !given.iter().any(|word| identity(Path::new(word)) == identity(at)) => {
                         with("--fresh")
                     }
                     _ if label.known => given, // once it is restored
@@ -211,20 +211,20 @@ fn after(error: &Error, words: &[OsString]) -> Option<Next> {
             }
         }
         // A run that was planned from this journal has no list to plan anew from.
-        Error::Damaged { path, .. } => match given.first() {
-            Some(&("run" | "undo")) if !given.iter().any(|word| Path::new(word) == path) => with("--fresh"),
+        Error::Damaged { path, .. } => match verb {
+            Some("run" | "undo") if !given.iter().any(|word| Path::new(word) == path) => with("--fresh"),
             _ => return None,
         },
         Error::Unconfirmed => with("--yes"),
         // What would be done, and why it is refused, is seen best in the plan.
-        Error::Refused(_) if given.first() != Some(&"plan") => with("--dry-run"),
+        Error::Refused(_) if verb != Some("plan") => with("--dry-run"),
         // The same command would only fail again: what to change stands in the error.
         Error::Usage { .. } | Error::Setting { .. } | Error::Input { .. } | Error::Rows { .. } => {
             return Some(Next { words: "Change what is named above, then run again.".to_owned(), command: None });
         }
         Error::Refused(_) | Error::File { .. } | Error::NoAccess(_) | Error::Disk { .. } | Error::Stopped(_) => given,
     };
-    let command = std::iter::once("batch-detach").chain(command).map(str::to_owned).collect();
+    let command = std::iter::once("batch-detach".as_ref()).chain(command).map(OsStr::to_owned).collect();
     Some(Next { words: "When the cause is gone:".to_owned(), command: Some(command) })
 }
 
@@ -232,7 +232,7 @@ fn after(error: &Error, words: &[OsString]) -> Option<Next> {
 fn help_of(words: &[OsString]) -> Next {
     let tried = words.get(1).and_then(|word| word.to_str());
     let known = tried.filter(|word| Cli::command().find_subcommand(word).is_some());
-    let command = ["batch-detach"].into_iter().chain(known).chain(["--help"]).map(str::to_owned).collect();
+    let command = ["batch-detach"].into_iter().chain(known).chain(["--help"]).map(OsString::from).collect();
     Next { words: "To see what can be said:".to_owned(), command: Some(command) }
 }
 

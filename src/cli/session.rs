@@ -1,5 +1,6 @@
 //! What every run and plan begins with: settings, logs, and how the screen is used.
 
+use std::ffi::{OsStr, OsString};
 use std::io::IsTerminal as _;
 use std::path::PathBuf;
 
@@ -88,7 +89,7 @@ fn refuse_unfollowed(settings: &Settings) -> Result<(), Error> {
 fn repeated(options: &RunOptions, layer: &Layer) -> Repeat {
     let mut repeat = Repeat::default();
     if let Some(config) = &options.api.config {
-        push(&mut repeat.place, "config", &config.display().to_string());
+        push(&mut repeat.place, "config", config.as_os_str());
     }
     for SettingLine { name, value, origin } in layer.lines() {
         if !matches!(origin, Origin::Option(_)) || matches!(name, "verbose" | "quiet") {
@@ -101,18 +102,20 @@ fn repeated(options: &RunOptions, layer: &Layer) -> Repeat {
         };
         // A list is given by its option once for each of its entries.
         match serde_json::from_str::<Vec<String>>(&value) {
-            Ok(entries) if setting.takes != Takes::One => entries.iter().for_each(|entry| push(words, name, entry)),
-            _ => push(words, name, &value),
+            Ok(entries) if setting.takes != Takes::One => {
+                push_each(words, name, entries.iter().map(String::as_str));
+            }
+            _ => push(words, name, value.as_ref()),
         }
     }
     if options.api.simulate {
-        repeat.place.push("--simulate".to_owned());
+        repeat.place.push("--simulate".into());
     }
     if options.safety.allow_detach_all {
-        repeat.place.push("--allow-detach-all".to_owned());
+        repeat.place.push("--allow-detach-all".into());
     }
     if let Some(results) = &options.output.results {
-        push(&mut repeat.results, "results", &results.display().to_string());
+        push(&mut repeat.results, "results", results.as_os_str());
     }
     repeat
 }
@@ -121,25 +124,28 @@ fn repeated(options: &RunOptions, layer: &Layer) -> Repeat {
 pub(super) fn limit_to(repeat: &mut Repeat, args: &RunArgs) {
     if !args.only.is_empty() {
         let only: Vec<&str> = args.only.iter().map(|outcome| outcome.as_str()).collect();
-        push(&mut repeat.scope, "only", &only.join(","));
+        push(&mut repeat.scope, "only", only.join(",").as_ref());
     }
     if let Some(day) = args.meaning.as_of {
-        push(&mut repeat.reading, "as-of", &day.to_string());
+        push(&mut repeat.reading, "as-of", day.to_string().as_ref());
     }
 }
 
 /// Appends an option and its value, in one word where the value would be read as another option.
-pub(super) fn push(words: &mut Vec<String>, option: &str, value: &str) {
-    if value.starts_with('-') && value != "-" {
-        words.push(format!("--{option}={value}"));
+pub(super) fn push(words: &mut Vec<OsString>, option: &str, value: &OsStr) {
+    let mut option = OsString::from(format!("--{option}"));
+    if value.as_encoded_bytes().starts_with(b"-") && value != "-" {
+        option.push("=");
+        option.push(value);
+        words.push(option);
     } else {
-        words.extend([format!("--{option}"), value.to_owned()]);
+        words.extend([option, value.to_owned()]);
     }
 }
 
 /// An option once for each value.
-pub(super) fn push_each<'a>(words: &mut Vec<String>, option: &str, values: impl IntoIterator<Item = &'a str>) {
+pub(super) fn push_each<'a>(words: &mut Vec<OsString>, option: &str, values: impl IntoIterator<Item = &'a str>) {
     for value in values {
-        push(words, option, value);
+        push(words, option, value.as_ref());
     }
 }

@@ -86,7 +86,7 @@ pub(super) fn stand(
         problem,
         "\nfinish that run with `batch-detach run {}`, name another file with --results, or start over with --fresh \
          (the older run's files are kept beside {})",
-        shell_quote(&shown(journal)),
+        shell_quote(journal),
         shown(results)
     );
     Err(Error::NotOurJournal { path: shown(journal), problem })

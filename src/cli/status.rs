@@ -1,6 +1,7 @@
 //! `status`: where a run stands, while it goes on or after.
 
 use std::collections::BTreeMap;
+use std::ffi::OsStr;
 use std::path::Path;
 
 use schemars::{JsonSchema, Schema};
@@ -48,32 +49,32 @@ fn counts(progress: &Progress) -> Counts {
 
 /// What to type next, for a run that stands like this.
 pub(super) fn what_next(path: &Path, identity: &Identity, progress: &Progress, counts: &Counts, running: bool) -> Next {
-    let journal = path.display().to_string();
+    let status = |journal: &OsStr| Some(vec!["batch-detach".into(), "status".into(), journal.to_owned()]);
     if running {
         return Next {
             words: "A process is working on it; to look again:".to_owned(),
-            command: Some(vec!["batch-detach".to_owned(), "status".to_owned(), journal]),
+            command: status(path.as_os_str()),
         };
     }
     if let Some(undo) = progress.undone_by.as_ref().filter(|_| !progress.finished) {
         return Next {
             words: "It is being taken back, or was, and is not resumed; to see where its undo stands:".to_owned(),
-            command: Some(vec!["batch-detach".to_owned(), "status".to_owned(), escape_untrusted(undo, 4_000)]),
+            command: status(undo.as_ref()),
         };
     }
-    let results = path.with_extension("").display().to_string();
+    let results = path.with_extension("");
     // The rows of a rehearsal must not go to a real endpoint next.
-    let place = if identity.endpoint == SIMULATOR { vec!["--simulate".to_owned()] } else { Vec::new() };
+    let place = if identity.endpoint == SIMULATOR { vec!["--simulate".into()] } else { Vec::new() };
     let repeat = Repeat { place, ..Repeat::default() };
     next(&Situation {
         exit: if progress.finished { exit_of(counts) } else { Exit::Stopped },
         counts,
         planned: false,
         canary_failed: progress.canary == Some(false),
-        input: identity.undo_of.as_deref().unwrap_or(&identity.input_path),
+        input: identity.undo_of.as_deref().unwrap_or(&identity.input_path).as_ref(),
         undo: identity.undo_of.is_some(),
-        results: Some(&results),
-        journal: Some(&journal),
+        results: Some(results.as_os_str()),
+        journal: Some(path.as_os_str()),
         repeat: &repeat,
     })
 }

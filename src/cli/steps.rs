@@ -37,8 +37,13 @@ use crate::text::{counted, escape_untrusted, grouped, timestamp_now};
 
 /// What is to be done: bindings of a list to detach, or a run to take back.
 pub(super) trait Subject {
-    /// As the next command names it.
-    fn name(&self) -> String;
+    /// The file that it is read from, as the next command names it.
+    fn path(&self) -> &Path;
+
+    /// The same for people.
+    fn name(&self) -> String {
+        shown(self.path())
+    }
 
     /// Tells its contents from others.
     fn digest(&self) -> String;
@@ -96,8 +101,9 @@ pub(super) async fn go(task: &Task<'_>, subject: Option<impl Subject>, files: Fi
         (Standing::Finished, subject) => {
             finish_up(results, journal).await?;
             let view = View::open(journal)?;
-            let name = subject.map_or_else(|| view.identity().input_path.clone(), |subject| subject.name());
-            Ok(nothing_to_do(task, &view, &name, &files)?)
+            let input =
+                subject.map_or_else(|| (&view.identity().input_path).into(), |subject| subject.path().to_owned());
+            Ok(nothing_to_do(task, &view, &input, &files)?)
         }
         (Standing::Resume(found), subject) => {
             let (identity, progress) = *found;
@@ -126,7 +132,7 @@ fn canary_failed(task: &Task<'_>, identity: &Identity) -> Failure {
         counts: &Counts::default(),
         planned: false,
         canary_failed: true,
-        input: identity.undo_of.as_deref().unwrap_or(&identity.input_path),
+        input: identity.undo_of.as_deref().unwrap_or(&identity.input_path).as_ref(),
         undo: identity.undo_of.is_some(),
         results: None,
         journal: None,
@@ -187,7 +193,7 @@ async fn resume(
     let question = format!("Go on with {}?", counted(progress.open(), "open row", "open rows"));
     confirm(&options.safety, &(question + &place.in_words()), signals).await?;
     let store = Store::open(&files.journal)?;
-    execute(Job { task, files, store, place, gates, resumed: true, proved, input: identity.input_path.clone() }).await
+    execute(Job { task, files, store, place, gates, resumed: true, proved, input: (&identity.input_path).into() }).await
 }
 
 /// There is nothing to do, and why.
@@ -251,10 +257,11 @@ pub(super) async fn start(
     build(made.as_ref(), &identity, &files.journal)?;
     // From here on the journal is all there is to know, and a run may take hours.
     drop(made);
+    let input = subject.path().to_owned();
     drop(subject);
     let store = Store::open(&files.journal)?;
     let proved = identity.preflight || session.settings.verify;
-    execute(Job { task, files, store, place, gates, resumed: false, proved, input: name }).await
+    execute(Job { task, files, store, place, gates, resumed: false, proved, input }).await
 }
 
 /// What a journal says of the run that it begins with.
@@ -402,15 +409,15 @@ fn preview(task: &Task<'_>, subject: &impl Subject, made: &dyn Draft, sight: &Si
     // As the run would end if all writes went well.
     let exit = exit_of(&counts);
     // The rows of an undo must never be given to `run`, which would detach them.
-    let results = output.results.as_deref().filter(|_| !is_undo).map(shown);
+    let results = output.results.as_deref().filter(|_| !is_undo);
     let next = next(&Situation {
         exit,
         counts: &counts,
         planned: true,
         canary_failed: false,
-        input: &subject.name(),
+        input: subject.path().as_os_str(),
         undo: is_undo,
-        results: results.as_deref(),
+        results: results.map(Path::as_os_str),
         journal: None,
         repeat: &task.session.repeat,
     });

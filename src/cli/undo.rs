@@ -125,8 +125,8 @@ impl Undo {
 }
 
 impl Subject for Undo {
-    fn name(&self) -> String {
-        self.changed.journal.clone()
+    fn path(&self) -> &Path {
+        &self.journal
     }
 
     fn digest(&self) -> String {

@@ -1,6 +1,8 @@
 //! What an exit code means, and the exact command that comes next.
 
 use std::collections::BTreeMap;
+use std::ffi::{OsStr, OsString};
+use std::path::Path;
 
 use schemars::{JsonSchema, Schema};
 use serde::Serialize;
@@ -21,11 +23,11 @@ pub(crate) struct Situation<'a> {
     /// A failed canary is final for its journal: only `--fresh` goes on.
     pub canary_failed: bool,
     /// As it was named on the command line; `-` is standard input. In an undo, the journal that is taken back.
-    pub input: &'a str,
+    pub input: &'a OsStr,
     /// An undo: its rows must never be given to `run`, which would detach them.
     pub undo: bool,
-    pub results: Option<&'a str>,
-    pub journal: Option<&'a str>,
+    pub results: Option<&'a OsStr>,
+    pub journal: Option<&'a OsStr>,
     /// Options of this command line that the next command needs as well.
     pub repeat: &'a Repeat,
 }
@@ -34,13 +36,13 @@ pub(crate) struct Situation<'a> {
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(crate) struct Repeat {
     /// Where the API is, and how a run is done: for every command.
-    pub place: Vec<String>,
+    pub place: Vec<OsString>,
     /// How the input is read and what its rows mean: for the same input alone, never for the program's own results.
-    pub reading: Vec<String>,
+    pub reading: Vec<OsString>,
     /// Just a part of the rows (`--only`, `--only-user`, …): for the same input alone, and never left out there.
-    pub scope: Vec<String>,
+    pub scope: Vec<OsString>,
     /// `--results`, for the same input alone.
-    pub results: Vec<String>,
+    pub results: Vec<OsString>,
 }
 
 /// What to do now.
@@ -49,7 +51,7 @@ pub(crate) struct Next {
     /// A sentence.
     pub words: String,
     /// Words of the command; `None` where nothing is left to do, or a person must act first.
-    pub command: Option<Vec<String>>,
+    pub command: Option<Vec<OsString>>,
 }
 
 impl Next {
@@ -176,7 +178,7 @@ pub(crate) fn next(of: &Situation<'_>) -> Next {
         return of.again(&["--fresh"], words, alone);
     }
     if !unsettled.is_empty() {
-        let command = of.results.map(|path| of.command(&["run", path], &["--only", &unsettled.join(",")], false));
+        let command = of.results.map(|path| of.command("run", path, &["--only", &unsettled.join(",")], false));
         return Next::new(command, "When the causes are gone, to try just these rows again:", alone);
     }
     if rows_of(Outcome::Invalid) > 0 {
@@ -188,19 +190,19 @@ pub(crate) fn next(of: &Situation<'_>) -> Next {
 
 impl Next {
     /// `words` lead to the command; `alone` stands where there is none.
-    fn new(command: Option<Vec<String>>, words: &str, alone: &str) -> Self {
+    fn new(command: Option<Vec<OsString>>, words: &str, alone: &str) -> Self {
         Self { words: if command.is_some() { words } else { alone }.to_owned(), command }
     }
 }
 
 impl Situation<'_> {
     /// * `same_input`: whether it is done on what this command was given.
-    fn command(&self, operation: &[&str; 2], options: &[&str], same_input: bool) -> Vec<String> {
-        let [verb, file] = operation;
+    fn command(&self, verb: &str, file: &OsStr, options: &[&str], same_input: bool) -> Vec<OsString> {
         // A file name that looks like an option would be read as one.
-        let file = if file.starts_with('-') { format!("./{file}") } else { (*file).to_owned() };
-        let start = ["batch-detach".to_owned(), (*verb).to_owned(), file];
-        let options = options.iter().map(|option| (*option).to_owned());
+        let looks_like_an_option = file.as_encoded_bytes().starts_with(b"-");
+        let file = if looks_like_an_option { Path::new(".").join(file).into() } else { file.to_owned() };
+        let start = ["batch-detach".into(), verb.into(), file];
+        let options = options.iter().map(OsString::from);
         let Repeat { place, reading, scope, results } = self.repeat;
         let of_input = [scope, reading, results].into_iter().filter(|_| same_input).flatten();
         start.into_iter().chain(options).chain(of_input.cloned()).chain(place.iter().cloned()).collect()
@@ -208,16 +210,15 @@ impl Situation<'_> {
 
     /// The same command once more, as far as its input can be read once more.
     fn again(&self, options: &[&str], words: &str, alone: &str) -> Next {
-        let command = match (self.undo, self.input) {
-            (false, "-") => None,
-            (undo, input) => Some(self.command(&[if undo { "undo" } else { "run" }, input], options, true)),
-        };
+        let verb = if self.undo { "undo" } else { "run" };
+        let can_be_read_again = self.undo || self.input != "-";
+        let command = can_be_read_again.then(|| self.command(verb, self.input, options, true));
         Next::new(command, words, alone)
     }
 
     /// Takes the journal up again.
     fn resume(&self, words: &str, alone: &str) -> Next {
-        Next::new(self.journal.map(|path| self.command(&["run", path], &[], false)), words, alone)
+        Next::new(self.journal.map(|path| self.command("run", path, &[], false)), words, alone)
     }
 }
 
@@ -231,10 +232,10 @@ mod tests {
             counts,
             planned: false,
             canary_failed: false,
-            input: "Q3 leavers.csv",
+            input: "Q3 leavers.csv".as_ref(),
             undo: false,
-            results: Some("Q3 leavers.results.csv"),
-            journal: Some("Q3 leavers.results.csv.journal"),
+            results: Some("Q3 leavers.results.csv".as_ref()),
+            journal: Some("Q3 leavers.results.csv.journal".as_ref()),
             repeat: &NOTHING,
         }
     }
@@ -282,23 +283,24 @@ mod tests {
     #[test]
     fn rows_of_an_undo_are_never_given_to_run() {
         let rows = counts(&[Outcome::Attached, Outcome::Failed, Outcome::Invalid]);
-        let undo = Situation { undo: true, input: "l.results.csv.journal", ..situation(Exit::SomeRows, &rows) };
+        let undo =
+            Situation { undo: true, input: "l.results.csv.journal".as_ref(), ..situation(Exit::SomeRows, &rows) };
         assert_eq!(next(&undo).line().as_deref(), Some("batch-detach undo l.results.csv.journal --fresh"));
-        let stopped = Situation { exit: Exit::Stopped, journal: Some("l.undo.csv.journal"), ..undo };
+        let stopped = Situation { exit: Exit::Stopped, journal: Some("l.undo.csv.journal".as_ref()), ..undo };
         assert_eq!(next(&stopped).line().as_deref(), Some("batch-detach run l.undo.csv.journal"));
     }
 
     #[test]
     fn options_that_say_where_the_api_is_are_repeated() {
         let rows = counts(&[Outcome::Planned]);
-        let repeat = Repeat { place: vec!["--region".to_owned(), "cn-north-4".to_owned()], ..Repeat::default() };
+        let repeat = Repeat { place: vec!["--region".into(), "cn-north-4".into()], ..Repeat::default() };
         let next = next(&Situation { planned: true, repeat: &repeat, ..situation(Exit::Done, &rows) });
         assert_eq!(next.line().as_deref(), Some("batch-detach run 'Q3 leavers.csv' --region cn-north-4"));
     }
 
     #[test]
     fn what_says_how_the_input_is_read_and_which_rows_are_meant_goes_with_the_input_alone() {
-        let words = |text: &str| text.split(' ').map(str::to_owned).collect();
+        let words = |text: &str| text.split(' ').map(OsString::from).collect();
         let repeat = Repeat {
             place: words("--simulate"),
             reading: words("--delimiter ;"),
@@ -317,7 +319,7 @@ mod tests {
         assert_eq!(stopped.line().as_deref(), Some("batch-detach run 'Q3 leavers.results.csv.journal' --simulate"));
         let undo = Situation {
             undo: true,
-            input: "l.results.csv.journal",
+            input: "l.results.csv.journal".as_ref(),
             planned: true,
             repeat: &repeat,
             ..situation(Exit::Done, &rows)
@@ -328,7 +330,7 @@ mod tests {
     #[test]
     fn standard_input_cannot_be_read_twice() {
         let rows = counts(&[Outcome::Invalid]);
-        let next = next(&Situation { input: "-", ..situation(Exit::SomeRows, &rows) });
+        let next = next(&Situation { input: "-".as_ref(), ..situation(Exit::SomeRows, &rows) });
         assert_eq!(
             (next.words.as_str(), next.command),
             ("Correct the invalid rows in the input, then run again.", None)
@@ -338,7 +340,7 @@ mod tests {
     #[test]
     fn a_file_whose_name_looks_like_an_option_is_still_a_file() {
         let rows = counts(&[Outcome::Invalid]);
-        let next = next(&Situation { input: "-x.csv", ..situation(Exit::SomeRows, &rows) });
+        let next = next(&Situation { input: "-x.csv".as_ref(), ..situation(Exit::SomeRows, &rows) });
         assert_eq!(next.line().as_deref(), Some("batch-detach run ./-x.csv"));
     }
 

@@ -76,7 +76,7 @@ fn retry() -> Next {
     let words = ["batch-detach", "run", "leavers.results.csv", "--only", "failed"];
     Next {
         words: "When the causes are gone, to try just these rows again:".to_owned(),
-        command: Some(words.map(str::to_owned).to_vec()),
+        command: Some(words.map(Into::into).to_vec()),
     }
 }
 

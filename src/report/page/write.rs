@@ -346,10 +346,8 @@ mod tests {
     }
 
     fn page(journal: &Path, redact: bool) -> String {
-        let next = |_: &Identity, _: &Progress, _: &Counts| Next {
-            words: EVIL.to_owned(),
-            command: Some(vec![EVIL.to_owned()]),
-        };
+        let next =
+            |_: &Identity, _: &Progress, _: &Counts| Next { words: EVIL.to_owned(), command: Some(vec![EVIL.into()]) };
         let about = About { journal: Path::new(EVIL), running: false, redact, made_at: EVIL, next: &next };
         let mut out = Vec::new();
         write(&View::open(journal).unwrap(), &about, &mut out, &|error| Error::Internal(error.to_string())).unwrap();
