@@ -3,7 +3,7 @@
 use crate::journal::{Item, Slot};
 use crate::model::{Bound, DesktopId, Kind, LiveDesktop};
 
-pub(super) fn slot(name: &str) -> Slot {
+pub(crate) fn slot(name: &str) -> Slot {
     Slot {
         kind: Kind::User,
         user_name: name.to_owned(),
@@ -16,7 +16,7 @@ pub(super) fn slot(name: &str) -> Slot {
     }
 }
 
-pub(super) fn item(names: &[&str]) -> Item {
+pub(crate) fn item(names: &[&str]) -> Item {
     Item {
         id: 1,
         chunk: 1,
@@ -30,12 +30,12 @@ pub(super) fn item(names: &[&str]) -> Item {
     }
 }
 
-pub(super) fn bound(name: &str) -> Bound {
+pub(crate) fn bound(name: &str) -> Bound {
     Bound { kind: Kind::User, user_name: name.to_owned(), user_id: None, user_group: None, domain: None }
 }
 
 /// * `task`: what runs on it; empty for a good read.
-pub(super) fn desktop(names: &[&str], task: &str) -> LiveDesktop {
+pub(crate) fn desktop(names: &[&str], task: &str) -> LiveDesktop {
     LiveDesktop {
         id: DesktopId::parse("d").unwrap(),
         name: String::new(),

@@ -4,7 +4,7 @@ pub(crate) mod evidence;
 #[cfg(test)]
 mod first_read;
 #[cfg(test)]
-mod fixture;
+pub(crate) mod fixture;
 pub(crate) mod judge;
 #[cfg(test)]
 mod odd_service;

@@ -172,51 +172,13 @@ impl LastLook {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::journal::Slot;
-    use crate::model::{Bound, DesktopId, Kind, LiveDesktop};
+    use crate::reconcile::fixture;
 
+    /// Anna's binding, of two rows.
     fn item() -> Item {
-        let slot = Slot {
-            kind: Kind::User,
-            user_name: "anna".to_owned(),
-            user_id: None,
-            user_group: None,
-            sent_group: None,
-            domain: None,
-            rows: 2,
-            seen: true,
-        };
-        let desktop = DesktopId::parse("d").unwrap();
-        let desktop_name = String::new();
-        Item {
-            id: 1,
-            chunk: 1,
-            desktop,
-            desktop_name,
-            pooled: false,
-            all: false,
-            slots: vec![slot],
-            seen: true,
-            shared: false,
-        }
-    }
-
-    fn desktop(holds_anna: bool) -> LiveDesktop {
-        let anna =
-            Bound { kind: Kind::User, user_name: "anna".to_owned(), user_id: None, user_group: None, domain: None };
-        LiveDesktop {
-            id: DesktopId::parse("d").unwrap(),
-            name: String::new(),
-            status: "ACTIVE".to_owned(),
-            task_status: String::new(),
-            attach_state: String::new(),
-            desktop_type: "SHARED".to_owned(),
-            pool_id: None,
-            login_status: String::new(),
-            frozen: false,
-            in_maintenance: false,
-            bound: Some(if holds_anna { vec![anna] } else { Vec::new() }),
-        }
+        let mut item = fixture::item(&["anna"]);
+        item.slots[0].rows = 2;
+        item
     }
 
     #[tokio::test(start_paused = true)]
@@ -245,7 +207,8 @@ mod tests {
             for holds_anna in reads {
                 assert!(!look.is_done());
                 let span = ReadSpan { began: now, ended: now };
-                seen = look.see(1, Sight::Shown(&desktop(*holds_anna)), span, now);
+                let bound: &[&str] = if *holds_anna { &["anna"] } else { &[] };
+                seen = look.see(1, Sight::Shown(&fixture::desktop(bound, "")), span, now);
                 now += rules.settle_time;
             }
             let Some(Seen::Checked(corrected)) = seen else { panic!("{before} {reads:?}: {seen:?}") };
