@@ -113,3 +113,88 @@ fn what_is_no_journal_is_refused_and_what_cannot_be_written_is_said() {
     program(run()).args(["report", "nothing.journal"]).assert().code(2);
     program(run()).args(["report", JOURNAL, "--output", "no/such/directory.html"]).assert().code(2);
 }
+
+/// The page of the sample's plan, by `plan` with these options.
+fn plan_page(words: &[&str]) -> String {
+    static PAGES: AtomicUsize = AtomicUsize::new(0);
+    let name = format!("plan-{}.html", PAGES.fetch_add(1, Ordering::Relaxed));
+    program(run()).args(["plan", "leavers.csv", "--simulate", "--html", &name]).args(words).assert().success();
+    let path = run().join(name);
+    assert_eq!(path.metadata().unwrap().permissions().mode() & 0o777, 0o600);
+    std::fs::read_to_string(path).unwrap()
+}
+
+fn sample() -> Vec<BTreeMap<String, String>> {
+    csv::Reader::from_path(run().join("leavers.csv")).unwrap().deserialize().map(Result::unwrap).collect()
+}
+
+#[test]
+fn every_row_of_a_plan_is_in_its_page_with_its_own_columns_and_what_asks_for_a_decision_comes_first() {
+    let page = plan_page(&[]);
+    assert_eq!(page.matches("<tr data-o=").count(), sample().len());
+    for (row, line) in sample().iter().zip(2..) {
+        let at = page.find(&format!("<th scope=\"row\">{line}</th>")).unwrap_or_else(|| panic!("line {line}"));
+        let (of_row, _) = page[at..].split_once("</tr>").unwrap();
+        for cell in ["desktop_id", "desktop_name", "user_name", "department", "last_day", "ticket"] {
+            assert!(of_row.contains(&row[cell].replace('&', "&amp;")), "{cell} of line {line}: {of_row}");
+        }
+    }
+    let places = ["id=\"in-use\"", "id=\"no-user\"", "id=\"done\""].map(|id| page.find(id).unwrap());
+    assert!(places.is_sorted(), "{places:?}");
+    assert!(page.ends_with("</html>\n") && !page.contains("<script"));
+}
+
+#[test]
+fn the_command_of_a_plans_page_approves_just_that_plan() {
+    let words = ["plan", "leavers.csv", "--simulate", "--format", "json", "--html", "both.html"];
+    let json = program(run()).args(words).assert().success().get_output().stdout.clone();
+    let plan: serde_json::Value = serde_json::from_slice(&json).unwrap();
+    let hash = plan["hash"].as_str().unwrap();
+    let page = std::fs::read_to_string(run().join("both.html")).unwrap();
+    let (_, command) = page.split_once("<code>batch-detach ").unwrap();
+    let (command, _) = command.split_once("</code>").unwrap();
+    assert!(command.contains(hash), "{command}");
+    // It is done, as far as the simulator lets it, and a second time it is refused.
+    let fresh = run().join("approved");
+    std::fs::create_dir_all(&fresh).unwrap();
+    std::fs::copy(run().join("leavers.csv"), fresh.join("leavers.csv")).unwrap();
+    program(&fresh).args(command.split(' ')).assert().code(1);
+    program(&fresh).args(command.split(' ')).arg("--fresh").assert().code(3);
+}
+
+#[test]
+fn a_redacted_plan_names_nobody() {
+    let page = plan_page(&["--redact", "--protect", "ceo.secret"]).to_lowercase();
+    for row in sample() {
+        let name = row["user_name"].to_lowercase();
+        assert!(name.is_empty() || !page.contains(&name), "{name}");
+    }
+    assert!(page.contains("user-") && !page.contains("ceo.secret"));
+}
+
+#[test]
+fn a_plans_page_is_never_written_over_the_list_and_goes_with_a_plan_alone() {
+    let before = std::fs::read(run().join("leavers.csv")).unwrap();
+    for words in [
+        &["plan", "leavers.csv", "--simulate", "--html", "./leavers.csv"][..],
+        &["plan", "leavers.csv", "--simulate", "--html", JOURNAL],
+        &["plan", "leavers.csv", "--simulate", "--html", "same", "--results", "same"],
+        &["plan", "leavers.csv", "--simulate", "--html", "-"],
+        &["plan", "leavers.csv", "--simulate", "--redact"],
+        &["run", "leavers.csv", "--simulate", "--html", "page.html", "--fresh", "--yes"],
+    ] {
+        program(run()).args(words).assert().code(2);
+    }
+    assert_eq!(std::fs::read(run().join("leavers.csv")).unwrap(), before);
+    assert!(!run().join("page.html").exists());
+}
+
+#[test]
+fn the_plan_of_an_undo_has_its_page_too() {
+    let words = ["undo", JOURNAL, "--dry-run", "--html", "undo.html"];
+    program(run()).args(words).assert().success();
+    let page = std::fs::read_to_string(run().join("undo.html")).unwrap();
+    let attached = results().iter().filter(|row| row["outcome"] == "detached").count();
+    assert_eq!(page.matches("to be attached</span>").count(), attached);
+    assert!(page.contains("batch-detach undo leavers.results.csv.journal --approved "), "the command");
+}

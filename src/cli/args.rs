@@ -232,6 +232,12 @@ pub struct OutputOptions {
     /// With a plan: write every request body, one JSON a line; `-` is standard output [default: none]
     #[arg(long, value_name = "FILE", hide_short_help = true)]
     pub requests: Option<PathBuf>,
+    /// With a plan: write it as a page for the person who approves it [default: none]
+    #[arg(long, value_name = "FILE")]
+    pub html: Option<PathBuf>,
+    /// In that page, show users as salted hashes [default: off]
+    #[arg(long, requires = "html", hide_short_help = true)]
+    pub redact: bool,
     /// A text that is kept with the run, such as a change's number [default: none]
     #[arg(long, value_name = "TEXT", hide_short_help = true)]
     pub ticket: Option<String>,

@@ -212,6 +212,7 @@ fn writable(option: &str, path: &Path) -> Result<(), Error> {
         "--results" => "write the results to",
         "--metrics" => "write the metrics to",
         "--requests" => "write the requests to",
+        "--html" => "write the page to",
         _ => "write",
     };
     let trouble = |source| Error::File { verb, path: path.to_owned(), source };

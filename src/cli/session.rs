@@ -47,6 +47,7 @@ impl Session {
         }
         outputs.write("--log-file", settings.log_file.as_deref());
         outputs.write("--requests", options.output.requests.as_deref());
+        outputs.write("--html", options.output.html.as_deref());
         outputs.check()?;
         let format = match settings.log_format {
             crate::config::LogFormat::Json => crate::report::LogFormat::Json,

@@ -12,7 +12,7 @@ use std::path::Path;
 use std::process::{Command, Stdio};
 use std::sync::Arc;
 
-use super::args::Format;
+use super::args::{AS_OF, Format};
 use super::confirm::confirm;
 use super::execute::{Job, execute, finish_up, nothing_to_do};
 use super::outputs::{Stands, keep_results, move_aside_by_time, stands};
@@ -22,17 +22,18 @@ use super::standing::{Asked, Standing, same_place, stand};
 use super::target::{self, Place, SIMULATOR};
 use super::task::{Files, Task};
 use super::{Closing, Failure, approval, note, say, width};
-use crate::config::OnInvalid;
+use crate::config::{DECLARED, Group, OnInvalid};
 use crate::error::{Error, Exit};
 use crate::files;
 use crate::input::Input;
-use crate::journal::{Builder, Fate, Identity, Progress, ResultRow, RowOutcome, Store, View, move_aside};
-use crate::model::{Class, Outcome};
-use crate::outcome::next::{Next, Situation, next};
+use crate::journal::{Builder, Identity, Progress, ResultRow, Store, View, move_aside};
+use crate::model::Class;
+use crate::outcome::next::{Next, Situation, approve, next};
 use crate::outcome::{Counts, ResultsWriter, exit_of};
 use crate::pace::Gates;
 use crate::plan::show::Facts;
 use crate::plan::{Draft, HashFacts, Policy};
+use crate::report::page::plan as plan_page;
 use crate::text::{counted, escape_untrusted, grouped, timestamp_now};
 
 /// What is to be done: bindings of a list to detach, or a run to take back.
@@ -357,18 +358,23 @@ impl<'a> Sight<'a> {
         context
     }
 
-    /// The plan as text, for people or as JSON.
-    fn show(&self, made: &dyn Draft, hash: &str, format: Format) -> Result<String, Error> {
-        let (settings, context) = (&self.task.session.settings, self.context());
-        let facts = Facts {
+    fn facts<'f>(&'f self, hash: &'f str, context: &'f [(&'f str, String)]) -> Facts<'f> {
+        let settings = &self.task.session.settings;
+        Facts {
             hash,
             covered: self.covered(),
             region: self.place.region.as_deref(),
             caller: &self.place.caller,
-            context: &context,
+            context,
             write_per_s: settings.write_rate.per_second(),
             skip_invalid: settings.on_invalid == OnInvalid::Skip,
-        };
+        }
+    }
+
+    /// The plan as text, for people or as JSON.
+    fn show(&self, made: &dyn Draft, hash: &str, format: Format) -> Result<String, Error> {
+        let context = self.context();
+        let facts = self.facts(hash, &context);
         match format {
             Format::Human => Ok(made.human(&facts, width())),
             Format::Json => {
@@ -376,6 +382,38 @@ impl<'a> Sight<'a> {
                 text.map(|text| text + "\n").map_err(|error| Error::Internal(format!("the plan is no JSON: {error}")))
             }
         }
+    }
+
+    /// Writes the plan as a page.
+    ///
+    /// * `refused`: what a guard says.
+    /// * `next`: how it is approved.
+    fn write_page(
+        &self,
+        made: &dyn Draft,
+        about: &Identity,
+        refused: Option<&str>,
+        next: &Next,
+        path: &Path,
+    ) -> Result<(), Error> {
+        let (settings, context) = (&self.task.session.settings, self.context());
+        let holds_back = |name| {
+            let group = DECLARED.iter().find(|setting| setting.name == name).map(|setting| setting.group);
+            matches!(group, Some(Group::Safety | Group::Pace))
+        };
+        let lines = settings.origins().iter().filter(|line| holds_back(line.name));
+        let limits: Vec<_> = lines.map(|line| (line.name, line.value.as_str(), line.origin.to_string())).collect();
+        let about = plan_page::About {
+            identity: about,
+            facts: &self.facts(&about.plan_hash, &context),
+            limits: &limits,
+            protected: &settings.protect.patterns().collect::<Vec<_>>(),
+            refused,
+            next,
+            redact: self.task.options.output.redact,
+        };
+        let trouble = |source| Error::File { verb: "write the page to", path: path.to_owned(), source };
+        files::write_atomically(path, |out| plan_page::write(made, &about, out, &trouble))
     }
 }
 
@@ -393,24 +431,17 @@ fn preview(task: &Task<'_>, subject: &impl Subject, made: &dyn Draft, sight: &Si
     let is_undo = about.undo_of.is_some();
     let mut counts = Counts::default();
     made.for_each_entry(&mut |entry| {
-        counts.add(
-            match entry.fate {
-                Fate::Send { .. } => Outcome::Planned,
-                Fate::Fixed { outcome, .. } => *outcome,
-            },
-            1,
-        );
+        counts.add(entry.fate.foreseen().outcome, 1);
         Ok(())
     })?;
     if let Some(results) = &output.results {
         write_results(made, &about, results)?;
     }
-    made.guard(&task.policy()).map_err(Error::Refused)?;
     // As the run would end if all writes went well.
     let exit = exit_of(&counts);
     // The rows of an undo must never be given to `run`, which would detach them.
     let results = output.results.as_deref().filter(|_| !is_undo);
-    let next = next(&Situation {
+    let situation = Situation {
         exit,
         counts: &counts,
         planned: true,
@@ -420,8 +451,28 @@ fn preview(task: &Task<'_>, subject: &impl Subject, made: &dyn Draft, sight: &Si
         results: results.map(Path::as_os_str),
         journal: None,
         repeat: &task.session.repeat,
-    });
-    Ok(Closing { exit, why: None, next: Some(next) })
+    };
+    let refused = made.guard(&task.policy()).err();
+    if let Some(path) = &output.html {
+        let next = how_to_approve(made, &situation, &about, refused.is_some());
+        sight.write_page(made, &about, refused.as_deref(), &next, path)?;
+    }
+    match refused {
+        Some(refused) => Err(Error::Refused(refused)),
+        None => Ok(Closing { exit, why: None, next: Some(next(&situation)) }),
+    }
+}
+
+/// What the page of a plan says to the person who approves it.
+fn how_to_approve(made: &dyn Draft, situation: &Situation<'_>, about: &Identity, is_refused: bool) -> Next {
+    let nobody_can = |words: &str| Next { words: words.to_owned(), command: None };
+    if is_refused {
+        nobody_can("It can't be approved as it is.")
+    } else if made.question().is_none() {
+        nobody_can("Nothing would be sent, so there is nothing to approve.")
+    } else {
+        approve(situation, &about.plan_hash, about.plan_settings.get(AS_OF).map(String::as_str))
+    }
 }
 
 /// Writes the bodies where `--requests` wants them. The plan's hash, and whether standard output carries the bodies.
@@ -459,10 +510,7 @@ fn write_results(made: &dyn Draft, about: &Identity, path: &Path) -> Result<(), 
     files::write_atomically(path, |out| {
         let mut writer = ResultsWriter::new(out, &about.extra_columns, about.results_bom).map_err(trouble)?;
         made.for_each_entry(&mut |entry| {
-            let result = match entry.fate {
-                Fate::Send { .. } => RowOutcome::new(Outcome::Planned, String::new(), String::new()),
-                Fate::Fixed { outcome, code, message } => RowOutcome::new(*outcome, code.clone(), message.clone()),
-            };
+            let result = entry.fate.foreseen();
             let row = ResultRow { line: entry.line, cells: entry.cells, result: &result, extras: entry.extras };
             writer.write(&row).map_err(trouble)
         })?;

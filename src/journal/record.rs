@@ -72,6 +72,16 @@ pub enum Fate {
     Fixed { outcome: Outcome, code: String, message: String },
 }
 
+impl Fate {
+    /// What the results would say of it before anything is sent.
+    pub(crate) fn foreseen(&self) -> RowOutcome {
+        match self {
+            Self::Send { .. } => RowOutcome::new(Outcome::Planned, String::new(), String::new()),
+            Self::Fixed { outcome, code, message } => RowOutcome::new(*outcome, code.clone(), message.clone()),
+        }
+    }
+}
+
 /// One record of the results to be, in input order.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Entry {

@@ -188,6 +188,22 @@ pub(crate) fn next(of: &Situation<'_>) -> Next {
     Next::new(None, "", "Nothing is left to do.")
 }
 
+/// How somebody approves a plan.
+///
+/// * `day`: what its rows were held against that have a day. On another day the plan would be another one.
+pub(crate) fn approve(of: &Situation<'_>, hash: &str, day: Option<&str>) -> Next {
+    let mut options = vec!["--approved", hash];
+    let is_repeated = of.repeat.reading.iter().any(|word| word == "--as-of");
+    if let Some(day) = day.filter(|_| !is_repeated) {
+        options.extend(["--as-of", day]);
+    }
+    let words = "To do exactly this plan, once, without a question. If a row, or who is bound to one of its desktops, \
+                 has changed since then, it refuses:";
+    let alone = "The list came from standard input: give it again to `run`, with --results FILE and with --approved \
+                 and the hash above.";
+    of.again(&options, words, alone)
+}
+
 impl Next {
     /// `words` lead to the command; `alone` stands where there is none.
     fn new(command: Option<Vec<OsString>>, words: &str, alone: &str) -> Self {
@@ -325,6 +341,22 @@ mod tests {
             ..situation(Exit::Done, &rows)
         };
         assert!(next(&undo).line().unwrap().starts_with("batch-detach undo l.results.csv.journal --only failed"));
+    }
+
+    #[test]
+    fn an_approval_names_hash_and_day_and_an_undo_stays_an_undo() {
+        let rows = counts(&[Outcome::Planned]);
+        let plan = Situation { planned: true, ..situation(Exit::Done, &rows) };
+        let line = |of: &Situation<'_>, day| approve(of, "0f", day).line();
+        assert_eq!(line(&plan, None).as_deref(), Some("batch-detach run 'Q3 leavers.csv' --approved 0f"));
+        let of_a_day = line(&plan, Some("2026-11-30"));
+        assert!(of_a_day.unwrap().ends_with("--approved 0f --as-of 2026-11-30"));
+        let reading = vec!["--as-of".into(), "2026-11-30".into()];
+        let given = Situation { repeat: &Repeat { reading, ..Repeat::default() }, ..plan };
+        assert_eq!(line(&given, Some("2026-11-30")).unwrap().matches("--as-of").count(), 1);
+        let undo = Situation { undo: true, input: OsStr::new("l.results.csv.journal"), ..plan };
+        assert!(line(&undo, None).unwrap().starts_with("batch-detach undo l.results.csv.journal --approved 0f"));
+        assert_eq!(line(&Situation { input: OsStr::new("-"), ..plan }, None), None);
     }
 
     #[test]

@@ -1,11 +1,13 @@
 //! Counts what a plan comes to.
 
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 
-use super::context::{ItemRec, NONE};
+use super::context::SlotRec;
 use super::detach::Plan;
+use super::draft::Touched;
 use super::fate::Tag;
 use super::matching::places;
+use super::show::effects_of;
 use super::stats::PlanStats;
 use crate::model::{Kind, LiveDesktop, Outcome, fold};
 use crate::text::bytes::to_usize;
@@ -28,6 +30,27 @@ impl<'t> Plan<'t> {
     /// Counts for people, guards and exit codes. One pass over the plan, the first time.
     pub fn stats(&self) -> &PlanStats<'t> {
         self.stats.get_or_init(|| PlanStats::of(self))
+    }
+
+    /// See [`Draft::touched`](super::Draft::touched): what the counts say of all desktops, said of each.
+    pub(super) fn each_touched(&self) -> HashMap<&str, Touched> {
+        let touched = self.slots_by_desktop().filter_map(|slots| {
+            let desk = self.items[to_usize(slots.first()?.item)].desk;
+            let mut stats = PlanStats::default();
+            stats.count_desktop(self.ground.live(desk)?);
+            stats.count_left(self, slots);
+            Some((
+                self.ground.id(desk),
+                Touched::new(stats.in_use > 0, stats.left_with_nobody > 0, &effects_of(&stats)),
+            ))
+        });
+        touched.collect()
+    }
+
+    /// A desktop's slots stand together, whatever chunks they are in.
+    fn slots_by_desktop(&self) -> impl Iterator<Item = &[SlotRec]> {
+        let desk = |slot: &SlotRec| self.items[to_usize(slot.item)].desk;
+        self.slots.chunk_by(move |one, next| desk(one) == desk(next))
     }
 }
 
@@ -128,21 +151,18 @@ impl<'t> PlanStats<'t> {
         if !plan.looked() {
             return;
         }
-        // A desktop's slots stand together, whatever chunks they are in.
-        let desk_of = |at: usize| plan.slots.get(at).map_or(NONE, |slot| plan.items[to_usize(slot.item)].desk);
-        let mut at = 0;
-        while at < plan.slots.len() {
-            let desk = desk_of(at);
-            let end = (at..plan.slots.len()).find(|&next| desk_of(next) != desk).unwrap_or(plan.slots.len());
-            let slots = &plan.slots[at..end];
-            let item: &ItemRec = &plan.items[to_usize(plan.slots[at].item)];
-            if let Some(bound) = plan.ground.live(desk).and_then(|live| live.bound.as_deref()) {
-                let sent: HashSet<u32> = slots.iter().map(|slot| slot.bound).collect();
-                let mut stay = places(bound).filter(|(place, _)| !item.all && !sent.contains(place)).peekable();
-                self.left_with_nobody += u64::from(!bound.is_empty() && stay.peek().is_none());
-                self.group_stays += u64::from(stay.any(|(_, one)| one.kind == Kind::Group));
-            }
-            at = end;
+        for slots in plan.slots_by_desktop() {
+            self.count_left(plan, slots);
         }
+    }
+
+    /// Who is left on a desktop.
+    fn count_left(&mut self, plan: &Plan<'t>, slots: &[SlotRec]) {
+        let Some(item) = slots.first().map(|slot| &plan.items[to_usize(slot.item)]) else { return };
+        let Some(bound) = plan.ground.live(item.desk).and_then(|live| live.bound.as_deref()) else { return };
+        let sent: HashSet<u32> = slots.iter().map(|slot| slot.bound).collect();
+        let mut stay = places(bound).filter(|(place, _)| !item.all && !sent.contains(place)).peekable();
+        self.left_with_nobody += u64::from(!bound.is_empty() && stay.peek().is_none());
+        self.group_stays += u64::from(stay.any(|(_, one)| one.kind == Kind::Group));
     }
 }

@@ -1,12 +1,13 @@
 //! A plan of whatever kind, before anything of it is done.
 
+use std::collections::HashMap;
 use std::io::{self, Write};
 
 use serde_json::Value;
 
 use super::fingerprint::HashFacts;
 use super::policy::Policy;
-use super::show::Facts;
+use super::show::{Effect, Facts, Outline};
 use crate::error::Error;
 use crate::input::RowFault;
 use crate::journal::{EntryRef, Item};
@@ -35,6 +36,12 @@ pub(crate) trait Draft {
     /// them off where they are not wanted.
     fn human(&self, facts: &Facts<'_>, width: usize) -> String;
 
+    /// The plan in sentences.
+    fn outline(&self, facts: &Facts<'_>) -> Outline;
+
+    /// What is to be known of each desktop that is touched and was looked at, by its id.
+    fn touched(&self) -> HashMap<&str, Touched>;
+
     /// The plan as one JSON object; also what `--approved` is compared with.
     ///
     /// # Errors
@@ -61,6 +68,24 @@ pub(crate) trait Draft {
 
     /// Each desktop's share of each chunk, in the order of chunks, with all that an undo needs.
     fn items(&self) -> Box<dyn Iterator<Item = Item> + '_>;
+}
+
+/// What somebody should know of a desktop who approves that it is touched.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub(crate) struct Touched {
+    pub in_use: bool,
+    /// Its last binding goes.
+    pub left_with_nobody: bool,
+    /// What it is like, each as the end of a sentence on it.
+    pub words: Vec<&'static str>,
+}
+
+impl Touched {
+    /// * `effects`: with the counts of this desktop alone.
+    pub(crate) fn new(in_use: bool, left_with_nobody: bool, effects: &[Effect]) -> Self {
+        let words = effects.iter().filter(|(count, ..)| *count > 0).map(|(_, one, _)| *one).collect();
+        Self { in_use, left_with_nobody, words }
+    }
 }
 
 /// The guards, in one place for every command alike.

@@ -1,15 +1,16 @@
 //! The plan of a list as a draft.
 
+use std::collections::HashMap;
 use std::io::{self, Write};
 
 use serde_json::Value;
 
 use super::approve::{PlannedRow, compare_facts, compare_rows};
 use super::detach::Plan;
-use super::draft::{Draft, guard};
+use super::draft::{Draft, Touched, guard};
 use super::fingerprint::{Digests, HashFacts};
 use super::policy::Policy;
-use super::show::{self, FORMAT, Facts};
+use super::show::{self, FORMAT, Facts, Outline};
 use crate::error::Error;
 use crate::input::RowFault;
 use crate::journal::{self, EntryRef};
@@ -30,6 +31,14 @@ impl Draft for Plan<'_> {
 
     fn human(&self, facts: &Facts<'_>, width: usize) -> String {
         show::human(self, facts, width)
+    }
+
+    fn outline(&self, facts: &Facts<'_>) -> Outline {
+        show::outline(self, facts)
+    }
+
+    fn touched(&self) -> HashMap<&str, Touched> {
+        self.each_touched()
     }
 
     fn json(&self, facts: &Facts<'_>) -> serde_json::Result<String> {

@@ -43,7 +43,7 @@ pub(crate) use approve::{PlannedRow, compare_facts, compare_rows};
 pub(crate) use bodies::{attach_body, detach_body};
 pub use detach::{EntryFate, Plan, PlanEntry, plan};
 pub use directory::{Account, Directory};
-pub(crate) use draft::{Draft, guard};
+pub(crate) use draft::{Draft, Touched, guard};
 pub(crate) use fate::{NEEDS_PREFLIGHT, NOT_PROVED, USER_UNKNOWN};
 pub use fingerprint::HashFacts;
 pub(crate) use fingerprint::{Fields, bound_digest, first_eight};

@@ -46,8 +46,8 @@ pub(crate) fn human(plan: &Plan<'_>, facts: &Facts<'_>, width: usize) -> String 
     let stats = plan.stats();
     let mut page = Page::new(width);
     heading(&mut page, plan, facts, stats);
-    counts(&mut page, facts, stats);
-    effects(&mut page, plan, stats);
+    counts(&mut page, facts, plan);
+    effects(&mut page, stats);
     let what = "they are corrected (or --on-invalid skip)";
     invalid(&mut page, facts, what, plan.faults(), |code| stats.invalid.get(code).copied());
     hints(&mut page, stats);
@@ -87,7 +87,7 @@ pub(crate) fn labelled(page: &mut Page, label: &str, value: &str) {
 }
 
 /// How many requests are sent, and how long that takes.
-pub(crate) fn requests(page: &mut Page, facts: &Facts<'_>, chunks: u64, canary_chunks: u64, bytes: u64) {
+pub(crate) fn sending(facts: &Facts<'_>, chunks: u64, canary_chunks: u64, bytes: u64) -> String {
     let mut line = format!("{}, {} in all", some(chunks, "request", "requests"), size(bytes));
     if facts.write_per_s > 0.0 {
         let apart = u32::try_from(chunks.saturating_sub(1)).map_or(0.0, f64::from);
@@ -98,22 +98,52 @@ pub(crate) fn requests(page: &mut Page, facts: &Facts<'_>, chunks: u64, canary_c
         let canary = some(canary_chunks, "request goes", "requests go");
         _ = write!(line, "; the first {canary} as the canary");
     }
-    page.line(2, &line);
+    line
 }
 
-/// What the desktops that are touched are like: a count, and how it is said of one and of several. False where there is
-/// nothing to say.
-pub(crate) fn desktops(page: &mut Page, effects: &[(u64, &str, &str)]) -> bool {
-    let mut effects = effects.iter().filter(|(count, ..)| *count > 0).peekable();
-    let any = effects.peek().is_some();
-    if any {
+/// Something that desktops are like: how many of them, and how it is said of one and of several.
+pub(crate) type Effect = (u64, &'static str, &'static str);
+
+/// What the desktops that are touched are like. False where there is nothing to say.
+pub(crate) fn desktops(page: &mut Page, effects: &[Effect]) -> bool {
+    let effects = told(effects);
+    if !effects.is_empty() {
         page.title("Of the desktops touched");
-        effects.for_each(|(count, one, many)| page.item(&some(*count, one, many)));
+        for effect in &effects {
+            page.item(effect);
+        }
     }
-    any
+    !effects.is_empty()
 }
 
-fn counts(page: &mut Page, facts: &Facts<'_>, stats: &PlanStats<'_>) {
+/// Those effects that there are, in words.
+pub(crate) fn told(effects: &[Effect]) -> Vec<String> {
+    effects.iter().filter(|(count, ..)| *count > 0).map(|(count, one, many)| some(*count, one, many)).collect()
+}
+
+/// The plan in sentences, for what is laid out otherwise than a page of plain text.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Outline {
+    /// What will happen: the counts; where something is sent, what it is, and how.
+    pub lines: Vec<String>,
+    /// What the desktops that are touched are like.
+    pub effects: Vec<String>,
+    /// What an undo does not bring back.
+    pub lost: Vec<String>,
+}
+
+/// See [`Draft::outline`](super::Draft::outline).
+pub(crate) fn outline(plan: &Plan<'_>, facts: &Facts<'_>) -> Outline {
+    let stats = plan.stats();
+    let mut lines = vec![sums(facts, stats)];
+    if stats.to_send() > 0 {
+        lines.extend([parts(stats), sending(facts, stats.chunks, stats.canary_chunks, stats.bytes)]);
+    }
+    Outline { lines, effects: told(&effects_of(stats)), lost: Vec::new() }
+}
+
+/// The counts of all rows.
+fn sums(facts: &Facts<'_>, stats: &PlanStats<'_>) -> String {
     let mut parts = vec![
         format!("{} to detach", grouped(stats.to_send())),
         format!("{} already gone", grouped(stats.already_detached)),
@@ -125,21 +155,30 @@ fn counts(page: &mut Page, facts: &Facts<'_>, stats: &PlanStats<'_>) {
     let day = facts.covered.settings.get("as-of").map_or(String::new(), |day| format!(" on {day}"));
     add(stats.not_due, format!("{} not due{day}", grouped(stats.not_due)));
     add(stats.left_out, format!("{} left out", grouped(stats.left_out)));
-    page.title(&parts.join(", "));
-    if stats.to_send() > 0 {
-        let mut kinds = Vec::new();
-        let mut add = |count: u64, one: &str, many: &str| kinds.extend((count > 0).then(|| some(count, one, many)));
-        add(stats.send_users, "row for a user", "rows for users");
-        add(stats.send_groups, "for a group", "for groups");
-        add(stats.send_all, "for everybody on a desktop (ALL)", "for everybody on their desktops (ALL)");
-        let mut line = format!("{}; {}", kinds.join(", "), some(stats.desktops, "desktop touched", "desktops touched"));
-        if stats.duplicates > 0 {
-            let repeat = some(stats.duplicates, "row repeats a binding and is", "rows repeat a binding and are");
-            _ = write!(line, "; {repeat} sent once");
-        }
-        page.line(2, &line);
-        requests(page, facts, stats.chunks, stats.canary_chunks, stats.bytes);
+    parts.join(", ")
+}
+
+/// The rows that are sent, by what they are for.
+fn parts(stats: &PlanStats<'_>) -> String {
+    let mut kinds = Vec::new();
+    let mut add = |count: u64, one: &str, many: &str| kinds.extend((count > 0).then(|| some(count, one, many)));
+    add(stats.send_users, "row for a user", "rows for users");
+    add(stats.send_groups, "for a group", "for groups");
+    add(stats.send_all, "for everybody on a desktop (ALL)", "for everybody on their desktops (ALL)");
+    let mut line = format!("{}; {}", kinds.join(", "), some(stats.desktops, "desktop touched", "desktops touched"));
+    if stats.duplicates > 0 {
+        let repeat = some(stats.duplicates, "row repeats a binding and is", "rows repeat a binding and are");
+        _ = write!(line, "; {repeat} sent once");
     }
+    line
+}
+
+fn counts(page: &mut Page, facts: &Facts<'_>, plan: &Plan<'_>) {
+    let stats = plan.stats();
+    let Outline { lines, .. } = outline(plan, facts);
+    let mut lines = lines.iter();
+    lines.by_ref().take(1).for_each(|sums| page.title(sums));
+    lines.for_each(|line| page.line(2, line));
     named(page, "unknown", stats.unknown_desktops, &stats.unknown_named);
     named(page, "in use now", stats.in_use, &stats.in_use_named);
 }
@@ -157,11 +196,15 @@ fn named(page: &mut Page, what: &str, count: u64, names: &[&str]) {
     page.line(2, &line);
 }
 
-fn effects(page: &mut Page, plan: &Plan<'_>, stats: &PlanStats<'_>) {
-    if !plan.looked() {
-        return;
+fn effects(page: &mut Page, stats: &PlanStats<'_>) {
+    if desktops(page, &effects_of(stats)) {
+        named(page, "may be refused", stats.stuck, &stats.stuck_named);
     }
-    let effects = [
+}
+
+/// What unbinding does to the desktops; nothing where they were not looked at.
+pub(super) const fn effects_of(stats: &PlanStats<'_>) -> [Effect; 10] {
+    [
         (
             stats.shut_down,
             "is a single-user desktop and on: it shuts down at once",
@@ -192,10 +235,7 @@ fn effects(page: &mut Page, plan: &Plan<'_>, stats: &PlanStats<'_>) {
             "are in maintenance mode: the service may refuse them",
         ),
         (stats.busy, "is busy: it has to wait", "are busy: they have to wait"),
-    ];
-    if desktops(page, &effects) {
-        named(page, "may be refused", stats.stuck, &stats.stuck_named);
-    }
+    ]
 }
 
 /// What is wrong with which rows, by code.

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 
 use jiff::civil::Date;
 
-use super::{RunArgs, UndoArgs};
+use super::{OutputOptions, RunArgs, UndoArgs};
 use crate::config::value::list_text;
 use crate::config::{DECLARED, Settings, Shapes};
 use crate::error::Error;
@@ -43,9 +43,7 @@ impl RunArgs {
     pub fn check(&self, writes: bool) -> Result<(), Error> {
         let (safety, output) = (&self.options.safety, &self.options.output);
         let writes = writes && !safety.dry_run;
-        if writes && output.requests.is_some() {
-            return usage("`--requests` goes with `plan`, or with `run --dry-run`");
-        }
+        output.check(writes, "`plan`, or with `run --dry-run`")?;
         match self.source() {
             Source::Stdin if writes && output.results.is_none() => {
                 usage("standard input has no name to call the results by: add `--results FILE`")
@@ -129,16 +127,28 @@ impl UndoArgs {
     /// # Errors
     /// [`Error::Usage`], saying what to do.
     pub fn check(&self) -> Result<(), Error> {
-        let output = &self.options.output;
-        if output.requests.is_some() && !self.options.safety.dry_run {
-            return usage("`--requests` goes with `--dry-run`");
-        }
-        Ok(())
+        self.options.output.check(!self.options.safety.dry_run, "`--dry-run`")
     }
 
     /// Where the undo's results go; its journal is this with `.journal` appended.
     pub fn results_path(&self) -> PathBuf {
         self.options.output.results.clone().unwrap_or_else(|| beside_journal(&self.journal, "undo.csv"))
+    }
+}
+
+impl OutputOptions {
+    /// Checks what a plan alone can write.
+    ///
+    /// * `plans`: what makes one.
+    fn check(&self, writes: bool, plans: &str) -> Result<(), Error> {
+        let of_plans = [("--requests", self.requests.is_some()), ("--html", self.html.is_some())];
+        if let Some((option, _)) = of_plans.into_iter().find(|(_, is_given)| writes && *is_given) {
+            return usage(&format!("`{option}` goes with {plans}"));
+        }
+        if self.html.as_ref().is_some_and(|path| path.as_os_str() == "-") {
+            return usage("`--html` needs a file; standard output has the plan");
+        }
+        Ok(())
     }
 }
 
@@ -242,9 +252,14 @@ mod tests {
     }
 
     #[test]
-    fn requests_go_with_a_plan() {
+    fn requests_and_the_page_go_with_a_plan() {
         assert!(run(&["in.csv"]).check(true).is_ok());
-        assert!(problem(&run(&["in.csv", "--requests", "r"]), true).contains("plan"));
+        for option in ["--requests", "--html"] {
+            let said = problem(&run(&["in.csv", option, "r"]), true);
+            assert!(said.contains(option) && said.contains("plan"), "{said}");
+            assert!(run(&["in.csv", option, "r"]).check(false).is_ok());
+        }
+        assert!(problem(&run(&["in.csv", "--html", "-"]), false).contains("file"));
     }
 
     #[test]

@@ -1,18 +1,20 @@
 //! An undo's plan as a draft.
 
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 use std::io::{self, Write};
 
 use serde_json::Value;
 
-use super::plan::{UndoPlan, word};
+use super::plan::{Stats, UndoPlan, word};
 use super::show;
 use crate::error::Error;
 use crate::input::RowFault;
 use crate::journal::{EntryRef, Fate, Item};
 use crate::model::{Bound, DesktopId, Outcome};
-use crate::plan::show::Facts;
-use crate::plan::{Draft, Fields, HashFacts, PlannedRow, Policy, bound_digest, compare_facts, compare_rows, guard};
+use crate::plan::show::{Facts, Outline};
+use crate::plan::{
+    Draft, Fields, HashFacts, PlannedRow, Policy, Touched, bound_digest, compare_facts, compare_rows, guard,
+};
 use crate::text::counted;
 
 /// Bytes that begin every hash: a change of what is covered changes them.
@@ -91,6 +93,19 @@ impl Draft for UndoPlan<'_> {
 
     fn human(&self, facts: &Facts<'_>, width: usize) -> String {
         show::human(self, facts, width)
+    }
+
+    fn outline(&self, facts: &Facts<'_>) -> Outline {
+        show::outline(self, facts)
+    }
+
+    fn touched(&self) -> HashMap<&str, Touched> {
+        let touched = self.items.iter().filter_map(|item| {
+            let mut stats = Stats::default();
+            stats.count_desktop(self.live(&item.desktop)?, !self.attaches());
+            Some((item.desktop.as_str(), Touched::new(stats.in_use > 0, false, &show::effects_of(&stats))))
+        });
+        touched.collect()
     }
 
     fn json(&self, facts: &Facts<'_>) -> serde_json::Result<String> {

@@ -49,6 +49,14 @@ impl Stats {
     pub(crate) fn invalid_total(&self) -> u64 {
         self.invalid.values().sum()
     }
+
+    pub(super) fn count_desktop(&mut self, live: &LiveDesktop, detaches: bool) {
+        self.in_use += u64::from(live.login_status == "CONNECTED");
+        self.hibernated += u64::from(live.status == "HIBERNATED");
+        self.busy += u64::from(!live.is_idle());
+        self.shut_down +=
+            u64::from(detaches && live.status == "ACTIVE" && live.desktop_type != "SHARED" && !live.is_pooled());
+    }
 }
 
 /// What becomes of one binding.
@@ -199,13 +207,9 @@ impl<'a> UndoPlan<'a> {
             }
             stats.desktops += 1;
             stats.pooled += u64::from(item.pooled);
-            let Some(live) = self.live(&item.desktop) else { continue };
-            stats.in_use += u64::from(live.login_status == "CONNECTED");
-            stats.hibernated += u64::from(live.status == "HIBERNATED");
-            stats.busy += u64::from(!live.is_idle());
-            let detaches = !self.attaches();
-            stats.shut_down +=
-                u64::from(detaches && live.status == "ACTIVE" && live.desktop_type != "SHARED" && !live.is_pooled());
+            if let Some(live) = self.live(&item.desktop) {
+                stats.count_desktop(live, !self.attaches());
+            }
         }
         stats
     }

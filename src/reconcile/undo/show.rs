@@ -6,7 +6,7 @@ use serde::{Serialize, Serializer};
 use super::plan::{Stats, UndoPlan, word};
 use crate::model::{Caller, Outcome};
 use crate::plan::Draft as _;
-use crate::plan::show::{FORMAT, Facts, desktops, invalid, labelled, place, requests};
+use crate::plan::show::{Effect, FORMAT, Facts, Outline, desktops, invalid, labelled, place, sending, told};
 use crate::text::{BOLD, Page, counted as some, escape_untrusted, grouped, serialized};
 
 /// The plan in plain words, at most `width` columns wide where words allow it.
@@ -30,8 +30,17 @@ pub(crate) fn human(plan: &UndoPlan<'_>, facts: &Facts<'_>, width: usize) -> Str
         let left = some(plan.changed.left, "other row of that run stays", "other rows of that run stay");
         page.line(2, &format!("{left} out: not changed by it, or not asked for."));
     }
-    counts(&mut page, facts, &stats, attaches);
-    effects(&mut page, &stats, attaches);
+    let Outline { lines, lost, .. } = outline(plan, facts);
+    let mut lines = lines.iter();
+    lines.by_ref().take(1).for_each(|sums| page.title(sums));
+    lines.for_each(|line| page.line(2, line));
+    if !lost.is_empty() {
+        page.title("What does not come back");
+        for what in &lost {
+            page.item(what);
+        }
+    }
+    desktops(&mut page, &effects_of(&stats));
     let what = "they are left out (--only-user, --only-desktop, or --on-invalid skip)";
     invalid(&mut page, facts, what, plan.faults().into_iter(), |code| stats.invalid.get(code).copied());
     page.blank();
@@ -39,38 +48,41 @@ pub(crate) fn human(plan: &UndoPlan<'_>, facts: &Facts<'_>, width: usize) -> Str
     page.finish(true)
 }
 
-fn counts(page: &mut Page, facts: &Facts<'_>, stats: &Stats, attaches: bool) {
+/// See [`Draft::outline`].
+pub(super) fn outline(plan: &UndoPlan<'_>, facts: &Facts<'_>) -> Outline {
+    let (stats, attaches) = (plan.stats(), plan.attaches());
+    let mut lines = vec![sums(&stats, attaches)];
+    if stats.to_send > 0 {
+        let bindings = some(stats.bindings, "binding", "bindings");
+        lines.push(format!("{bindings} on {}", some(stats.desktops, "desktop", "desktops")));
+        lines.push(sending(facts, stats.chunks, stats.canary_chunks, stats.bytes));
+    }
+    let mut lost = Vec::new();
+    if stats.to_send > 0 && attaches {
+        lines.push("Each gets its own privilege group back; the data on the desktops is kept.".to_owned());
+        lost.push("sessions that were cut off, and what was not saved in them".to_owned());
+        lost.push("data on a desktop that was cleared or rebuilt since then".to_owned());
+        if stats.pooled > 0 {
+            let of = some(stats.pooled, "desktop here belongs to a pool", "desktops here belong to pools");
+            lost.push(format!("a pool's choice: {of}, and whom the pool gave another one since then keeps that one"));
+        }
+    }
+    Outline { lines, effects: told(&effects_of(&stats)), lost }
+}
+
+/// The counts of all rows.
+fn sums(stats: &Stats, attaches: bool) -> String {
     let (verb, done) = if attaches { ("attach", "attached already") } else { ("detach", "already gone") };
     let mut parts = vec![format!("{} to {verb}", grouped(stats.to_send)), format!("{} {done}", grouped(stats.done))];
     let mut add = |count: u64, text: String| parts.extend((count > 0).then_some(text));
     add(stats.invalid_total(), some(stats.invalid_total(), "invalid row", "invalid rows"));
     add(stats.left_out, format!("{} left out", grouped(stats.left_out)));
-    page.title(&parts.join(", "));
-    if stats.to_send == 0 {
-        return;
-    }
-    let bindings = some(stats.bindings, "binding", "bindings");
-    page.line(2, &format!("{bindings} on {}", some(stats.desktops, "desktop", "desktops")));
-    requests(page, facts, stats.chunks, stats.canary_chunks, stats.bytes);
-    if attaches {
-        page.line(2, "Each gets its own privilege group back; the data on the desktops is kept.");
-    }
+    parts.join(", ")
 }
 
-fn effects(page: &mut Page, stats: &Stats, attaches: bool) {
-    if stats.to_send == 0 {
-        return;
-    }
-    if attaches {
-        page.title("What does not come back");
-        page.item("sessions that were cut off, and what was not saved in them");
-        page.item("data on a desktop that was cleared or rebuilt since then");
-        if stats.pooled > 0 {
-            let of = some(stats.pooled, "desktop here belongs to a pool", "desktops here belong to pools");
-            page.item(&format!("a pool's choice: {of}, and whom the pool gave another one since then keeps that one"));
-        }
-    }
-    let effects = [
+/// What the desktops are like.
+pub(super) const fn effects_of(stats: &Stats) -> [Effect; 4] {
+    [
         (stats.in_use, "is in use now", "are in use now"),
         (
             stats.shut_down,
@@ -79,8 +91,7 @@ fn effects(page: &mut Page, stats: &Stats, attaches: bool) {
         ),
         (stats.hibernated, "is hibernated: the service may refuse it", "are hibernated: the service may refuse them"),
         (stats.busy, "is busy: it has to wait", "are busy: they have to wait"),
-    ];
-    desktops(page, &effects);
+    ]
 }
 
 /// The plan as one JSON object; also what `--approved` is compared with.

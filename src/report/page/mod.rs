@@ -1,11 +1,14 @@
-//! The HTML page of a run: one file that needs nothing else, to read, to print, to attach to a ticket.
+//! The HTML pages of a run and of a plan: one file that needs nothing else, to read, to print, to attach to a ticket.
 //!
-//! Made from the journal alone, while a run goes on or after. It loads nothing and asks nobody (its own policy forbids
-//! it), reads without JavaScript, and holds text from outside only as text. The rows are in it as a table; where there
-//! are more than [`rows::ALL_IN_HTML`], the rest is data that a small script shows page by page.
+//! A page loads nothing and asks nobody (its own policy forbids it), reads without JavaScript, and holds text from
+//! outside only as text. That of a run is made from the journal alone, while the run goes on or after. The rows are in it
+//! as a table; where there are more than [`rows::ALL_IN_HTML`], the rest is data that a small script shows page by page.
+//! That of a plan has no script: of a long group of rows all but the first are folded.
 
 mod chart;
 mod facts;
+mod frame;
+pub(crate) mod plan;
 mod redact;
 mod rows;
 mod sections;

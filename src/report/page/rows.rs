@@ -102,19 +102,34 @@ impl<'r> Shown<'r> {
         }
     }
 
-    pub(super) fn html(&self) -> Markup {
+    /// The cell of the desktop.
+    pub(super) fn desktop(&self) -> Markup {
         let name = if self.desktop.is_empty() { &self.desktop_id } else { &self.desktop };
         let id = if self.desktop.is_empty() { "" } else { &*self.desktop_id };
+        html! { td { (name) @if !id.is_empty() { small { (id) } } } }
+    }
+
+    /// The cell of the person.
+    pub(super) fn person(&self) -> Markup {
+        html! { td { (self.user) @if !self.user_more.is_empty() { small { (self.user_more) } } } }
+    }
+
+    /// Why it is so, as the program or the service says.
+    pub(super) fn reason(&self) -> Markup {
+        html! {
+            @if !self.code.is_empty() { b { (self.code) } }
+            @if !self.message.is_empty() { small { (self.message) } }
+        }
+    }
+
+    pub(super) fn html(&self) -> Markup {
         html! {
             tr data-o=(self.outcome.as_str()) {
                 th scope="row" { (self.line) }
-                td { (name) @if !id.is_empty() { small { (id) } } }
-                td { (self.user) @if !self.user_more.is_empty() { small { (self.user_more) } } }
+                (self.desktop())
+                (self.person())
                 td { span.o.(class(self.outcome)) { (self.outcome.as_str()) } }
-                td {
-                    @if !self.code.is_empty() { b { (self.code) } }
-                    @if !self.message.is_empty() { small { (self.message) } }
-                }
+                td { (self.reason()) }
                 td { (self.attempts) }
                 td {
                     @if !self.chunk.is_empty() { "chunk " (self.chunk) }

@@ -4,6 +4,7 @@ use maud::{Markup, html};
 
 use super::chart;
 use super::facts::{Facts, to_u64};
+use super::redact::Veil;
 use super::rows::class;
 use super::timeline::{Strip, date_of};
 use crate::api::advice as api_advice;
@@ -93,10 +94,17 @@ pub(super) fn overview(facts: &Facts, running: bool, next: &Next) -> Markup {
             @if facts.progress.canary == Some(false) {
                 p.note { strong { "Note: " } "The canary failed: nothing more of this run is sent." }
             }
-            div.next {
-                p { (escape_untrusted(&next.words, 1_000)) }
-                @if let Some(line) = next.line() { pre tabindex="0" { code { (facts.veil.text(&line)) } } }
-            }
+            (next_step(next, &facts.veil))
+        }
+    }
+}
+
+/// What to do now, and the command for it.
+pub(super) fn next_step(next: &Next, veil: &Veil) -> Markup {
+    html! {
+        div.next {
+            p { (escape_untrusted(&next.words, 1_000)) }
+            @if let Some(line) = next.line() { pre tabindex="0" { code { (veil.text(&line)) } } }
         }
     }
 }
@@ -189,7 +197,7 @@ fn example(facts: &Facts, place: &Place) -> Markup {
 }
 
 /// A text of ours as a sentence.
-fn capital(text: &str) -> String {
+pub(super) fn capital(text: &str) -> String {
     let mut chars = text.chars();
     chars.next().map(|first| first.to_uppercase().chain(chars).collect()).unwrap_or_default()
 }

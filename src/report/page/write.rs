@@ -3,12 +3,10 @@
 use std::io::Write;
 use std::path::Path;
 
-use base64::Engine as _;
-use base64::engine::general_purpose::STANDARD as BASE64;
-use maud::{DOCTYPE, Markup, PreEscaped, html};
-use sha2::{Digest as _, Sha256};
+use maud::{Markup, PreEscaped, html};
 
 use super::facts::Facts;
+use super::frame::{SCRIPT, head};
 use super::redact::Veil;
 use super::rows::{ALL_AS_DATA, ALL_IN_HTML, Pick, SOME_IN_HTML, Shown};
 use super::sections;
@@ -19,12 +17,6 @@ use crate::outcome::Counts;
 use crate::outcome::next::Next;
 use crate::text::escape_untrusted;
 use crate::text::{counted, grouped};
-
-const STYLE: &str = include_str!("page.css");
-const SCRIPT: &str = include_str!("page.js");
-/// Tells the style sheet, before the rows come, that the script will show them: laying out thousands twice takes long.
-/// Where scripts are blocked it does not run either, and the rows stay to be read.
-const BEFORE: &str = "document.documentElement.classList.add(\"js\");";
 
 /// What the journal does not know.
 pub(crate) struct About<'a> {
@@ -54,7 +46,7 @@ pub(crate) fn write(
         let counts = *facts.summary.counts();
         let next = (about.next)(&facts.identity, &facts.progress, &counts);
         let mut put = |text: &str| out.write_all(text.as_bytes()).map_err(trouble);
-        put(&head(&facts).into_string())?;
+        put(&head(&title(&facts), Some(SCRIPT)).into_string())?;
         put("<body>")?;
         put(&top(&facts, about).into_string())?;
         put("<main id=\"main\">")?;
@@ -71,16 +63,6 @@ pub(crate) fn write(
     })
 }
 
-/// What may be loaded: nothing. What may run and style: what is in the page, to the letter.
-fn policy() -> String {
-    format!(
-        "default-src 'none'; style-src 'sha256-{}'; script-src 'sha256-{}' 'sha256-{}'; img-src data:; base-uri 'none'; form-action 'none'",
-        BASE64.encode(Sha256::digest(STYLE)),
-        BASE64.encode(Sha256::digest(BEFORE)),
-        BASE64.encode(Sha256::digest(SCRIPT))
-    )
-}
-
 fn title(facts: &Facts) -> String {
     let input = &facts.identity.input_path;
     let name = Path::new(input).file_name().map_or_else(|| input.clone(), |name| name.to_string_lossy().into_owned());
@@ -90,26 +72,6 @@ fn title(facts: &Facts) -> String {
         escape_untrusted(&facts.identity.run_id, 40),
         escape_untrusted(&facts.veil.text(&name), 200)
     )
-}
-
-fn head(facts: &Facts) -> Markup {
-    html! {
-        (DOCTYPE)
-        (PreEscaped("<html lang=\"en\">"))
-        head {
-            meta charset="utf-8";
-            meta http-equiv="Content-Security-Policy" content=(policy());
-            meta name="referrer" content="no-referrer";
-            meta name="viewport" content="width=device-width, initial-scale=1";
-            meta name="color-scheme" content="light dark";
-            meta name="robots" content="noindex";
-            title { (title(facts)) }
-            // A browser would ask the server for an icon by itself.
-            link rel="icon" href="data:,";
-            style { (PreEscaped(STYLE)) }
-            script { (PreEscaped(BEFORE)) }
-        }
-    }
 }
 
 fn top(facts: &Facts, about: &About<'_>) -> Markup {
@@ -233,7 +195,7 @@ fn rows_head(counts: &Counts, as_data: bool, in_html: u64, bad: u64) -> Markup {
 }
 
 #[cfg(test)]
-mod tests {
+pub(super) mod tests {
     use super::*;
     use crate::journal::{
         AnswerKind, AnswerRecord, Attempt, Builder, EntryRef, Fate, Item, Journal as _, Record, RowOutcome, Settlement,
@@ -241,12 +203,13 @@ mod tests {
     };
     use crate::model::{AgencyName, Caller, Class, DesktopId, Kind, PartLabel};
 
-    const EVIL: &str = "</script></style></title><img src=x onerror=\"alert('1')\">&\u{202e}\u{1b}[31m";
+    pub(in super::super) const EVIL: &str =
+        "</script></style></title><img src=x onerror=\"alert('1')\">&\u{202e}\u{1b}[31m";
 
-    /// A run in which everything that comes from outside is markup: rows, requests, answers, its own identity.
-    fn evil_journal(path: &Path) {
+    /// An identity in which everything is markup.
+    pub(in super::super) fn evil_identity() -> Identity {
         let evil = || EVIL.to_owned();
-        let identity = Identity {
+        Identity {
             run_id: evil(),
             class: Class::BatchDetach,
             created_at: evil(),
@@ -273,8 +236,13 @@ mod tests {
             undo_of: Some(evil()),
             canary_chunks: 0,
             warnings: vec![evil()],
-        };
-        let (mut builder, extras) = (Builder::create(path, &identity).unwrap(), [EVIL]);
+        }
+    }
+
+    /// A run in which everything that comes from outside is markup: rows, requests, answers, its own identity.
+    fn evil_journal(path: &Path) {
+        let evil = || EVIL.to_owned();
+        let (mut builder, extras) = (Builder::create(path, &evil_identity()).unwrap(), [EVIL]);
         let slot = Slot {
             kind: Kind::User,
             user_name: evil(),
@@ -384,14 +352,5 @@ mod tests {
         let (view, mut room) = (View::open(&path).unwrap(), vec![0_u8; 20_000]);
         let full = write(&view, &about, &mut room.as_mut_slice(), &|error| Error::Stopped(error.to_string()));
         assert!(matches!(full, Err(Error::Stopped(_))), "{full:?}");
-    }
-
-    #[test]
-    fn nothing_in_style_or_script_reaches_out_or_ends_its_element() {
-        for text in [STYLE, SCRIPT] {
-            for word in ["</", "http:", "https:", "url(", "@import", "fetch", "XMLHttp", "innerHTML", "eval"] {
-                assert!(!text.contains(word), "{word}");
-            }
-        }
     }
 }

@@ -1,0 +1,507 @@
+//! The page of a plan, for the person who approves it: what needs a decision comes first.
+
+use std::collections::HashMap;
+use std::io::Write;
+use std::path::Path;
+
+use maud::{Markup, html};
+
+use super::frame::head;
+use super::redact::{Hashed, Names, Veil};
+use super::rows::{Shown, class};
+use super::sections::{capital, next_step, time};
+use crate::error::Error;
+use crate::journal::{EntryRef, Fate, Identity, ResultRow};
+use crate::model::{Class, Doubt, Outcome};
+use crate::outcome::next::Next;
+use crate::outcome::results::safe;
+use crate::outcome::summary::words_of;
+use crate::plan::show::{Facts, Outline};
+use crate::plan::{Draft, Touched};
+use crate::text::{counted, escape_untrusted, grouped};
+
+/// Rows of a group that are shown at once. The others are folded by as many: a browser lays out what is unfolded alone.
+const PART: u64 = 500;
+
+/// What is told beside the plan itself.
+pub(crate) struct About<'a> {
+    /// What the plan's journal would begin with.
+    pub identity: &'a Identity,
+    pub facts: &'a Facts<'a>,
+    /// Settings that hold a run back: name, value, and where that comes from.
+    pub limits: &'a [(&'a str, &'a str, String)],
+    /// The patterns of `protect`.
+    pub protected: &'a [&'a str],
+    /// What a guard refuses.
+    pub refused: Option<&'a str>,
+    /// How to approve it; without a command where nobody can.
+    pub next: &'a Next,
+    /// Show users as salted hashes.
+    pub redact: bool,
+}
+
+/// What becomes of rows, and how much of a decision each asks for: the most comes first.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Group {
+    Doubt,
+    Invalid,
+    /// Not sent, or sent though the desktop is in use.
+    InUse,
+    LeftWithNobody,
+    Send,
+    Done,
+    NotDue,
+    /// Left out for another reason.
+    Other,
+}
+
+impl Group {
+    const ALL: [Self; 8] = [
+        Self::Doubt,
+        Self::Invalid,
+        Self::InUse,
+        Self::LeftWithNobody,
+        Self::Other,
+        Self::Send,
+        Self::Done,
+        Self::NotDue,
+    ];
+
+    fn of(entry: &EntryRef<'_>, touched: &HashMap<&str, Touched>) -> Self {
+        match entry.fate {
+            Fate::Send { .. } => match touched.get(entry.cells[0]) {
+                Some(desktop) if desktop.in_use => Self::InUse,
+                Some(desktop) if desktop.left_with_nobody => Self::LeftWithNobody,
+                _ => Self::Send,
+            },
+            Fate::Fixed { outcome, code, .. } => match outcome {
+                Outcome::AlreadyDetached | Outcome::AlreadyAttached if Doubt::of_code(code).is_some() => Self::Doubt,
+                Outcome::AlreadyDetached | Outcome::AlreadyAttached => Self::Done,
+                Outcome::Invalid => Self::Invalid,
+                Outcome::NotSent if code == "IN_USE" => Self::InUse,
+                Outcome::NotDue => Self::NotDue,
+                _ => Self::Other,
+            },
+        }
+    }
+
+    /// Its title, and what there is to decide or to know.
+    const fn words(self, attaches: bool) -> (&'static str, &'static str) {
+        match self {
+            Self::Doubt => (
+                "In doubt",
+                "Nobody of this name is bound there, so nothing would be sent. Check whether somebody else is meant.",
+            ),
+            Self::Invalid => ("Invalid or unknown", "Nothing is sent for these rows. Correct them, or leave them out."),
+            Self::InUse => (
+                "In use now",
+                "Somebody works on these desktops now. Decide whether that can be cut off; --in-use skip leaves them alone.",
+            ),
+            Self::LeftWithNobody => (
+                "To be detached, and the desktop will have no user",
+                "The last binding of these desktops goes. Decide what becomes of them.",
+            ),
+            Self::Send if attaches => ("To be attached", ""),
+            Self::Send => ("To be detached", ""),
+            Self::Done if attaches => ("Already attached", "Nothing is sent for these rows."),
+            Self::Done => ("Already detached", "Nothing is sent for these rows."),
+            Self::NotDue => ("Not due", "Their day is still to come. Nothing is sent for these rows."),
+            Self::Other => ("Left out", "Nothing is sent for these rows."),
+        }
+    }
+
+    /// As the page's links call it.
+    const fn id(self) -> &'static str {
+        match self {
+            Self::Doubt => "doubt",
+            Self::Invalid => "invalid",
+            Self::InUse => "in-use",
+            Self::LeftWithNobody => "no-user",
+            Self::Send => "send",
+            Self::Done => "done",
+            Self::NotDue => "not-due",
+            Self::Other => "other",
+        }
+    }
+
+    /// The class of the style sheet that colours it.
+    const fn class(self) -> &'static str {
+        match self {
+            Self::Doubt | Self::InUse => "unknown",
+            Self::Invalid => class(Outcome::Invalid),
+            Self::LeftWithNobody | Self::Send => "planned",
+            Self::Done => class(Outcome::AlreadyDetached),
+            Self::NotDue | Self::Other => class(Outcome::NotDue),
+        }
+    }
+}
+
+/// Writes the page of a plan, every row of it.
+///
+/// # Errors
+/// What `trouble` makes of an error of `out`.
+pub(crate) fn write(
+    plan: &dyn Draft,
+    about: &About<'_>,
+    out: &mut dyn Write,
+    trouble: &dyn Fn(std::io::Error) -> Error,
+) -> Result<(), Error> {
+    let touched = plan.touched();
+    let mut counts = [0_u64; Group::ALL.len()];
+    let mut names = Names::default();
+    if about.redact {
+        names.add(&about.identity.operator);
+        // Whoever is protected is named in no row.
+        about.protected.iter().for_each(|pattern| names.add(pattern));
+    }
+    plan.for_each_entry(&mut |entry| {
+        let of = Group::of(&entry, &touched);
+        if let Some((_, rows)) = Group::ALL.iter().zip(&mut counts).find(|(group, _)| **group == of) {
+            *rows += 1;
+        }
+        if about.redact {
+            names.add(entry.cells[2]);
+            names.add(entry.cells[3]);
+        }
+        Ok(())
+    })?;
+    let veil = if about.redact { Veil::Hashed(Hashed::new(names)?) } else { Veil::Open };
+    let page = Page { about, veil, touched, attaches: about.identity.class == Class::BatchAttach };
+    let groups = || Group::ALL.into_iter().zip(counts).filter(|(_, rows)| *rows > 0);
+    let mut put = |text: &str| out.write_all(text.as_bytes()).map_err(trouble);
+    put(&head(&page.title(), None).into_string())?;
+    put("<body>")?;
+    put(&page.top().into_string())?;
+    put("<main id=\"main\">")?;
+    put(&page.overview(&plan.outline(about.facts), groups()).into_string())?;
+    for (group, rows) in groups() {
+        page.rows(plan, group, rows, &mut put)?;
+    }
+    put(&page.limits().into_string())?;
+    put(&page.identity().into_string())?;
+    put("</main>")?;
+    put(&page.bottom().into_string())?;
+    put("</body></html>\n")
+}
+
+struct Page<'a> {
+    about: &'a About<'a>,
+    veil: Veil,
+    touched: HashMap<&'a str, Touched>,
+    attaches: bool,
+}
+
+impl Page<'_> {
+    fn title(&self) -> String {
+        let input = &self.about.identity.input_path;
+        let name = Path::new(input).file_name().map_or(input.into(), |name| name.to_string_lossy());
+        let kind = if self.about.identity.undo_of.is_some() { "Plan of an undo" } else { "Plan" };
+        format!("{kind}: {}", escape_untrusted(&self.veil.text(&name), 200))
+    }
+
+    fn top(&self) -> Markup {
+        let About { identity, redact, .. } = self.about;
+        html! {
+            a.skip href="#main" { "Skip to the plan" }
+            header {
+                p.product {
+                    "batch-detach"
+                    @if identity.endpoint == "simulator" { " " span.badge { "simulated" } }
+                    @if *redact { " " span.badge { "redacted" } }
+                }
+                h1 { (self.title()) }
+                p.facts {
+                    span.badge.state { "nothing sent" }
+                    " planned " (time(&identity.created_at))
+                    @if !redact { " by " (self.veil.user(&identity.operator)) " on " (self.veil.text(&identity.host)) }
+                    @if let Some(ticket) = &identity.ticket { " for ticket " strong { (self.veil.text(ticket)) } }
+                }
+            }
+        }
+    }
+
+    /// What will happen, at a glance, and how it is approved.
+    fn overview(&self, outline: &Outline, groups: impl Iterator<Item = (Group, u64)>) -> Markup {
+        let Outline { lines, effects, lost } = outline;
+        let About { identity, facts, refused, next, .. } = self.about;
+        html! {
+            section aria-labelledby="overview" {
+                h2 #overview { "What will happen" }
+                @for (n, line) in lines.iter().enumerate() {
+                    @if n == 0 { p.verdict.wait { (safe(line)) "." } } @else { p { (safe(line)) "." } }
+                }
+                ul.tiles {
+                    @for (group, rows) in groups {
+                        li.tile.(group.class()) {
+                            a href={ "#" (group.id()) } {
+                                span.name { (group.words(self.attaches).0) } b { (grouped(rows)) }
+                            }
+                        }
+                    }
+                }
+                @for (title, items) in [("Of the desktops touched", effects), ("What does not come back", lost)] {
+                    @if !items.is_empty() {
+                        h3 { (title) }
+                        ul { @for item in items { li { (item) } } }
+                    }
+                }
+                @for note in identity.notes.iter().chain(&identity.warnings) {
+                    p.note { strong { "Note: " } (self.veil.text(note)) }
+                }
+            }
+            section aria-labelledby="approve" {
+                h2 #approve { "To approve it" }
+                @if let Some(refused) = refused {
+                    p.verdict.bad { "A guard refuses this plan: " (self.veil.text(refused)) "." }
+                }
+                dl.identity {
+                    dt { "Plan hash" } dd { code { (facts.hash) } }
+                }
+                (next_step(next, &self.veil))
+            }
+        }
+    }
+
+    /// A section of the rows of one group.
+    fn rows(
+        &self,
+        plan: &dyn Draft,
+        group: Group,
+        rows: u64,
+        put: &mut impl FnMut(&str) -> Result<(), Error>,
+    ) -> Result<(), Error> {
+        let (title, words) = group.words(self.attaches);
+        let id = group.id();
+        put(&format!("<section aria-labelledby=\"{id}\">"))?;
+        let heading = html! {
+            h2 #(id) { (title) " (" (counted(rows, "row", "rows")) ")" }
+            @if !words.is_empty() { p { (words) } }
+        };
+        put(&heading.into_string())?;
+        let mut at = 0;
+        plan.for_each_entry(&mut |entry| {
+            if Group::of(&entry, &self.touched) != group {
+                return Ok(());
+            }
+            if at % PART == 0 {
+                put(&part_end(at))?;
+                put(&self.part_start(title, at, rows))?;
+            }
+            at += 1;
+            put(&self.row(&entry).into_string())
+        })?;
+        put(&part_end(at))?;
+        put("</section>")
+    }
+
+    /// Begins a table of up to [`PART`] rows; all but a group's first are folded.
+    fn part_start(&self, title: &str, from: u64, rows: u64) -> String {
+        let (first, last) = (grouped(from + 1), grouped(rows.min(from + PART)));
+        let columns: &[String] = if self.about.redact { &[] } else { &self.about.identity.extra_columns };
+        let head = html! {
+            thead {
+                tr {
+                    @for name in ["Line", "Desktop", "User"] { th scope="col" { (name) } }
+                    @for name in columns { th scope="col" { (self.veil.text(name)) } }
+                    @for name in ["What becomes of it", "Why"] { th scope="col" { (name) } }
+                }
+            }
+        };
+        let mut start = String::new();
+        if from > 0 {
+            start.push_str(&html! { summary { "Rows " (first) " to " (last) } }.into_string());
+            start.insert_str(0, "<details>");
+        }
+        start.push_str("<div class=\"scroll\" tabindex=\"0\" role=\"region\" aria-label=\"Table of rows\">");
+        start.push_str("<table class=\"plan\">");
+        start.push_str(
+            &html! { caption { (title) ": rows " (first) " to " (last) " of " (grouped(rows)) } }.into_string(),
+        );
+        start.push_str(&head.into_string());
+        start.push_str("<tbody>");
+        start
+    }
+
+    fn row(&self, entry: &EntryRef<'_>) -> Markup {
+        let result = entry.fate.foreseen();
+        let row = ResultRow { line: entry.line, cells: entry.cells, result: &result, extras: entry.extras };
+        let shown = Shown::new(&row, &self.veil);
+        // A cell of the list's own columns may name a person in any form.
+        let extras = if self.about.redact { &[] } else { entry.extras };
+        let desktop = self.touched.get(entry.cells[0]).filter(|_| result.outcome == Outcome::Planned);
+        html! {
+            tr data-o=(result.outcome.as_str()) {
+                th scope="row" { (entry.line) }
+                (shown.desktop())
+                (shown.person())
+                @for cell in extras { td { (self.veil.text(cell)) } }
+                td { span.o.(mark(result.outcome)) { (fate(result.outcome, self.attaches)) } }
+                td {
+                    (shown.reason())
+                    @if let Some(desktop) = desktop {
+                        @let in_use = desktop.in_use && !desktop.words.contains(&IN_USE);
+                        @for (n, words) in in_use.then_some(IN_USE).iter().chain(&desktop.words).enumerate() {
+                            @if n == 0 { "The desktop " } @else { "; it " } (words)
+                        }
+                    }
+                }
+            }
+        }
+    }
+
+    /// What holds a run of it back.
+    fn limits(&self) -> Markup {
+        html! {
+            section aria-labelledby="limits" {
+                h2 #limits { "Guards and limits" }
+                div.scroll tabindex="0" role="region" aria-label="Guards and limits" {
+                    table {
+                        caption { "Settings that hold a run of this plan back" }
+                        thead { tr { @for name in ["Setting", "Value", "Set by"] { th scope="col" { (name) } } } }
+                        tbody {
+                            @for (name, value, origin) in self.about.limits {
+                                tr { th scope="row" { (name) } td { (self.veil.text(value)) } td { (self.veil.text(origin)) } }
+                            }
+                        }
+                    }
+                }
+            }
+        }
+    }
+
+    /// Where it goes, and what it was made of.
+    fn identity(&self) -> Markup {
+        let About { identity, facts, .. } = self.about;
+        // The credentials may be called by the name of a person: that of the IAM user.
+        let place = facts.context.iter().filter(|(label, value)| {
+            !value.is_empty() && (self.veil.is_open() || !matches!(*label, "credentials" | "config"))
+        });
+        html! {
+            section aria-labelledby="identity" {
+                h2 #identity { "Where it goes" }
+                dl.identity {
+                    @for (label, value) in place { dt { (capital(label)) } dd { (self.veil.text(value)) } }
+                    dt { "Input" } dd { (self.veil.text(&identity.input_path)) }
+                    dt { "Input SHA-256" } dd { code { (escape_untrusted(&identity.input_sha256, 128)) } }
+                    @if let Some(undone) = &identity.undo_of { dt { "Takes back" } dd { (self.veil.text(undone)) } }
+                    dt { "Version" } dd { "batch-detach " (escape_untrusted(&identity.program_version, 40)) }
+                }
+                details {
+                    summary { "Settings that shaped the plan" }
+                    table {
+                        caption { "Settings that shaped the plan" }
+                        thead { tr { th scope="col" { "Setting" } th scope="col" { "Value" } } }
+                        tbody {
+                            @for (name, value) in &identity.plan_settings {
+                                tr { th scope="row" { (escape_untrusted(name, 80)) } td { (self.veil.text(value)) } }
+                            }
+                        }
+                    }
+                }
+            }
+        }
+    }
+
+    fn bottom(&self) -> Markup {
+        html! {
+            footer {
+                p {
+                    "Made by batch-detach " (env!("CARGO_PKG_VERSION")) ". This page loads nothing and asks nobody; nothing was sent."
+                    @if self.about.redact {
+                        " Users are shown as hashes, and the list's own columns are left out; the salt was made for this page and kept nowhere."
+                    }
+                }
+            }
+        }
+    }
+}
+
+/// What a desktop in use is said to be.
+const IN_USE: &str = "is in use now";
+
+/// Ends the table before the row at this place; nothing before the first.
+fn part_end(at: u64) -> String {
+    let folded = if at > PART { "</details>" } else { "" };
+    if at == 0 { String::new() } else { format!("</tbody></table></div>{folded}") }
+}
+
+/// What becomes of a row, in words.
+const fn fate(outcome: Outcome, attaches: bool) -> &'static str {
+    match outcome {
+        Outcome::Planned if attaches => "to be attached",
+        Outcome::Planned => "to be detached",
+        Outcome::AlreadyDetached => "already detached",
+        Outcome::AlreadyAttached => "already attached",
+        Outcome::Invalid => "invalid: not sent",
+        Outcome::NotDue => "not due: not sent",
+        Outcome::NotSent => "left out: not sent",
+        other => words_of(other, true),
+    }
+}
+
+/// The class of the style sheet that colours what becomes of a row.
+const fn mark(outcome: Outcome) -> &'static str {
+    if matches!(outcome, Outcome::Planned) { "planned" } else { class(outcome) }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeMap;
+
+    use super::super::write::tests::{EVIL, evil_identity};
+    use super::*;
+    use crate::input::{self, ReadOptions, Source};
+    use crate::plan::{HashFacts, Policy, plan};
+
+    fn page(csv: &str, redact: bool) -> String {
+        let list = Source::Bytes { name: EVIL.to_owned(), bytes: csv.as_bytes().to_vec() };
+        let input = input::read(list, &ReadOptions::default()).unwrap();
+        let made = plan(&input, None, &Policy::default());
+        let identity = evil_identity();
+        let covered = HashFacts { endpoint: EVIL, project: EVIL, settings: &BTreeMap::new() };
+        let facts = Facts {
+            hash: "0f",
+            covered,
+            region: Some(EVIL),
+            caller: &identity.caller,
+            context: &[("project", EVIL.to_owned())],
+            write_per_s: 1.0,
+            skip_invalid: true,
+        };
+        let next = Next { words: EVIL.to_owned(), command: Some(vec![EVIL.into()]) };
+        let limits = [("protect", EVIL, EVIL.to_owned())];
+        let (identity, facts, refused) = (&identity, &facts, Some(EVIL));
+        let about = About { identity, facts, limits: &limits, protected: &[EVIL], refused, next: &next, redact };
+        let mut out = Vec::new();
+        write(&made, &about, &mut out, &|error| Error::Internal(error.to_string())).unwrap();
+        String::from_utf8(out).unwrap()
+    }
+
+    #[test]
+    fn p21_no_text_from_outside_becomes_markup_or_a_control_in_a_plan() {
+        let cell = "\"</style></title><img src=x onerror=\"\"alert('1')\"\">&\u{202e}\"";
+        let csv = format!("desktop_id,user_name,type,{cell}\nd1,{cell},,{cell}\nd2,{cell},{cell},{cell}\n");
+        for redact in [false, true] {
+            let page = page(&csv, redact);
+            assert!(!page.contains("<img") && !page.contains("<script"), "{redact}");
+            assert!(!page.contains(['\u{202e}', '\u{1b}']), "{redact}");
+            assert_eq!((page.matches("</style>").count(), page.matches("</title>").count()), (1, 1), "{redact}");
+            assert_eq!(page.matches("<tr data-o=").count(), 2);
+            assert_eq!(page.contains("user-"), redact);
+        }
+    }
+
+    #[test]
+    fn of_a_long_group_all_but_the_first_rows_are_folded() {
+        let rows = (0..=2 * PART).fold(String::new(), |rows, n| format!("{rows}d{n},u{n}\n"));
+        let page = page(&format!("desktop_id,user_name\n{rows}"), false);
+        assert_eq!(page.matches("<summary>Rows ").count(), 2);
+        assert!(page.contains("<summary>Rows 501 to 1,000</summary>"));
+        assert!(page.contains("<summary>Rows 1,001 to 1,001</summary>"));
+        assert_eq!(page.matches("<tr data-o=").count(), 1_001);
+        for element in ["details", "table", "section", "tbody"] {
+            let (open, closed) = (format!("<{element}"), format!("</{element}>"));
+            assert_eq!(page.matches(&open).count(), page.matches(&closed).count(), "{element}");
+        }
+    }
+}
