@@ -150,3 +150,147 @@ pub(super) fn push_each<'a>(words: &mut Vec<OsString>, option: &str, values: imp
         push(words, option, value.as_ref());
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::ffi::{OsStrExt as _, OsStringExt as _};
+    use std::path::Path;
+    use std::process::Command as Process;
+
+    use proptest::prelude::*;
+    use proptest::sample::{select, subsequence};
+
+    use super::super::args::{Cli, Command};
+    use super::*;
+    use crate::error::Exit;
+    use crate::model::Outcome;
+    use crate::outcome::Counts;
+    use crate::outcome::next::{Situation, next};
+
+    fn read(words: &[OsString]) -> Result<RunArgs, String> {
+        match Cli::read(words.to_vec()).map_err(|error| error.to_string())?.command {
+            Command::Plan(args) | Command::Run(args) => Ok(args),
+            other => Err(format!("{other:?}")),
+        }
+    }
+
+    /// Any name that a file can have, given so that it is no option and not standard input.
+    fn file() -> impl Strategy<Value = OsString> {
+        let bytes = prop::collection::vec(1..=u8::MAX, 1..12);
+        bytes.prop_map(|bytes| Path::new("./").join(OsString::from_vec(bytes)).into_os_string())
+    }
+
+    /// Any text that a name or a pattern in a spreadsheet may be.
+    fn text() -> impl Strategy<Value = OsString> {
+        prop_oneof!["[a-z'\"$`!*?;,é 张-]{1,9}", "\\PC{1,9}"].prop_map(OsString::from)
+    }
+
+    fn word(words: &'static [&'static str]) -> impl Strategy<Value = OsString> {
+        select(words).prop_map(OsString::from)
+    }
+
+    /// Options in any order, each with a value; those that add up may come twice.
+    fn options() -> impl Strategy<Value = Vec<(&'static str, Option<OsString>)>> {
+        let with = |name: &'static str, value: BoxedStrategy<OsString>| (Just(name), value.prop_map(Some)).boxed();
+        let all = vec![
+            with("region", word(&["cn-north-4", "eu-west-101"]).boxed()),
+            with("endpoint", word(&["https://w.example", "http://127.0.0.1:8080"]).boxed()),
+            with("project-id", word(&["0a1b2c"]).boxed()),
+            with("config", file().boxed()),
+            with("ca-file", file().boxed()),
+            with("write-rate", word(&["5/s", "100/min", "1/min"]).boxed()),
+            with("concurrency", word(&["1", "64"]).boxed()),
+            with("max-request-bytes", word(&["6000", "64kb", "1048576"]).boxed()),
+            with("max-runtime", word(&["90s", "7h", "1h30m"]).boxed()),
+            with("max-desktops", word(&["8", "1"]).boxed()),
+            with("max-percent", word(&["9", "2.5%"]).boxed()),
+            with("in-use", word(&["skip", "detach"]).boxed()),
+            with("on-invalid", word(&["skip", "abort"]).boxed()),
+            with("canary", word(&["10", "3"]).boxed()),
+            with("encoding", word(&["gb18030", "utf-8", "windows-1252"]).boxed()),
+            with("delimiter", word(&[";", "tab", "|", ","]).boxed()),
+            with("sheet", text().boxed()),
+            with("column", text().prop_map(|header| [OsStr::new("type="), &header].into_iter().collect()).boxed()),
+            with("header-row", word(&["12", "1"]).boxed()),
+            with("hidden-rows", word(&["read", "skip", "refuse"]).boxed()),
+            with("due-column", text().boxed()),
+            with("as-of", word(&["2026-11-30"]).boxed()),
+            with("unknown-users", word(&["gone", "invalid"]).boxed()),
+            with("protect", text().boxed()),
+            with("protect", text().boxed()),
+            with("only", word(&["failed", "failed,not_sent", "invalid"]).boxed()),
+            with("results", file().boxed()),
+            with("metrics", file().boxed()),
+            with("log-file", file().boxed()),
+            Just(("simulate", None)).boxed(),
+            Just(("allow-detach-all", None)).boxed(),
+        ];
+        let most = all.len();
+        subsequence(all, 0..=most).prop_shuffle().prop_flat_map(|chosen| chosen)
+    }
+
+    /// What the options say, but for how much is told.
+    fn said(args: &RunArgs) -> Vec<(&'static str, String)> {
+        let lines = args.layer().unwrap().lines().into_iter().map(|line| (line.name, line.value));
+        lines.filter(|(name, _)| !matches!(*name, "verbose" | "quiet")).collect()
+    }
+
+    proptest! {
+        #[test]
+        fn p21_the_next_command_has_the_same_scope_and_place_whatever_was_typed(
+            verb in word(&["plan", "run"]), input in file(), options in options(),
+        ) {
+            let mut words: Vec<OsString> = vec!["batch-detach".into(), verb, input];
+            for (name, value) in options {
+                match value {
+                    None => words.push(format!("--{name}").into()),
+                    Some(value) => push(&mut words, name, &value),
+                }
+            }
+            let typed = read(&words);
+            prop_assume!(typed.as_ref().is_ok_and(|args| args.layer().is_ok()));
+            let typed = typed.unwrap();
+            let mut repeat = repeated(&typed.options, &typed.layer().unwrap());
+            limit_to(&mut repeat, &typed);
+            let mut counts = Counts::default();
+            counts.add(Outcome::Failed, 1);
+            let results = Path::new("./r.results.csv").as_os_str();
+            let of = |planned| Situation {
+                exit: Exit::SomeRows, counts: &counts, planned, canary_failed: false, undo: false,
+                input: typed.input.as_os_str(), results: Some(results), journal: None, repeat: &repeat,
+            };
+
+            // The same rows once more: all that was said of them.
+            let next_command = next(&of(true));
+            let told = next_command.command.clone().unwrap();
+            let again = read(&told).map_err(TestCaseError::fail)?;
+            prop_assert_eq!(&again.input, &typed.input);
+            prop_assert_eq!((&again.only, again.meaning.as_of), (&typed.only, typed.meaning.as_of));
+            prop_assert_eq!(said(&again), said(&typed));
+            let beside = |args: &RunArgs| {
+                let options = &args.options;
+                let (config, results) = (options.api.config.clone(), options.output.results.clone());
+                (options.api.simulate, options.safety.allow_detach_all, config, results)
+            };
+            prop_assert_eq!(beside(&again), beside(&typed));
+
+            // The failed rows of the results: nothing of how the input was read.
+            let retry = read(&next(&of(false)).command.unwrap()).map_err(TestCaseError::fail)?;
+            prop_assert_eq!((retry.input.as_os_str(), &retry.only), (results, &vec![Outcome::Failed]));
+            let of_input = |name: &str| {
+                let group = DECLARED.iter().find(|setting| setting.name == name).map(|setting| setting.group);
+                matches!(group, Some(Group::Reading | Group::Meaning))
+            };
+            let place: Vec<_> = said(&typed).into_iter().filter(|(name, _)| !of_input(name)).collect();
+            prop_assert_eq!(said(&retry), place);
+            prop_assert_eq!(retry.options.api.simulate, typed.options.api.simulate);
+
+            // As a shell reads it.
+            let script = format!("set -- {}\nprintf '%s\\0' \"$@\"", next_command.line().unwrap());
+            let typed_in = Process::new("sh").args(["-c", &script]).output().unwrap();
+            let words: Vec<&[u8]> = told.iter().map(|word| word.as_bytes()).collect();
+            let said: Vec<&[u8]> = typed_in.stdout.strip_suffix(b"\0").unwrap().split(|byte| *byte == 0).collect();
+            prop_assert_eq!(said, words);
+        }
+    }
+}
