@@ -65,8 +65,9 @@ class Case:
         }
         world["d-3"].refuses = REFUSED
         world["d-4"].pooled = True
+        people = [binding for desktop in world.values() for binding in desktop.bound]
         world["d-5"].bound.pop()
-        self.service = Service(world, cut)
+        self.service = Service(world, cut, people)
         self.input = self.directory / "leavers.csv"
         self.results = self.directory / "leavers.results.csv"
         self.journal = self.directory / "leavers.results.csv.journal"

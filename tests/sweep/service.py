@@ -57,10 +57,12 @@ class Received:
 
 
 class Service:
-    """`cut`: numbers of the writes (from 1) whose connection is closed after they were executed."""
+    """`cut`: numbers of the writes (from 1) whose connection is closed after they were executed; `people`: bindings of all
+    users of the project, bound or not."""
 
-    def __init__(self, desktops, cut=()):
+    def __init__(self, desktops, cut=(), people=()):
         self.desktops, self.cut = desktops, set(cut)
+        self.users = [{"id": one.user_id, "user_name": one.name} for one in people]
         self.start = {id: list(desktop.bound) for id, desktop in desktops.items()}
         self.lock = threading.Lock()
         self.log = []
@@ -155,7 +157,8 @@ class Service:
             subs = self.job(job, received.came)["sub_jobs"] if job in self.jobs else []
             return 200, {"jobs": subs, "total_count": len(subs)}
         if parts == ["users"]:
-            return 200, {"users": [], "total_count": 0}
+            start = int(received.query.get("offset", ["0"])[0])
+            return 200, {"users": self.users[start:], "total_count": len(self.users)}
         return 404, {"error_code": "WKS.0202", "error_msg": "not found"}
 
     def show(self, id, received):
