@@ -4,21 +4,29 @@
 //! looks at the service's log or at the files, not at the time.
 
 mod approval;
+mod cloud;
 mod doubts;
 mod due;
 mod files;
+mod formats;
+mod hostile;
 mod house;
 mod job;
 mod kills;
 mod locks;
 mod nothing_sent;
 mod plans;
+mod readme;
+mod reconcile;
+mod report;
 mod resume;
+mod samples;
 mod schemas;
 mod secrets;
 mod service;
 mod signals;
 mod stage;
 mod transport;
+mod undo;
 mod unknown;
 mod words;

@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 use batch_detach::testing::journal::RunLock;
 use batch_detach::testing::sim::{Fate, Op};
 
-use crate::rig::{Rig, counts, id, seat, sheet, single, told, user};
+use super::rig::{Rig, counts, id, seat, sheet, single, told, user};
 
 const RUN: &[&str] = &["run", "leavers.csv", "--yes"];
 const UNDO: &[&str] = &["undo", "leavers.results.csv.journal", "--yes"];

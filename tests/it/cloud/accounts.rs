@@ -77,7 +77,7 @@ fn the_loop_of_the_readme_does_one_list_in_three_accounts_and_again_has_nothing_
 
 #[test]
 fn each_pod_of_the_indexed_job_takes_the_account_of_its_index() {
-    let sample = include_str!("../../samples/cron/kubernetes-indexed-job.yaml");
+    let sample = include_str!("../../../samples/cron/kubernetes-indexed-job.yaml");
     for line in ["completionMode: Indexed", "backoffLimitPerIndex: 3", "action: FailIndex", "values: [5]"] {
         assert!(sample.contains(line), "{line}");
     }

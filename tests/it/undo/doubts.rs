@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use batch_detach::testing::sim::{Effect, Fault, Op};
 
-use crate::rig::{Rig, counts, id, sheet, single, told};
+use super::rig::{Rig, counts, id, sheet, single, told};
 
 const JOURNAL: &str = "leavers.results.csv.journal";
 const UNDO_JOURNAL: &str = "leavers.undo.csv.journal";

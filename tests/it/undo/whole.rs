@@ -5,7 +5,7 @@ use batch_detach::testing::sim::{Op, Seat, World};
 use serde_json::Value;
 use std::fmt::Write as _;
 
-use crate::rig::{Rig, counts, exists, id, seat, sheet, single, user};
+use super::rig::{Rig, counts, exists, id, seat, sheet, single, user};
 
 const RUN: &[&str] = &["run", "leavers.csv", "--yes"];
 const JOURNAL: &str = "leavers.results.csv.journal";
