@@ -24,6 +24,13 @@ pub(super) struct Doorman {
     issued: BTreeMap<String, Instant>,
     /// Temporary keys by their id, with the times of their making and of their end.
     temporary: BTreeMap<String, (Key, Instant, Instant)>,
+    /// By access key: a new key is not locked for what was signed with the one before it.
+    guesses: BTreeMap<String, Guesses>,
+}
+
+/// How often a key was refused in a row, and whether that has locked it.
+#[derive(Debug, Default)]
+struct Guesses {
     refused_in_a_row: u32,
     locked_until: Option<Instant>,
 }
@@ -65,26 +72,32 @@ impl Doorman {
                     Some(_) => Ok(()),
                 }
             }
-            Auth::Keys(ring) => self.unless_locked(now, || {
+            Auth::Keys(ring) => self.unless_locked(parts, now, || {
                 let named = access_key(parts).unwrap_or_default();
                 let key = ring.keys.iter().find(|key| key.access.expose_secret() == named);
                 let key = key.ok_or_else(|| unauthorized("APIGW.0301", "Get secretKey failed,err:ak not exist"))?;
                 verify(parts, body, key).map_err(|why| wrong_signature(&why))
             }),
-            Auth::Custom(check) => self.unless_locked(now, || {
+            Auth::Custom(check) => self.unless_locked(parts, now, || {
                 check(parts, body).map_err(|(status, code, message)| Refused::new(status, code, message))
             }),
         }
     }
 
-    /// Counts refusals in a row, and refuses everything once there were too many.
-    fn unless_locked(&mut self, now: Instant, judge: impl FnOnce() -> Result<(), Refused>) -> Result<(), Refused> {
-        if self.locked_until.is_some_and(|until| now < until) {
+    /// Counts the refusals of a key in a row, and refuses it once there were too many.
+    fn unless_locked(
+        &mut self,
+        parts: &Parts,
+        now: Instant,
+        judge: impl FnOnce() -> Result<(), Refused>,
+    ) -> Result<(), Refused> {
+        let guesses = self.guesses.entry(access_key(parts).unwrap_or_default().to_owned()).or_default();
+        if guesses.locked_until.is_some_and(|until| now < until) {
             return Err(unauthorized("APIGW.0301", "AK access failed to reach the limit,forbidden"));
         }
         let verdict = judge();
-        self.refused_in_a_row = if verdict.is_ok() { 0 } else { self.refused_in_a_row + 1 };
-        self.locked_until = (self.refused_in_a_row > LOCK_AFTER).then(|| now + LOCKED_FOR);
+        guesses.refused_in_a_row = if verdict.is_ok() { 0 } else { guesses.refused_in_a_row + 1 };
+        guesses.locked_until = (guesses.refused_in_a_row > LOCK_AFTER).then(|| now + LOCKED_FOR);
         verdict
     }
 
