@@ -38,8 +38,7 @@ pub(crate) fn write_atomically<T>(
 ) -> Result<T, Error> {
     let target = real(path);
     let trouble = |source: io::Error| Error::Disk { verb: "write", path: path.to_owned(), source: source.into() };
-    let old = fs::metadata(&target).ok();
-    if old.as_ref().is_some_and(|old| !old.is_file() && !old.is_dir()) {
+    if is_special(&target) {
         let file = OpenOptions::new().write(true).open(&target).map_err(trouble)?;
         let mut out = BufWriter::new(file);
         let value = write(&mut out)?;
@@ -51,13 +50,18 @@ pub(crate) fn write_atomically<T>(
     let mut out = BufWriter::with_capacity(1 << 18, named.map_err(trouble)?);
     let value = write(&mut out)?;
     let named = out.into_inner().map_err(|error| trouble(error.into_error()))?;
-    if let Some(old) = old {
+    if let Ok(old) = fs::metadata(&target) {
         named.as_file().set_permissions(old.permissions()).map_err(trouble)?;
     }
     named.as_file().sync_all().map_err(trouble)?;
     named.persist(&target).map_err(|error| trouble(error.error))?;
     sync_dir_of(&target).map_err(trouble)?;
     Ok(value)
+}
+
+/// A pipe, a terminal, `/dev/null`: it is written to as it is, and nothing there can be lost.
+pub(crate) fn is_special(path: &Path) -> bool {
+    path.metadata().is_ok_and(|found| !found.is_file() && !found.is_dir())
 }
 
 /// Removes what killed processes left of their own [`write_atomically`] to `path`. To be called by the one process that
@@ -172,9 +176,18 @@ pub(crate) fn identity(path: &Path) -> FileIdentity {
     if let Ok(found) = fs::metadata(path) {
         return FileIdentity::Node { device: found.dev(), inode: found.ino() };
     }
-    let folder = fs::canonicalize(parent(path)).unwrap_or_else(|_| parent(path).to_owned());
+    // Whoever writes through a link that leads to nothing yet makes what it leads to.
+    let mut path = path.to_owned();
+    for _ in 0..MAX_LINKS {
+        let Ok(target) = fs::read_link(&path) else { break };
+        path = parent(&path).join(target);
+    }
+    let folder = fs::canonicalize(parent(&path)).unwrap_or_else(|_| parent(&path).to_owned());
     FileIdentity::Name(folder.join(path.file_name().unwrap_or_default()))
 }
+
+/// As Linux counts them.
+const MAX_LINKS: usize = 40;
 
 /// A path that is not taken, with `word` put before the ending: `leavers.results.WORD.csv`.
 pub(crate) fn with_word(path: &Path, word: &str) -> PathBuf {

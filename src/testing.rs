@@ -61,7 +61,7 @@ pub mod journal {
 }
 
 pub mod model {
-    pub use crate::model::{Bound, Caller, Class, DesktopId, Kind, LiveDesktop, Outcome, PartLabel, Refusal};
+    pub use crate::model::{Bound, Caller, Class, DesktopId, Kind, LiveDesktop, Outcome, PartLabel, Refusal, Typed};
 }
 
 pub mod outcome {

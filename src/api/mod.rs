@@ -25,6 +25,7 @@ pub(crate) mod unreachable;
 pub(crate) mod wire;
 
 pub(crate) use access::{AccessOptions, prepare};
+pub(crate) use auth::chain::files as credential_files;
 pub use client::{Reader, Target, Writer};
 pub(crate) use codes::advice;
 pub(crate) use env::ProcessEnv;

@@ -18,8 +18,7 @@ use crate::error::{Error, Exit};
 use crate::files;
 use crate::journal::record::Record;
 use crate::journal::{Identity, Journal as _, Store, View, beside};
-use crate::model::Class;
-use crate::model::Observer;
+use crate::model::{Class, Given, Observer};
 use crate::outcome::metrics::last_success_in;
 use crate::outcome::next::{Next, Situation, next};
 use crate::outcome::{Metrics, ResultsWriter, Summary, SummaryFacts, exit_of};
@@ -84,16 +83,12 @@ pub(super) async fn execute(job: Job<'_>) -> Result<Closing, Failure> {
     let waits = Waits::default();
     let watching = observer(session.shape, &session.screen, session.logged);
     let mut watching = Tee(vec![watching, Box::new(waits.clone())]);
-    let resume = |exit| Next {
-        words: "To go on where it stopped:".to_owned(),
-        command: Some(
-            ["batch-detach", if exit == Exit::Fault { "status" } else { "run" }]
-                .map(OsString::from)
-                .into_iter()
-                .chain([journal.clone().into_os_string()])
-                .chain(session.repeat.place.iter().cloned())
-                .collect(),
-        ),
+    let resume = |exit| {
+        let is_fault = exit == Exit::Fault;
+        let start = ["batch-detach", if is_fault { "status" } else { "run" }].map(OsString::from).into_iter();
+        let place = session.repeat.place.iter().filter(|_| !is_fault).flat_map(Given::words);
+        let command = start.chain([journal.clone().into_os_string()]).chain(place).collect();
+        Next { words: "To go on where it stopped:".to_owned(), command: Some(command) }
     };
     let fail = |error: Error| {
         // With a damaged journal nothing goes on.

@@ -10,6 +10,8 @@ mod due;
 mod execute;
 mod generate;
 mod list;
+#[cfg(test)]
+mod next_tests;
 mod outputs;
 mod plan;
 mod planning;
@@ -216,16 +218,39 @@ fn after(error: &Error, words: &[OsString]) -> Option<Next> {
             _ => return None,
         },
         Error::Unconfirmed => with("--yes"),
-        // What would be done, and why it is refused, is seen best in the plan.
-        Error::Refused(_) if verb != Some("plan") => with("--dry-run"),
-        // The same command would only fail again: what to change stands in the error.
-        Error::Usage { .. } | Error::Setting { .. } | Error::Input { .. } | Error::Rows { .. } => {
-            return Some(Next { words: "Change what is named above, then run again.".to_owned(), command: None });
+        // There is no plan to be seen but the one that stands.
+        Error::Refused(_) if verb == Some("run") && given.iter().any(|word| is_journal(word)) => {
+            std::iter::once("status".as_ref())
+                .chain(given.iter().copied().filter(|word| is_journal(word)).take(1))
+                .collect()
         }
-        Error::Refused(_) | Error::File { .. } | Error::NoAccess(_) | Error::Disk { .. } | Error::Stopped(_) => given,
+        // What would be done, and why it is refused, is seen best in the plan.
+        Error::Refused(_) if verb != Some("plan") && !given.iter().any(|word| *word == "--dry-run") => {
+            with("--dry-run")
+        }
+        Error::NoAccess(_) | Error::Disk { .. } | Error::Stopped(_) => given,
+        // The same command would only fail again.
+        Error::Refused(_) => return Some(change("Take rows out of the list, or raise the limit that is named above")),
+        Error::Rows { .. } => {
+            return Some(change("Correct the rows that are named above"));
+        }
+        Error::Input { .. } => return Some(change("Correct the input as said above")),
+        Error::Setting { name, origin, .. } => return Some(change(&format!("Change the setting `{name}` ({origin})"))),
+        Error::Usage { .. } => return Some(change("Change the command as said above")),
+        Error::File { .. } => return Some(change("See to the file that is named above, or name another")),
     };
     let command = std::iter::once("batch-detach".as_ref()).chain(command).map(OsStr::to_owned).collect();
     Some(Next { words: "When the cause is gone:".to_owned(), command: Some(command) })
+}
+
+/// Whether a word of the command line names a run to go on with.
+fn is_journal(word: &OsStr) -> bool {
+    !word.as_encoded_bytes().starts_with(b"-") && Path::new(word).extension().is_some_and(|ending| ending == "journal")
+}
+
+/// What to do before the same command can end otherwise.
+fn change(what: &str) -> Next {
+    Next { words: format!("{what}, then run again."), command: None }
 }
 
 /// The help on the command that was tried, as far as it is one.

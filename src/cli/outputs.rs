@@ -4,19 +4,19 @@
 //! Files are told apart by what they are (device and inode), not by their names: a link of either kind is the file that
 //! it leads to.
 
+use std::ffi::OsStr;
 use std::fs::File;
 use std::io::Read as _;
+use std::os::unix::ffi::OsStrExt as _;
 use std::path::{Path, PathBuf};
 
 use super::args::journal_of;
 use crate::error::Error;
 use crate::files::{self, FileIdentity};
-use crate::journal::beside;
-use crate::model::Outcome;
+use crate::journal::{PARTS, beside, is_of_a_journal};
+use crate::model::{Outcome, Repeat};
 use crate::text::timestamp_now;
 
-/// How every `SQLite` file begins, a journal too.
-const JOURNAL_HEADER: &[u8] = b"SQLite format 3\0";
 /// How the results of this program begin, after a byte order mark.
 const RESULTS_HEADER: &str = "line,desktop_id,desktop_name,user_name,";
 
@@ -36,11 +36,24 @@ impl Outputs {
 
     /// A run's journal with all that belongs to it, and its results.
     pub(super) fn keep_run(&mut self, journal: &Path) {
+        self.keep_journal(journal);
+        self.keep("a run's results", Some(&journal.with_extension("")));
+    }
+
+    /// A run's journal, or the place of one, with all that belongs to it.
+    pub(super) fn keep_journal(&mut self, journal: &Path) {
         self.keep("a run's journal", Some(journal));
-        for ending in ["-wal", "-shm", "-journal", ".lock"] {
+        for ending in PARTS {
             self.keep("a part of a run's journal", Some(&beside(journal, ending)));
         }
-        self.keep("a run's results", Some(&journal.with_extension("")));
+    }
+
+    /// What an earlier run was started on and with: going on with it, or taking it back, may need that.
+    pub(super) fn keep_started(&mut self, input: &OsStr, options: &Repeat) {
+        self.keep("the run's input", Some(Path::new(input)).filter(|input| input.as_os_str() != "-"));
+        for (name, what) in [("config", "the run's settings"), ("ca-file", "the run's file of certificates")] {
+            self.keep(what, options.file(name));
+        }
     }
 
     /// A file that is written; `-` is standard output.
@@ -54,7 +67,7 @@ impl Outputs {
     pub(super) fn write_run(&mut self, results: &Path) {
         self.write("--results", Some(results));
         let journal = journal_of(results);
-        for ending in ["-wal", "-shm", "-journal", ".lock"] {
+        for ending in PARTS {
             self.keep("a part of this run's journal", Some(&beside(&journal, ending)));
         }
         self.write("the journal", Some(&journal));
@@ -72,7 +85,7 @@ impl Outputs {
             .collect();
         for (option, path) in &self.written {
             let is_journal = *option == "the journal";
-            if is_special(path) {
+            if files::is_special(path) {
                 continue;
             }
             let identity = files::identity(path);
@@ -84,13 +97,19 @@ impl Outputs {
             if let Some((what, _)) = taken.iter().find(|(_, known)| *known == identity) {
                 return refuse(what);
             }
+            if is_part_by_name(path, &identity) {
+                return refuse(&format!("a part of a run's journal ({})", path.display()));
+            }
             // The run's own journal is judged by whoever opens it.
             let start = if is_journal { Vec::new() } else { start_of(path) };
-            if start.starts_with(JOURNAL_HEADER) {
-                return refuse(&format!("a run's journal ({})", path.display()));
+            if is_of_a_journal(&start) {
+                return refuse(&format!("a run's journal, or a part of one ({})", path.display()));
             }
             if !matches!(*option, "the journal" | "--results") && is_results(&start) {
                 return refuse(&format!("a run's results ({})", path.display()));
+            }
+            if beginning_of(option).is_some_and(|own| !start.is_empty() && !start.starts_with(own)) {
+                return refuse(&format!("a file that is not of its kind ({})", path.display()));
             }
             if !is_journal && *option != "--log-file" {
                 writable(option, path)?;
@@ -114,7 +133,7 @@ pub(super) enum Stands {
 
 /// Looks at what stands where results shall go.
 pub(super) fn stands(results: &Path) -> Stands {
-    if is_special(results) {
+    if files::is_special(results) {
         return Stands::Free;
     }
     let start = start_of(results);
@@ -166,6 +185,29 @@ pub(super) fn move_aside_by_time(results: &Path) -> Result<(), Error> {
     Ok(())
 }
 
+/// Whether a path leads to where a part of a journal is kept, though nothing may stand there now.
+fn is_part_by_name(path: &Path, identity: &FileIdentity) -> bool {
+    let place = match identity {
+        FileIdentity::Name(place) => place.clone(),
+        FileIdentity::Node { .. } => files::real(path),
+    };
+    let Some(name) = place.file_name() else { return false };
+    PARTS.iter().any(|part| {
+        let journal = name.as_encoded_bytes().strip_suffix(part.as_bytes());
+        journal.is_some_and(|name| is_of_a_journal(&start_of(&place.with_file_name(OsStr::from_bytes(name)))))
+    })
+}
+
+/// How each file begins that this program replaces whole. One that begins otherwise is somebody's.
+fn beginning_of(option: &str) -> Option<&'static [u8]> {
+    match option {
+        "--metrics" => Some(b"# HELP "),
+        "--requests" => Some(b"{\""),
+        "--html" | "--output" => Some(b"<!DOCTYPE html>"),
+        _ => None, // a log is added to; results are judged by whoever writes them
+    }
+}
+
 fn start_of(path: &Path) -> Vec<u8> {
     let mut start = Vec::new();
     if let Ok(file) = File::open(path) {
@@ -178,32 +220,20 @@ fn is_results(start: &[u8]) -> bool {
     start.strip_prefix(b"\xEF\xBB\xBF").unwrap_or(start).starts_with(RESULTS_HEADER.as_bytes())
 }
 
-/// Whether results hold nothing but `planned` rows.
+/// Whether results are those of a plan: some row is `planned`, the rest what a plan settles by itself.
 fn is_preview(results: &Path) -> bool {
     let Ok(mut reader) = csv::ReaderBuilder::new().from_path(results) else { return false };
-    let Ok(header) = reader.headers() else { return false };
-    let Some(column) = header.iter().position(|name| name == "outcome") else { return false };
-    reader.records().all(|record| {
-        record.is_ok_and(|record| {
-            let outcome = record.get(column).and_then(Outcome::parse);
-            // What a plan settles by itself stands in its preview, too.
-            outcome.is_some_and(|outcome| {
-                !matches!(outcome, Outcome::Detached | Outcome::Attached | Outcome::Failed | Outcome::Unknown)
-            })
-        })
-    }) && holds_a_planned_row(results, column)
-}
-
-fn holds_a_planned_row(results: &Path, column: usize) -> bool {
-    csv::ReaderBuilder::new().from_path(results).is_ok_and(|mut reader| {
-        let mut records = reader.records().flatten();
-        records.any(|record| record.get(column) == Some(Outcome::Planned.as_str()))
-    })
-}
-
-/// A pipe, a terminal, `/dev/null`: nothing there can be lost.
-fn is_special(path: &Path) -> bool {
-    path.metadata().is_ok_and(|found| !found.is_file() && !found.is_dir())
+    let column = reader.headers().ok().and_then(|header| header.iter().position(|name| name == "outcome"));
+    let mut planned = false;
+    for record in reader.records() {
+        let outcome = record.ok().and_then(|record| Outcome::parse(record.get(column?)?));
+        match outcome {
+            Some(Outcome::Planned) => planned = true,
+            None | Some(Outcome::Detached | Outcome::Attached | Outcome::Failed | Outcome::Unknown) => return false,
+            Some(_) => {}
+        }
+    }
+    planned
 }
 
 /// Whether a file can be replaced here at the end is found out before anything is sent.

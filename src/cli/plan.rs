@@ -24,6 +24,10 @@ async fn make(args: &RunArgs) -> Result<Closing, Failure> {
     let input_path = (args.input.as_os_str() != "-").then_some(args.input.as_path());
     let mut outputs = Outputs::default();
     outputs.keep("the input", input_path);
+    let journal = args.results_path().map(|results| journal_of(&results));
+    if let Some(journal) = &journal {
+        outputs.keep_journal(journal);
+    }
     outputs.write("--results", args.options.output.results.as_deref());
     let mut session = Session::begin(&args.options, args.layer()?, None, outputs)?;
     limit_to(&mut session.repeat, args);
@@ -34,9 +38,8 @@ async fn make(args: &RunArgs) -> Result<Closing, Failure> {
     let day = due::day(args, &session.settings, None)?;
     let list = List::read(args, &session, day, &signals).await?;
     let shaping = &args.plan_shaping(&session.settings, day, None);
-    let earlier = args.results_path().map(|results| journal_of(&results));
     // A run that is going on is not to be held up by a reader of its journal, as on a network file system it would be.
-    let earlier = earlier.filter(|journal| !RunLock::is_held(journal));
+    let earlier = journal.filter(|journal| !RunLock::is_held(journal));
     let task = Task { options: &args.options, session: &session, shaping, signals, began };
     start(&task, list, earlier.as_deref(), None).await
 }

@@ -1,10 +1,9 @@
 //! `report`: the page of a run, while it goes on or after.
 
-use std::path::Path;
-
 use super::args::{ReportArgs, beside_journal};
 use super::outputs::Outputs;
 use super::status::what_next;
+use super::task::started_with;
 use super::{Closing, say};
 use crate::error::Error;
 use crate::files;
@@ -21,7 +20,8 @@ pub(super) fn command(args: &ReportArgs) -> Result<Closing, Error> {
     let path = args.output.clone().unwrap_or_else(|| beside_journal(&args.journal, "report.html"));
     let mut outputs = Outputs::default();
     outputs.keep_run(&args.journal);
-    outputs.keep("the run's input", Some(Path::new(&view.identity().input_path)));
+    let (input, options) = started_with(view.identity());
+    outputs.keep_started(&input, &options);
     outputs.write("--output", Some(&path));
     outputs.check()?;
     let made_at = timestamp_now();

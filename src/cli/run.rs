@@ -10,7 +10,7 @@ use super::planning::shown;
 use super::session::{Session, limit_to};
 use super::signals::Signals;
 use super::steps::{go, nothing};
-use super::task::{Files, Task, lock};
+use super::task::{Files, Task, lock, started_with};
 use super::{Closing, Failure, on_runtime};
 use crate::error::Error;
 use crate::journal::View;
@@ -32,7 +32,10 @@ async fn run(args: &RunArgs) -> Result<Closing, Failure> {
         Source::Journal(path) => {
             // Its holder's files are another process's matter, whatever state they are in.
             drop(lock(path)?);
-            Some((shown(path), View::open(path)?.identity().clone()))
+            let identity = View::open(path)?.identity().clone();
+            let (input, options) = started_with(&identity);
+            outputs.keep_started(&input, &options);
+            Some((shown(path), identity))
         }
         Source::File(input) => {
             outputs.keep("the input", Some(input));
@@ -43,6 +46,9 @@ async fn run(args: &RunArgs) -> Result<Closing, Failure> {
     let planned = of_journal.as_ref().map(|(path, identity)| (path.as_str(), &identity.plan_settings));
     let mut session = Session::begin(&args.options, args.layer()?, planned, outputs)?;
     limit_to(&mut session.repeat, args);
+    if let Some((_, identity)) = &of_journal {
+        session.go_on_with(started_with(identity).1);
+    }
     let signals = Signals::watch()?;
     let day = match of_journal {
         Some(_) => args.meaning.as_of,

@@ -9,12 +9,12 @@ use serde::Serialize;
 use serde_json::json;
 
 use super::args::{Format, StatusArgs};
-use super::target::SIMULATOR;
+use super::task::started_with;
 use super::{Closing, say, width};
 use crate::error::{Error, Exit};
 use crate::journal::{Identity, Progress, RunLock, View};
 use crate::model::{Caller, Outcome};
-use crate::outcome::next::{Next, Repeat, Situation, next};
+use crate::outcome::next::{Next, Situation, next};
 use crate::outcome::{Counts, exit_of};
 use crate::text::escape_untrusted;
 use crate::text::{counted, grouped, serialized, wrap};
@@ -63,15 +63,13 @@ pub(super) fn what_next(path: &Path, identity: &Identity, progress: &Progress, c
         };
     }
     let results = path.with_extension("");
-    // The rows of a rehearsal must not go to a real endpoint next.
-    let place = if identity.endpoint == SIMULATOR { vec!["--simulate".into()] } else { Vec::new() };
-    let repeat = Repeat { place, ..Repeat::default() };
+    let (input, repeat) = started_with(identity);
     next(&Situation {
         exit: if progress.finished { exit_of(counts) } else { Exit::Stopped },
         counts,
         planned: false,
         canary_failed: progress.canary == Some(false),
-        input: identity.undo_of.as_deref().unwrap_or(&identity.input_path).as_ref(),
+        input: &input,
         undo: identity.undo_of.is_some(),
         results: Some(results.as_os_str()),
         journal: Some(path.as_os_str()),

@@ -8,7 +8,7 @@
 
 use std::fs::File;
 use std::io::{BufWriter, Write};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::sync::Arc;
 
@@ -20,7 +20,7 @@ use super::planning::{self, shown};
 use super::session::Session;
 use super::standing::{Asked, Standing, same_place, stand};
 use super::target::{self, Place, SIMULATOR};
-use super::task::{Files, Task};
+use super::task::{Files, Task, started_with, to_keep};
 use super::{Closing, Failure, approval, note, say, width};
 use crate::config::{DECLARED, Group, OnInvalid};
 use crate::error::{Error, Exit};
@@ -98,22 +98,24 @@ pub(super) async fn go(task: &Task<'_>, subject: Option<impl Subject>, files: Fi
         stand(task, asked, journal, results)?
     };
     match (standing, subject) {
-        (Standing::CanaryFailed(identity), _) => Err(canary_failed(task, &identity)),
+        (Standing::CanaryFailed(identity), subject) => {
+            Err(canary_failed(task, &identity, &named(subject.as_ref(), &identity)))
+        }
         (Standing::Finished, subject) => {
             finish_up(results, journal).await?;
             let view = View::open(journal)?;
-            let input =
-                subject.map_or_else(|| (&view.identity().input_path).into(), |subject| subject.path().to_owned());
+            let input = named(subject.as_ref(), view.identity());
             Ok(nothing_to_do(task, &view, &input, &files)?)
         }
         (Standing::Resume(found), subject) => {
             let (identity, progress) = *found;
             let place = rehearse_again(&identity, journal, subject.as_ref().and_then(Subject::input))?;
+            let input = named(subject.as_ref(), &identity);
             if let Some(subject) = subject {
                 // It may have been killed before this was durable. All else of it is in the journal.
                 subject.claim(journal).await?;
             }
-            resume(task, files, &identity, &progress, place).await
+            resume(task, files, (&identity, &progress), input, place).await
         }
         (Standing::New { aside }, Some(subject)) => {
             if aside.is_none() && !task.options.safety.fresh {
@@ -126,14 +128,19 @@ pub(super) async fn go(task: &Task<'_>, subject: Option<impl Subject>, files: Fi
     }
 }
 
+/// What a run works on, as the next command names it.
+fn named(subject: Option<&impl Subject>, identity: &Identity) -> PathBuf {
+    subject.map_or_else(|| started_with(identity).0.into(), |subject| subject.path().to_owned())
+}
+
 /// A failed canary is final for its journal.
-fn canary_failed(task: &Task<'_>, identity: &Identity) -> Failure {
+fn canary_failed(task: &Task<'_>, identity: &Identity, input: &Path) -> Failure {
     let next = next(&Situation {
         exit: Exit::Stopped,
         counts: &Counts::default(),
         planned: false,
         canary_failed: true,
-        input: identity.undo_of.as_deref().unwrap_or(&identity.input_path).as_ref(),
+        input: input.as_os_str(),
         undo: identity.undo_of.is_some(),
         results: None,
         journal: None,
@@ -164,8 +171,8 @@ fn rehearse_again(identity: &Identity, journal: &Path, input: Option<&Input>) ->
 async fn resume(
     task: &Task<'_>,
     files: Files,
-    identity: &Identity,
-    progress: &Progress,
+    (identity, progress): (&Identity, &Progress),
+    input: PathBuf,
     place: Option<Place>,
 ) -> Result<Closing, Failure> {
     let Task { options, session, signals, .. } = task;
@@ -194,7 +201,7 @@ async fn resume(
     let question = format!("Go on with {}?", counted(progress.open(), "open row", "open rows"));
     confirm(&options.safety, &(question + &place.in_words()), signals).await?;
     let store = Store::open(&files.journal)?;
-    execute(Job { task, files, store, place, gates, resumed: true, proved, input: (&identity.input_path).into() }).await
+    execute(Job { task, files, store, place, gates, resumed: true, proved, input }).await
 }
 
 /// There is nothing to do, and why.
@@ -267,6 +274,7 @@ pub(super) async fn start(
 
 /// What a journal says of the run that it begins with.
 fn identity(task: &Task<'_>, subject: &impl Subject, made: &dyn Draft, place: &Place, plan_hash: String) -> Identity {
+    let session = task.session;
     let mut identity = Identity {
         run_id: format!("{:08x}", fastrand::u32(..)),
         class: Class::BatchDetach,
@@ -283,13 +291,14 @@ fn identity(task: &Task<'_>, subject: &impl Subject, made: &dyn Draft, place: &P
         region: place.region.clone(),
         caller: place.caller.clone(),
         plan_settings: task.shaping.clone(),
-        preflight: task.session.settings.preflight,
+        preflight: session.settings.preflight,
         notes: Vec::new(),
         results_bom: false,
         extra_columns: Vec::new(),
         undo_of: None,
         canary_chunks: u32::try_from(made.canary_chunks()).unwrap_or(u32::MAX),
         warnings: made.warnings(),
+        typed: Some(to_keep(&session.repeat, &session.settings, session.config.as_deref(), subject.path(), place)),
     };
     subject.identify(&mut identity);
     identity

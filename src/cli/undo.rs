@@ -4,20 +4,21 @@ use std::collections::HashSet;
 use std::path::{Path, PathBuf};
 use std::time::Instant;
 
-use super::args::UndoArgs;
+use super::args::{UndoArgs, journal_of};
 use super::outputs::{Outputs, keep_results};
 use super::planning::{self, shown};
-use super::session::{Session, push_each};
+use super::session::Session;
 use super::signals::Signals;
 use super::standing::same_place;
 use super::steps::{Look, Subject, go, start};
 use super::target::{Place, SIMULATOR};
-use super::task::{Files, Task, lock};
+use super::task::{Files, Task, lock, started_with};
 use super::{Closing, Failure, note, on_runtime};
 use crate::error::Error;
 use crate::input::Input;
 use crate::journal::record::Record;
 use crate::journal::{Identity, Journal as _, Store, View};
+use crate::model::Given;
 use crate::plan::{Draft, Policy, Snapshot};
 use crate::reconcile::evidence::ReadSpan;
 use crate::reconcile::preflight::Preflight;
@@ -36,15 +37,20 @@ async fn take_back(args: &UndoArgs) -> Result<Closing, Failure> {
     let results = args.results_path();
     let mut outputs = Outputs::default();
     outputs.keep_run(&args.journal);
+    if let Ok(view) = View::open(&args.journal) {
+        let (input, options) = started_with(view.identity());
+        outputs.keep_started(&input, &options);
+    }
     if options.safety.dry_run {
+        outputs.keep_journal(&journal_of(&results));
         outputs.write("--results", options.output.results.as_deref());
     } else {
         outputs.write_run(&results);
     }
     let mut session = Session::begin(options, options.layer()?, None, outputs)?;
-    let users: Vec<String> = args.only_users().iter().map(|name| csv_field(name)).collect();
-    push_each(&mut session.repeat.scope, "only-user", users.iter().map(String::as_str));
-    push_each(&mut session.repeat.scope, "only-desktop", args.only_desktop.iter().map(String::as_str));
+    let scope = &mut session.repeat.scope;
+    scope.extend(args.only_users().iter().map(|name| Given::text("only-user", csv_field(name))));
+    scope.extend(args.only_desktop.iter().map(|id| Given::text("only-desktop", id)));
     if !session.settings.preflight {
         let problem = "an undo has to look at who holds the desktops now: leave out `--preflight off`".to_owned();
         return Err(Error::Usage { problem }.into());

@@ -18,7 +18,7 @@ mod peek;
 pub(crate) mod record;
 mod replay;
 #[cfg(test)]
-mod sample;
+pub(crate) mod sample;
 mod schema;
 mod seam;
 mod store;
@@ -40,3 +40,4 @@ pub(crate) use schema::beside;
 pub use seam::{Journal, JournalError};
 pub use store::Store;
 pub use view::View;
+pub(crate) use whole::{PARTS, is_of_a_journal};

@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-use crate::model::{Caller, Class, DesktopId, Doubt, Kind, Outcome, PartLabel, Person, Refusal};
+use crate::model::{Caller, Class, DesktopId, Doubt, Kind, Outcome, PartLabel, Person, Refusal, Typed};
 
 /// An item's number in its journal, from 1, in the order of the plan.
 pub type ItemId = u32;
@@ -61,6 +61,9 @@ pub struct Identity {
     /// What the plan warned of, for the summary: a group that stays bound, a pool that may hand out again.
     #[serde(default)]
     pub warnings: Vec<String>,
+    /// What it was started with, for the next command; journals of older programs don't tell.
+    #[serde(default)]
+    pub typed: Option<Typed>,
 }
 
 /// What the plan holds for one record of the results.

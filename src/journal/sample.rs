@@ -20,7 +20,7 @@ pub(super) fn names(directory: &Path) -> Vec<String> {
     names
 }
 
-pub(super) fn identity() -> Identity {
+pub(crate) fn identity() -> Identity {
     Identity {
         run_id: "0badcafe".to_owned(),
         class: Class::BatchDetach,
@@ -44,6 +44,7 @@ pub(super) fn identity() -> Identity {
         undo_of: None,
         canary_chunks: 0,
         warnings: Vec::new(),
+        typed: None,
     }
 }
 

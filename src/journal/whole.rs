@@ -30,6 +30,13 @@ enum Mark {
 
 /// The first words of a log, in either byte order of its checksums.
 const LOG_MAGIC: [u32; 2] = [0x377f_0682, 0x377f_0683];
+/// How every `SQLite` file begins, and what it keeps to take a transaction back.
+const FILE_MAGIC: &[u8] = b"SQLite format 3\0";
+const ROLLBACK_MAGIC: [u8; 8] = [0xd9, 0xd5, 0x05, 0xf9, 0x20, 0xa1, 0x63, 0xd7];
+/// The version that an index of a log (`-shm`) begins with, in the byte order of its machine.
+const INDEX_VERSION: u32 = 3_007_000;
+/// The files beside a journal that belong to it.
+pub(crate) const PARTS: [&str; 4] = ["-wal", "-shm", "-journal", ".lock"];
 /// A log's header, and that of each page in it.
 const LOG_HEADER: u64 = 32 + 24;
 
@@ -161,6 +168,17 @@ fn has_log(path: &Path) -> bool {
     read().unwrap_or_default()
 }
 
+/// Whether a file that begins so is a journal, or a part of one, by whatever name.
+pub(crate) fn is_of_a_journal(start: &[u8]) -> bool {
+    let first = start.first_chunk().copied().unwrap_or_default();
+    start.starts_with(FILE_MAGIC)
+        || start.starts_with(&ROLLBACK_MAGIC)
+        || LOG_MAGIC.contains(&u32::from_be_bytes(first))
+        || u32::from_ne_bytes(first) == INDEX_VERSION
+        || std::str::from_utf8(start)
+            .is_ok_and(|text| mark(text).is_some_and(|(id, _)| id.len() == 8 && hex::decode(id).is_ok()))
+}
+
 fn open_lock_file(path: &Path) -> io::Result<Option<File>> {
     match OpenOptions::new().read(true).write(true).open(beside(path, ".lock")) {
         Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
@@ -181,7 +199,10 @@ fn write_mark(path: &Path, run_id: &str, mark: &Mark) -> io::Result<()> {
 }
 
 fn read_mark(path: &Path) -> Option<(String, Mark)> {
-    let text = std::fs::read_to_string(beside(path, ".lock")).ok()?;
+    mark(&std::fs::read_to_string(beside(path, ".lock")).ok()?)
+}
+
+fn mark(text: &str) -> Option<(String, Mark)> {
     let mut words = text.lines().next()?.split(' ');
     let run_id = words.next()?.to_owned();
     let mark = match (words.next()?, words.next()) {

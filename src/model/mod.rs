@@ -8,6 +8,7 @@ mod event;
 mod ids;
 mod outcome;
 mod person;
+mod typed;
 
 pub use binding::{Bound, Kind, LiveDesktop};
 pub(crate) use caller::AgencyName;
@@ -18,3 +19,5 @@ pub(crate) use event::{Event, Observer};
 pub use ids::{DesktopId, PartLabel};
 pub use outcome::{Outcome, Refusal};
 pub(crate) use person::{Person, fold, same_name, same_spelling};
+pub use typed::Typed;
+pub(crate) use typed::{Given, Repeat};

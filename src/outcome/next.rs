@@ -8,7 +8,7 @@ use schemars::{JsonSchema, Schema};
 use serde::Serialize;
 
 use crate::error::Exit;
-use crate::model::Outcome;
+use crate::model::{Given, Outcome, Repeat};
 use crate::outcome::counts::Counts;
 use crate::text::{columns, shell_line, wrap};
 use crate::text::{serialized, timestamp_now};
@@ -30,19 +30,6 @@ pub(crate) struct Situation<'a> {
     pub journal: Option<&'a OsStr>,
     /// Options of this command line that the next command needs as well.
     pub repeat: &'a Repeat,
-}
-
-/// Options of a command line, by what they belong to: the next command has those that mean the same for it.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub(crate) struct Repeat {
-    /// Where the API is, and how a run is done: for every command.
-    pub place: Vec<OsString>,
-    /// How the input is read and what its rows mean: for the same input alone, never for the program's own results.
-    pub reading: Vec<OsString>,
-    /// Just a part of the rows (`--only`, `--only-user`, …): for the same input alone, and never left out there.
-    pub scope: Vec<OsString>,
-    /// `--results`, for the same input alone.
-    pub results: Vec<OsString>,
 }
 
 /// What to do now.
@@ -86,9 +73,11 @@ fn ending(exit: Exit, why: Option<&str>) -> String {
 /// * `why`: why a run stopped before its end.
 pub(crate) fn last_line(exit: Exit, why: Option<&str>, next: Option<&Next>) -> String {
     let line = ending(exit, why);
-    match next.and_then(Next::line) {
-        Some(command) => format!("{line}; next: {command}"),
-        None => line,
+    match (next.and_then(Next::line), next) {
+        (Some(command), _) => format!("{line}; next: {command}"),
+        // Nothing to type, but something to do first.
+        (None, Some(next)) if exit != Exit::Done => format!("{line}. {}", next.words),
+        _ => line,
     }
 }
 
@@ -96,11 +85,12 @@ pub(crate) fn last_line(exit: Exit, why: Option<&str>, next: Option<&Next>) -> S
 pub(crate) fn last_words(exit: Exit, why: Option<&str>, next: Option<&Next>, width: usize) -> String {
     let line = last_line(exit, why, next);
     match next.and_then(Next::line) {
-        Some(command) if columns(&line) > width => {
+        _ if columns(&line) <= width => line,
+        Some(command) => {
             let words = format!("{}; next:", ending(exit, why));
             format!("{}\n  {command}", wrap(&words, width).join("\n"))
         }
-        _ => line,
+        None => wrap(&line, width).join("\n"),
     }
 }
 
@@ -117,6 +107,7 @@ pub(crate) fn last_record(exit: Exit, why: Option<&str>, next: Option<&Next>) ->
             ("exit_code", exit.code().into()),
             ("why", why.into()),
             ("next", next.and_then(Next::line).into()),
+            ("to_do", next.filter(|next| exit != Exit::Done && next.command.is_none()).map(|next| &*next.words).into()),
         ]),
     };
     serde_json::json!(record).to_string()
@@ -136,8 +127,8 @@ struct LogRecord<'a> {
     /// The part of the program that says it.
     #[serde(skip_serializing_if = "Option::is_none")]
     target: Option<&'a str>,
-    /// What belongs to the event; of the last record `exit_code`, `why` it stopped before its end, and `next`, the
-    /// command to type.
+    /// What belongs to the event; of the last record `exit_code`, `why` it stopped before its end, `next`, the command
+    /// to type, and, where there is none before something else is done, `to_do`.
     #[serde(flatten)]
     fields: BTreeMap<&'a str, serde_json::Value>,
 }
@@ -193,7 +184,7 @@ pub(crate) fn next(of: &Situation<'_>) -> Next {
 /// * `day`: what its rows were held against that have a day. On another day the plan would be another one.
 pub(crate) fn approve(of: &Situation<'_>, hash: &str, day: Option<&str>) -> Next {
     let mut options = vec!["--approved", hash];
-    let is_repeated = of.repeat.reading.iter().any(|word| word == "--as-of");
+    let is_repeated = of.repeat.reading.iter().any(|given| given.name == "as-of");
     if let Some(day) = day.filter(|_| !is_repeated) {
         options.extend(["--as-of", day]);
     }
@@ -221,7 +212,7 @@ impl Situation<'_> {
         let options = options.iter().map(OsString::from);
         let Repeat { place, reading, scope, results } = self.repeat;
         let of_input = [scope, reading, results].into_iter().filter(|_| same_input).flatten();
-        start.into_iter().chain(options).chain(of_input.cloned()).chain(place.iter().cloned()).collect()
+        start.into_iter().chain(options).chain(of_input.chain(place).flat_map(Given::words)).collect()
     }
 
     /// The same command once more, as far as its input can be read once more.
@@ -309,19 +300,18 @@ mod tests {
     #[test]
     fn options_that_say_where_the_api_is_are_repeated() {
         let rows = counts(&[Outcome::Planned]);
-        let repeat = Repeat { place: vec!["--region".into(), "cn-north-4".into()], ..Repeat::default() };
+        let repeat = Repeat { place: vec![Given::text("region", "cn-north-4")], ..Repeat::default() };
         let next = next(&Situation { planned: true, repeat: &repeat, ..situation(Exit::Done, &rows) });
         assert_eq!(next.line().as_deref(), Some("batch-detach run 'Q3 leavers.csv' --region cn-north-4"));
     }
 
     #[test]
     fn what_says_how_the_input_is_read_and_which_rows_are_meant_goes_with_the_input_alone() {
-        let words = |text: &str| text.split(' ').map(OsString::from).collect();
         let repeat = Repeat {
-            place: words("--simulate"),
-            reading: words("--delimiter ;"),
-            scope: words("--only failed"),
-            results: words("--results r.csv"),
+            place: vec![Given::flag("simulate")],
+            reading: vec![Given::text("delimiter", ";")],
+            scope: vec![Given::text("only", "failed")],
+            results: vec![Given::file("results", Path::new("r.csv"))],
         };
         let rows = counts(&[Outcome::Planned]);
         let again = next(&Situation { planned: true, repeat: &repeat, ..situation(Exit::Done, &rows) });
@@ -351,7 +341,7 @@ mod tests {
         assert_eq!(line(&plan, None).as_deref(), Some("batch-detach run 'Q3 leavers.csv' --approved 0f"));
         let of_a_day = line(&plan, Some("2026-11-30"));
         assert!(of_a_day.unwrap().ends_with("--approved 0f --as-of 2026-11-30"));
-        let reading = vec!["--as-of".into(), "2026-11-30".into()];
+        let reading = vec![Given::text("as-of", "2026-11-30")];
         let given = Situation { repeat: &Repeat { reading, ..Repeat::default() }, ..plan };
         assert_eq!(line(&given, Some("2026-11-30")).unwrap().matches("--as-of").count(), 1);
         let undo = Situation { undo: true, input: OsStr::new("l.results.csv.journal"), ..plan };

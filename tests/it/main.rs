@@ -15,6 +15,7 @@ mod job;
 mod kills;
 mod locks;
 mod nothing_sent;
+mod outputs;
 mod plans;
 mod readme;
 mod reconcile;

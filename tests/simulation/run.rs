@@ -150,6 +150,7 @@ fn identity(input: &Input, script: &Script, canary_chunks: u32) -> Identity {
         undo_of: None,
         canary_chunks,
         warnings: Vec::new(),
+        typed: None,
     }
 }
 

@@ -22,6 +22,7 @@ class Desktop:
     def __init__(self, name, bound, pooled=False, refuses=None):
         self.name, self.bound, self.pooled, self.refuses = name, list(bound), pooled, refuses
         self.leaving = []  # (when, binding)
+        self.coming = []
 
     def advance(self, now):
         for when, binding in list(self.leaving):
@@ -29,6 +30,11 @@ class Desktop:
                 self.leaving.remove((when, binding))
                 if binding in self.bound:
                     self.bound.remove(binding)
+        for when, binding in list(self.coming):
+            if when <= now:
+                self.coming.remove((when, binding))
+                if binding not in self.bound:
+                    self.bound.append(binding)
 
 
 class Received:
@@ -52,7 +58,7 @@ class Received:
     def bindings(self):
         """`(desktop, user name)` of each binding that a write asks for."""
         for desktop in json.loads(self.body)["desktops"]:
-            for user in desktop.get("detach_user_infos", []):
+            for user in desktop.get("detach_user_infos", desktop.get("attach_user_infos", [])):
                 yield desktop["desktop_id"], user["user_name"]
 
 
@@ -100,6 +106,20 @@ class Service:
         self.server.shutdown()
         self.server.server_close()
 
+    def keep(self):
+        """All that `restore` needs to begin again from here."""
+        with self.lock:
+            world = {id: (list(one.bound), one.refuses) for id, one in self.desktops.items()}
+            return world, list(self.log), dict(self.jobs), self.writes
+
+    def restore(self, kept):
+        world, log, jobs, writes = kept
+        with self.lock:
+            for id, (bound, refuses) in world.items():
+                desktop = self.desktops[id]
+                desktop.bound, desktop.refuses, desktop.leaving, desktop.coming = list(bound), refuses, [], []
+            self.log, self.jobs, self.writes = list(log), dict(jobs), writes
+
     def truth(self):
         """Who is bound to what once all that was accepted has happened."""
         time.sleep(max(LAG, JOB) + 0.05)
@@ -142,6 +162,8 @@ class Service:
         parts = received.path.strip("/").split("/")[2:]  # behind v2 and the project
         if received.is_write and parts == ["desktops", "batch-detach"]:
             return 200, self.detach(received)
+        if received.is_write and parts == ["desktops", "batch-attach"]:
+            return 200, self.attach(received)
         if parts == ["desktops", "detail"]:
             wanted = received.query.get("desktop_id")
             ids = [id for id in self.desktops if wanted is None or id in wanted]
@@ -200,6 +222,17 @@ class Service:
             answer["job_id"] = f"job-{len(self.jobs) + 1}"
             self.jobs[answer["job_id"]] = (now + JOB, pooled)
         return answer
+
+    def attach(self, received):
+        desktops = json.loads(received.body)["desktops"]
+        known = {user["user_name"]: user["id"] for user in self.users}
+        for entry in desktops:
+            for user in entry["attach_user_infos"]:
+                binding = Binding(user["type"], user["user_name"], known[user["user_name"]])
+                self.desktops[entry["desktop_id"]].coming.append((received.came + JOB, binding))
+        job = f"job-{len(self.jobs) + 1}"
+        self.jobs[job] = (received.came + JOB, [entry["desktop_id"] for entry in desktops])
+        return {"job_id": job}
 
     def job(self, id, now):
         ends, desktops = self.jobs[id]

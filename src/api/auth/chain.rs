@@ -1,6 +1,8 @@
 //! Where credentials are looked for, and in which order: the first source that holds any is taken. One
 //! that holds half of them is an error, since passing it over would act as somebody else than was meant.
 
+use std::path::PathBuf;
+
 use super::provider::{Credentials, Form, Found, Look, Provider};
 use super::{koocli, profile, variables};
 use crate::api::env::Env;
@@ -48,6 +50,11 @@ pub(crate) fn find(env: &dyn Env) -> Result<Search, Error> {
     }
     let metadata = Found::new(Credentials::CloudServer, "the agency of this cloud server (ECS metadata)");
     Ok(Search { found: Found { agency, ..metadata }, nothing })
+}
+
+/// The files that credentials are looked for in, whether or not they are there.
+pub(crate) fn files(env: &dyn Env) -> impl Iterator<Item = PathBuf> {
+    [profile::file(env), koocli::file(env)].into_iter().flatten().map(|file| file.path)
 }
 
 /// Variables that choose a file or a profile, and the place of their source in the order.

@@ -112,11 +112,14 @@ fn text<'de, D: Deserializer<'de>>(deserializer: D) -> Result<String, D::Error> 
 
 impl Provider for KooCli {
     fn look(&self, env: &dyn Env) -> Result<Look, Error> {
-        let Some(file) = named_file(env, FILE_VARIABLE, ".hcloud/config.json") else {
-            return Ok(Look::Nothing(NO_FILE.to_owned()));
-        };
+        let Some(file) = file(env) else { return Ok(Look::Nothing(NO_FILE.to_owned())) };
         look_in(&file, env.var(PROFILE_VARIABLE).as_deref())
     }
+}
+
+/// Where it is looked for.
+pub(super) fn file(env: &dyn Env) -> Option<NamedFile> {
+    named_file(env, FILE_VARIABLE, ".hcloud/config.json")
 }
 
 /// Where no file is.

@@ -18,11 +18,14 @@ pub(crate) struct Profile;
 
 impl Provider for Profile {
     fn look(&self, env: &dyn Env) -> Result<Look, Error> {
-        let Some(file) = named_file(env, FILE_VARIABLE, ".huaweicloud/credentials") else {
-            return Ok(Look::Nothing(NO_FILE.to_owned()));
-        };
+        let Some(file) = file(env) else { return Ok(Look::Nothing(NO_FILE.to_owned())) };
         look_in(&file)
     }
+}
+
+/// Where it is looked for.
+pub(super) fn file(env: &dyn Env) -> Option<NamedFile> {
+    named_file(env, FILE_VARIABLE, ".huaweicloud/credentials")
 }
 
 /// Where no file is.

@@ -84,6 +84,7 @@ fn changed(class: Class, of: &[(&str, &[&str])]) -> Changed {
         undo_of: None,
         canary_chunks: 0,
         warnings: Vec::new(),
+        typed: None,
     };
     let journal = String::new();
     let mut made =
