@@ -1,6 +1,6 @@
 //! Files that are whole or absent, and durable.
 
-use std::fs::{self, File, OpenOptions};
+use std::fs::{self, File, OpenOptions, TryLockError};
 use std::io::{self, BufWriter, Write};
 use std::path::{Path, PathBuf};
 
@@ -45,9 +45,14 @@ pub(crate) fn write_atomically<T>(
         out.flush().map_err(trouble)?;
         return Ok(value);
     }
+    clear_leftovers(&target);
     let named =
         tempfile::Builder::new().prefix(&temporary_prefix(&target)).suffix(TEMPORARY).tempfile_in(parent(&target));
-    let mut out = BufWriter::with_capacity(1 << 18, named.map_err(trouble)?);
+    let named = named.map_err(trouble)?;
+    // Tells whoever clears up that this one's writer is alive. Where a file system has no such locks, a run's own lock
+    // keeps others away.
+    _ = named.as_file().try_lock();
+    let mut out = BufWriter::with_capacity(1 << 18, named);
     let value = write(&mut out)?;
     let named = out.into_inner().map_err(|error| trouble(error.into_error()))?;
     if let Ok(old) = fs::metadata(&target) {
@@ -64,16 +69,20 @@ pub(crate) fn is_special(path: &Path) -> bool {
     path.metadata().is_ok_and(|found| !found.is_file() && !found.is_dir())
 }
 
-/// Removes what killed processes left of their own [`write_atomically`] to `path`. To be called by the one process that
-/// may write there now; what can't be removed is in nobody's way.
-pub(crate) fn clear_leftovers(path: &Path) {
-    let target = real(path);
-    let prefix = temporary_prefix(&target);
-    for entry in fs::read_dir(parent(&target)).into_iter().flatten().flatten() {
+/// Removes what killed processes left of their own [`write_atomically`] to `target`; what can't be removed is in nobody's
+/// way.
+fn clear_leftovers(target: &Path) {
+    let prefix = temporary_prefix(target);
+    let is_written = |path: &Path| {
+        File::open(path).is_ok_and(|file| matches!(file.try_lock_shared(), Err(TryLockError::WouldBlock)))
+    };
+    for entry in fs::read_dir(parent(target)).into_iter().flatten().flatten() {
         let name = entry.file_name();
         let middle = name.to_str().and_then(|name| name.strip_prefix(&prefix)?.strip_suffix(TEMPORARY));
         // As `tempfile` makes them up; a name of somebody else's is left alone.
-        if middle.is_some_and(|middle| middle.len() == 6 && middle.bytes().all(|byte| byte.is_ascii_alphanumeric())) {
+        let is_ours =
+            middle.is_some_and(|middle| middle.len() == 6 && middle.bytes().all(|byte| byte.is_ascii_alphanumeric()));
+        if is_ours && !is_written(&entry.path()) {
             _ = fs::remove_file(entry.path());
         }
     }
@@ -276,13 +285,14 @@ mod tests {
             fs::write(directory.path().join(name), "x").unwrap();
         }
         let left = write_atomically(&path, |_| {
+            // One that is being written is not left over, whoever else writes there.
+            write_atomically(&path, text(b"other"))?;
             let names = fs::read_dir(directory.path()).unwrap().map(|entry| entry.unwrap().file_name());
-            Ok(names
-                .filter_map(|name| name.into_string().ok())
-                .find(|name| name.starts_with(".r.csv.") && name.len() == 17))
+            let of_this_shape = |name: &String| name.starts_with(".r.csv.") && name.len() == 17;
+            Ok(names.filter_map(|name| name.into_string().ok()).filter(of_this_shape).collect::<Vec<_>>())
         });
-        assert!(left.unwrap().is_some(), "the names are of another shape now");
-        clear_leftovers(&path);
+        let left = left.unwrap();
+        assert!(left.len() == 1 && left[0] != ".r.csv.a1B2c3.tmp", "{left:?}");
         let mut names: Vec<_> =
             fs::read_dir(directory.path()).unwrap().map(|entry| entry.unwrap().file_name()).collect();
         names.sort();

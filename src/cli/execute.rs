@@ -240,7 +240,6 @@ pub(super) fn export(
     bom: bool,
 ) -> Result<(Summary, crate::journal::Progress), Error> {
     let progress = view.progress()?;
-    files::clear_leftovers(path);
     let trouble = |source: std::io::Error| Error::Disk { verb: "write", path: path.to_owned(), source: source.into() };
     let summary = files::write_atomically(path, |out| {
         let mut writer = ResultsWriter::new(out, columns, bom).map_err(trouble)?;

@@ -209,7 +209,7 @@ fn after(error: &Error, words: &[OsString]) -> Option<Next> {
                     _ if label.known => given, // once it is restored
                     _ => return None,          // no command of this version helps
                 },
-                (Err(_), Err(_)) => given,
+                (Err(_), Err(_)) => return Some(change("See to the file that is named above")),
             }
         }
         // A run that was planned from this journal has no list to plan anew from.

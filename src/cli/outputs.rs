@@ -13,7 +13,7 @@ use std::path::{Path, PathBuf};
 use super::args::journal_of;
 use crate::error::Error;
 use crate::files::{self, FileIdentity};
-use crate::journal::{PARTS, beside, is_of_a_journal};
+use crate::journal::{PARTS, beside, is_of_a_journal, move_remains_aside};
 use crate::model::{Outcome, Repeat};
 use crate::text::timestamp_now;
 
@@ -172,15 +172,20 @@ pub(super) fn keep_results(results: &Path) -> Result<(), Error> {
     Err(Error::Usage { problem })
 }
 
-/// Moves results without a journal, or a foreign file, out of the way: under the time instead of a run's id.
+/// Moves results without a journal, a foreign file, or what is left of a lost journal, out of the way: under the time
+/// instead of a run's id.
 ///
 /// # Errors
 /// [`Error::File`] where the disk says no.
-pub(super) fn move_aside_by_time(results: &Path) -> Result<(), Error> {
+pub(super) fn move_aside_by_time(results: &Path, journal: &Path) -> Result<(), Error> {
     let trouble = |source| Error::File { verb: "move aside", path: results.to_owned(), source };
     let time: String = timestamp_now().chars().filter(char::is_ascii_alphanumeric).collect();
     let aside = files::with_word(results, &time);
-    files::rename_new(results, &aside).and_then(|()| files::sync_dir_of(&aside)).map_err(trouble)?;
+    if stands(results) != Stands::Free {
+        files::rename_new(results, &aside).map_err(trouble)?;
+    }
+    move_remains_aside(journal, &aside)?;
+    files::sync_dir_of(&aside).map_err(trouble)?;
     tracing::info!(file = %aside.display(), "what stood where the results go was moved aside");
     Ok(())
 }

@@ -8,7 +8,7 @@ use super::planning::shown;
 use super::target::{Place, SIMULATOR};
 use super::task::Task;
 use crate::error::Error;
-use crate::journal::{Identity, Label, Progress, View};
+use crate::journal::{Identity, Label, Progress, View, refuse_remains};
 use crate::text::{escape_untrusted, shell_quote};
 
 /// What the journal at its place says about this run.
@@ -46,7 +46,8 @@ pub(super) fn stand(
 ) -> Result<Standing, Error> {
     if !journal.exists() {
         return match asked {
-            Some(_) => Ok(Standing::New { aside: None }),
+            Some(_) if task.options.safety.fresh => Ok(Standing::New { aside: None }),
+            Some(_) => refuse_remains(journal).map(|()| Standing::New { aside: None }),
             None => Err(Error::NotOurJournal { path: shown(journal), problem: "there is no such journal".to_owned() }),
         };
     }

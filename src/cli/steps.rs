@@ -26,7 +26,7 @@ use crate::config::{DECLARED, Group, OnInvalid};
 use crate::error::{Error, Exit};
 use crate::files;
 use crate::input::Input;
-use crate::journal::{Builder, Identity, Progress, ResultRow, Store, View, move_aside};
+use crate::journal::{Builder, Identity, Progress, ResultRow, Store, View, move_aside, remains};
 use crate::model::Class;
 use crate::outcome::next::{Next, Situation, approve, next};
 use crate::outcome::{Counts, ResultsWriter, exit_of};
@@ -259,8 +259,8 @@ pub(super) async fn start(
     if let Some(older) = &aside {
         let moved = move_aside(&files.journal, &files.results, older)?;
         tracing::info!(journal = %moved.journal.display(), "the older run was moved aside");
-    } else if stands(&files.results) != Stands::Free {
-        move_aside_by_time(&files.results)?;
+    } else if stands(&files.results) != Stands::Free || remains(&files.journal).is_some() {
+        move_aside_by_time(&files.results, &files.journal)?;
     }
     build(made.as_ref(), &identity, &files.journal)?;
     // From here on the journal is all there is to know, and a run may take hours.

@@ -17,7 +17,7 @@ use super::{Closing, Failure, note, on_runtime};
 use crate::error::Error;
 use crate::input::Input;
 use crate::journal::record::Record;
-use crate::journal::{Identity, Journal as _, Store, View};
+use crate::journal::{Identity, Journal as _, Store, View, refuse_remains};
 use crate::model::Given;
 use crate::plan::{Draft, Policy, Snapshot};
 use crate::reconcile::evidence::ReadSpan;
@@ -60,6 +60,7 @@ async fn take_back(args: &UndoArgs) -> Result<Closing, Failure> {
     if let Some(results) = options.output.results.as_deref().filter(|_| only_looks) {
         keep_results(results)?;
     }
+    refuse_remains(&args.journal)?;
     if !args.journal.is_file() {
         let problem = "there is no such journal; give the one that stands beside the run's results".to_owned();
         return Err(Error::NotOurJournal { path: shown(&args.journal), problem }.into());

@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 use crate::error::Error;
 
 use super::schema::{self, beside};
+use super::whole;
 use super::writer::stand_alone;
 use crate::files;
 
@@ -37,7 +38,7 @@ pub(crate) fn move_aside(journal: &Path, results: &Path, run_id: &str) -> Result
     let parts: &[&str] = match stand_alone(journal) {
         Ok(()) => &[],
         // It could not be made one file, and somebody may still want to mend it.
-        Err(Error::NotOurJournal { .. }) => &["-wal", "-journal"],
+        Err(Error::NotOurJournal { .. }) => &["-wal", "-shm", "-journal"],
         Err(error) => return Err(error),
     };
     let verb = "move aside the older run of";
@@ -71,8 +72,28 @@ pub(crate) fn move_aside(journal: &Path, results: &Path, run_id: &str) -> Result
     if files::parent(journal) != files::parent(&new_journal) {
         files::sync_dir_of(journal).map_err(trouble)?;
     }
+    // The lock file speaks of a journal that is elsewhere now.
+    whole::unmark(journal).map_err(trouble)?;
     let moved = is_there(&new).then_some(new);
     Ok(MovedAside { results: moved, journal: new_journal })
+}
+
+/// Moves what is left of a journal that is not there itself out of the way: see [`whole::remains`]. To be called under the
+/// [`super::RunLock`].
+///
+/// * `results`: where the results of that run are, or would be, from now on.
+///
+/// # Errors
+/// As [`move_aside`].
+pub(crate) fn move_remains_aside(journal: &Path, results: &Path) -> Result<(), Error> {
+    let trouble = |source| Error::File { verb: "move aside what is left of", path: journal.to_owned(), source };
+    for part in ["-wal", "-shm"] {
+        let (from, to) = (beside(journal, part), beside(&beside(results, ".journal"), part));
+        if from.symlink_metadata().is_ok() {
+            files::rename_new(&from, &to).map_err(trouble)?;
+        }
+    }
+    whole::unmark(journal).map_err(trouble)
 }
 
 #[cfg(test)]

@@ -26,7 +26,7 @@ mod view;
 mod whole;
 mod writer;
 
-pub(crate) use archive::move_aside;
+pub(crate) use archive::{move_aside, move_remains_aside};
 pub use build::Builder;
 pub use lock::RunLock;
 pub use memory::MemoryJournal;
@@ -40,4 +40,4 @@ pub(crate) use schema::beside;
 pub use seam::{Journal, JournalError};
 pub use store::Store;
 pub use view::View;
-pub(crate) use whole::{PARTS, is_of_a_journal};
+pub(crate) use whole::{PARTS, is_of_a_journal, refuse_remains, remains};

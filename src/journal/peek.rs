@@ -7,9 +7,11 @@ use serde_json::Value;
 
 use crate::error::Error;
 
-use super::open::open_to_read;
+use super::open::{Access, connect, open_to_read};
 use super::schema::{self, Fault};
 use super::view::VERB;
+use super::whole;
+use crate::files;
 
 /// A part of the identity that has had the same form in every format so far; a text is empty where it can't be read.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -25,8 +27,13 @@ impl Label {
     /// [`Error::NotOurJournal`] where it is no journal at all, [`Error::File`] where the disk says no.
     pub(crate) fn read(journal: &Path) -> Result<Self, Error> {
         let known = schema::format_of(journal)? == schema::VERSION;
-        let identity = match open_to_read(journal, identity) {
-            Ok((_, identity)) => identity,
+        // One that has lost its log stays as it is: whoever opens it as usual makes an empty one.
+        let read = || match whole::Look::at(&files::real(journal)) {
+            Ok(_) => open_to_read(journal, identity).map(|(_, identity)| identity),
+            Err(_) => identity(&connect(journal, Access::Immutable)?),
+        };
+        let identity = match read() {
+            Ok(identity) => identity,
             Err(fault) => match fault.before(VERB, journal) {
                 Error::NotOurJournal { .. } => Value::Null,
                 error => return Err(error),

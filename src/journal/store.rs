@@ -58,7 +58,7 @@ impl Store {
             connect(path, medium, &look).map_err(|fault| fault.before(OPENING, path))?;
         look.check(&connection, path, &identity.run_id)?;
         if medium == Medium::Local {
-            let marked = whole::mark_driven(&connection, path, &identity.run_id);
+            let marked = whole::mark_driven(&connection, path, &identity.run_id, !look.has_log());
             marked.map_err(|fault| fault.before(OPENING, path))?;
         }
         let view = View::over(connection, path, identity.clone());
@@ -68,7 +68,7 @@ impl Store {
         // mind a directory that can't be synced.
         files::sync_dir_of(path).map_err(|error| Fault::Io(error).before(OPENING, path))?;
         let writer = Writer::new(view, Arc::clone(&shared), medium);
-        let writer = writer.map_err(|error| Fault::Io(error).before(OPENING, path))?;
+        let writer = writer.map_err(|fault| fault.before(OPENING, path))?;
         let thread = std::thread::Builder::new().name("journal".to_owned()).spawn(move || writer.work(&queue));
         let thread = thread.map_err(|error| Fault::Io(error).before(OPENING, path))?;
         Ok(Self { handle: Handle { shared, jobs }, thread: Some(thread), _hold: hold })

@@ -42,12 +42,17 @@ impl View {
     /// [`Error::File`] where it can't be read, [`Error::NotOurJournal`] where it is no whole journal of this version.
     pub fn open(path: &Path) -> Result<Self, Error> {
         let path = &files::real(path);
+        whole::refuse_remains(path)?;
         schema::check_header(path)?;
-        let look = whole::Look::at(path)?;
-        let opened = open_to_read(path, schema::read_identity);
-        let (connection, identity) = opened.map_err(|fault| fault.before(VERB, path))?;
-        look.check(&connection, path, &identity.run_id)?;
-        Ok(Self { connection, path: path.to_owned(), identity, driven: false })
+        let open = || {
+            let look = whole::Look::at(path)?;
+            let opened = open_to_read(path, schema::read_identity);
+            let (connection, identity) = opened.map_err(|fault| fault.before(VERB, path))?;
+            look.check(&connection, path, &identity.run_id)?;
+            Ok(Self { connection, path: path.to_owned(), identity, driven: false })
+        };
+        // A process that works on it may have gone on between the look and the opening.
+        open().or_else(|error| if matches!(error, Error::NotOurJournal { .. }) { open() } else { Err(error) })
     }
 
     /// The writer's own view, on its one connection.

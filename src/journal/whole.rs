@@ -4,11 +4,12 @@
 //! a journal that has lost its log as if those commits had never been: rows that were sent would count as never sent.
 //! The file's header tells that there was a log. Two moments look just like a loss: right after opening, when the log
 //! has no commit yet, and right before closing, when all of it is in the file. A mark in the lock file, which is durable
-//! before either begins, tells them apart; and it tells a copy that is older than the last process.
+//! before either begins, tells them apart. It counts the commits, too, so that it tells an older copy; and the log tells
+//! on how many commits in the file it builds, so that a file and a log of different times are not taken for one journal.
 
 use std::fs::{File, OpenOptions};
-use std::io::{self, Read as _, Write as _};
-use std::path::Path;
+use std::io::{self, Read as _, Seek as _, SeekFrom, Write as _};
+use std::path::{Path, PathBuf};
 
 use rusqlite::Connection;
 
@@ -22,7 +23,7 @@ use super::schema::{self, Fault, beside, not_our_journal};
 enum Mark {
     /// It holds nothing yet.
     Opening,
-    /// It holds commits; the journal counted so many when the process began.
+    /// It holds commits; the journal had counted so many, at least, when this was written.
     Driven { commits: u64 },
     /// All of it is in the file.
     Folded,
@@ -79,7 +80,19 @@ impl Look {
     /// [`Error::NotOurJournal`] where the log is of another run or an older one, or the whole is older than what the lock
     /// file tells of.
     pub(super) fn check(&self, connection: &Connection, path: &Path, run_id: &str) -> Result<(), Error> {
-        let commits = commits(connection).map_err(|fault| fault.before("read the journal", path))?;
+        let trouble = |fault: Fault| fault.before("read the journal", path);
+        let (commits, base) = (commits(connection).map_err(trouble)?, number(connection, BASE).map_err(trouble)?);
+        if let Some((_, commits_in_file)) = &self.in_file
+            && self.has_log
+            && *commits_in_file < base
+        {
+            let problem = format!(
+                "an older copy stands in the place of this journal: its {} builds on a later one; put that one back, or \
+                 name a whole copy of both",
+                beside(path, "-wal").display()
+            );
+            return Err(not_our_journal(path, problem));
+        }
         if let Some((id_in_file, commits_in_file)) = &self.in_file
             && self.has_log
             && (id_in_file != run_id || *commits_in_file > commits)
@@ -105,6 +118,11 @@ impl Look {
         self.mark.as_ref().filter(|(id, _)| id == run_id).map(|(_, mark)| mark)
     }
 
+    /// Whether there is a log whose commits go on.
+    pub(super) const fn has_log(&self) -> bool {
+        self.has_log
+    }
+
     /// Before the log is made, where there is none.
     pub(super) fn mark_opening(&self, path: &Path, run_id: &str) -> io::Result<()> {
         if self.has_log { Ok(()) } else { write_mark(path, run_id, &Mark::Opening) }
@@ -112,9 +130,40 @@ impl Look {
 }
 
 /// Counts one commit, so that the log holds something, and says so.
-pub(super) fn mark_driven(connection: &Connection, path: &Path, run_id: &str) -> Result<(), Fault> {
-    count_commit(connection)?;
+///
+/// * `is_new`: whether the log begins with it.
+pub(super) fn mark_driven(connection: &Connection, path: &Path, run_id: &str, is_new: bool) -> Result<(), Fault> {
+    let base = if is_new { Some(commits(connection)?) } else { None };
+    let transaction = connection.unchecked_transaction()?;
+    count_commit(&transaction, base)?;
+    transaction.commit()?;
     Ok(write_mark(path, run_id, &Mark::Driven { commits: commits(connection)? })?)
+}
+
+/// Says of each commit in the lock file that it was made.
+#[derive(Debug)]
+pub(super) struct Marker {
+    /// `None` where there is no lock file.
+    file: Option<File>,
+    run_id: String,
+}
+
+impl Marker {
+    pub(super) fn new(path: &Path, run_id: &str) -> io::Result<Self> {
+        Ok(Self { file: open_lock_file(path)?, run_id: run_id.to_owned() })
+    }
+
+    /// Not synced: after a power loss it may tell of fewer commits than there are, never of more.
+    pub(super) fn committed(&mut self, commits: u64) {
+        let words = words(&self.run_id, &Mark::Driven { commits });
+        // The longer it is, the more commits: what it replaces is never longer.
+        if let Some(file) = &mut self.file
+            && let Err(error) = file.seek(SeekFrom::Start(0)).and_then(|_| file.write_all(words.as_bytes()))
+        {
+            tracing::debug!(%error, "the lock file could not be written");
+            self.file = None;
+        }
+    }
 }
 
 /// Before the log is emptied, and all of it in the file.
@@ -130,16 +179,52 @@ pub(super) fn unmark(path: &Path) -> io::Result<()> {
     }
 }
 
+/// The key in `meta` of how many commits the file held when its log began.
+const BASE: &str = "base";
+
 /// In each transaction, so that any log of this journal says of which run it is.
-pub(super) fn count_commit(connection: &Connection) -> Result<(), Fault> {
+///
+/// * `base`: of a log that begins with it: the commits in the file.
+pub(super) fn count_commit(connection: &Connection, base: Option<u64>) -> Result<(), Fault> {
     let sql = "INSERT INTO meta VALUES ('commits', 1) ON CONFLICT (key) DO UPDATE SET value = value + 1";
     connection.prepare_cached(sql)?.execute([])?;
+    if let Some(base) = base {
+        connection.execute("INSERT OR REPLACE INTO meta VALUES (?1, ?2)", [BASE, &base.to_string()])?;
+    }
     Ok(())
 }
 
-fn commits(connection: &Connection) -> Result<u64, Fault> {
-    let commits = schema::meta(connection, "commits")?.map_or(Ok(0), |text| text.parse());
-    commits.map_err(|error| Fault::Bad(format!("commits: {error}")))
+pub(super) fn commits(connection: &Connection) -> Result<u64, Fault> {
+    number(connection, "commits")
+}
+
+fn number(connection: &Connection, key: &str) -> Result<u64, Fault> {
+    let number = schema::meta(connection, key)?.map_or(Ok(0), |text| text.parse());
+    number.map_err(|error| Fault::Bad(format!("{key}: {error}")))
+}
+
+/// That a journal is not there itself, and a part of it is.
+///
+/// # Errors
+/// [`Error::NotOurJournal`], naming the part and the ways out.
+pub(crate) fn refuse_remains(journal: &Path) -> Result<(), Error> {
+    let Some(part) = remains(journal) else { return Ok(()) };
+    let problem = format!(
+        "this journal is gone, and {} is left of it: what that run did stands there alone; put it back, or start over from \
+         the list with --fresh, which moves aside what is left",
+        part.display()
+    );
+    Err(not_our_journal(journal, problem))
+}
+
+/// What is left of a journal that is not there itself: it was taken away, or lost.
+pub(crate) fn remains(journal: &Path) -> Option<PathBuf> {
+    let is_there = |path: &PathBuf| path.symlink_metadata().is_ok();
+    if is_there(&journal.to_owned()) {
+        return None;
+    }
+    let by_itself = ["-wal", "-shm"].map(|part| beside(journal, part)).into_iter().find(is_there);
+    by_itself.or_else(|| read_mark(journal).map(|_| beside(journal, ".lock")))
 }
 
 /// As in [`Look`].
@@ -188,14 +273,18 @@ fn open_lock_file(path: &Path) -> io::Result<Option<File>> {
 
 fn write_mark(path: &Path, run_id: &str, mark: &Mark) -> io::Result<()> {
     let Some(mut file) = open_lock_file(path)? else { return Ok(()) };
-    let words = match mark {
-        Mark::Opening => format!("{run_id} opening\n"),
-        Mark::Driven { commits } => format!("{run_id} driven {commits}\n"),
-        Mark::Folded => format!("{run_id} folded\n"),
-    };
+    let words = words(run_id, mark);
     file.write_all(words.as_bytes())?;
     file.set_len(words.len() as u64)?;
     file.sync_all()
+}
+
+fn words(run_id: &str, mark: &Mark) -> String {
+    match mark {
+        Mark::Opening => format!("{run_id} opening\n"),
+        Mark::Driven { commits } => format!("{run_id} driven {commits}\n"),
+        Mark::Folded => format!("{run_id} folded\n"),
+    }
 }
 
 fn read_mark(path: &Path) -> Option<(String, Mark)> {
@@ -320,5 +409,53 @@ mod tests {
             write_mark(&path, "0ddba11f", &mark).unwrap();
             assert!(refusal(&path).contains("has lost a part"), "the mark is of another run");
         }
+    }
+
+    /// Commits so many intents, each by itself.
+    fn commit(store: &Store, ids: std::ops::RangeInclusive<u64>) {
+        for id in ids {
+            futures::executor::block_on(store.handle().commit(vec![intent(id, 1, &[(1, &[0])])])).unwrap();
+        }
+    }
+
+    #[test]
+    fn p16_an_older_copy_is_refused_though_it_is_of_the_same_process() {
+        let directory = tempfile::tempdir().unwrap();
+        let (path, older) = (directory.path().join("driven.journal"), directory.path().join("older.journal"));
+        build(&path, 2);
+        let lock = RunLock::acquire(&path).unwrap();
+        let store = Store::open(&path).unwrap();
+        let copy = |endings: &[&str]| {
+            for ending in endings {
+                std::fs::copy(beside(&path, ending), beside(&older, ending)).unwrap();
+            }
+        };
+        commit(&store, 1..=1);
+        copy(&["", "-wal", ".lock"]);
+        View::open(&older).unwrap();
+        commit(&store, 2..=3);
+        copy(&[".lock"]);
+        assert!(refusal(&older).contains("older copy"));
+        // All of a later time.
+        copy(&["-wal"]);
+        assert_eq!(View::open(&older).unwrap().progress().unwrap().attempts, [(None, 3)].into());
+        drop((store, lock));
+    }
+
+    #[test]
+    fn p16_a_log_that_builds_on_a_later_file_is_refused_and_no_lock_file_is_needed_to_tell() {
+        let directory = tempfile::tempdir().unwrap();
+        let (path, mixed) = (directory.path().join("driven.journal"), directory.path().join("mixed.journal"));
+        build(&path, 2);
+        let store = Store::open(&path).unwrap();
+        commit(&store, 1..=1);
+        std::fs::copy(&path, &mixed).unwrap();
+        // So many that the log was copied into the file meanwhile, and begun anew.
+        commit(&store, 2..=70);
+        std::fs::copy(beside(&path, "-wal"), beside(&mixed, "-wal")).unwrap();
+        assert!(refusal(&mixed).contains("builds on a later one"));
+        std::fs::copy(&path, &mixed).unwrap();
+        assert_eq!(View::open(&mixed).unwrap().progress().unwrap().attempts, [(None, 70)].into());
+        drop(store);
     }
 }

@@ -157,15 +157,20 @@ pub(super) fn pragma(connection: &Connection, pragma: &str) -> Result<String, Fa
 /// * `run_id`: of the journal, where it is known.
 fn fold(connection: &Connection, path: &Path, run_id: Option<&str>) -> Result<(), Fault> {
     connection.busy_timeout(LITTLE_PATIENCE)?;
-    let copied = |row: &rusqlite::Row<'_>| Ok(row.get::<_, i64>(1)? == row.get::<_, i64>(2)?);
-    let all_copied = connection.query_row("PRAGMA wal_checkpoint(PASSIVE)", [], copied)?;
-    let Some(run_id) = run_id.filter(|_| all_copied) else { return empty_log(connection) };
+    let is_whole = copy_log(connection)?;
+    let Some(run_id) = run_id.filter(|_| is_whole) else { return empty_log(connection) };
     whole::mark_folded(path, run_id)?;
     empty_log(connection)?;
     if pragma(connection, "journal_mode")? == "delete" {
         whole::unmark(path)?;
     }
     Ok(())
+}
+
+/// Copies the log into the file. Whether all of it is there; what a reader holds up is copied the next time.
+fn copy_log(connection: &Connection) -> Result<bool, Fault> {
+    let copied = |row: &rusqlite::Row<'_>| Ok(row.get::<_, i64>(1)? == row.get::<_, i64>(2)?);
+    Ok(connection.query_row("PRAGMA wal_checkpoint(PASSIVE)", [], copied)?)
 }
 
 fn empty_log(connection: &Connection) -> Result<(), Fault> {
@@ -271,6 +276,10 @@ pub(super) struct Writer {
     /// Since the last checkpoint.
     transactions: usize,
     records: usize,
+    marker: Option<whole::Marker>,
+    commits: u64,
+    /// Where the log begins anew with the next commit: the commits in the file.
+    base: Option<u64>,
 }
 
 /// Marks the journal as failed where the writer ends by a panic.
@@ -285,9 +294,15 @@ impl Drop for Unwound<'_> {
 }
 
 impl Writer {
-    pub(super) fn new(view: View, shared: Arc<Shared>, medium: Medium) -> Result<Self, std::io::Error> {
+    pub(super) fn new(view: View, shared: Arc<Shared>, medium: Medium) -> Result<Self, Fault> {
         let watch = Watch::new(&shared.path, medium)?;
-        Ok(Self { view, shared, medium, watch, shapes: Shapes::default(), transactions: 0, records: 0 })
+        let commits = whole::commits(view.connection())?;
+        let marker = match medium {
+            Medium::Local => Some(whole::Marker::new(&shared.path, &shared.identity.run_id)?),
+            Medium::Network => None,
+        };
+        let shapes = Shapes::default();
+        Ok(Self { view, shared, medium, watch, shapes, transactions: 0, records: 0, marker, commits, base: None })
     }
 
     pub(super) fn work(mut self, queue: &mpsc::Receiver<Job>) -> Result<(), Error> {
@@ -333,11 +348,16 @@ impl Writer {
         if self.shared.failed.get().is_some() {
             return;
         }
-        let result = write(self.view.connection_mut(), &mut self.shapes, batch).and_then(|()| self.watch.check());
-        match result {
+        let written = write(self.view.connection_mut(), &mut self.shapes, batch, self.base);
+        match written.and_then(|()| self.watch.check()) {
             Ok(()) => {
                 self.transactions += 1;
                 self.records += count;
+                self.commits += 1;
+                self.base = None;
+                if let Some(marker) = &mut self.marker {
+                    marker.committed(self.commits);
+                }
             }
             Err(fault) => self.shared.fail(&fault.to_string()),
         }
@@ -350,9 +370,10 @@ impl Writer {
             return;
         }
         (self.transactions, self.records) = (0, 0);
-        // Passive: what a reader holds up is copied the next time.
-        if let Err(error) = pragma(self.view.connection(), "wal_checkpoint(PASSIVE)") {
-            self.shared.fail(&format!("checkpoint: {error}"));
+        match copy_log(self.view.connection()) {
+            Ok(true) => self.base = Some(self.commits),
+            Ok(false) => {}
+            Err(error) => self.shared.fail(&format!("checkpoint: {error}")),
         }
     }
 
@@ -380,10 +401,15 @@ impl Writer {
     }
 }
 
-fn write(connection: &mut Connection, shapes: &mut Shapes, batch: Vec<Vec<Record>>) -> Result<(), Fault> {
+fn write(
+    connection: &mut Connection,
+    shapes: &mut Shapes,
+    batch: Vec<Vec<Record>>,
+    base: Option<u64>,
+) -> Result<(), Fault> {
     let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
     apply::apply(&transaction, shapes, batch.into_iter().flatten())?;
-    whole::count_commit(&transaction)?;
+    whole::count_commit(&transaction, base)?;
     transaction.commit()?;
     Ok(())
 }

@@ -40,6 +40,29 @@ fn check_refused(stage: &Stage, words: &[&str], named: &[&str]) {
 }
 
 #[test]
+fn p16_a_journal_that_is_gone_while_a_part_of_it_is_left_is_no_new_run() {
+    for part in ["-wal", "-shm", ".lock"] {
+        let stage = stopped();
+        let journal = "leavers.results.csv.journal";
+        std::fs::remove_file(stage.path(journal)).unwrap();
+        for other in ["-wal", "-shm", ".lock"].into_iter().filter(|other| *other != part) {
+            std::fs::remove_file(stage.path(&format!("{journal}{other}"))).unwrap();
+        }
+        let left = format!("{journal}{part}");
+        for words in [&RUN[..], &["run", journal, "--yes"], &["undo", journal], &["status", journal]] {
+            let received = stage.service.received();
+            let ended = stage.run(words).expect(2);
+            assert!(ended.stderr.contains(&left) && ended.stderr.contains("--fresh"), "{}", ended.stderr);
+            assert_eq!(stage.service.received(), received);
+        }
+        assert!(stage.has(&left), "it is left as it is");
+        stage.run(&[&RUN[..], &["--fresh"]].concat()).expect(0);
+        assert!(stage.service.bindings().is_empty());
+        assert_eq!(stage.outcomes().len(), ROWS);
+    }
+}
+
+#[test]
 fn p16_another_input_under_the_same_name_is_refused() {
     let stage = stopped();
     let input = stage.read("leavers.csv");

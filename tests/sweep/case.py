@@ -1,10 +1,12 @@
 """One directory, one service, and the program run in it as often as it takes; and what must be true of that."""
 
 import collections
+import contextlib
 import csv
 import json
 import os
 import pathlib
+import queue
 import shutil
 import signal
 import sqlite3
@@ -54,9 +56,10 @@ Ended = collections.namedtuple("Ended", "code out err writes")
 
 
 class Case:
-    """`cut`: numbers of the writes whose answer is lost."""
+    """`cut`: numbers of the writes whose answer is lost; `settings`: others than usual."""
 
-    def __init__(self, cut=(2,), directory=None):
+    def __init__(self, cut=(2,), directory=None, **settings):
+        self.settings = SETTINGS | settings
         self.owned = directory is None
         self.directory = pathlib.Path(directory or tempfile.mkdtemp(prefix="sweep-"))
         world = {
@@ -74,6 +77,7 @@ class Case:
         lines = [f"{desktop},{user},note {user}\n" for desktop, user in ROWS]
         self.input.write_text("desktop_id,user_name,note\n" + "".join(lines))
         self.settled = set()  # rows that the journal holds an outcome of, as the last process left it
+        self.earlier = set()  # intents of runs whose journal stands elsewhere
         self.said = []
 
     def __enter__(self):
@@ -85,7 +89,7 @@ class Case:
             shutil.rmtree(self.directory, ignore_errors=True)
 
     def environment(self):
-        variables = {f"BATCH_DETACH_{name}": value for name, value in SETTINGS.items()}
+        variables = {f"BATCH_DETACH_{name}": value for name, value in self.settings.items()}
         return variables | {
             "PATH": os.environ["PATH"],
             "HOME": str(self.directory),
@@ -95,8 +99,8 @@ class Case:
             "RUST_LOG": "trace",
         }
 
-    def start(self, strace=(), args=(), source=None, program=PROGRAM, **options):
-        command = [str(program), "run", str(source or self.input), "--yes", "-vv", *args]
+    def start(self, strace=(), args=(), source=None, program=PROGRAM, words=None, **options):
+        command = [str(program), *(words or ["run", str(source or self.input), "--yes", "-vv", *args])]
         if strace:
             command = ["strace", "-f", "-qqq", "-e", "signal=none", *strace, "--", *command]
         pipe = subprocess.PIPE
@@ -120,19 +124,18 @@ class Case:
         """Options for strace that look at the journal's own files alone."""
         return [word for end in ("", "-wal", "-shm") for word in ("-P", f"{self.journal}{end}")]
 
-    def look(self):
-        """What a stop left: a journal that is whole or absent, results that are whole or absent, no blind send."""
+    def look(self, wanted=ROWS):
+        """What a stop left: a journal that is whole or absent, results that are whole or absent, no blind send.
+
+        `wanted`: the rows that results must have."""
         self.settled = set()
-        intents = set()
+        intents = set(self.earlier)
         if self.journal.exists():
             with tempfile.TemporaryDirectory(prefix="sweep-copy-") as copy:
-                for end in ("", "-wal", "-journal"):
-                    if os.path.exists(f"{self.journal}{end}"):
-                        shutil.copy(f"{self.journal}{end}", f"{copy}/j{end}")
-                journal = sqlite3.connect(f"{copy}/j")
+                journal = opened(self.journal, copy)
                 word = journal.execute("PRAGMA integrity_check").fetchone()[0]
                 need(word == "ok", f"integrity_check says {word}")
-                intents = {sha for (sha,) in journal.execute("SELECT body_sha256 FROM attempt")}
+                intents |= {sha for (sha,) in journal.execute("SELECT body_sha256 FROM attempt")}
                 items = {id: json.loads(body) for id, body in journal.execute("SELECT id, body FROM item")}
                 for carries, body in journal.execute("SELECT carries, body FROM settled"):
                     if json.loads(body)[0] not in ("unknown", "not_sent"):
@@ -144,16 +147,16 @@ class Case:
         for write in self.writes():
             need(write.sha256 in intents, f"p04: a body left without its intent: {write.body}")
         if self.results.exists():
-            self.read_results()
+            self.read_results(wanted)
 
     def writes(self):
         with self.service.lock:
             return [received for received in self.service.log if received.is_write]
 
-    def read_results(self):
+    def read_results(self, wanted=ROWS):
         with open(self.results, newline="") as file:
             records = list(csv.DictReader(file))
-        need([(r["desktop_id"], r["user_name"]) for r in records] == ROWS, f"p01, p14: the results are {records}")
+        need([(r["desktop_id"], r["user_name"]) for r in records] == list(wanted), f"p01, p14: the results are {records}")
         need(all(r["note"] == f"note {r['user_name']}" for r in records), "p01: a column of the input is lost")
         return {(r["desktop_id"], r["user_name"]): r["outcome"] for r in records}
 
@@ -183,7 +186,7 @@ class Case:
         need(not extra, f"left over: {sorted(extra)}")
         return len(ROWS)
 
-    def check_history(self):
+    def check_history(self, doubt_wait=DOUBT_WAIT):
         """P5, P6 and P7 by the service's own log."""
         with self.service.lock:
             log = list(self.service.log)
@@ -196,7 +199,7 @@ class Case:
                 before = last.get(binding)
                 if before is not None:
                     need(before.ended is not None and before.ended <= received.came, f"p06: two at once: {binding}")
-                    wait = 0 if before.answered else DOUBT_WAIT - 0.05
+                    wait = 0 if before.answered else doubt_wait - 0.05
                     reads = [
                         read
                         for read in log
@@ -211,6 +214,42 @@ class Case:
             if path.is_file():
                 need(CANARY.encode() not in path.read_bytes(), f"p19: the canary is in {path.name}")
         need(not any(CANARY in text for text in self.said), "p19: the canary is on the screen")
+
+
+def opened(journal, folder):
+    """A copy of a journal as a database."""
+    for end in ("", "-wal", "-journal"):
+        if os.path.exists(f"{journal}{end}"):
+            shutil.copy(f"{journal}{end}", f"{folder}/j{end}")
+    return sqlite3.connect(f"{folder}/j")
+
+
+def run_id(journal):
+    with tempfile.TemporaryDirectory(prefix="sweep-copy-") as copy:
+        database = opened(journal, copy)
+        identity = json.loads(database.execute("SELECT value FROM meta WHERE key = 'identity'").fetchone()[0])
+        database.close()
+        return identity["run_id"]
+
+
+class Pool:
+    """Things that are dear to make, each used by one at a time."""
+
+    def __init__(self, make):
+        self.make, self.free = make, queue.SimpleQueue()
+
+    @contextlib.contextmanager
+    def one(self):
+        try:
+            it = self.free.get_nowait()
+        except queue.Empty:
+            it = self.make()
+        yield it  # one in which a promise was broken is not used again
+        self.free.put(it)
+
+    def close(self):
+        while not self.free.empty():
+            self.free.get().__exit__()
 
 
 def numbers(text):
