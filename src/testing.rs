@@ -86,11 +86,46 @@ pub mod reconcile {
 
 pub mod sim {
     pub use crate::sim::{
-        App, Auth, Blame, Change, Effect, Executed, Fate, FateOf, Fault, KeyRing, Limit, LogEntry, Login, Op, Outage,
-        OutageKind, Physics, Refused, Scenario, Seat, SimTransport, Window, World, serve,
+        App, Auth, Blame, Change, Effect, Executed, Fate, FateOf, Fault, KeyRing, Limit, LogEntry, Login, Matching, Op,
+        Outage, OutageKind, Physics, Refused, Scenario, Seat, SimTransport, Window, World, serve,
     };
 }
 
 pub mod text {
     pub use crate::text::escape_untrusted;
+}
+
+pub mod undo {
+    use crate::Error;
+    use crate::journal::{Entry, Item, MemoryJournal};
+    use crate::plan::{Draft as _, Policy};
+    use crate::reconcile::preflight::Preflight;
+    use crate::reconcile::undo::{Changed, Only, UndoPlan, read_back};
+
+    /// What takes a run back, as `undo` plans it: its records, its items, and how many chunks its canary has.
+    ///
+    /// # Errors
+    /// Those of the reads.
+    pub async fn plan(
+        journal: &MemoryJournal,
+        preflight: &Preflight,
+        policy: &Policy,
+    ) -> Result<(Vec<Entry>, Vec<Item>, usize), Error> {
+        let changed = Changed::read(journal, "run.journal".to_owned(), &Only::default())?;
+        let unsettled = read_back(&changed, preflight).await?;
+        let seen = preflight.look(&changed.questions(false)).await?;
+        let plan = UndoPlan::new(&changed, &seen, &unsettled, policy);
+        let mut entries = Vec::new();
+        plan.for_each_entry(&mut |entry| {
+            entries.push(Entry {
+                line: entry.line,
+                cells: entry.cells.map(str::to_owned),
+                extras: entry.extras.iter().map(|cell| (*cell).to_owned()).collect(),
+                fate: entry.fate.clone(),
+            });
+            Ok(())
+        })?;
+        let canary = plan.canary_chunks();
+        Ok((entries, plan.items, canary))
+    }
 }

@@ -242,12 +242,12 @@ async fn list_unknown(
 
 /// The reads before a write.
 pub(super) fn preflight(session: &Session, place: &Place, gates: &Arc<Gates>, stop: &CancellationToken) -> Preflight {
-    let Settings { retry_base, settle_time, read_back_deadline, .. } = session.settings;
+    let Settings { retry_base, settle_time, read_back_deadline, doubt_wait, poll_interval, .. } = session.settings;
     Preflight::new(
         Reader::new(place.target.clone()),
         Arc::clone(gates),
         session.settings.concurrency.get(),
-        Waits { retry_base, settle_time, read_back_deadline },
+        Waits { retry_base, settle_time, read_back_deadline, doubt_wait, poll_interval },
         fastrand::u64(..),
         stop.clone(),
     )

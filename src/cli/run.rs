@@ -10,10 +10,10 @@ use super::planning::shown;
 use super::session::{Session, limit_to};
 use super::signals::Signals;
 use super::steps::{go, nothing};
-use super::task::{Files, Task, lock, started_with};
+use super::task::{Files, Task, started_with};
 use super::{Closing, Failure, on_runtime};
 use crate::error::Error;
-use crate::journal::View;
+use crate::journal::{RunLock, View};
 
 /// `run`.
 pub(super) fn command(args: &RunArgs) -> Result<Closing, Failure> {
@@ -31,7 +31,7 @@ async fn run(args: &RunArgs) -> Result<Closing, Failure> {
     let of_journal = match args.source() {
         Source::Journal(path) => {
             // Its holder's files are another process's matter, whatever state they are in.
-            drop(lock(path)?);
+            drop(RunLock::acquire(path)?);
             let identity = View::open(path)?.identity().clone();
             let (input, options) = started_with(&identity);
             outputs.keep_started(&input, &options);

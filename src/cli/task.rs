@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use super::args::{RunOptions, journal_of};
 use super::planning;
@@ -48,7 +48,7 @@ impl Files {
     /// [`Error::Locked`] where somebody else works on it.
     pub(super) fn hold(results: PathBuf) -> Result<Self, Error> {
         let journal = journal_of(&results);
-        let lock = lock(&journal)?;
+        let lock = RunLock::acquire(&journal)?;
         Ok(Self { results, journal, lock })
     }
 }
@@ -97,21 +97,3 @@ pub(super) fn started_with(identity: &Identity) -> (OsString, Repeat) {
     let input = identity.undo_of.as_ref().unwrap_or(&identity.input_path);
     (input.into(), Repeat { place, ..Repeat::default() })
 }
-
-/// The lock, or that another process has it. Another one may just be trying the same, and fail: so it is tried again.
-///
-/// # Errors
-/// [`Error::Locked`] where somebody else works on it.
-pub(super) fn lock(journal: &Path) -> Result<RunLock, Error> {
-    for _ in 0..LOOKS {
-        match RunLock::acquire(journal) {
-            Err(Error::Locked(_)) => std::thread::sleep(LOOK),
-            other => return other,
-        }
-    }
-    RunLock::acquire(journal)
-}
-
-/// How often, and how far apart, a lock that is held is tried again.
-const LOOKS: u32 = 4;
-const LOOK: Duration = Duration::from_millis(50);

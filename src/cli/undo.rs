@@ -12,17 +12,15 @@ use super::signals::Signals;
 use super::standing::same_place;
 use super::steps::{Look, Subject, go, start};
 use super::target::{Place, SIMULATOR};
-use super::task::{Files, Task, lock, started_with};
+use super::task::{Files, Task, started_with};
 use super::{Closing, Failure, note, on_runtime};
 use crate::error::Error;
 use crate::input::Input;
 use crate::journal::record::Record;
-use crate::journal::{Identity, Journal as _, Store, View, refuse_remains};
+use crate::journal::{Identity, Journal as _, RunLock, Store, View, refuse_remains};
 use crate::model::Given;
 use crate::plan::{Draft, Policy, Snapshot};
-use crate::reconcile::evidence::ReadSpan;
-use crate::reconcile::preflight::Preflight;
-use crate::reconcile::undo::{Changed, Doubts, Only, UndoPlan};
+use crate::reconcile::undo::{Changed, Only, UndoPlan, read_back};
 use crate::text::{counted, csv_field};
 
 /// `undo`.
@@ -66,7 +64,7 @@ async fn take_back(args: &UndoArgs) -> Result<Closing, Failure> {
         return Err(Error::NotOurJournal { path: shown(&args.journal), problem }.into());
     }
     // Held to the end: a run that goes on can't be taken back, and one that is being taken back can't go on.
-    let _of_run = lock(&args.journal)?;
+    let _of_run = RunLock::acquire(&args.journal)?;
     let files = if only_looks { None } else { Some(Files::hold(results)?) };
     let undo = Undo::read(args)?;
     let shaping = &args.plan_shaping(&session.settings);
@@ -104,31 +102,6 @@ impl Undo {
         let (journal, unsettled, seen) = (args.journal.clone(), HashSet::new(), Snapshot::default());
         Ok(Self { journal, changed, simulated, unsettled, seen })
     }
-
-    /// What the run may have changed is read until it is known, or for as long as a read-back may take.
-    async fn read_back(&self, look: &Look<'_>, preflight: &Preflight) -> Result<HashSet<(usize, usize)>, Error> {
-        let waits = &look.task.session.settings;
-        let now = tokio::time::Instant::now;
-        let (began, open) = (now(), self.changed.in_doubt.len());
-        let mut doubts = Doubts::new(&self.changed, began + waits.doubt_wait, waits.settle_time)?;
-        if open > 0 {
-            note(&format!(
-                "reading back {} that the run may have changed before it stopped",
-                counted(u64::try_from(open).unwrap_or(u64::MAX), "binding", "bindings")
-            ));
-        }
-        while let Some(questions) = doubts.questions() {
-            let asked = now();
-            let seen = preflight.look(&questions).await?;
-            doubts.see(&seen, ReadSpan { began: asked, ended: now() });
-            if doubts.questions().is_none() || now() >= began + waits.read_back_deadline {
-                break;
-            }
-            let wait = if doubts.is_half_proved() { waits.settle_time } else { waits.poll_interval };
-            tokio::time::sleep(wait).await;
-        }
-        Ok(doubts.unsettled())
-    }
 }
 
 impl Subject for Undo {
@@ -164,7 +137,14 @@ impl Subject for Undo {
 
     async fn look(&mut self, look: &Look<'_>) -> Result<u64, Error> {
         let preflight = planning::preflight(look.task.session, look.place, look.gates, &look.task.signals.stop);
-        self.unsettled = self.read_back(look, &preflight).await?;
+        let open = self.changed.in_doubt.len();
+        if open > 0 {
+            note(&format!(
+                "reading back {} that the run may have changed before it stopped",
+                counted(u64::try_from(open).unwrap_or(u64::MAX), "binding", "bindings")
+            ));
+        }
+        self.unsettled = read_back(&self.changed, &preflight).await?;
         self.seen = preflight.look(&self.changed.questions(look.policy.max_percent.is_some())).await?;
         tracing::info!(reads = preflight.reads(), desktops = self.seen.desktops.len(), "the live bindings were read");
         Ok(preflight.reads())

@@ -70,6 +70,9 @@ const ALL: u8 = 2;
 const SEEN: u8 = 4;
 const SHARED: u8 = 8;
 
+const SLOT_SEEN: u8 = 1;
+const SLOT_HAS_NAMESAKE: u8 = 2;
+
 const fn flag(is: bool, bit: u8) -> u8 {
     if is { bit } else { 0 }
 }
@@ -81,8 +84,9 @@ pub(super) fn write_item(item: &Item) -> Result<String, Malformed> {
     impl Serialize for Slots<'_> {
         fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
             serializer.collect_seq(self.0.iter().map(|slot| {
-                let Slot { kind, user_name, user_id, user_group, sent_group, domain, rows, seen } = slot;
-                (kind, user_name, user_id, user_group, domain, rows, u8::from(*seen), sent_group)
+                let Slot { kind, user_name, user_id, user_group, sent_group, domain, rows, seen, has_namesake } = slot;
+                let flags = flag(*seen, SLOT_SEEN) | flag(*has_namesake, SLOT_HAS_NAMESAKE);
+                (kind, user_name, user_id, user_group, domain, rows, flags, sent_group)
             }))
         }
     }
@@ -95,7 +99,7 @@ pub(super) fn read_item(id: ItemId, text: &str) -> Result<Item, Malformed> {
     let ItemBody(chunk, desktop, desktop_name, flags, slots) =
         serde_json::from_str(text).map_err(|error| format!("item {id}: {error}"))?;
     let slots =
-        slots.into_iter().map(|SlotBody(kind, user_name, user_id, user_group, domain, rows, seen, sent_group)| Slot {
+        slots.into_iter().map(|SlotBody(kind, user_name, user_id, user_group, domain, rows, flags, sent_group)| Slot {
             kind,
             user_name,
             user_id,
@@ -103,7 +107,8 @@ pub(super) fn read_item(id: ItemId, text: &str) -> Result<Item, Malformed> {
             sent_group,
             domain,
             rows,
-            seen: seen != 0,
+            seen: flags & SLOT_SEEN != 0,
+            has_namesake: flags & SLOT_HAS_NAMESAKE != 0,
         });
     Ok(Item {
         id,

@@ -32,7 +32,7 @@ impl RunLock {
     }
 
     /// Locks `FILE.journal.lock`, which is made where it is missing, and removed at release. That one was left over means
-    /// nothing for the lock.
+    /// nothing for the lock. Waits for a moment where somebody has it; see [`lock`].
     ///
     /// # Errors
     /// [`Error::Locked`] where another process (or another lock of this one) holds it, [`Error::File`] where the file
@@ -99,24 +99,34 @@ fn may_be_held(journal: &Path) -> bool {
     cfg!(target_os = "linux") && !files::is_network(journal)
 }
 
-/// Locks a file for one holder. Those who ask in that moment whether it is held ([`RunLock::is_held`]) have a shared lock
-/// for an instant: they are waited for, never taken for a holder. Who is stopped in the middle of asking is not waited for.
+/// Locks a file for one holder. Whoever has it now may be about to give it back: those who ask in that moment whether it
+/// is held ([`RunLock::is_held`]) have a shared lock for an instant, and who tries to hold it, and fails for another
+/// reason, an exclusive one. The first are never taken for holders, unless one is stopped in the middle of asking; the
+/// others are waited for as long as such a try takes.
 fn lock(file: &File) -> Result<(), TryLockError> {
-    let until = Instant::now() + ASKING;
+    let began = Instant::now();
     loop {
         match file.try_lock() {
-            Err(TryLockError::WouldBlock) if Instant::now() < until => {
-                file.try_lock_shared()?;
-                file.unlock().map_err(TryLockError::Error)?;
-                std::thread::sleep(Duration::from_micros(100));
-            }
+            Err(TryLockError::WouldBlock) => {}
             result => return result,
         }
+        let patience = match file.try_lock_shared() {
+            Ok(()) => file.unlock().map(|()| ASKING).map_err(TryLockError::Error)?,
+            Err(TryLockError::WouldBlock) => TRYING,
+            Err(error) => return Err(error),
+        };
+        if began.elapsed() >= patience {
+            return Err(TryLockError::WouldBlock);
+        }
+        // Not in step with whoever else waits.
+        std::thread::sleep(Duration::from_micros(fastrand::u64(100..2_000)));
     }
 }
 
 /// Asking whether a file is locked takes microseconds.
 const ASKING: Duration = Duration::from_secs(1);
+/// Trying to hold a journal, and giving it back, takes milliseconds.
+const TRYING: Duration = Duration::from_millis(200);
 
 fn trouble(path: &Path, source: std::io::Error) -> Error {
     Error::File { verb: "lock", path: path.to_owned(), source }
@@ -192,6 +202,58 @@ mod tests {
                 file.unlock().unwrap();
             }
         });
+    }
+
+    /// Lets all of `what` begin at one moment, each a little later by chance, and gives what they came to.
+    fn together<T: Send>(seed: u64, what: &[&(dyn Fn() -> T + Sync)]) -> Vec<T> {
+        let mut random = fastrand::Rng::with_seed(seed);
+        let start = std::sync::Barrier::new(what.len());
+        std::thread::scope(|scope| {
+            let begun = what.iter().map(|what| {
+                let (start, wait) = (&start, Duration::from_micros(random.u64(..200)));
+                scope.spawn(move || {
+                    start.wait();
+                    std::thread::sleep(wait);
+                    what()
+                })
+            });
+            let begun: Vec<_> = begun.collect();
+            begun.into_iter().map(|one| one.join().unwrap()).collect()
+        })
+    }
+
+    #[test]
+    fn p15_of_two_that_lock_while_two_ask_one_holds_it() {
+        for seed in 0..8 {
+            let directory = tempfile::tempdir().unwrap();
+            let journal = directory.path().join("r.csv.journal");
+            crate::journal::sample::build(&journal, 1);
+            let lock = || RunLock::acquire(&journal).ok();
+            let ask = || {
+                (0..50).for_each(|_| _ = RunLock::is_held(&journal));
+                None
+            };
+            let held = together(seed, &[&lock, &ask, &lock, &ask]);
+            assert_eq!(held.iter().flatten().count(), 1, "seed {seed}");
+            assert!(RunLock::is_held(&journal), "seed {seed}");
+        }
+    }
+
+    #[test]
+    fn p15_who_tries_and_gives_up_costs_nobody_the_lock() {
+        for seed in 0..100 {
+            let directory = tempfile::tempdir().unwrap();
+            let journal = directory.path().join("r.csv.journal");
+            crate::journal::sample::build(&journal, 1);
+            // As if the input had changed, or the questions had been answered with no.
+            let give_up = || RunLock::acquire(&journal).is_ok_and(|lock| (lock.path.exists(), drop(lock)).0);
+            let lock = || RunLock::acquire(&journal).is_ok();
+            let ask = || {
+                (0..20).for_each(|_| _ = RunLock::is_held(&journal));
+                true
+            };
+            assert_eq!(together(seed, &[&give_up, &lock, &ask, &give_up]), [true; 4], "seed {seed}");
+        }
     }
 
     #[test]

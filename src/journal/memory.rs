@@ -9,12 +9,14 @@ use std::time::Duration;
 use futures::future::BoxFuture;
 
 use crate::error::Error;
+use crate::model::Outcome;
 
 use super::record::{
-    Entry, Fate, Identity, Item, OpenItem, Process, Progress, Recheck, Record, ResultRow, Resume, RowOutcome, Stopped,
+    Entry, Fate, Identity, Item, ItemId, OpenItem, Process, Progress, Recheck, Record, ResultRow, Resume, RowOutcome,
+    SlotNo, Stopped,
 };
 use super::replay::History;
-use super::seam::{Journal, JournalError};
+use super::seam::{Journal, JournalError, Past};
 
 /// Behaves as [`Handle`](super::store::Handle) does. A clone is the same journal.
 #[derive(Debug, Clone)]
@@ -341,6 +343,38 @@ impl Journal for MemoryJournal {
             items.map(|item| (item.clone(), history.to_recheck(item.id))).collect()
         });
         Box::pin(std::future::ready(Ok(wanted)))
+    }
+}
+
+impl Past for MemoryJournal {
+    fn identity(&self) -> &Identity {
+        self.identity()
+    }
+
+    fn rows(&self) -> Result<u64, Error> {
+        Ok(self.entries.len() as u64)
+    }
+
+    fn for_each_item(&self, mut f: impl FnMut(&Item, &[Outcome]) -> Result<(), Error>) -> Result<(), Error> {
+        let inner = self.inner();
+        let history = &inner.durable.history;
+        history.items.values().try_for_each(|item| {
+            let of_slots = (0..).zip(&item.slots).filter_map(|(slot, _)| history.outcome(item.id, slot));
+            f(item, &of_slots.map(|result| result.outcome).collect::<Vec<_>>())
+        })
+    }
+
+    fn for_each_sent(
+        &self,
+        mut f: impl FnMut(u64, [&str; 7], &[&str], (ItemId, SlotNo)) -> Result<(), Error>,
+    ) -> Result<(), Error> {
+        self.entries.iter().try_for_each(|entry| match &entry.fate {
+            Fate::Send { item, slot } => {
+                let extras: Vec<&str> = entry.extras.iter().map(String::as_str).collect();
+                f(entry.line, entry.cells.each_ref().map(String::as_str), &extras, (*item, *slot))
+            }
+            Fate::Fixed { .. } => Ok(()),
+        })
     }
 }
 

@@ -37,6 +37,7 @@ pub use record::{
 };
 pub(crate) use record::{EntryRef, LastAttempt, Process, ResultRow, Sent};
 pub(crate) use schema::beside;
+pub(crate) use seam::Past;
 pub use seam::{Journal, JournalError};
 pub use store::Store;
 pub use view::View;

@@ -124,6 +124,8 @@ pub struct Slot {
     pub rows: u32,
     /// Whether the preflight saw it bound.
     pub seen: bool,
+    /// Whether it saw somebody else of this name on the desktop, who stays: a service that goes by names takes both.
+    pub has_namesake: bool,
 }
 
 impl Slot {

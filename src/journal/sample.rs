@@ -73,6 +73,7 @@ pub(super) fn plan(chunks: u32) -> (Vec<Entry>, Vec<Item>) {
                 domain: None,
                 rows,
                 seen,
+                has_namesake: seen,
             };
             items.push(Item {
                 id,

@@ -7,7 +7,8 @@ use futures::future::BoxFuture;
 
 use crate::error::Error;
 
-use super::record::{OpenItem, Recheck, Record, Resume};
+use super::record::{Identity, Item, ItemId, OpenItem, Recheck, Record, Resume, SlotNo};
+use crate::model::Outcome;
 
 /// Why the journal did not do what it was asked to.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -53,4 +54,32 @@ pub trait Journal: Send + Sync {
 
     /// The items that are to be read once more at the end of the run, each with the words that rest on a doubt.
     fn rechecks(&self) -> BoxFuture<'_, Result<Vec<Recheck>, JournalError>>;
+}
+
+/// What an undo asks the journal of the run for that it takes back.
+pub(crate) trait Past {
+    fn identity(&self) -> &Identity;
+
+    /// How many records the results have.
+    ///
+    /// # Errors
+    /// The journal can't be read.
+    fn rows(&self) -> Result<u64, Error>;
+
+    /// Hands every item with the outcome of each of its slots to `f`, in the order of the plan. Open slots are
+    /// `unknown` or `not_sent`, as in the results.
+    ///
+    /// # Errors
+    /// The journal can't be read, and those of `f`.
+    fn for_each_item(&self, f: impl FnMut(&Item, &[Outcome]) -> Result<(), Error>) -> Result<(), Error>;
+
+    /// Hands every record that the plan sends to `f`, in input order: line, cells, the other columns' cells, and the
+    /// binding that it is sent as.
+    ///
+    /// # Errors
+    /// The journal can't be read, and those of `f`.
+    fn for_each_sent(
+        &self,
+        f: impl FnMut(u64, [&str; 7], &[&str], (ItemId, SlotNo)) -> Result<(), Error>,
+    ) -> Result<(), Error>;
 }

@@ -19,6 +19,7 @@ use super::record::{
 };
 use super::replay::History;
 use super::schema::{self, Fault};
+use super::seam::Past;
 use super::whole;
 use crate::files;
 
@@ -158,29 +159,6 @@ impl View {
             while let Some(block) = blocks.next()? {
                 let block = block.get_ref(0)?.as_blob().map_err(rusqlite::Error::from)?;
                 each_in_block(block, &self.identity, &mut outcomes, &mut f)?;
-            }
-            Ok(())
-        })
-    }
-
-    /// Hands every record that the plan sends to `f`, in input order: line, cells, the other columns' cells, and the
-    /// binding that it is sent as.
-    pub fn for_each_sent(
-        &self,
-        mut f: impl FnMut(u64, [&str; 7], &[&str], (ItemId, SlotNo)) -> Result<(), Error>,
-    ) -> Result<(), Error> {
-        self.read(|connection| {
-            let mut blocks = connection.prepare("SELECT body FROM entries ORDER BY first")?;
-            let mut blocks = blocks.query([])?;
-            while let Some(block) = blocks.next()? {
-                let block = block.get_ref(0)?.as_blob().map_err(rusqlite::Error::from)?;
-                let mut extras = Vec::new();
-                let mut entries = Entries::new(block, self.identity.extra_columns.len());
-                while let Some(entry) = entries.next(&mut extras)? {
-                    if let FateRef::Send { item, slot } = entry.fate {
-                        f(entry.line, entry.cells, &extras, (item, slot)).map_err(Fault::Caller)?;
-                    }
-                }
             }
             Ok(())
         })
@@ -349,6 +327,41 @@ fn each_in_block(
         f(ResultRow { line: entry.line, cells: entry.cells, result, extras: &extras }).map_err(Fault::Caller)?;
     }
     Ok(())
+}
+
+impl Past for View {
+    fn identity(&self) -> &Identity {
+        self.identity()
+    }
+
+    fn rows(&self) -> Result<u64, Error> {
+        Ok(self.progress()?.rows)
+    }
+
+    fn for_each_sent(
+        &self,
+        mut f: impl FnMut(u64, [&str; 7], &[&str], (ItemId, SlotNo)) -> Result<(), Error>,
+    ) -> Result<(), Error> {
+        self.read(|connection| {
+            let mut blocks = connection.prepare("SELECT body FROM entries ORDER BY first")?;
+            let mut blocks = blocks.query([])?;
+            while let Some(block) = blocks.next()? {
+                let block = block.get_ref(0)?.as_blob().map_err(rusqlite::Error::from)?;
+                let mut extras = Vec::new();
+                let mut entries = Entries::new(block, self.identity.extra_columns.len());
+                while let Some(entry) = entries.next(&mut extras)? {
+                    if let FateRef::Send { item, slot } = entry.fate {
+                        f(entry.line, entry.cells, &extras, (item, slot)).map_err(Fault::Caller)?;
+                    }
+                }
+            }
+            Ok(())
+        })
+    }
+
+    fn for_each_item(&self, f: impl FnMut(&Item, &[Outcome]) -> Result<(), Error>) -> Result<(), Error> {
+        self.for_each_item(f)
+    }
 }
 
 #[cfg(test)]

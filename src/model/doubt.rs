@@ -13,11 +13,19 @@ pub enum Doubt {
     TrimmedCell,
     /// Nobody of this name is bound, and it holds characters that names seldom do.
     UnusualName,
+    /// Somebody else of this name, who was bound beside the one that is detached, is not bound any more either.
+    NamesakeGone,
 }
 
 impl Doubt {
-    pub(crate) const ALL: [Self; 5] =
-        [Self::NearName, Self::OtherDomain, Self::UnknownUser, Self::TrimmedCell, Self::UnusualName];
+    pub(crate) const ALL: [Self; 6] = [
+        Self::NearName,
+        Self::OtherDomain,
+        Self::UnknownUser,
+        Self::TrimmedCell,
+        Self::UnusualName,
+        Self::NamesakeGone,
+    ];
 
     /// As the row's `error_code` says it.
     pub(crate) const fn code(self) -> &'static str {
@@ -27,6 +35,7 @@ impl Doubt {
             Self::UnknownUser => "DOUBT_UNKNOWN_USER",
             Self::TrimmedCell => "DOUBT_TRIMMED_CELL",
             Self::UnusualName => "DOUBT_UNUSUAL_NAME",
+            Self::NamesakeGone => "DOUBT_NAMESAKE_GONE",
         }
     }
 
@@ -38,6 +47,7 @@ impl Doubt {
             Self::UnknownUser => "unknown_user",
             Self::TrimmedCell => "trimmed_cell",
             Self::UnusualName => "unusual_name",
+            Self::NamesakeGone => "namesake_gone",
         }
     }
 

@@ -27,6 +27,10 @@ const OWN: &[(&str, &str)] = &[
         "The service does not know this user. Check the spelling, the region and the project. If all are right, the account was deleted before.",
     ),
     (
+        "DOUBT_NAMESAKE_GONE",
+        "Two people of this name were bound to the desktop, and none is now. Look at it in the console; attach the one who should stay again.",
+    ),
+    (
         "INVALID_USER_MISSING",
         "Write the user's name in the cell user_name. To detach everybody from a desktop, set type to ALL and use --allow-detach-all.",
     ),

@@ -256,6 +256,7 @@ mod tests {
             domain: None,
             rows: 1,
             seen: true,
+            has_namesake: false,
         }
     }
 

@@ -1,6 +1,7 @@
 //! What a plan stands on: the rows, what the preflight saw, and the desktops that they name.
 
 use std::collections::HashMap;
+use std::hash::{DefaultHasher, Hasher as _};
 
 use super::address::{Addressed, addressed};
 use super::bodies::{Binding, plain_user_len, user_len};
@@ -112,6 +113,8 @@ pub(super) struct Numbers<'t> {
     ids: HashMap<&'t str, u32>,
     /// Desktops of [`Ground::found`].
     found: HashMap<&'t str, u32>,
+    /// By the id in lower case, where ids of the list differ by case alone, and nobody looked.
+    folded: Option<HashMap<String, u32>>,
 }
 
 impl Numbers<'_> {
@@ -144,14 +147,39 @@ impl<'t> Ground<'t> {
         }
         if numbers.given.is_empty() {
             numbers.given = vec![NONE; self.input.table.desktops()];
+            numbers.folded = (self.look.is_none() && self.has_ids_in_two_cases()).then(HashMap::new);
         }
         let text = self.input.table.desktop(id);
-        let desk = match self.look.and_then(|look| look.spelled.get(text)) {
-            Some(spelled) => self.number_found(numbers, spelled.as_str()),
-            None => self.add(id, text),
+        let known = numbers.folded.as_ref().and_then(|known| known.get(&text.to_ascii_lowercase()).copied());
+        let desk = match (self.look.and_then(|look| look.spelled.get(text)), known) {
+            (Some(spelled), _) => self.number_found(numbers, spelled.as_str()),
+            (None, Some(known)) => known,
+            (None, None) => self.add(id, text),
         };
+        if let Some(folded) = &mut numbers.folded {
+            folded.entry(text.to_ascii_lowercase()).or_insert(desk);
+        }
         numbers.given[to_usize(id)] = desk;
         desk
+    }
+
+    /// Whether two ids of the input differ by case alone: where nobody looked, they are taken for one desktop, of which two
+    /// requests must never be open together (P6).
+    pub(super) fn has_ids_in_two_cases(&self) -> bool {
+        let table = &self.input.table;
+        let ids = || (1..place(table.desktops())).map(|id| table.desktop(id));
+        if !ids().any(|id| id.bytes().any(|byte| byte.is_ascii_uppercase())) {
+            return false;
+        }
+        let folded = |id: &str| {
+            let mut hash = DefaultHasher::new();
+            id.bytes().for_each(|byte| hash.write_u8(byte.to_ascii_lowercase()));
+            hash.finish()
+        };
+        // By the million, so by their hashes: two that meet by chance cost some time, and nothing else.
+        let mut hashes: Vec<u64> = ids().map(folded).collect();
+        hashes.sort_unstable();
+        hashes.windows(2).any(|pair| pair[0] == pair[1])
     }
 
     /// The number of a desktop that the service found; a new one if it was not seen before.

@@ -1,5 +1,6 @@
 //! The plan of a list: what `plan` prints is what `run` sends.
 
+use std::collections::HashSet;
 use std::sync::OnceLock;
 
 use super::bodies::DetachBody;
@@ -8,6 +9,7 @@ use super::entries::{Entries, entries};
 use super::fate::{Fixed, Tag, explain, way_out};
 use super::hints::{Hint, hints};
 use super::judge::judge;
+use super::matching::places;
 use super::policy::Policy;
 use super::snapshot::Snapshot;
 use super::split::{Chunk, pack};
@@ -15,7 +17,7 @@ use super::stats::PlanStats;
 use super::unknown::{Unlisted, settle};
 use crate::input::{Field, Input, RowFault, RowRef, can_be_read_back};
 use crate::journal;
-use crate::model::{DesktopId, Doubt, Kind, LiveDesktop, Outcome};
+use crate::model::{DesktopId, Doubt, Kind, LiveDesktop, Outcome, Person, fold};
 use crate::text::bytes::to_usize;
 
 /// Every row's fate, the chunks and their bodies: a pure function of the rows, of what the preflight saw, and of the
@@ -295,6 +297,8 @@ impl<'t> Plan<'t> {
     pub fn items(&self) -> impl Iterator<Item = journal::Item> {
         self.items.iter().zip(1u32..).map(|(item, id)| {
             let live = self.ground.live(item.desk);
+            let with_namesake = self.with_namesake(item);
+            let slot = |slot| self.journal_slot(item.desk, slot, with_namesake.contains(&slot.bound));
             journal::Item {
                 id,
                 chunk: item.chunk_or_bytes + 1,
@@ -302,7 +306,7 @@ impl<'t> Plan<'t> {
                 desktop_name: live.map_or_else(String::new, |live| live.name.clone()),
                 pooled: live.is_some_and(LiveDesktop::is_pooled),
                 all: item.all,
-                slots: self.slots[item.slots()].iter().map(|slot| self.journal_slot(item.desk, slot)).collect(),
+                slots: self.slots[item.slots()].iter().map(slot).collect(),
                 seen: live.is_some(),
                 shared: self.ground.bound(item.desk).len() > 1,
             }
@@ -316,7 +320,7 @@ impl<'t> Plan<'t> {
         }
     }
 
-    fn journal_slot(&self, desk: u32, slot: &SlotRec) -> journal::Slot {
+    fn journal_slot(&self, desk: u32, slot: &SlotRec, has_namesake: bool) -> journal::Slot {
         let sent = self.ground.binding(desk, slot);
         let seen = self.ground.slot_bound(desk, slot);
         let kept = match seen {
@@ -333,7 +337,35 @@ impl<'t> Plan<'t> {
             domain: owned(sent.domain),
             rows: slot.rows,
             seen: seen.is_some(),
+            has_namesake,
         }
+    }
+
+    /// Which bindings of an item's desktop (their places) have a namesake beside them who stays.
+    fn with_namesake(&self, item: &ItemRec) -> HashSet<u32> {
+        let bound = self.ground.bound(item.desk);
+        if item.all || bound.len() < 2 {
+            return HashSet::new();
+        }
+        let mut named: Vec<_> =
+            places(bound).map(|(at, one)| ((one.kind.as_str(), fold(&one.user_name)), at)).collect();
+        named.sort_unstable();
+        let groups = named.chunk_by(|one, other| one.0 == other.0).filter(|group| group.len() > 1);
+        let mut groups = groups.map(|group| group.iter().map(|(_, at)| *at).collect::<Vec<u32>>()).peekable();
+        if groups.peek().is_none() {
+            return HashSet::new();
+        }
+        let ours = |slot: &&SlotRec| self.items[to_usize(slot.item)].desk == item.desk;
+        let (before, after) = self.slots.split_at(to_usize(item.first));
+        let gone = after.iter().take_while(ours).chain(before.iter().rev().take_while(ours));
+        let gone: HashSet<u32> = gone.map(|slot| slot.bound).collect();
+        let is_other = |one: u32, other: u32| {
+            let [one, other] = [one, other].map(|at| Person::from(&bound[to_usize(at)]));
+            !one.is(&other)
+        };
+        let has_one =
+            |one: &u32, group: &[u32]| group.iter().any(|other| !gone.contains(other) && is_other(*one, *other));
+        groups.flat_map(|group| group.iter().copied().filter(|one| has_one(one, &group)).collect::<Vec<_>>()).collect()
     }
 
     /// All invalid rows in input order, those of the input and those against the live bindings; of a row with several

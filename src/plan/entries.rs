@@ -97,7 +97,7 @@ fn desks_of_all(ground: &Ground<'_>, policy: &Policy, least: usize) -> Option<Ve
     let are_ids = side_by_side(shares(table.desktops() - 1, least), |share| {
         share.into_iter().all(|desk| DesktopId::is_one(table.desktop(place(desk + 1))))
     });
-    if !are_ids.into_iter().all(|are| are) {
+    if !are_ids.into_iter().all(|are| are) || ground.has_ids_in_two_cases() {
         return None;
     }
     let of = side_by_side(shares(table.len(), least), |share| {

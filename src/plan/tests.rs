@@ -205,6 +205,32 @@ fn a_name_in_two_domains_is_invalid_and_the_domains_are_named() {
 }
 
 #[test]
+fn a_namesake_who_stays_is_kept_in_mind_and_one_who_goes_too_is_not() {
+    let seen =
+        snapshot([desktop("d1", &["bob#1@east", "Bob#2@west", "bo#3", "bob#4"]), desktop("d2", &["bo#3", "bob#1"])]);
+    let with = |csv: &str| {
+        let input = input(csv);
+        let policy = Policy { bounds: Bounds { max_users_per_desktop: 1, ..Bounds::default() }, ..Policy::default() };
+        let policy = Policy { allow_detach_all: true, ..policy };
+        let plan = plan(&input, Some(&seen), &policy);
+        let slots: Vec<_> = plan.items().flat_map(|item| item.slots).collect();
+        slots.iter().map(|slot| slot.has_namesake).collect::<Vec<_>>()
+    };
+    assert_eq!(with("desktop_id,user_name,user_id\nd1,bob,1\nd1,bo,3\nd2,bob,1\n"), [true, false, false]);
+    assert_eq!(with("desktop_id,user_name,user_id\nd1,bob,1\nd1,bob,2\n"), [true, true], "one of them stays");
+    assert_eq!(with("desktop_id,user_name,user_id\nd1,bob,1\nd1,bob,4\nd1,bob,2\n"), [false; 3]);
+    assert_eq!(with("desktop_id,user_name,type\nd1,,ALL\n"), [false; 5]);
+}
+
+#[test]
+fn p06_without_a_look_ids_that_differ_by_case_are_one_desktop() {
+    let input = input("desktop_id,user_name\nD1,a\nd2,b\nd1,c\nD1,d\n");
+    let plan = plan(&input, None, &Policy::default());
+    let desktops: Vec<_> = plan.items().map(|item| (item.desktop.to_string(), item.slots.len())).collect();
+    assert_eq!(desktops, [("D1".to_owned(), 3), ("d2".to_owned(), 1)]);
+}
+
+#[test]
 fn p01_a_user_alone_gives_an_entry_for_each_desktop_and_at_least_one() {
     let seen = snapshot([desktop("d2", &["alice#1"]), desktop("d1", &["Alice#1", "x#3"]), desktop("d3", &["carol#4"])]);
     let seen = with_user(with_user(knowing(seen, &["nobody"]), Kind::User, "alice", ""), Kind::User, "nobody", "");

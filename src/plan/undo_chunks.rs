@@ -103,6 +103,7 @@ mod tests {
             domain: None,
             rows: 1,
             seen: true,
+            has_namesake: false,
         });
         Item {
             id: 0,

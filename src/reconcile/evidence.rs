@@ -7,7 +7,7 @@ use tokio::time::Instant;
 
 use super::reads::Page;
 use crate::journal::{Item, Slot, SlotNo};
-use crate::model::{Bound, DesktopId, Kind, LiveDesktop, Person};
+use crate::model::{Bound, DesktopId, Kind, LiveDesktop, Person, same_name};
 
 /// Whether `bound` holds the binding that `slot` means: somebody who is the same person; anybody for an `ALL`.
 pub(crate) fn holds(slot: &Slot, bound: &[Bound]) -> bool {
@@ -40,6 +40,8 @@ pub(crate) struct Sighting {
     slot: SlotNo,
     shows: Shows,
     span: ReadSpan,
+    /// Nor is a namesake there any more who was beside him before.
+    lacks_namesake: bool,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -53,12 +55,16 @@ enum Shows {
 impl Sighting {
     /// `None` where the read does not tell: it is not good, or the item has no such slot.
     pub(crate) fn of(item: &Item, slot: SlotNo, sight: Sight<'_>, span: ReadSpan) -> Option<Self> {
-        let shows = match sight {
-            Sight::Nowhere => Shows::Nowhere,
-            Sight::Shown(desktop) if holds(item.slots.get(usize::from(slot))?, desktop.good()?) => Shows::Bound,
-            Sight::Shown(_) => Shows::Absent,
+        let (shows, lacks_namesake) = match sight {
+            Sight::Nowhere => (Shows::Nowhere, false),
+            Sight::Shown(desktop) => {
+                let (of, bound) = (item.slots.get(usize::from(slot))?, desktop.good()?);
+                let is_named = |one: &Bound| one.kind == of.kind && same_name(&one.user_name, &of.user_name);
+                let lacks_namesake = of.has_namesake && !bound.iter().any(is_named);
+                (if holds(of, bound) { Shows::Bound } else { Shows::Absent }, lacks_namesake)
+            }
         };
-        Some(Self { slot, shows, span })
+        Some(Self { slot, shows, span, lacks_namesake })
     }
 
     pub(crate) fn slot(&self) -> SlotNo {
@@ -83,11 +89,19 @@ impl Sighting {
 
 /// A binding is there no more. Only [`Proof::of`] makes one, so that nothing can say `detached` on less.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct Absence(SlotNo);
+pub(crate) struct Absence {
+    slot: SlotNo,
+    lacks_namesake: bool,
+}
 
 impl Absence {
     pub(crate) fn slot(self) -> SlotNo {
-        self.0
+        self.slot
+    }
+
+    /// Whether a namesake, who was bound beside him and whom nobody named, is not bound any more either.
+    pub(crate) fn lacks_namesake(self) -> bool {
+        self.lacks_namesake
     }
 }
 
@@ -117,14 +131,15 @@ impl Proof {
         let is_apart = last.span.began.saturating_duration_since(first.span.ended) >= apart;
         (is_apart && first.agrees_with(last)).then_some(match last.shows {
             Shows::Bound => Self::Bound(Presence(last.slot)),
-            Shows::Absent => Self::Absent(Absence(last.slot)),
-            Shows::Nowhere => Self::Gone(Absence(last.slot)),
+            Shows::Absent => Self::Absent(Absence { slot: last.slot, lacks_namesake: last.lacks_namesake }),
+            Shows::Nowhere => Self::Gone(Absence { slot: last.slot, lacks_namesake: false }),
         })
     }
 
     pub(crate) fn slot(self) -> SlotNo {
         match self {
-            Self::Bound(Presence(slot)) | Self::Absent(Absence(slot)) | Self::Gone(Absence(slot)) => slot,
+            Self::Bound(Presence(slot)) => slot,
+            Self::Absent(absence) | Self::Gone(absence) => absence.slot,
         }
     }
 }
@@ -278,7 +293,7 @@ mod tests {
         assert!(seen(2, nobody, 0, 1).is_none(), "there is no such binding");
         let first = seen(0, nobody, 0, 2).unwrap();
         for (slot, sight, began, proof) in [
-            (0, nobody, 7, Some(Proof::Absent(Absence(0)))),
+            (0, nobody, 7, Some(Proof::Absent(Absence { slot: 0, lacks_namesake: false }))),
             (0, nobody, 6, None), // 5 s after the first began, not after it ended
             (1, nobody, 7, None),
             (0, both, 7, None),

@@ -13,6 +13,7 @@ pub(crate) fn slot(name: &str) -> Slot {
         domain: None,
         rows: 1,
         seen: true,
+        has_namesake: false,
     }
 }
 

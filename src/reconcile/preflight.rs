@@ -47,8 +47,12 @@ pub struct Waits {
     pub retry_base: Duration,
     /// Between the two answers that say of a desktop that it is not there.
     pub settle_time: Duration,
-    /// A desktop that does not tell who is bound is asked for so long.
+    /// A desktop that does not tell who is bound is asked for so long, and so is one that an earlier run may have changed.
     pub read_back_deadline: Duration,
+    /// A binding that an earlier run may still change counts as unchanged only after so long.
+    pub doubt_wait: Duration,
+    /// Between two looks at what an earlier run may have changed.
+    pub poll_interval: Duration,
 }
 
 impl Default for Waits {
@@ -57,6 +61,8 @@ impl Default for Waits {
             retry_base: Duration::from_secs(1),
             settle_time: Duration::from_secs(5),
             read_back_deadline: Duration::from_secs(600),
+            doubt_wait: Duration::from_secs(30),
+            poll_interval: Duration::from_secs(5),
         }
     }
 }
@@ -106,6 +112,10 @@ impl Preflight {
             reads: AtomicU64::new(0),
             random: std::sync::Mutex::new(fastrand::Rng::with_seed(seed)),
         }
+    }
+
+    pub(super) fn waits(&self) -> &Waits {
+        &self.waits
     }
 
     /// Requests made so far.

@@ -21,7 +21,7 @@ use super::limiter::throttled;
 use super::op::{Op, Refused};
 use super::query::Query;
 use super::read;
-use super::scenario::{Effect, Fault, OutageKind, Scenario};
+use super::scenario::{Effect, Fault, Matching, OutageKind, Scenario};
 use super::tamper;
 use super::world::{Event, World};
 use crate::model::{Bound, DesktopId};
@@ -164,7 +164,7 @@ impl App {
             Err(_) => (Bytes::new(), true),
         };
         let part = |name: &str| path.iter().find(|(key, _)| key == name).map(|(_, value)| value.clone());
-        let call = Call {
+        let mut call = Call {
             op,
             id: part("id").unwrap_or_default(),
             project: part("project_id").unwrap_or_default(),
@@ -174,6 +174,10 @@ impl App {
             parts,
             body,
         };
+        if self.scenario.world.matching == Matching::AnyCase {
+            let world = self.world();
+            call.respell(|id| world.spelled(id));
+        }
         let decision = self.decide(&call, too_large);
         if !decision.wait.is_zero() {
             tokio::time::sleep(decision.wait).await;

@@ -5,6 +5,7 @@ use std::collections::BTreeSet;
 use serde::Deserialize;
 
 use super::op::{Op, Refused};
+use super::scenario::Matching;
 use crate::model::{Bound, DesktopId, Kind};
 
 /// Desktops in a request at most. Source: definition of `BatchDetachInstances`.
@@ -88,9 +89,12 @@ impl UserInfo {
     }
 
     /// Whether this means `bound`: by id where both have one, else by name without case, and domain if given.
-    pub(super) fn means(&self, bound: &Bound) -> bool {
+    pub(super) fn means(&self, bound: &Bound, matching: Matching) -> bool {
         if self.kind() != bound.kind {
             return false;
+        }
+        if matching == Matching::Name {
+            return same(&self.user_name, &bound.user_name);
         }
         if let (Some(ours), Some(its)) = (&self.user_id, &bound.user_id) {
             return ours == its;
@@ -170,6 +174,23 @@ impl Write {
                 users(&item.desktop_id, &infos)
             }),
         }
+    }
+
+    /// Every id in the body, of desktops and of people.
+    pub(super) fn ids_mut(&mut self) -> impl Iterator<Item = &mut String> {
+        let (detach, attach): (&mut [DetachItem], &mut [AttachItem]) = match self {
+            Self::Detach(items) => (items, &mut []),
+            Self::Attach(items) => (&mut [], items),
+        };
+        let detach = detach.iter_mut().flat_map(|item| {
+            let people = item.detach_user_infos.iter_mut().filter_map(|info| info.user_id.as_mut());
+            people.chain([&mut item.desktop_id])
+        });
+        let attach = attach.iter_mut().flat_map(|item| {
+            let people = item.attach_user_infos.iter_mut().filter_map(|info| info.user_id.as_mut());
+            people.chain(item.user_id.as_mut()).chain([&mut item.desktop_id])
+        });
+        detach.chain(attach)
     }
 
     /// The desktops that the body names.

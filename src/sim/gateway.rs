@@ -79,6 +79,20 @@ pub(super) struct Call {
 }
 
 impl Call {
+    /// Gives every id in it the spelling that `spelled` has for it.
+    pub(super) fn respell<'w>(&mut self, spelled: impl Fn(&str) -> Option<&'w str>) {
+        let respell = |id: &mut String| {
+            if let Some(ours) = spelled(id) {
+                ours.clone_into(id);
+            }
+        };
+        respell(&mut self.id);
+        self.query.0.iter_mut().filter(|(name, _)| name == "desktop_id").for_each(|(_, id)| respell(id));
+        if let Some(Ok(write)) = &mut self.write {
+            write.ids_mut().for_each(respell);
+        }
+    }
+
     /// The body of a write that is well-formed.
     pub(super) fn good_write(&self) -> Option<&Write> {
         self.write.as_ref()?.as_ref().ok()

@@ -34,7 +34,7 @@ pub use auth::{Auth, KeyRing, Login};
 pub use gateway::LogEntry;
 pub use limiter::{Limit, Window};
 pub use op::{Op, Refused};
-pub use scenario::{Blame, Effect, Fate, FateOf, Fault, Outage, OutageKind, Physics, Scenario};
+pub use scenario::{Blame, Effect, Fate, FateOf, Fault, Matching, Outage, OutageKind, Physics, Scenario};
 #[cfg(test)]
 pub(crate) use signature::verify;
 pub use transport::{SimTransport, serve};

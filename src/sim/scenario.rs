@@ -33,6 +33,19 @@ pub enum Blame {
     Request,
 }
 
+/// How the service finds whom and what a request means.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Matching {
+    /// People by id where both sides have one, else by name without case; desktops by id.
+    #[default]
+    Id,
+    /// The same, but ids are compared without case. Answers have the service's own spelling.
+    AnyCase,
+    /// People by name alone: a detach takes everybody of the name away, an attach brings whoever had the name last.
+    Name,
+}
+
 /// How the world behaves when nothing goes wrong.
 #[derive(Debug, Clone, PartialEq, Deserialize)]
 #[serde(default, rename_all = "kebab-case", deny_unknown_fields)]
@@ -58,6 +71,7 @@ pub struct Physics {
     pub busy: Blame,
     pub hibernated: Blame,
     pub unknown: Blame,
+    pub matching: Matching,
 }
 
 impl Default for Physics {
@@ -72,6 +86,7 @@ impl Default for Physics {
             busy: Blame::Request,
             hibernated: Blame::Desktop,
             unknown: Blame::Desktop,
+            matching: Matching::Id,
         }
     }
 }

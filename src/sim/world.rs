@@ -103,6 +103,8 @@ pub(super) struct Person {
     pub(super) name: String,
     pub(super) domain: Option<String>,
     pub(super) email: Option<String>,
+    /// Rises with every person that comes to be known.
+    pub(super) number: usize,
 }
 
 /// A job of pool desktops (a detach) or of any (an attach).
@@ -354,6 +356,12 @@ impl World {
         self.changes.clear();
     }
 
+    /// How the service spells the id of a desktop or a person that somebody gives in other case.
+    pub(super) fn spelled(&self, id: &str) -> Option<&str> {
+        let desktops = self.desktops.keys().map(DesktopId::as_str);
+        desktops.chain(self.people.keys().map(String::as_str)).find(|ours| ours.eq_ignore_ascii_case(id))
+    }
+
     pub(super) fn find(&self, id: &str) -> Option<&SimDesktop> {
         self.desktops.get(id).filter(|desktop| !desktop.live.deleted)
     }
@@ -548,12 +556,22 @@ impl World {
             .user_id
             .get_or_insert_with(|| format!("{:032x}", fastrand::Rng::with_seed(hash(self.seed, &key)).u128(..)));
         bound.user_group.get_or_insert_with(|| "users".to_owned());
+        let number = self.people.len();
         self.people.entry(id.clone()).or_insert_with(|| Person {
+            number,
             kind: bound.kind,
             name: bound.user_name.clone(),
             domain: bound.domain.clone(),
             email: None,
         });
+    }
+
+    /// The id of whoever got this name last.
+    pub(super) fn last_named(&self, bound: &Bound) -> Option<String> {
+        let named =
+            |person: &Person| person.kind == bound.kind && person.name.to_lowercase() == bound.user_name.to_lowercase();
+        let named = self.people.iter().filter(|(_, person)| named(person));
+        named.max_by_key(|(_, person)| person.number).map(|(id, _)| id.clone())
     }
 
     /// An id as the service makes them.

@@ -5,7 +5,7 @@ use tokio::time::Instant;
 
 use super::body::{AttachItem, DetachItem, UserInfo, Write};
 use super::op::Refused;
-use super::scenario::{Blame, Fate};
+use super::scenario::{Blame, Fate, Matching};
 use super::world::{Event, Executed, Job, SimDesktop, SubWork, World};
 use crate::model::{Bound, DesktopId};
 
@@ -105,7 +105,10 @@ impl World {
                 .live
                 .bound
                 .iter()
-                .filter(|bound| item.is_detach_all_users || item.detach_user_infos.iter().any(|info| info.means(bound)))
+                .filter(|bound| {
+                    item.is_detach_all_users
+                        || item.detach_user_infos.iter().any(|info| info.means(bound, self.physics.matching))
+                })
                 .cloned()
                 .collect();
             let id = id.clone();
@@ -210,6 +213,9 @@ impl World {
             let Some(id) = DesktopId::parse(&item.desktop_id) else { continue };
             let mut holders: Vec<Bound> = item.users().into_iter().map(UserInfo::into_bound).collect();
             for bound in &mut holders {
+                if self.physics.matching == Matching::Name {
+                    bound.user_id = self.last_named(bound).or(bound.user_id.take());
+                }
                 self.complete(bound);
             }
             let failure =

@@ -67,6 +67,7 @@ fn build(path: &Path) {
             domain: None,
             rows: 1,
             seen: false,
+            has_namesake: false,
         };
         let item = Item {
             id,

@@ -253,6 +253,7 @@ fn journal(path: &std::path::Path) {
             domain: None,
             rows: 1,
             seen: true,
+            has_namesake: false,
         };
         let desktop = DesktopId::parse(&format!("d-{n}")).unwrap();
         let item = Item {

@@ -29,8 +29,8 @@ use run::{Report, run};
 use script::Script;
 
 const SEEDS: u64 = 2_000;
-/// Failing seeds that are told; the others are counted.
-const SHOWN: usize = 10;
+/// Failing seeds that are told if `SIM_SHOWN` does not say how many; the others are counted.
+const SHOWN: u64 = 10;
 
 fn number(name: &str) -> Option<u64> {
     std::env::var(name).ok()?.replace('_', "").parse().ok()
@@ -115,7 +115,8 @@ fn p01_to_p11_hold_on_every_seed_whatever_fails_and_wherever_processes_die() {
     eprintln!("seeds that met a misbehaviour: {:?}", sum.met);
     let mut failing = sum.failing;
     failing.sort();
-    for (seed, broken) in failing.iter().take(SHOWN) {
+    let shown = number("SIM_SHOWN").unwrap_or(SHOWN);
+    for (seed, broken) in failing.iter().take(usize::try_from(shown).unwrap_or(usize::MAX)) {
         eprintln!("seed {seed} (SIM_SEED={seed} shows it):");
         for what in broken.iter().take(5) {
             eprintln!("    {what}");

@@ -1,13 +1,14 @@
 //! Misbehaviour of the service that public reports tell of, on top of a seed's own script. What a seed draws for one
 //! kind does not depend on the others, so that a kind can be switched on without moving the rest.
 
+use std::collections::BTreeSet;
 use std::time::Duration;
 
-use batch_detach::testing::model::Bound;
-use batch_detach::testing::sim::{Effect, Fault, Op, Refused};
+use batch_detach::testing::model::{Bound, DesktopId};
+use batch_detach::testing::sim::{App, Change, Effect, Fate, FateOf, Fault, Matching, Op, Refused};
 use fastrand::Rng;
 
-use crate::script::{Deed, Script, id};
+use crate::script::{Deed, Script, TakeBack, death, id};
 
 /// One kind of misbehaviour.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -38,18 +39,33 @@ pub(crate) enum Oddity {
     ProxyPassword,
     /// A gateway takes no long request line: a read by several ids is refused.
     LongQueries,
+    /// The service goes by names alone: a detach takes every namesake away, an attach brings whoever had the name last.
+    ByName,
+    /// Ids in the list are in other case; half of the services compare without case.
+    IdsInOtherCase,
+    /// A balancer drops every second request of a connection.
+    OneAnswerEach,
+    /// A desktop, or the service, is busy for ever.
+    BusyForEver,
+    /// The credentials are refused in the middle, now and then.
+    RefusedCredentials,
+    /// The run is taken back, whether it came to its end or not.
+    TakenBack,
+    /// Before and during an undo somebody else of the same name, or of another one, is bound.
+    OthersBeforeUndo,
 }
 
 use Oddity::{
-    AnotherOrder, BadIdInRead, ErrorIn200, JobWords, LongQueries, LostJobs, Namesakes, NotFoundOnce, OtherTotals,
-    ProxyPassword, RepeatedEntries, ShiftedPages, UntoldBindings,
+    AnotherOrder, BadIdInRead, BusyForEver, ByName, ErrorIn200, IdsInOtherCase, JobWords, LongQueries, LostJobs,
+    Namesakes, NotFoundOnce, OneAnswerEach, OtherTotals, OthersBeforeUndo, ProxyPassword, RefusedCredentials,
+    RepeatedEntries, ShiftedPages, TakenBack, UntoldBindings,
 };
 
 const NAMESAKE: &str = "namesake-";
 
 impl Oddity {
     /// All kinds, and their names for `SIM_ODD`.
-    pub(crate) const ALL: [(Self, &str); 13] = [
+    pub(crate) const ALL: [(Self, &str); 20] = [
         (ShiftedPages, "shifted-pages"),
         (RepeatedEntries, "repeated-entries"),
         (AnotherOrder, "another-order"),
@@ -63,6 +79,13 @@ impl Oddity {
         (LostJobs, "lost-jobs"),
         (ProxyPassword, "proxy-password"),
         (LongQueries, "long-queries"),
+        (ByName, "by-name"),
+        (IdsInOtherCase, "ids-in-other-case"),
+        (OneAnswerEach, "one-answer-each"),
+        (BusyForEver, "busy-for-ever"),
+        (RefusedCredentials, "refused-credentials"),
+        (TakenBack, "taken-back"),
+        (OthersBeforeUndo, "others-before-undo"),
     ];
 
     /// `SIM_ODD` is a list of names, or `none`; without it all are wanted.
@@ -91,6 +114,8 @@ impl Oddity {
                 (200, _) => ErrorIn200,
                 (403, "WKS.0403") => BadIdInRead,
                 (407, _) => ProxyPassword,
+                (401, "APIGW.0307") => RefusedCredentials,
+                (409, "WKS.00010033") => BusyForEver,
                 (414, _) => LongQueries,
                 _ => return None,
             },
@@ -104,12 +129,17 @@ impl Oddity {
         if rng.f64() >= 0.3 {
             return;
         }
-        let few = |fault: Fault, rng: &mut Rng| {
-            let chance = [0.2, 0.5, 1.0][rng.usize(..3)];
-            fault.after(rng.u64(..3)).count(rng.u64(1..8)).probability(chance)
-        };
+        let faults = self.faults(script, rng, desktops);
+        if matches!(self, ShiftedPages | RepeatedEntries | AnotherOrder) {
+            script.scenario.world.page = [2, 3, 7][rng.usize(..3)];
+        }
+        script.scenario.faults.splice(0..0, faults);
+    }
+
+    /// The rules for requests that go with the kind.
+    fn faults(self, script: &mut Script, rng: &mut Rng, desktops: usize) -> Vec<Fault> {
         let list = Op::ListDesktops;
-        let faults = match self {
+        match self {
             ShiftedPages => vec![few(Fault::new(list, Effect::ShiftedPage), rng)],
             RepeatedEntries => vec![few(Fault::new(list, Effect::RepeatedEntry), rng)],
             AnotherOrder => vec![few(Fault::new(list, Effect::ReversedPage), rng)],
@@ -162,6 +192,25 @@ impl Oddity {
                 let op = [Op::BatchDetach, list, Op::ShowDesktop][rng.usize(..3)];
                 vec![few(Fault::new(op, Effect::Refuse(refused)), rng)]
             }
+            BusyForEver if rng.bool() => {
+                let refused = Refused::new(409, "WKS.00010033", "Operation conflict. The service is busy.");
+                vec![Fault::new(Op::BatchDetach, Effect::Refuse(refused)).after(rng.u64(..4))]
+            }
+            RefusedCredentials => {
+                let refused = Refused::new(401, "APIGW.0307", "The token must be updated.");
+                let op = [Op::BatchDetach, list, Op::ShowDesktop, Op::ShowJob][rng.usize(..4)];
+                vec![few(Fault::new(op, Effect::Refuse(refused)), rng)]
+            }
+            _ => {
+                self.change(script, rng, desktops);
+                Vec::new()
+            }
+        }
+    }
+
+    /// What goes with the kind in the world and in the script.
+    fn change(self, script: &mut Script, rng: &mut Rng, desktops: usize) {
+        match self {
             Namesakes => {
                 for _ in 0..=rng.usize(..3) {
                     let mut seat = script.seats[rng.usize(..script.seats.len())].clone();
@@ -170,17 +219,87 @@ impl Oddity {
                     script.deeds.push((at, Deed::Bind(seat)));
                 }
                 script.deeds.sort_by_key(|(at, _)| *at);
-                Vec::new()
             }
-        };
-        if matches!(self, ShiftedPages | RepeatedEntries | AnotherOrder) {
-            script.scenario.world.page = [2, 3, 7][rng.usize(..3)];
+            ByName => {
+                script.scenario.world.matching = Matching::Name;
+                let mut seats = script.seats.clone();
+                rng.shuffle(&mut seats);
+                seats.truncate(rng.usize(..3));
+                for mut seat in seats {
+                    seat.bound.user_id = Some(format!("{NAMESAKE}{}", rng.u32(..4)));
+                    script.seats.push(seat);
+                }
+                script.name_people_by_id(rng);
+            }
+            IdsInOtherCase => {
+                script.scenario.world.matching = if rng.bool() { Matching::AnyCase } else { Matching::Id };
+                let other = |line: &str| if rng.u8(..3) == 0 { line.replacen("d-", "D-", 1) } else { line.to_owned() };
+                script.csv = script.csv.lines().map(other).collect::<Vec<_>>().join("\n") + "\n";
+            }
+            OneAnswerEach => script.one_answer_each = true,
+            BusyForEver => {
+                let fate = Fate::Busy { lasts: FOR_EVER };
+                let desktops = vec![id(rng.usize(..desktops))];
+                script.scenario.fates.insert(0, FateOf { desktops, fate });
+            }
+            TakenBack => {
+                let after = [None, Some(rng.usize(..3))][rng.usize(..2)];
+                let undo = script.undo.get_or_insert_with(TakeBack::default);
+                undo.after_process = after;
+                undo.pause = Duration::from_millis([0, rng.u64(..60_000), rng.u64(..3_600_000)][rng.usize(..3)]);
+                undo.deaths = (0..rng.usize(..3)).map(|_| death(rng)).collect();
+            }
+            OthersBeforeUndo => {
+                for _ in 0..=rng.usize(..4) {
+                    let mut seat = script.seats[rng.usize(..script.seats.len())].clone();
+                    match rng.u8(..4) {
+                        0 => seat.bound.user_name = format!("new{}", rng.u32(..3)),
+                        1 => {}
+                        _ => seat.bound.user_id = Some(format!("{NAMESAKE}{}", rng.u32(..4))),
+                    }
+                    let at = Duration::from_millis([0, 0, rng.u64(..20_000), rng.u64(..600_000)][rng.usize(..4)]);
+                    let deed = match rng.u8(..8) {
+                        0 => Deed::Unbind(seat.desktop),
+                        1 => Deed::Delete(seat.desktop),
+                        _ => Deed::Bind(seat),
+                    };
+                    script.undo_deeds.push((at, deed));
+                }
+                script.undo_deeds.sort_by_key(|(at, _)| *at);
+            }
+            _ => {}
         }
-        script.scenario.faults.splice(0..0, faults);
     }
 }
 
+/// A rule for a few requests only.
+fn few(fault: Fault, rng: &mut Rng) -> Fault {
+    let chance = [0.2, 0.5, 1.0][rng.usize(..3)];
+    fault.after(rng.u64(..3)).count(rng.u64(1..8)).probability(chance)
+}
+
+impl Script {
+    /// The kinds that came to effect, as far as the service and the script tell.
+    pub(crate) fn met(&self, app: &App) -> BTreeSet<Oddity> {
+        let mut met: BTreeSet<Oddity> = app.effects_met().iter().filter_map(Oddity::of).collect();
+        let came = |change: &Change| change.attached && is_namesake(&change.bound);
+        met.extend(app.world().changes().iter().any(came).then_some(Namesakes));
+        met.extend(self.csv.contains("D-").then_some(IdsInOtherCase));
+        met.extend((!self.busy_for_ever().is_empty()).then_some(BusyForEver));
+        met
+    }
+
+    /// The desktops that are busy for ever.
+    pub(crate) fn busy_for_ever(&self) -> Vec<&DesktopId> {
+        let is_busy = |of: &&FateOf| matches!(of.fate, Fate::Busy { lasts } if lasts >= FOR_EVER);
+        self.scenario.fates.iter().filter(is_busy).flat_map(|of| &of.desktops).collect()
+    }
+}
+
+/// No run takes so long.
+const FOR_EVER: Duration = Duration::from_secs(1_000 * 86_400);
+
 /// Whether a binding is one of ours: somebody of the same name and another id.
-pub(crate) fn is_namesake(bound: &Bound) -> bool {
+fn is_namesake(bound: &Bound) -> bool {
     bound.user_id.as_deref().is_some_and(|id| id.starts_with(NAMESAKE))
 }

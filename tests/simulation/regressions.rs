@@ -2,10 +2,12 @@
 
 use std::time::Duration;
 
-use batch_detach::testing::sim::{Auth, Blame, Effect, Fate, FateOf, Fault, Login, Op, Refused};
+use batch_detach::testing::model::Outcome;
+use batch_detach::testing::sim::{Auth, Blame, Effect, Fate, FateOf, Fault, Login, Matching, Op, Refused};
 
-use crate::run::{Report, run};
-use crate::script::{Death, Deed, Script, id};
+use crate::history::{History, ResultLine};
+use crate::run::{Report, judge, record, run};
+use crate::script::{Death, Deed, Script, TakeBack, id};
 
 /// Runs a script in which all promises must be kept.
 fn kept(script: &Script) -> Report {
@@ -174,4 +176,73 @@ fn chunks_are_loaded_when_those_before_them_all_wait_aside_for_desktops_that_can
         Fault::new(Op::ListDesktops, broken).naming(unread).between(from, until),
     ];
     assert_eq!(kept(&script).outcomes, [("detached", 7)].into());
+}
+
+/// The end of a run in which all promises must be kept, and of its undo: a row each.
+fn ends(script: &Script) -> (ResultLine, Option<ResultLine>) {
+    let (history, mut report) = record(script);
+    let history = history.expect("a plan was made");
+    judge(&history, &mut report);
+    assert_eq!(report.broken, Vec::<String>::new(), "{:#?}", report.trace);
+    let end = |history: &History| history.stops.last().expect("it ended").rows[0].clone();
+    (end(&history), report.undo.as_deref().map(end))
+}
+
+/// Two of one name on a desktop for several; the row names the first of them by his id.
+fn namesakes(matching: Matching) -> Script {
+    let mut script = Script::calm(&["d-00 sam", "d-00 sam"], "");
+    for (seat, id) in script.seats.iter_mut().zip(["u-1", "u-2"]) {
+        seat.bound.user_id = Some(id.to_owned());
+    }
+    "desktop_id,user_name,user_id\nd-00,sam,u-1\n".clone_into(&mut script.csv);
+    script.scenario.world.matching = matching;
+    script
+}
+
+#[test]
+fn p02_a_namesake_who_goes_with_the_leaver_is_told_and_one_who_stays_is_no_doubt() {
+    let (by_id, _) = ends(&namesakes(Matching::Id));
+    assert_eq!((by_id.outcome, by_id.code.as_str()), (Outcome::Detached, ""));
+    let (by_name, _) = ends(&namesakes(Matching::Name));
+    assert_eq!((by_name.outcome, by_name.code.as_str()), (Outcome::Detached, "DOUBT_NAMESAKE_GONE"));
+}
+
+#[test]
+fn a_namesake_who_was_there_before_the_run_is_no_obstacle_to_its_undo() {
+    let mut script = namesakes(Matching::Id);
+    script.undo = Some(TakeBack::default());
+    let (_, undone) = ends(&script);
+    assert_eq!(undone.map(|row| row.outcome), Some(Outcome::Attached));
+    // One who came since is: the desktop looks as if he were meant.
+    let mut script = Script::calm(&["d-00 sam", "d-00 bob"], "d-00,,sam,,\n");
+    script.undo = Some(TakeBack { pause: Duration::from_secs(1), ..TakeBack::default() });
+    let mut other = script.seats[0].clone();
+    other.bound.user_id = Some("u-9".to_owned());
+    script.undo_deeds = vec![(Duration::ZERO, Deed::Bind(other))];
+    let (_, undone) = ends(&script);
+    let undone = undone.expect("it is taken back");
+    assert_eq!((undone.outcome, undone.code.as_str()), (Outcome::Invalid, "INVALID_ID_MISMATCH"));
+}
+
+#[test]
+fn a_namesake_who_is_attached_in_place_of_the_leaver_is_no_success_and_not_asked_for_again() {
+    let mut script = Script::calm(&["d-00 sam", "d-00 bob", "d-01 eve"], "d-00,,sam,,\n");
+    script.scenario.world.matching = Matching::Name;
+    script.undo = Some(TakeBack { pause: Duration::from_secs(1), ..TakeBack::default() });
+    let mut other = script.seats[0].clone();
+    (other.desktop, other.bound.user_id) = (id(1), Some("u-9".to_owned()));
+    script.undo_deeds = vec![(Duration::ZERO, Deed::Bind(other))];
+    let (_, undone) = ends(&script);
+    let undone = undone.expect("it is taken back");
+    assert_eq!((undone.outcome, undone.code.as_str(), undone.attempts), (Outcome::Failed, "NOT_BOUND", 1));
+}
+
+#[test]
+fn p06_without_a_look_one_desktop_in_two_spellings_is_one_to_the_engine() {
+    let mut script = Script::calm(&["d-00 u0", "d-00 u1"], "d-00,,u0,,\nD-00,,u1,,\n");
+    script.scenario.world.matching = Matching::AnyCase;
+    script.scenario.world.detach_lag = Duration::from_secs(3);
+    script.policy.bounds.max_users_per_desktop = 1;
+    script.preflight = false;
+    assert_eq!(kept(&script).outcomes, [("detached", 2)].into());
 }

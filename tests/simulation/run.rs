@@ -5,7 +5,7 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use batch_detach::Error;
-use batch_detach::input::{self, Input, ReadOptions, RowRef, Source};
+use batch_detach::input::{self, ReadOptions, RowRef, Source};
 use batch_detach::plan::{plan, questions};
 use batch_detach::testing::api::auth::Nobody;
 use batch_detach::testing::api::{Reader, Target, Transport, Writer};
@@ -14,17 +14,18 @@ use batch_detach::testing::dispatch::{Drive, Ended, Rules, StopReason, drive};
 use batch_detach::testing::journal::{Entry, Identity, Item, Journal, MemoryJournal, Record};
 use batch_detach::testing::model::Bound;
 use batch_detach::testing::model::DesktopId;
-use batch_detach::testing::model::{Caller, Class};
+use batch_detach::testing::model::{Caller, Class, Outcome};
 use batch_detach::testing::pace::{Ceiling, Gates};
 use batch_detach::testing::reconcile::preflight::{Preflight, Waits};
-use batch_detach::testing::sim::{App, Auth};
+use batch_detach::testing::sim::{App, Auth, Change, Matching};
+use batch_detach::testing::undo::plan as plan_undo;
 use tokio::time::{Instant, sleep, sleep_until};
 use tokio_util::sync::CancellationToken;
 
 use crate::history::{self, History, Life, Promised, Request, ResultLine, Stop};
-use crate::oddity::{Oddity, is_namesake};
-use crate::script::{Death, Deed, Script};
-use crate::witness::{Tokens, Witness, WitnessJournal, WitnessTransport};
+use crate::oddity::Oddity;
+use crate::script::{Death, Deed, Script, TakeBack};
+use crate::witness::{OneAnswerEach, Tokens, Witness, WitnessJournal, WitnessTransport};
 
 /// No process needs so long; one that does hangs.
 const HANGS_AFTER: Duration = Duration::from_secs(72 * 3_600);
@@ -45,6 +46,8 @@ pub(crate) struct Report {
     pub(crate) met: BTreeSet<Oddity>,
     /// Rows by their outcome at the end.
     pub(crate) outcomes: BTreeMap<&'static str, usize>,
+    /// The undo, where the run was taken back.
+    pub(crate) undo: Option<Box<History>>,
     /// One line for each thing that happened, for people who look for a fault.
     pub(crate) trace: Vec<String>,
 }
@@ -55,20 +58,26 @@ pub(crate) fn run(script: &Script) -> Report {
     if let Some(history) = history {
         judge(&history, &mut report);
     }
+    report.undo = None; // it is judged, and large
     report
 }
 
-/// Checks a history.
+/// Checks the history of a run, and that of its undo.
 pub(crate) fn judge(history: &History, report: &mut Report) {
     report.broken.extend(history::check(history).iter().map(ToString::to_string));
-    report.requests = history.requests.len();
-    report.lives = history.lives.len();
-    if let Some(end) = history.stops.last() {
-        report.rows = end.rows.len();
-        for row in &end.rows {
-            *report.outcomes.entry(row.outcome.as_str()).or_default() += 1;
+    let undo = report.undo.take();
+    report.broken.extend(undo.iter().flat_map(|undo| history::check(undo)).map(|what| format!("undo: {what}")));
+    for history in [history].into_iter().chain(undo.as_deref()) {
+        report.requests += history.requests.len();
+        report.lives += history.lives.len();
+        if let Some(end) = history.stops.last() {
+            report.rows += end.rows.len();
+            for row in &end.rows {
+                *report.outcomes.entry(row.outcome.as_str()).or_default() += 1;
+            }
         }
     }
+    report.undo = undo;
 }
 
 /// Runs a script. `None`: nothing came of it that could be checked, because no plan could be made.
@@ -90,9 +99,15 @@ enum End {
     Hung,
 }
 
+/// A journal, and the processes that drive it.
 struct Simulation<'s> {
     script: &'s Script,
-    app: Arc<App>,
+    service: Service,
+    class: Class,
+    /// How its processes end, but for the calm ones at last.
+    deaths: &'s [Death],
+    /// It is over once so many processes and one are gone.
+    only: Option<usize>,
     witness: Arc<Witness>,
     journal: MemoryJournal,
     canary_chunks: u32,
@@ -101,9 +116,16 @@ struct Simulation<'s> {
     report: Report,
 }
 
-fn target(script: &Script, app: &Arc<App>, witness: &Arc<Witness>, no_renewal: bool) -> Target {
+/// The service, and the way to it.
+#[derive(Clone)]
+struct Service {
+    app: Arc<App>,
+    way: Arc<dyn Transport>,
+}
+
+fn target(script: &Script, service: &Service, witness: &Arc<Witness>, no_renewal: bool) -> Target {
     let transport: Arc<dyn Transport> =
-        Arc::new(WitnessTransport { witness: Arc::clone(witness), service: app.transport() });
+        Arc::new(WitnessTransport { witness: Arc::clone(witness), service: Arc::clone(&service.way) });
     let tokens =
         || Tokens { transport: Arc::clone(&transport), token: Mutex::new("first".to_owned()), spent: no_renewal };
     let has_tokens = matches!(script.scenario.auth, Auth::Token { .. });
@@ -126,24 +148,24 @@ fn preflight(script: &Script, target: &Target, gates: &Arc<Gates>, stop: &Cancel
     Preflight::new(reader, Arc::clone(gates), script.concurrency, Waits::default(), seed, stop.clone())
 }
 
-fn identity(input: &Input, script: &Script, canary_chunks: u32) -> Identity {
+fn identity(script: &Script, class: Class, canary_chunks: u32) -> Identity {
     Identity {
         run_id: "51300000".to_owned(),
-        class: Class::BatchDetach,
+        class,
         created_at: "2026-11-24T05:00:00Z".to_owned(),
         program_version: String::new(),
         operator: String::new(),
         host: String::new(),
         ticket: None,
-        input_path: input.name.clone(),
-        input_sha256: input.sha256.clone(),
+        input_path: "leavers.csv".to_owned(),
+        input_sha256: String::new(),
         plan_hash: String::new(),
         endpoint: "http://sim".to_owned(),
         project_id: "p".to_owned(),
         region: None,
         caller: Caller::default(),
         plan_settings: BTreeMap::new(),
-        preflight: script.preflight,
+        preflight: script.preflight || class == Class::BatchAttach,
         notes: Vec::new(),
         results_bom: false,
         extra_columns: Vec::new(),
@@ -180,10 +202,103 @@ async fn deeds(app: Arc<App>, deeds: Vec<(Duration, Deed)>) {
     }
 }
 
+/// What a process starts with, and how many requests the service had received before.
+type Process = (Target, Arc<Gates>, usize);
+
+/// Looks until a look comes to its end: each time in a process of its own. The process that it was, too; `None` where
+/// nobody's patience lasts so long.
+async fn look<T>(
+    (script, service, witness): (&Script, &Service, &Arc<Witness>),
+    (lives, trace): (&mut Vec<Life>, &mut Vec<String>),
+    at: impl AsyncFn(&Preflight) -> Result<T, Error>,
+) -> Option<(T, Process)> {
+    let stop = CancellationToken::new();
+    _ = witness.begin(None);
+    for attempt in 0..12 {
+        let (began, requests) = (Instant::now(), service.app.received());
+        let process = (target(script, service, witness, false), gates(script, script.scenario.seed, false), requests);
+        match at(&preflight(script, &process.0, &process.1, &stop)).await {
+            Ok(seen) => return Some((seen, process)),
+            Err(error) => trace.push(format!("the preflight fails: {error}")),
+        }
+        if attempt > 2 {
+            service.app.clear_faults();
+        }
+        lives.push(Life { began, requests });
+        sleep(Duration::from_secs(1_200)).await;
+    }
+    None
+}
+
+/// What a journal begins with.
+struct Planned {
+    entries: Vec<Entry>,
+    items: Vec<Item>,
+    canary_chunks: u32,
+}
+
+/// What is known of a journal and its processes; the service's log is still to come.
+struct Recorded {
+    class: Class,
+    lines: Vec<u64>,
+    entries: Vec<Entry>,
+    items: Vec<Item>,
+    /// Who was bound at first, before any run.
+    first: BTreeMap<DesktopId, Vec<Bound>>,
+    /// How many requests the service had received at its begin.
+    from: usize,
+    witness: Arc<Witness>,
+    lives: Vec<Life>,
+    stops: Vec<Stop>,
+}
+
+impl Recorded {
+    /// * `until`: of the service's requests, the first that is not this journal's any more.
+    fn history(self, script: &Script, app: &App, until: usize, report: &mut Report) -> Option<History> {
+        report.broken.extend(self.witness.broken());
+        let witnessed = self.witness.requests();
+        if witnessed.len().max(self.from) != until {
+            report.broken.push(format!("{until} requests were logged, {} seen", witnessed.len()));
+            return None;
+        }
+        let requests = app.log().into_iter().zip(witnessed).take(until).skip(self.from);
+        let requests = requests.map(|(entry, (durable, reply))| Request { entry, durable: Some(durable), reply });
+        let rules = Rules::default();
+        let promised = Promised {
+            class: self.class,
+            write_period: script.write_period,
+            read_period: script.read_period,
+            max_tries: usize::try_from(rules.max_tries).unwrap_or(usize::MAX),
+            settle_time: rules.settle_time,
+            doubt_wait: rules.doubt_wait,
+            heard_after: script.commit_takes,
+            verify: script.verify,
+            may_detach_all: script.policy.allow_detach_all,
+            ids_in_any_case: script.scenario.world.matching == Matching::AnyCase,
+            read_lag: script.scenario.world.read_lag,
+        };
+        Some(History {
+            promised,
+            lines: self.lines,
+            entries: self.entries,
+            items: self.items,
+            first: self.first,
+            changes: app.world().changes().to_vec(),
+            requests: requests.collect(),
+            records: self.witness.stamped(),
+            lives: self.lives,
+            stops: self.stops,
+        })
+    }
+}
+
 async fn simulate(script: &Script) -> (Option<History>, Report) {
     let mut report = Report::default();
     let app = App::new(script.world(), script.scenario.clone());
-    let first: BTreeMap<DesktopId, Vec<Bound>> = app.world().snapshot_bindings();
+    let balancer = OneAnswerEach::new(app.transport());
+    let way: Arc<dyn Transport> = if script.one_answer_each { balancer.clone() } else { Arc::new(app.transport()) };
+    let service = Service { app: Arc::clone(&app), way };
+    let first = app.world().snapshot_bindings();
     let witness = Witness::new(Arc::clone(&app));
     let work = tokio::spawn(deeds(Arc::clone(&app), script.deeds.clone()));
 
@@ -195,100 +310,122 @@ async fn simulate(script: &Script) -> (Option<History>, Report) {
             return (None, report);
         }
     };
-    let stop = CancellationToken::new();
-    _ = witness.begin(None);
-    let begin = || (target(script, &app, &witness, false), gates(script, script.scenario.seed, false));
-    let mut first_process = begin();
-    let (mut lives, mut first_request, mut snapshot) = (Vec::new(), app.received(), None);
-    for attempt in 0..12 {
-        if !script.preflight {
-            break;
-        }
-        let looker = preflight(script, &first_process.0, &first_process.1, &stop);
-        match looker.look(&questions(&input, &script.policy, None)).await {
-            Ok(seen) => {
-                snapshot = Some(seen);
-                break;
-            }
-            Err(error) => report.trace.push(format!("the preflight fails: {error}")),
-        }
-        if attempt > 2 {
-            app.clear_faults();
-        }
-        // A process of its own, that came to nothing.
-        lives.push(Life { began: Instant::now(), requests: first_request });
-        sleep(Duration::from_secs(1_200)).await;
-        (first_process, first_request) = (begin(), app.received());
-    }
-    if script.preflight && snapshot.is_none() {
+    let mut lives = Vec::new();
+    let looked = look((script, &service, &witness), (&mut lives, &mut report.trace), async |looker: &Preflight| {
+        let asked = questions(&input, &script.policy, None);
+        if script.preflight { looker.look(&asked).await.map(Some) } else { Ok(None) }
+    });
+    let Some((snapshot, process)) = looked.await else {
         // The outage outlasts everybody's patience, or the token can't be renewed twice: exit 4, and nothing was written.
         return (None, report);
-    }
+    };
     let made = plan(&input, snapshot.as_ref(), &script.policy);
     let entries: Vec<Entry> = made.entries().map(|entry| entry.to_journal()).collect();
     let items: Vec<Item> = made.items().collect();
-    let rows = input.table.rows().map(RowRef::line).collect();
+    let of_input = input.table.rows().map(RowRef::line).collect();
     let canary_chunks = u32::try_from(made.canary_chunks()).unwrap_or(u32::MAX);
-    let journal = MemoryJournal::new(identity(&input, script, canary_chunks), entries.clone(), items.clone());
-    journal.set_latency(script.commit_takes);
-    witness.keep(&journal);
-
-    let mut simulation = Simulation { script, app, witness, journal, canary_chunks, lives, stops: Vec::new(), report };
-    simulation.processes(first_process, first_request).await;
+    let only = script.undo.as_ref().and_then(|undo| undo.after_process);
+    let planned = Planned { entries: entries.clone(), items: items.clone(), canary_chunks };
+    let mut run =
+        Simulation::new(script, &service, &witness, Class::BatchDetach, &script.deaths, only, (lives, planned, report));
+    run.processes(process).await;
     work.abort();
-    let Simulation { app, witness, lives, stops, mut report, .. } = simulation;
+    let (ended, until) = (Instant::now(), app.received());
+    let undo = match &script.undo {
+        Some(undo) => Box::pin(take_back(&mut run, undo, first.clone())).await,
+        None => None,
+    };
+    let Simulation { lives, stops, mut report, .. } = run;
     // Whatever is late comes now.
     sleep(Duration::from_secs(6 * 3_600)).await;
-    report.broken.extend(witness.broken());
-    let log = app.log();
-    let witnessed = witness.requests();
-    if log.len() != witnessed.len() {
-        report.broken.push(format!("{} requests were logged, {} seen", log.len(), witnessed.len()));
+    report.met = script.met(&app);
+    report.met.extend((balancer.dropped() > 0).then_some(Oddity::OneAnswerEach));
+    report.met.extend(undo.is_some().then_some(Oddity::TakenBack));
+    let is_other = |change: &&Change| change.attached && change.request.is_none() && change.at >= ended;
+    let others = undo.is_some() && app.world().changes().iter().any(|change| is_other(&change));
+    report.met.extend(others.then_some(Oddity::OthersBeforeUndo));
+    let class = Class::BatchDetach;
+    let recorded =
+        Recorded { class, lines: of_input, entries, items, first: first.clone(), from: 0, witness, lives, stops };
+    let Some(history) = recorded.history(script, &app, until, &mut report) else {
         return (None, report);
-    }
-    let requests = log.into_iter().zip(witnessed);
-    let changes = app.world().changes().to_vec();
-    report.met = app.effects_met().iter().filter_map(Oddity::of).collect();
-    if changes.iter().any(|change| change.attached && is_namesake(&change.bound)) {
-        report.met.insert(Oddity::Namesakes);
-    }
-    let rules = Rules::default();
-    let history = History {
-        promised: Promised {
-            write_period: script.write_period,
-            read_period: script.read_period,
-            max_tries: usize::try_from(rules.max_tries).unwrap_or(usize::MAX),
-            settle_time: rules.settle_time,
-            doubt_wait: rules.doubt_wait,
-            heard_after: script.commit_takes,
-            verify: script.verify,
-            may_detach_all: script.policy.allow_detach_all,
-            read_lag: script.scenario.world.read_lag,
-        },
-        lines: rows,
-        entries,
-        items,
-        first,
-        changes,
-        requests: requests.map(|(entry, (durable, reply))| Request { entry, durable: Some(durable), reply }).collect(),
-        records: witness.stamped(),
-        lives,
-        stops,
     };
+    if let Some(undo) = undo {
+        let undo = undo.history(script, &app, app.received(), &mut report);
+        report.undo = undo.map(Box::new);
+    }
+    let by_name = [&history].into_iter().chain(report.undo.as_deref()).any(History::takes_by_name);
+    report.met.extend(by_name.then_some(Oddity::ByName));
     (Some(history), report)
 }
 
-impl Simulation<'_> {
-    async fn processes(&mut self, first: (Target, Arc<Gates>), first_request: usize) {
-        let deaths: Vec<Death> = self.script.deaths.iter().copied().chain([Death::NEVER; CALM_LIVES]).collect();
-        let mut first = Some(first);
+/// Takes a run back. `None`: no look came to its end.
+///
+/// * `first`: who was bound before the run.
+async fn take_back(
+    run: &mut Simulation<'_>,
+    undo: &TakeBack,
+    first: BTreeMap<DesktopId, Vec<Bound>>,
+) -> Option<Recorded> {
+    let (script, service) = (run.script, run.service.clone());
+    let app = &service.app;
+    let work = tokio::spawn(deeds(Arc::clone(app), script.undo_deeds.clone()));
+    sleep(undo.pause).await;
+    let from = app.received();
+    let witness = Witness::new(Arc::clone(app));
+    let mut lives = Vec::new();
+    let of = &run.journal;
+    let looked = look((script, &service, &witness), (&mut lives, &mut run.report.trace), async |looker: &Preflight| {
+        plan_undo(of, looker, &script.policy).await
+    });
+    let ((entries, items, canary_chunks), process) = looked.await?;
+    let mut of_run: Vec<u64> = entries.iter().map(|entry| entry.line).collect();
+    of_run.dedup();
+    let canary_chunks = u32::try_from(canary_chunks).unwrap_or(u32::MAX);
+    let planned = Planned { entries: entries.clone(), items: items.clone(), canary_chunks };
+    let report = std::mem::take(&mut run.report);
+    let (class, deaths) = (Class::BatchAttach, &undo.deaths);
+    let mut back = Simulation::new(script, &service, &witness, class, deaths, None, (lives, planned, report));
+    back.processes(process).await;
+    work.abort();
+    let Simulation { lives, stops, report, .. } = back;
+    run.report = report;
+    Some(Recorded { class, lines: of_run, entries, items, first, from, witness, lives, stops })
+}
+
+impl<'s> Simulation<'s> {
+    fn new(
+        script: &'s Script,
+        service: &Service,
+        witness: &Arc<Witness>,
+        class: Class,
+        deaths: &'s [Death],
+        only: Option<usize>,
+        (lives, planned, report): (Vec<Life>, Planned, Report),
+    ) -> Self {
+        let Planned { entries, items, canary_chunks } = planned;
+        let journal = MemoryJournal::new(identity(script, class, canary_chunks), entries, items);
+        journal.set_latency(script.commit_takes);
+        witness.keep(&journal);
+        let (service, witness, stops) = (service.clone(), Arc::clone(witness), Vec::new());
+        Self { script, service, class, deaths, only, witness, journal, canary_chunks, lives, stops, report }
+    }
+
+    /// Whether somebody looked before the plan was made.
+    fn has_looked(&self) -> bool {
+        self.script.preflight || self.class == Class::BatchAttach
+    }
+
+    async fn processes(&mut self, (target, gates, first_request): Process) {
+        let deaths: Vec<Death> = self.deaths.iter().copied().chain([Death::NEVER; CALM_LIVES]).collect();
+        let mut first = Some((target, gates));
         for (n, death) in deaths.into_iter().enumerate() {
-            let is_calm = n >= self.script.deaths.len();
-            if n > self.script.deaths.len() {
-                self.app.clear_faults();
+            let is_calm = n >= self.deaths.len();
+            if n > self.deaths.len() {
+                self.service.app.clear_faults();
             }
             let end = {
-                let requests = if n == 0 { first_request } else { self.app.received() };
+                let requests = if n == 0 { first_request } else { self.service.app.received() };
                 self.lives.push(Life { began: Instant::now(), requests });
                 self.life(n, death, is_calm, first.take()).await
             };
@@ -303,13 +440,20 @@ impl Simulation<'_> {
                 _ => {}
             }
             let progress = self.journal.progress();
-            if progress.finished || progress.canary == Some(false) {
+            if progress.finished || progress.canary == Some(false) || self.only == Some(n) {
                 return;
             }
             sleep(death.pause).await;
         }
-        let progress = self.journal.progress();
-        self.report.broken.push(format!("it never comes to its end: {progress:?}"));
+        let stuck = self.script.busy_for_ever();
+        let rows = self.stops.last().map_or(&[][..], |stop| stop.rows.as_slice());
+        let is_open = |row: &&ResultLine| matches!(row.outcome, Outcome::Unknown | Outcome::NotSent);
+        let is_stuck = |row: &ResultLine| stuck.iter().any(|id| id.as_str().eq_ignore_ascii_case(&row.desktop));
+        // Of a desktop that is busy for ever nobody can say more.
+        if rows.is_empty() || !rows.iter().filter(is_open).all(is_stuck) {
+            let progress = self.journal.progress();
+            self.report.broken.push(format!("it never comes to its end: {progress:?}"));
+        }
     }
 
     /// One process, from its begin to its end or death; then what is left of it is put in order.
@@ -317,7 +461,7 @@ impl Simulation<'_> {
         let seed = self.script.scenario.seed.wrapping_add(n as u64);
         let resumed = first.is_none();
         let (target, gates) = first.unwrap_or_else(|| {
-            let target = target(self.script, &self.app, &self.witness, death.no_renewal && !is_calm);
+            let target = target(self.script, &self.service, &self.witness, death.no_renewal && !is_calm);
             (target, gates(self.script, seed, true))
         });
         let crashed = self.witness.begin(death.at_event);
@@ -327,7 +471,7 @@ impl Simulation<'_> {
         let (stop, abandon) = (CancellationToken::new(), CancellationToken::new());
         let began = Instant::now();
         let rules = self.rules(is_calm);
-        let proved = self.script.preflight || self.script.verify;
+        let proved = self.has_looked() || self.script.verify;
         let process = async {
             if resumed && proved {
                 preflight(self.script, &target, &gates, &stop).probe().await?;
@@ -340,7 +484,7 @@ impl Simulation<'_> {
                 write_ceiling: Ceiling { period: self.script.write_period },
                 rules,
                 resumed,
-                proved: if resumed { proved } else { self.script.preflight },
+                proved: if resumed { proved } else { self.has_looked() },
                 seed,
                 stop: stop.clone(),
                 abandon: abandon.clone(),
@@ -390,8 +534,9 @@ impl Simulation<'_> {
 
     fn rules(&self, is_calm: bool) -> Rules {
         Rules {
+            class: self.class,
             verify: self.script.verify,
-            preflight: self.script.preflight,
+            preflight: self.has_looked(),
             concurrency: self.script.concurrency,
             canary_chunks: self.canary_chunks,
             stop_at: self.script.stop_at.filter(|_| !is_calm).and_then(|text| Percent::read(text).ok()),
@@ -416,7 +561,7 @@ impl Simulation<'_> {
         if let Err(error) = read {
             self.report.broken.push(format!("the results can't be read: {error}"));
         }
-        self.stops.push(Stop { requests: self.app.received(), records: self.journal.len(), rows });
+        self.stops.push(Stop { requests: self.service.app.received(), records: self.journal.len(), rows });
     }
 }
 

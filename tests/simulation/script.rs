@@ -7,8 +7,8 @@ use std::time::Duration;
 use batch_detach::plan::{Bounds, Policy};
 use batch_detach::testing::model::{Bound, DesktopId, Kind};
 use batch_detach::testing::sim::{
-    Auth, Blame, Effect, Fate, FateOf, Fault, Limit, Login, Op, Outage, OutageKind, Physics, Refused, Scenario, Seat,
-    Window, World,
+    Auth, Blame, Effect, Fate, FateOf, Fault, Limit, Login, Matching, Op, Outage, OutageKind, Physics, Refused,
+    Scenario, Seat, Window, World,
 };
 use fastrand::Rng;
 
@@ -57,6 +57,17 @@ impl Death {
     };
 }
 
+/// How a run is taken back.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct TakeBack {
+    /// Not only at the run's end, but once so many of its processes and one are gone.
+    pub(crate) after_process: Option<usize>,
+    /// From the run's last process to the undo's first.
+    pub(crate) pause: Duration,
+    /// Of the undo's processes.
+    pub(crate) deaths: Vec<Death>,
+}
+
 /// Everything that is random about a run.
 pub(crate) struct Script {
     pub(crate) scenario: Scenario,
@@ -73,6 +84,11 @@ pub(crate) struct Script {
     pub(crate) commit_takes: Duration,
     pub(crate) stop_at: Option<&'static str>,
     pub(crate) max_runtime: Option<Duration>,
+    /// A balancer drops every second request of a connection.
+    pub(crate) one_answer_each: bool,
+    pub(crate) undo: Option<TakeBack>,
+    /// What somebody does from the end of the run on, where it is taken back.
+    pub(crate) undo_deeds: Vec<(Duration, Deed)>,
 }
 
 const HEADERS: &str = "desktop_id,desktop_name,user_name,type,domain\n";
@@ -128,6 +144,9 @@ impl Script {
             commit_takes: pick(rng, &[Duration::ZERO, ms(1), ms(40)]),
             stop_at: chance(rng, 0.05).then_some("50"),
             max_runtime: chance(rng, 0.05).then(|| s(rng.u64(5..120))),
+            one_answer_each: false,
+            undo: None,
+            undo_deeds: Vec::new(),
         }
     }
 
@@ -164,7 +183,31 @@ impl Script {
             commit_takes: ms(1),
             stop_at: None,
             max_runtime: None,
+            one_answer_each: false,
+            undo: None,
+            undo_deeds: Vec::new(),
         }
+    }
+
+    /// Gives half of the rows the id of whom they name, in a column of its own.
+    pub(crate) fn name_people_by_id(&mut self, rng: &mut Rng) {
+        let world = self.world();
+        let of_row = |row: &str| {
+            let [desktop, _, user, kind, domain] = row.split(',').collect::<Vec<_>>().try_into().ok()?;
+            let bound = world.bound(&DesktopId::parse(desktop)?);
+            let means = |one: &&Bound| {
+                one.user_name.eq_ignore_ascii_case(user)
+                    && one.kind.to_string() == kind
+                    && (domain.is_empty() || one.domain.as_deref() == Some(domain))
+            };
+            bound.iter().find(means)?.user_id.clone()
+        };
+        let with_id = |(n, row): (usize, &str)| match n {
+            0 => format!("{row},user_id"),
+            _ if rng.bool() => format!("{row},{}", of_row(row).unwrap_or_default()),
+            _ => format!("{row},"),
+        };
+        self.csv = self.csv.lines().enumerate().map(with_id).collect::<Vec<_>>().join("\n") + "\n";
     }
 
     pub(crate) fn world(&self) -> World {
@@ -243,6 +286,7 @@ fn scenario(rng: &mut Rng, seed: u64, desktops: usize) -> Scenario {
         busy: blame(rng),
         hibernated: blame(rng),
         unknown: blame(rng),
+        matching: Matching::Id,
     };
     let mut fates = Vec::new();
     for n in 0..desktops {
@@ -401,7 +445,7 @@ fn deeds(rng: &mut Rng, seats: &[Seat], desktops: usize) -> Vec<(Duration, Deed)
     deeds
 }
 
-fn death(rng: &mut Rng) -> Death {
+pub(crate) fn death(rng: &mut Rng) -> Death {
     let mut death = Death {
         kept: rng.usize(..3),
         pause: pick(rng, &[Duration::ZERO, ms(10), s(7), s(600)]),

@@ -2,6 +2,7 @@
 //! and remembers in which order records became durable and requests left.
 
 use std::pin::pin;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::Poll;
 use std::time::Duration;
@@ -176,10 +177,66 @@ impl Journal for WitnessJournal {
     }
 }
 
+/// A service behind a balancer that answers one request of each connection and drops the next one unread, and the HTTP
+/// client in front of it, which keeps connections, and none for a while after a loss.
+pub(crate) struct OneAnswerEach {
+    service: SimTransport,
+    /// Connections that have had their answer, and requests that are still to take one of their own.
+    kept: Mutex<(u32, u32)>,
+    dropped: AtomicUsize,
+}
+
+impl OneAnswerEach {
+    /// As the real client has it.
+    const FRESH_AFTER_LOSS: u32 = 20;
+
+    pub(crate) fn new(service: SimTransport) -> Arc<Self> {
+        Arc::new(Self { service, kept: Mutex::default(), dropped: AtomicUsize::new(0) })
+    }
+
+    /// How many requests were dropped.
+    pub(crate) fn dropped(&self) -> usize {
+        self.dropped.load(Ordering::Relaxed)
+    }
+
+    fn kept(&self) -> MutexGuard<'_, (u32, u32)> {
+        self.kept.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Transport for OneAnswerEach {
+    fn call(&self, request: http::Request<Bytes>, max_answer: usize) -> BoxFuture<'_, Reply> {
+        let is_fresh = {
+            let mut kept = self.kept();
+            let (used, fresh) = &mut *kept;
+            if *fresh > 0 {
+                *fresh -= 1;
+                true
+            } else if *used > 0 {
+                *kept = (*used - 1, Self::FRESH_AFTER_LOSS);
+                self.dropped.fetch_add(1, Ordering::Relaxed);
+                let lost = Reply::Lost { cause: "the balancer dropped the connection".to_owned() };
+                return Box::pin(std::future::ready(lost));
+            } else {
+                false
+            }
+        };
+        Box::pin(async move {
+            let reply = self.service.call(request, max_answer).await;
+            let mut kept = self.kept();
+            match reply {
+                Reply::Lost { .. } => kept.1 = Self::FRESH_AFTER_LOSS,
+                _ => kept.0 += u32::from(!is_fresh),
+            }
+            reply
+        })
+    }
+}
+
 /// A connection whose requests are three events each: it leaves, it was received, its answer is here.
 pub(crate) struct WitnessTransport {
     pub(crate) witness: Arc<Witness>,
-    pub(crate) service: SimTransport,
+    pub(crate) service: Arc<dyn Transport>,
 }
 
 impl Transport for WitnessTransport {

@@ -29,7 +29,7 @@ use super::verdict::{Verdict, is_passing};
 use crate::journal::{
     AnswerKind, Attempt, AttemptId, Item, ItemId, LastAttempt, OpenItem, Record, RowOutcome, Settlement, SlotNo,
 };
-use crate::model::{Class, DesktopId, Event, Kind, LiveDesktop, Outcome, PartLabel, Refusal};
+use crate::model::{Bound, Class, DesktopId, Event, Kind, LiveDesktop, Outcome, PartLabel, Person, Refusal};
 use crate::pace::{Budget, Ceiling, Held, MAX_GATE, backoff};
 use crate::reconcile::evidence::{Absence, Presence, Proof, ReadSpan, Sight, Sighting, holds};
 use crate::reconcile::judge::{Watch, newcomers};

@@ -1,7 +1,7 @@
 //! The final word on bindings, made from what it rests on.
 
 use crate::journal::{Item, RowOutcome, Settlement, SlotNo};
-use crate::model::{Outcome, Refusal};
+use crate::model::{Doubt, Outcome, Refusal};
 use crate::reconcile::evidence::{Absence, Presence, Sighting};
 
 /// The final word on some slots of one item, and the only way to settle them. A success that was read back is made from
@@ -16,9 +16,18 @@ pub(super) struct Ruling {
 }
 
 impl Ruling {
-    /// Bound before, sent, and absent since.
+    /// Bound before, sent, and absent since. Where a namesake went with one of them, that is said of all: such ones are
+    /// to be ruled on by themselves.
     pub(super) fn detached(absences: &[Absence], evidence: &'static str) -> Self {
-        Self::success(absences.iter().map(|one| one.slot()), Outcome::Detached, evidence)
+        let refusal = absences.iter().any(|one| one.lacks_namesake()).then(|| Refusal {
+            code: Doubt::NamesakeGone.code().to_owned(),
+            message:
+                "somebody else of this name was bound to the desktop, too, and is not any more; look whether that was \
+                      meant: the service may go by names alone"
+                    .to_owned(),
+        });
+        let slots = absences.iter().map(|one| one.slot());
+        Self { refusal, ..Self::success(slots, Outcome::Detached, evidence) }
     }
 
     /// Never seen bound, and absent.

@@ -1,9 +1,9 @@
 //! What follows from a read of a desktop, or of a job.
 
 use super::{
-    Absence, Class, Duration, Event, HashMap, Instant, Item, ItemId, JobEnd, JobWord, LiveDesktop, Look, MAX_GATE,
-    Output, Phase, Presence, Proof, ReadFault, ReadSpan, Record, Refusal, Ruling, Seen, Sight, Sighting, SlotNo, State,
-    StopReason, Try, Watch, backoff, holds, is_passing, newcomers, rows_of,
+    Absence, Bound, Class, Duration, Event, HashMap, Instant, Item, ItemId, JobEnd, JobWord, LiveDesktop, Look,
+    MAX_GATE, Output, Person, Phase, Presence, Proof, ReadFault, ReadSpan, Record, Refusal, Ruling, Seen, Sight,
+    Sighting, SlotNo, State, StopReason, Try, Watch, backoff, holds, is_passing, newcomers, rows_of,
 };
 
 impl State {
@@ -307,7 +307,9 @@ impl State {
             let preflight = self.rules.preflight;
             let (was, was_not): (Vec<_>, Vec<_>) =
                 absent.into_iter().partition(|one| live.was_bound(one.slot(), preflight));
-            self.settle(id, Ruling::detached(&was, after), out);
+            let (with_namesake, alone): (Vec<_>, Vec<_>) = was.into_iter().partition(|one| one.lacks_namesake());
+            self.settle(id, Ruling::detached(&alone, after), out);
+            self.settle(id, Ruling::detached(&with_namesake, after), out);
             let never = "never seen bound, and absent in two good reads";
             self.settle(id, Ruling::already_detached(&was_not, never), out);
             bound.into_iter().map(Presence::slot).collect()
@@ -385,7 +387,11 @@ impl State {
             None => {
                 let (code, words) = if attaches { ("NOT_BOUND", "not bound") } else { ("STILL_BOUND", "still bound") };
                 let times = if live.tries == 1 { "once".to_owned() } else { format!("{} times", live.tries) };
-                let taken = if attaches && live.stuck { ": somebody else holds the desktop now" } else { "" };
+                let taken = if attaches && live.stuck {
+                    ": somebody else holds the desktop now, perhaps one of the same name"
+                } else {
+                    ""
+                };
                 let said = live.said.as_ref().map(|said| format!("; lastly: {}: {}", said.code, said.message));
                 let message = format!("sent {times} and {words} afterwards{taken}{}", said.unwrap_or_default());
                 let refusal = Refusal { code: code.to_owned(), message };
@@ -473,9 +479,13 @@ fn stayed_busy() -> Refusal {
     Refusal { code: "BUSY".to_owned(), message: "the desktop stayed busy".to_owned() }
 }
 
-/// Whether somebody else has a desktop that one person alone can have.
+/// Whether somebody else has a desktop that one person alone can have, or was bound in place of one of the same name.
 fn is_taken(item: &Item, sight: Sight<'_>) -> bool {
     let Sight::Shown(desktop) = sight else { return false };
     let single = !item.shared && (desktop.is_pooled() || desktop.desktop_type == "DEDICATED");
-    single && desktop.good().is_some_and(|bound| !newcomers(item, bound).is_empty())
+    let is_namesake = |one: &&Bound| {
+        item.slots.iter().any(|slot| !slot.has_namesake && slot.person().is_named_as(&Person::from(*one)))
+    };
+    let others = desktop.good().map(|bound| newcomers(item, bound)).unwrap_or_default();
+    others.iter().any(|one| single || is_namesake(one))
 }

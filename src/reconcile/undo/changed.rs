@@ -5,7 +5,7 @@ use std::collections::{HashMap, HashSet};
 use sha2::{Digest as _, Sha256};
 
 use crate::error::Error;
-use crate::journal::{Identity, Item, ItemId, SlotNo, View};
+use crate::journal::{Identity, Item, ItemId, Past, SlotNo};
 use crate::model::Class;
 use crate::model::{DesktopId, Kind, Outcome, fold};
 use crate::plan::Questions;
@@ -57,8 +57,8 @@ impl Changed {
     /// # Errors
     /// [`Error::Usage`] where a name or an id in `only` is nobody's whom the run changed: a typo must not look like
     /// "nothing to do". Else what reading the journal brings.
-    pub(crate) fn read(view: &View, journal: String, only: &Only) -> Result<Self, Error> {
-        let run = view.identity().clone();
+    pub(crate) fn read(run_of: &impl Past, journal: String, only: &Only) -> Result<Self, Error> {
+        let run = run_of.identity().clone();
         let class = if run.class == Class::BatchAttach { Class::BatchDetach } else { Class::BatchAttach };
         let wanted = if class == Class::BatchAttach { Outcome::Detached } else { Outcome::Attached };
         let mut filter = Filter::new(only);
@@ -68,7 +68,7 @@ impl Changed {
         let mut places: HashMap<(ItemId, SlotNo), (usize, usize)> = HashMap::new();
         // Bindings that an `ALL` row alone stands for, by its item.
         let mut of_all: HashMap<ItemId, Vec<SlotNo>> = HashMap::new();
-        view.for_each_item(|item, outcomes| {
+        run_of.for_each_item(|item, outcomes| {
             for ((slot, outcome), number) in item.slots.iter().zip(outcomes).zip(0..) {
                 let in_doubt = *outcome == Outcome::Unknown;
                 let changed = in_doubt || *outcome == wanted;
@@ -94,7 +94,7 @@ impl Changed {
         })?;
         filter.check()?;
         let mut taken = 0;
-        view.for_each_sent(|line, cells, extras, (item, number)| {
+        run_of.for_each_sent(|line, cells, extras, (item, number)| {
             if let Some(place) = places.get(&(item, number)) {
                 taken += 1;
                 made.push(line, cells, extras, *place);
@@ -113,7 +113,7 @@ impl Changed {
             }
             Ok(())
         })?;
-        made.left = view.progress()?.rows.saturating_sub(taken);
+        made.left = run_of.rows()?.saturating_sub(taken);
         Ok(made)
     }
 

@@ -12,6 +12,29 @@ use crate::model::Class;
 use crate::plan::{Questions, Snapshot};
 use crate::reconcile::evidence::{ReadSpan, Sight};
 use crate::reconcile::judge::Watch;
+use crate::reconcile::preflight::Preflight;
+
+/// Reads what the run may have changed until it is known, or for as long as a read-back may take. Bindings of which
+/// nothing was proved: desktop and slot.
+///
+/// # Errors
+/// Those of the reads; [`Error::Internal`] for a desktop with more bindings than a journal can number.
+pub(crate) async fn read_back(changed: &Changed, preflight: &Preflight) -> Result<HashSet<(usize, usize)>, Error> {
+    let waits = preflight.waits();
+    let began = Instant::now();
+    let mut doubts = Doubts::new(changed, began + waits.doubt_wait, waits.settle_time)?;
+    while let Some(questions) = doubts.questions() {
+        let asked = Instant::now();
+        let seen = preflight.look(&questions).await?;
+        doubts.see(&seen, ReadSpan { began: asked, ended: Instant::now() });
+        if doubts.questions().is_none() || Instant::now() >= began + waits.read_back_deadline {
+            break;
+        }
+        let wait = if doubts.is_half_proved() { waits.settle_time } else { waits.poll_interval };
+        tokio::time::sleep(wait).await;
+    }
+    Ok(doubts.unsettled())
+}
 
 /// Watches the bindings in doubt until good reads tell of each how it stands. Decides only: the reads are the caller's.
 #[derive(Debug)]

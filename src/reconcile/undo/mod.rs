@@ -15,6 +15,6 @@ mod show;
 mod tests;
 
 pub(crate) use changed::{Changed, Only};
-pub(crate) use doubts::Doubts;
+pub(crate) use doubts::read_back;
 pub(crate) use plan::UndoPlan;
 pub(crate) use show::schema;

@@ -82,7 +82,9 @@ fn find<'b>(slot: &Slot, bound: &'b [Bound]) -> Found<'b> {
     if let Some(one) = bound.iter().find(|one| ours.is(&Person::from(*one))) {
         return Found::One(one);
     }
-    if bound.iter().any(|one| ours.is_named_as(&one.into())) { Found::Namesake } else { Found::Nobody }
+    // One who was beside him before the run is no obstacle, and nobody to judge him by.
+    let came = !slot.has_namesake && bound.iter().any(|one| ours.is_named_as(&one.into()));
+    if came { Found::Namesake } else { Found::Nobody }
 }
 
 const NAMESAKE: Verdict = Verdict::Invalid(
@@ -367,6 +369,7 @@ impl Judge<'_> {
                 domain: one.domain.clone(),
                 rows: slot.rows,
                 seen: true,
+                has_namesake: false,
             }),
         }
     }

@@ -10,6 +10,7 @@ use crate::model::{Bound, Caller, Class, DesktopId, Kind, LiveDesktop, Outcome};
 use crate::plan::{Draft as _, HashFacts, Policy, Snapshot};
 use crate::reconcile::evidence::ReadSpan;
 use crate::reconcile::undo::changed::Row;
+use crate::reconcile::undo::doubts::Doubts;
 
 fn id(text: &str) -> DesktopId {
     DesktopId::parse(text).unwrap()
@@ -35,6 +36,7 @@ fn slot(name: &str) -> Slot {
         domain: None,
         rows: 1,
         seen: true,
+        has_namesake: false,
     }
 }
 

@@ -253,6 +253,7 @@ pub(super) mod tests {
             domain: None,
             rows: 1,
             seen: true,
+            has_namesake: false,
         };
         let fixed = Fate::Fixed { outcome: Outcome::Invalid, code: evil(), message: evil() };
         for fate in [Fate::Send { item: 1, slot: 0 }, fixed] {

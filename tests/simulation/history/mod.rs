@@ -4,6 +4,7 @@
 
 mod outcomes;
 mod pace;
+mod undo;
 mod writes;
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
@@ -23,6 +24,8 @@ use tokio::time::Instant;
 /// What was promised to this run.
 #[derive(Debug, Clone)]
 pub(crate) struct Promised {
+    /// [`Class::BatchAttach`] for an undo: what is said of "bound" and "absent" below is then the other way round.
+    pub(crate) class: Class,
     /// From one start of a class to the next at least.
     pub(crate) write_period: Duration,
     pub(crate) read_period: Duration,
@@ -37,6 +40,8 @@ pub(crate) struct Promised {
     pub(crate) verify: bool,
     /// `--allow-detach-all`.
     pub(crate) may_detach_all: bool,
+    /// Whether the server compares ids without case.
+    pub(crate) ids_in_any_case: bool,
     /// How old what a read of this server shows can be.
     pub(crate) read_lag: Duration,
 }
@@ -102,7 +107,7 @@ pub(crate) struct History {
     pub(crate) lines: Vec<u64>,
     pub(crate) entries: Vec<Entry>,
     pub(crate) items: Vec<Item>,
-    /// Who was bound at first, and every binding that came or went since.
+    /// Who was bound at first (of an undo: before the run that it takes back), and every binding that came or went since.
     pub(crate) first: BTreeMap<DesktopId, Vec<Bound>>,
     pub(crate) changes: Vec<Change>,
     pub(crate) requests: Vec<Request>,
@@ -138,6 +143,7 @@ pub(crate) fn check(history: &History) -> Vec<Violation> {
     checker.conservation();
     checker.writes();
     checker.planned();
+    checker.undone();
     checker.truth();
     checker.stops();
     checker.ceilings();
@@ -241,6 +247,46 @@ fn is_meant(slot: &Slot, one: &Bound) -> bool {
     slot.kind == one.kind && same_domain && same(&slot.user_name, &one.user_name)
 }
 
+/// Whether a request's body means this binding of this desktop: by its id where the body has one.
+fn is_asked(body: &Value, desktop: &DesktopId, one: &Bound) -> bool {
+    let same = |asked: &Value, ours: &str| asked.as_str().is_some_and(|asked| asked.eq_ignore_ascii_case(ours));
+    let asked = body["desktops"].as_array().into_iter().flatten();
+    asked.filter(|asked| same(&asked["desktop_id"], desktop.as_str())).any(|asked| {
+        let infos = ["detach_user_infos", "attach_user_infos"].into_iter().filter_map(|list| asked[list].as_array());
+        asked["is_detach_all_users"] == true
+            || infos.flatten().any(|info| match (&info["user_id"], &one.user_id) {
+                (id @ Value::String(_), Some(ours)) => same(id, ours),
+                _ => info["user_name"].as_str().is_some_and(|name| name.to_lowercase() == one.user_name.to_lowercase()),
+            })
+    })
+}
+
+impl Request {
+    /// Bindings that came or went by it, though it did not ask for them: the service goes by names.
+    fn bystanders(&self) -> impl Iterator<Item = &(DesktopId, Bound)> {
+        let body: Value = serde_json::from_slice(&self.entry.body).unwrap_or_default();
+        self.entry.applied.iter().filter(move |(desktop, one)| !is_asked(&body, desktop, one))
+    }
+}
+
+impl History {
+    /// Whether a namesake came or went by a request that named somebody else.
+    pub(crate) fn takes_by_name(&self) -> bool {
+        self.requests.iter().any(|request| request.bystanders().next().is_some())
+    }
+
+    /// Whether the bindings are wanted: an undo's.
+    fn wants_bound(&self) -> bool {
+        self.promised.class == Class::BatchAttach
+    }
+
+    /// The time in which it was looked for the plan, as far as reads can show it.
+    fn look(&self) -> Option<(Instant, Instant)> {
+        let (first, end) = (self.requests.first()?, self.records.first()?);
+        Some((first.entry.at.checked_sub(self.promised.read_lag).unwrap_or(first.entry.at), end.at))
+    }
+}
+
 const fn is_final(outcome: Outcome) -> bool {
     !matches!(outcome, Outcome::Unknown | Outcome::Planned)
 }
@@ -292,7 +338,7 @@ impl<'h> Checker<'h> {
                         .query
                         .split('&')
                         .filter_map(|pair| pair.strip_prefix("desktop_id="))
-                        .filter_map(DesktopId::parse)
+                        .filter_map(|id| self.meant(id))
                         .collect();
                     let all = entry.query.contains("offset=");
                     let every = self.states.keys().filter(|_| all).cloned().collect::<Vec<_>>();
@@ -302,7 +348,7 @@ impl<'h> Checker<'h> {
                 }
                 // "Not found" is a word on the desktop, too.
                 Op::ShowDesktop if matches!(reply.status, 200 | 404) => {
-                    let id = entry.path.rsplit('/').next().and_then(DesktopId::parse);
+                    let id = entry.path.rsplit('/').next().and_then(|id| self.meant(id));
                     if let Some(desktop) = id {
                         self.shows.entry(desktop.clone()).or_default().push((entry.at, reply.status == 200));
                         self.reads.entry(desktop).or_default().push((entry.at, reply.at));
@@ -313,16 +359,36 @@ impl<'h> Checker<'h> {
         }
     }
 
+    /// The desktop that an id means.
+    fn meant(&self, id: &str) -> Option<DesktopId> {
+        let id = DesktopId::parse(id)?;
+        let mut others = self.states.keys().filter(|_| !self.states.contains_key(&id));
+        Some(others.find(|ours| self.is_same(ours, &id)).cloned().unwrap_or(id))
+    }
+
+    /// The desktop that a row means which was looked for: without case, whatever the server does.
+    fn looked_for(&self, id: &str) -> Option<DesktopId> {
+        let ours = self.states.keys().find(|ours| ours.as_str().eq_ignore_ascii_case(id));
+        ours.cloned().or_else(|| DesktopId::parse(id))
+    }
+
+    /// Whether two ids are of one desktop.
+    fn is_same(&self, one: &DesktopId, other: &DesktopId) -> bool {
+        one == other || self.history.promised.ids_in_any_case && one.as_str().eq_ignore_ascii_case(other.as_str())
+    }
+
     /// When reads of the desktop were received within that time, both ends included.
     fn reads_within(&self, desktop: &DesktopId, from: Instant, to: Instant) -> Vec<Instant> {
-        let all = self.reads.get(desktop).map_or(&[][..], Vec::as_slice);
+        let all =
+            self.meant(desktop.as_str()).and_then(|desktop| self.reads.get(&desktop)).map_or(&[][..], Vec::as_slice);
         all.iter().map(|(at, _)| *at).filter(|at| from <= *at && *at <= to).collect()
     }
 
     /// Whether the service itself said within that time that there is no such desktop: twice in a row, far enough apart.
     fn was_called_gone(&self, desktop: &DesktopId, from: Instant, to: Instant) -> bool {
         let mut since = None;
-        for (at, is_found) in self.shows.get(desktop).into_iter().flatten() {
+        let shows = self.meant(desktop.as_str()).and_then(|desktop| self.shows.get(&desktop));
+        for (at, is_found) in shows.into_iter().flatten() {
             if *is_found || *at < from || *at > to {
                 since = None;
                 continue;
@@ -341,7 +407,8 @@ impl<'h> Checker<'h> {
 
     fn states_within(&self, desktop: &DesktopId, from: Instant, to: Instant) -> impl Iterator<Item = &[Bound]> {
         static NOBODY: Vec<Bound> = Vec::new();
-        let states = self.states.get(desktop).map_or(&[][..], Vec::as_slice);
+        let states = self.meant(desktop.as_str()).and_then(|desktop| self.states.get(&desktop));
+        let states = states.map_or(&[][..], Vec::as_slice);
         let ends = states.iter().skip(1).map(|(at, _)| *at).chain([None]);
         let within = states.iter().zip(ends).filter(move |((began, _), ended)| {
             began.is_none_or(|began| began <= to) && ended.is_none_or(|ended| from <= ended)
@@ -370,6 +437,14 @@ impl<'h> Checker<'h> {
     fn slot(&self, item: ItemId, slot: SlotNo) -> Option<(&'h Item, &'h Slot)> {
         let item = self.items.get(&item)?;
         Some((item, item.slots.get(usize::from(slot))?))
+    }
+
+    /// Whether a job that is on record before record `n` says that this item failed.
+    fn has_failed_job(&self, item: ItemId, n: usize) -> bool {
+        let records = self.history.records.get(..n).unwrap_or(&self.history.records);
+        records
+            .iter()
+            .any(|stamped| matches!(&stamped.record, Record::Job { item: of, refusal: Some(_), .. } if *of == item))
     }
 
     fn name(&self, item: ItemId, slot: SlotNo) -> String {

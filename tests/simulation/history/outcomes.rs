@@ -51,11 +51,10 @@ impl Checker<'_> {
     /// P2: what the plan says is gone was not there at one moment, at least, of the time in which it was looked for.
     pub(super) fn planned(&mut self) {
         let history = self.history;
-        let (Some(first), Some(end)) = (history.requests.first(), history.records.first()) else { return };
-        let from = first.entry.at.checked_sub(history.promised.read_lag).unwrap_or(first.entry.at);
+        let Some((from, end)) = history.look() else { return };
         for entry in &history.entries {
             let is_gone = matches!(&entry.fate, Fate::Fixed { outcome: Outcome::AlreadyDetached, .. });
-            if !is_gone || self.may_be_absent(entry, from, end.at) {
+            if !is_gone || self.may_be_absent(entry, from, end) {
                 continue;
             }
             let [desktop, _, user, ..] = &entry.cells;
@@ -66,10 +65,15 @@ impl Checker<'_> {
 
     /// Whether nobody whom the row can mean was bound at some moment of that time.
     fn may_be_absent(&self, entry: &Entry, from: Instant, to: Instant) -> bool {
-        let [desktop, name, user, _, _, kind, domain] = &entry.cells;
+        let [desktop, name, user, user_id, _, kind, domain] = &entry.cells;
         let same = |a: &str, b: &str| a.to_lowercase() == b.to_lowercase();
+        // An id in the row decides; without one nobody knows which of two namesakes is meant, and both must be gone.
+        let is_ours = |one: &Bound| match &one.user_id {
+            Some(theirs) if !user_id.is_empty() => theirs == user_id,
+            _ => same(&one.user_name, user),
+        };
         let is_meant = |one: &Bound| {
-            same(&one.user_name, user)
+            is_ours(one)
                 && same(if kind.is_empty() { "USER" } else { kind }, &one.kind.to_string())
                 && (domain.is_empty() || one.domain.as_deref().is_none_or(|theirs| same(theirs, domain)))
         };
@@ -77,7 +81,7 @@ impl Checker<'_> {
             return true; // no user, or found by a name that the history does not keep
         }
         let absent = |id: &DesktopId| self.states_within(id, from, to).any(|state| !state.iter().any(is_meant));
-        match DesktopId::parse(desktop) {
+        match self.looked_for(desktop) {
             Some(id) => absent(&id),
             None => self.states.keys().all(absent),
         }
@@ -119,13 +123,14 @@ impl Checker<'_> {
             let window = promised.read_lag + promised.settle_time + TICK;
             self.was(desktop, slot, bound, at.checked_sub(window).unwrap_or(at), at)
         };
+        let want = self.history.wants_bound();
         let is_gone = word.result.evidence.starts_with("the desktop is gone")
             || word.result.evidence.starts_with("the service does not know");
         if is_gone && self.was_called_gone(desktop, from, at) {
             return None;
         }
         match word.result.outcome {
-            Outcome::Detached => {
+            Outcome::Detached | Outcome::Attached => {
                 // One that was refused whole counts: the binding was there, or nobody had looked, and is not any more.
                 if !self.is_intended(id, number, n, |_| true) {
                     return Some("it was never sent".to_owned());
@@ -134,19 +139,23 @@ impl Checker<'_> {
                     let clean = |sent: &&Sent<'_>| {
                         sent.answer.is_some_and(|(_, answer)| answer.kind == AnswerKind::Answered)
                             && sent.refused(id).is_none()
+                            && !(want && self.has_failed_job(id, n))
                     };
                     if last.is_some_and(clean) {
                         return None;
                     }
                 }
-                (!self.is_proved(desktop, slot, false, from, at))
-                    .then(|| "no two reads after it was sent can have shown it absent".to_owned())
+                if !self.is_proved(desktop, slot, want, from, at) {
+                    return Some("no two reads after it was sent can have shown it so".to_owned());
+                }
+                self.hidden(id, number, word, at)
             }
-            Outcome::AlreadyDetached => {
+            Outcome::AlreadyDetached | Outcome::AlreadyAttached => {
+                let by_us = |n: usize| carried.iter().any(|sent| sent.request.entry.number == n);
                 let applied = self.history.changes.iter().any(|change| {
-                    change.request.is_some()
-                        && !change.attached
-                        && change.desktop == *desktop
+                    change.request.is_some_and(by_us)
+                        && change.attached == want
+                        && self.is_same(&change.desktop, desktop)
                         && change.at <= at
                         && is_meant(slot, &change.bound)
                 });
@@ -154,10 +163,10 @@ impl Checker<'_> {
                     return Some("it was bound at preflight, and sent".to_owned());
                 }
                 let reads = self.reads_within(desktop, from, at);
-                let shown = |read: &Instant| self.showed(desktop, slot, false, *read);
-                (!reads.iter().any(shown)).then(|| "no read can have shown it absent".to_owned())
+                let shown = |read: &Instant| self.showed(desktop, slot, want, *read);
+                (!reads.iter().any(shown)).then(|| "no read can have shown it so".to_owned())
             }
-            Outcome::Failed => self.unfounded(id, number, word, (from, at), seen_then(true)),
+            Outcome::Failed => self.unfounded(id, number, word, (from, at), seen_then(!want)),
             Outcome::Unknown if !intended => Some("it was never sent".to_owned()),
             Outcome::NotSent if intended => Some("it may have been sent".to_owned()),
             _ => None,
@@ -171,9 +180,10 @@ impl Checker<'_> {
         number: SlotNo,
         word: &Settlement,
         (from, at): (Instant, Instant),
-        bound: bool,
+        unchanged: bool,
     ) -> Option<String> {
         let promised = &self.history.promised;
+        let want = self.history.wants_bound();
         let (item, slot) = self.slot(id, number)?;
         if word.result.code.is_empty() {
             return Some("it names no code".to_owned());
@@ -182,24 +192,41 @@ impl Checker<'_> {
         // Never seen and not there: a typo is no success.
         let nobody = |state: &[Bound]| state.is_empty();
         let exists = item.seen || !self.states_within(&item.desktop, at, at).any(nobody);
-        if !promised.verify && !matches!(word.result.code.as_str(), "STILL_BOUND") {
+        let is_ours = matches!(word.result.code.as_str(), "STILL_BOUND" | "NOT_BOUND");
+        if !promised.verify && !is_ours {
             return None; // the service's own word was taken
         }
         // Busy up to the deadline, or new people on an `ALL`: no two good reads are to be had, or needed.
         let needs_no_proof = is_passing(&refusal) || word.result.code == "BUSY" || !exists || item.all;
-        if needs_no_proof && exists && !bound {
-            return Some("it was not bound then".to_owned());
+        if needs_no_proof && exists && !unchanged {
+            return Some("it was not so any more then".to_owned());
         }
-        let counts = if word.result.code == "STILL_BOUND"
-            && !word.result.recheck
-            && word.result.evidence.starts_with("unchanged")
-        {
+        let counts = if is_ours && !word.result.recheck && word.result.evidence.starts_with("unchanged") {
             from + promised.doubt_wait
         } else {
             from
         };
-        (!needs_no_proof && !self.is_proved(&item.desktop, slot, true, counts, at))
-            .then(|| "no two reads can have shown it bound".to_owned())
+        (!needs_no_proof && !self.is_proved(&item.desktop, slot, !want, counts, at))
+            .then(|| "no two reads can have shown it unchanged".to_owned())
+    }
+
+    /// Why it is hidden that a namesake went with him, though he was there as the plan was made, and nobody of that name
+    /// is there any more.
+    fn hidden(&self, id: ItemId, number: SlotNo, word: &Settlement, at: Instant) -> Option<String> {
+        let (item, slot) = self.slot(id, number)?;
+        let (from, planned) = self.history.look()?;
+        let is_named =
+            |one: &Bound| one.kind == slot.kind && one.user_name.to_lowercase() == slot.user_name.to_lowercase();
+        let was_there = |one: &Bound| self.states_within(&item.desktop, from, planned).all(|state| state.contains(one));
+        let before = at.checked_sub(self.history.promised.read_lag).unwrap_or(at);
+        let is_another_there = self.states_within(&item.desktop, before, at).any(|state| state.iter().any(is_named));
+        let is_told = word.result.code == "DOUBT_NAMESAKE_GONE" || !slot.seen || is_another_there;
+        let carried = self.sent.iter().filter(|sent| !sent.slots(id).is_empty() && sent.at() <= at);
+        let mut lost = carried
+            .flat_map(|sent| sent.request.bystanders())
+            .filter(|(desktop, one)| self.is_same(desktop, &item.desktop) && is_named(one) && was_there(one));
+        let (_, one) = lost.next().filter(|_| !is_told && self.history.promised.verify)?;
+        Some(format!("{:?} of this name went with him, and nobody is told", one.user_id))
     }
 
     /// P2 and P3 at every stop: what has no final word is `unknown` where it may have been executed, else `not_sent`.
@@ -214,7 +241,7 @@ impl Checker<'_> {
                     .filter(|sent| sent.request.entry.number < stop.requests && sent.slots(*item).contains(slot));
                 let applied = carried.flat_map(|sent| &sent.request.entry.applied).any(|(desktop, bound)| {
                     self.slot(*item, *slot)
-                        .is_some_and(|(item, slot)| item.desktop == *desktop && is_meant(slot, bound))
+                        .is_some_and(|(item, slot)| self.is_same(&item.desktop, desktop) && is_meant(slot, bound))
                 });
                 let maybe = |attempt| !self.is_known_not_executed(attempt, stop.records);
                 let intended = self.is_intended(*item, *slot, stop.records, maybe);

@@ -63,6 +63,10 @@ impl<'h> Checker<'h> {
                 continue;
             };
             let planned = |slot: &SlotNo| item.slots.get(usize::from(*slot));
+            if self.history.wants_bound() {
+                self.attach_body(sent, desktop, slots.iter().filter_map(planned));
+                continue;
+            }
             let infos = desktop["detach_user_infos"].as_array().cloned().unwrap_or_default();
             match desktop["is_detach_all_users"].as_bool() {
                 Some(true) => {
@@ -83,6 +87,19 @@ impl<'h> Checker<'h> {
         }
         if let Some(id) = carried.keys().next() {
             self.broken("P5", format!("request {number} lacks {id}, which its intent carries"));
+        }
+    }
+
+    /// P5 of an undo: whom the plan holds, each with the privilege group that he had, and no data is wiped.
+    fn attach_body<'s>(&mut self, sent: &Sent<'h>, desktop: &Value, slots: impl Iterator<Item = &'s Slot>) {
+        let group = |info: &Value| info["user_group"].as_str().map(str::to_owned);
+        let infos = desktop["attach_user_infos"].as_array().cloned().unwrap_or_default();
+        let named: Vec<_> = infos.iter().map(|info| (named(info), group(info))).collect();
+        let wanted: Vec<_> = slots.map(|slot| (wanted(slot), slot.user_group.clone())).collect();
+        let is_good = desktop["is_clear_data"] == false && sent.request.entry.op == Op::BatchAttach;
+        if named != wanted || !is_good || desktop["is_detach_all_users"].is_boolean() {
+            let number = sent.request.entry.number;
+            self.broken("P5", format!("request {number} sends {desktop}, planned {wanted:?}"));
         }
     }
 
@@ -114,7 +131,8 @@ impl<'h> Checker<'h> {
             let Some(planned) = self.items.get(item) else { continue };
             for earlier in &self.sent {
                 for (other, slots) in &earlier.attempt.carries {
-                    let same_desktop = self.items.get(other).is_some_and(|other| other.desktop == planned.desktop);
+                    let same_desktop =
+                        self.items.get(other).is_some_and(|other| self.is_same(&other.desktop, &planned.desktop));
                     if same_desktop && let Some(fault) = self.open(earlier, (*other, slots), sent, *item) {
                         faults.push(fault);
                     }
@@ -162,17 +180,23 @@ impl<'h> Checker<'h> {
         }
         let answered = earlier.request.reply.map_or(earlier.at(), |reply| reply.at);
         let doubt = answer.is_none_or(|answer| answer.kind == AnswerKind::Doubt);
-        if !doubt && earlier.refused(item).is_some() {
+        let is_refused = earlier.refused(item).is_some() || self.has_failed_job(item, durable);
+        if !doubt && is_refused {
             let reads = self.reads_within(desktop, answered, later.at());
             return reads.is_empty().then(|| ("P6", format!("{pair}: {desktop} was refused, and not read in between")));
         }
         let from = if doubt { earlier.at() } else { answered } + self.history.promised.doubt_wait;
         let again =
             later.slots(item).iter().filter(|slot| slots.contains(slot)).filter_map(|slot| self.slot(item, *slot));
-        let blind = again.into_iter().find(|(_, slot)| !self.is_proved(desktop, slot, true, from, later.at()));
+        let blind = again
+            .into_iter()
+            .find(|(_, slot)| !self.is_proved(desktop, slot, !self.history.wants_bound(), from, later.at()));
         let (_, slot) = blind?;
         let promise = if doubt { "P7" } else { "P6" };
-        Some((promise, format!("{pair}: {desktop}/{:?} is sent again, and no two reads saw it bound", slot.user_name)))
+        Some((
+            promise,
+            format!("{pair}: {desktop}/{:?} is sent again, and no two reads saw it unchanged", slot.user_name),
+        ))
     }
 
     /// P7: `ALL` is sent only right after a read that shows nobody who was not planned.
@@ -187,7 +211,8 @@ impl<'h> Checker<'h> {
             let from = sent.at().checked_sub(LOOK_LASTS).unwrap_or(sent.at());
             let lag = self.history.promised.read_lag;
             let planned = |one: &Bound| item.slots.iter().any(|slot| is_meant(slot, one));
-            let good = self.reads.get(&item.desktop).into_iter().flatten().any(|(read, answered)| {
+            let reads = self.meant(item.desktop.as_str()).and_then(|desktop| self.reads.get(&desktop));
+            let good = reads.into_iter().flatten().any(|(read, answered)| {
                 if *answered < from || *answered > sent.at() {
                     return false;
                 }
