@@ -61,7 +61,10 @@ pub mod journal {
 }
 
 pub mod model {
-    pub use crate::model::{Bound, Caller, Class, DesktopId, Kind, LiveDesktop, Outcome, PartLabel, Refusal, Typed};
+    pub use crate::model::{
+        Bound, Caller, Class, DesktopId, Kind, LiveDesktop, Outcome, PartLabel, Refusal, StillAccess, StillPerson,
+        Typed,
+    };
 }
 
 pub mod outcome {
@@ -81,6 +84,10 @@ pub mod reconcile {
 
     pub mod preflight {
         pub use crate::reconcile::preflight::{Preflight, Waits};
+    }
+
+    pub mod still {
+        pub use crate::reconcile::still::{Doors, Look};
     }
 }
 

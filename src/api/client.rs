@@ -103,6 +103,21 @@ impl Reader {
     pub async fn list_user_groups(&self, query: &[(&str, &str)]) -> Reply {
         self.get("/groups", query).await
     }
+
+    /// `GET …/groups/{id}/users` with filters as given.
+    pub async fn list_group_users(&self, group: &str, query: &[(&str, &str)]) -> Reply {
+        self.get(&format!("/groups/{}/users", encode(group)), query).await
+    }
+
+    /// `GET …/desktop-pools` with filters as given.
+    pub async fn list_pools(&self, query: &[(&str, &str)]) -> Reply {
+        self.get("/desktop-pools", query).await
+    }
+
+    /// `GET …/desktop-pools/{id}/users`: who is authorised for a pool.
+    pub async fn list_pool_users(&self, pool: &str, query: &[(&str, &str)]) -> Reply {
+        self.get(&format!("/desktop-pools/{}/users", encode(pool)), query).await
+    }
 }
 
 /// Changes bindings. Only a run or an undo that was confirmed ever makes one.

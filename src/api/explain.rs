@@ -34,7 +34,7 @@ pub(crate) struct Asked<'a> {
 impl<'a> Asked<'a> {
     /// For a call of the Workspace API.
     pub(crate) fn of(class: Class, who: &'a str, endpoint: &'a str) -> Self {
-        Self { who, endpoint, action: action(class), only_reads: !class.is_write() }
+        Self { who, endpoint, action: action(class), only_reads: class.is_of_bindings() && !class.is_write() }
     }
 }
 
@@ -49,6 +49,9 @@ pub const fn action(class: Class) -> &'static str {
         Class::ListSubJobs => "workspace:jobs:listSubJobs",
         Class::ListUsers => "workspace:users:list",
         Class::ListUserGroups => "workspace:userGroups:list",
+        Class::ListGroupUsers => "workspace:userGroups:getUsers",
+        Class::ListPools => "workspace:desktopPools:list",
+        Class::ListPoolUsers => "workspace:desktopPools:listUsers",
     }
 }
 

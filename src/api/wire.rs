@@ -555,6 +555,8 @@ pub struct SubJobsAnswer {
 pub(crate) struct UsersAnswer {
     #[serde(default)]
     pub users: Option<List<RawUser>>,
+    #[serde(default, deserialize_with = "total")]
+    pub total_count: Option<u64>,
 }
 
 /// The answer of `GET …/groups`.
@@ -564,7 +566,58 @@ pub(crate) struct UserGroupsAnswer {
     pub user_groups: Option<List<RawUser>>,
 }
 
-/// A user, or a user group, in a list of all.
+/// The answer of `GET …/desktop-pools`.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Deserialize)]
+pub(crate) struct PoolsAnswer {
+    #[serde(default)]
+    pub desktop_pools: Option<List<RawUser>>,
+    #[serde(default, deserialize_with = "total")]
+    pub total_count: Option<u64>,
+}
+
+/// The answer of `GET …/desktop-pools/{id}/users`.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Deserialize)]
+pub(crate) struct PoolUsersAnswer {
+    #[serde(default)]
+    pub objects: Option<List<Authorised>>,
+    #[serde(default, deserialize_with = "total")]
+    pub total_count: Option<u64>,
+}
+
+/// Somebody who may use a pool: a user or a group.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Authorised(pub Bound);
+
+impl Entry for Authorised {
+    fn read(json: &str) -> Option<Self> {
+        #[derive(Deserialize)]
+        struct Raw {
+            #[serde(default, deserialize_with = "lenient")]
+            object_id: String,
+            #[serde(default, deserialize_with = "lenient")]
+            object_name: String,
+            #[serde(default, deserialize_with = "lenient")]
+            object_type: String,
+            #[serde(default, deserialize_with = "lenient")]
+            domain: String,
+        }
+
+        let raw: Raw = serde_json::from_str(json).ok()?;
+        let kind = match raw.object_type.to_ascii_uppercase().as_str() {
+            "USER" => Kind::User,
+            "GROUP" | "USER_GROUP" => Kind::Group,
+            _ => return None, // whom it lets in is not known
+        };
+        let some = |text: String| Some(text).filter(|text| !text.is_empty());
+        if raw.object_id.is_empty() && raw.object_name.is_empty() {
+            return None;
+        }
+        let (user_id, domain) = (some(raw.object_id), some(raw.domain));
+        Some(Self(Bound { kind, user_name: raw.object_name, user_id, user_group: None, domain }))
+    }
+}
+
+/// A user, or a user group, in a list of all; a pool has an id and a name, too.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Deserialize)]
 pub struct RawUser {
     #[serde(default, deserialize_with = "lenient")]

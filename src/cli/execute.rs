@@ -9,16 +9,18 @@ use std::time::{Duration, Instant};
 use super::args::Format;
 use super::planning::shown;
 use super::session::Session;
+use super::still::Wanted;
 use super::target::{Place, ceiling};
 use super::task::{Files, Task};
 use super::{Closing, Failure, colour, note, say, width};
 use crate::api::{Reader, Writer, advice};
+use crate::config::StillAccess as Asked;
 use crate::dispatch::{Drive, Ended, Rules, StopReason, drive};
 use crate::error::{Error, Exit};
 use crate::files;
 use crate::journal::record::Record;
-use crate::journal::{Identity, Journal as _, Store, View, beside};
-use crate::model::{Class, Given, Observer};
+use crate::journal::{Identity, Journal as _, Progress, Store, View, beside};
+use crate::model::{Class, Given, Observer, StillAccess};
 use crate::outcome::metrics::last_success_in;
 use crate::outcome::next::{Next, Situation, next};
 use crate::outcome::{Metrics, ResultsWriter, Summary, SummaryFacts, exit_of};
@@ -99,7 +101,7 @@ pub(super) async fn execute(job: Job<'_>) -> Result<Closing, Failure> {
         journal: Arc::new(handle.clone()),
         reader: Reader::new(place.target.clone()),
         writer: Writer::new(place.target.clone()),
-        gates,
+        gates: Arc::clone(&gates),
         rules: rules(session, &identity, began),
         write_ceiling: ceiling(session.settings.write_rate.period()),
         resumed,
@@ -114,7 +116,7 @@ pub(super) async fn execute(job: Job<'_>) -> Result<Closing, Failure> {
         Ok(ended) => ended,
         Err(error) => return Err(fail(error)),
     };
-    let (stopped, no_access, canary_failed) = match ended {
+    let (mut stopped, no_access, canary_failed) = match ended {
         Ended::Complete => (None, false, false),
         Ended::Stopped { reason, no_access } => {
             let canary = matches!(reason, StopReason::Canary(_));
@@ -125,6 +127,10 @@ pub(super) async fn execute(job: Job<'_>) -> Result<Closing, Failure> {
             return Err(fail(error));
         }
     };
+    if stopped.is_none() && identity.undo_of.is_none() {
+        let wanted = Wanted { task, place: &place, gates: &gates, handle: &handle };
+        stopped = wanted.look().await.map_err(&fail)?;
+    }
     // The results are written on the journal's own connection: a second one would drop its locks.
     let (target, bom, columns) = (results.clone(), identity.results_bom, identity.extra_columns.clone());
     let exported = handle.with_view(move |view| export(view, &target, &columns, bom)).await;
@@ -135,7 +141,7 @@ pub(super) async fn execute(job: Job<'_>) -> Result<Closing, Failure> {
     let exit = match (&stopped, no_access) {
         (Some(_), true) => Exit::NoAccess,
         (Some(_), false) => Exit::Stopped,
-        (None, _) => exit_of(summary.counts()),
+        (None, _) => exit_of(summary.counts(), is_open(task, totals.still.as_ref())),
     };
     let reason = stopped.clone().unwrap_or_default();
     let closing = Record::Stopped { at: timestamp_now(), exit: exit.code(), reason };
@@ -143,23 +149,25 @@ pub(super) async fn execute(job: Job<'_>) -> Result<Closing, Failure> {
     drop(handle);
     store.close().map_err(&fail)?;
     log_doubts(&summary);
+    log_still(totals.still.as_ref());
     let end = End { exit, stopped, canary_failed };
-    let requests: Vec<_> = totals.requests.iter().map(|((class, what), n)| (*class, what.clone(), *n)).collect();
     if let Some(path) = &session.settings.metrics {
-        write_metrics(path, &identity, &summary, &requests, waits.sums(), began.elapsed(), exit).map_err(&fail)?;
+        write_metrics(path, &identity, &summary, &totals, waits.sums(), began.elapsed(), exit).map_err(&fail)?;
     }
+    let requests = requests_of(&totals);
     let told = Told {
         identity: &identity,
         input: &input,
         results: &results,
         journal: &journal,
         expected: totals.rows,
+        still: totals.still.as_ref(),
         requests: &requests,
         took: began.elapsed(),
     };
     let next = tell(task, &summary, &end, &told)?;
     drop(lock);
-    Ok(Closing { exit, why: end.stopped, next: Some(next) })
+    Ok(Closing { exit, why: why(end.stopped, totals.still.as_ref()), next: Some(next) })
 }
 
 /// The log has the number of rows in doubt; names of people only where more is asked for.
@@ -176,6 +184,29 @@ fn log_doubts(summary: &Summary) {
     }
 }
 
+/// As [`log_doubts`], for who still gets in.
+fn log_still(still: Option<&StillAccess>) {
+    let Some(still) = still.filter(|still| still.is_open()) else { return };
+    let StillAccess { people, rows, unknown, .. } = *still;
+    tracing::info!(people, rows, unknown, "people still get in, or may: see still_via in the results");
+    for why in &still.why {
+        tracing::info!("who still gets in is not told in full: {why}");
+    }
+    for one in &still.examples {
+        tracing::debug!(line = one.line, user = one.user_name, still_via = one.still_via, "still gets in");
+    }
+}
+
+/// Whether the exit code has to tell that somebody still gets in, or might.
+fn is_open(task: &Task<'_>, still: Option<&StillAccess>) -> bool {
+    task.session.settings.still_access == Asked::Fail && still.is_some_and(StillAccess::is_open)
+}
+
+/// What the last line adds to what the exit code means.
+fn why(stopped: Option<String>, still: Option<&StillAccess>) -> Option<String> {
+    stopped.or_else(|| still.filter(|still| still.is_open()).map(StillAccess::in_words))
+}
+
 /// What the summary names.
 pub(super) struct Told<'a> {
     pub(super) identity: &'a Identity,
@@ -183,6 +214,7 @@ pub(super) struct Told<'a> {
     pub(super) results: &'a Path,
     pub(super) journal: &'a Path,
     pub(super) expected: u64,
+    pub(super) still: Option<&'a StillAccess>,
     pub(super) requests: &'a [(Class, String, u64)],
     pub(super) took: Duration,
 }
@@ -197,6 +229,7 @@ fn tell(task: &Task<'_>, summary: &Summary, end: &End, told: &Told<'_>) -> Resul
         counts: summary.counts(),
         planned: false,
         canary_failed: end.canary_failed,
+        still: told.still,
         input: told.input.as_os_str(),
         undo,
         results: Some(told.results.as_os_str()),
@@ -218,6 +251,7 @@ fn tell(task: &Task<'_>, summary: &Summary, end: &End, told: &Told<'_>) -> Resul
         exit: end.exit,
         stopped: end.stopped.as_deref(),
         expected_rows: Some(told.expected),
+        still: told.still,
         details: session.settings.verbose > 0,
         requests: told.requests,
         took: told.took,
@@ -233,12 +267,7 @@ fn tell(task: &Task<'_>, summary: &Summary, end: &End, told: &Told<'_>) -> Resul
 }
 
 /// Writes the results file whole or not at all, and sums up what is in it. The caller holds the run's lock.
-pub(super) fn export(
-    view: &View,
-    path: &Path,
-    columns: &[String],
-    bom: bool,
-) -> Result<(Summary, crate::journal::Progress), Error> {
+pub(super) fn export(view: &View, path: &Path, columns: &[String], bom: bool) -> Result<(Summary, Progress), Error> {
     let progress = view.progress()?;
     let trouble = |source: std::io::Error| Error::Disk { verb: "write", path: path.to_owned(), source: source.into() };
     let summary = files::write_atomically(path, |out| {
@@ -254,11 +283,16 @@ pub(super) fn export(
     Ok((summary, progress))
 }
 
+/// Requests of the whole run by class and by what became of them.
+fn requests_of(progress: &Progress) -> Vec<(Class, String, u64)> {
+    progress.requests.iter().map(|((class, what), count)| (*class, what.clone(), *count)).collect()
+}
+
 fn write_metrics(
     path: &Path,
     identity: &Identity,
     summary: &Summary,
-    requests: &[(Class, String, u64)],
+    totals: &Progress,
     waits: Vec<(String, Duration)>,
     duration: Duration,
     exit: Exit,
@@ -272,7 +306,8 @@ fn write_metrics(
         version: env!("CARGO_PKG_VERSION").to_owned(),
         outcomes: *summary.counts(),
         doubts,
-        requests: requests.to_vec(),
+        still: totals.still.clone(),
+        requests: requests_of(totals),
         waits,
         duration,
         exit,
@@ -292,7 +327,7 @@ fn write_metrics(
 /// The caller holds the lock.
 ///
 /// Results that stand there are not to be trusted then: they may be those of an earlier stop.
-pub(super) async fn finish_up(results: &Path, journal: &Path) -> Result<(), Error> {
+pub(super) async fn finish_up(task: &Task<'_>, results: &Path, journal: &Path) -> Result<(), Error> {
     let last = View::open(journal)?.progress()?.last;
     let ended = last.is_some_and(|last| last.stopped.is_some());
     if ended && !beside(journal, "-wal").exists() {
@@ -302,8 +337,8 @@ pub(super) async fn finish_up(results: &Path, journal: &Path) -> Result<(), Erro
     if !ended {
         let (handle, identity, target) = (store.handle(), store.identity().clone(), results.to_owned());
         let written = move |view: &View| export(view, &target, &identity.extra_columns, identity.results_bom);
-        let (summary, _) = handle.with_view(written).await.map_err(Error::from)??;
-        let exit = exit_of(summary.counts()).code();
+        let (summary, totals) = handle.with_view(written).await.map_err(Error::from)??;
+        let exit = exit_of(summary.counts(), is_open(task, totals.still.as_ref())).code();
         let end = Record::Stopped { at: timestamp_now(), exit, reason: String::new() };
         handle.commit(vec![end]).await?;
     }
@@ -328,9 +363,9 @@ pub(super) fn nothing_to_do(task: &Task<'_>, view: &View, input: &Path, files: &
         summary = rebuilt.0;
         rebuilt.1
     };
-    let exit = exit_of(summary.counts());
+    let exit = exit_of(summary.counts(), is_open(task, progress.still.as_ref()));
     let end = End { exit, stopped: None, canary_failed: false };
-    let requests: Vec<_> = progress.requests.iter().map(|((class, what), n)| (*class, what.clone(), *n)).collect();
+    let requests = requests_of(&progress);
     let what = if identity.undo_of.is_some() { "undo" } else { "run" };
     let undone = progress.undone_by.as_ref().map_or_else(String::new, |undo| {
         format!(" (and was taken back since then, at least in part, by the undo {})", escape_untrusted(undo, 500))
@@ -346,9 +381,10 @@ pub(super) fn nothing_to_do(task: &Task<'_>, view: &View, input: &Path, files: &
         results,
         journal,
         expected: progress.rows,
+        still: progress.still.as_ref(),
         requests: &requests,
         took: Duration::ZERO,
     };
     let next = tell(task, &summary, &end, &told)?;
-    Ok(Closing { exit, why: end.stopped, next: Some(next) })
+    Ok(Closing { exit, why: why(end.stopped, progress.still.as_ref()), next: Some(next) })
 }

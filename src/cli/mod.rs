@@ -24,6 +24,7 @@ mod simulate;
 mod standing;
 mod status;
 mod steps;
+mod still;
 mod target;
 mod task;
 mod undo;

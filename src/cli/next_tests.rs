@@ -136,6 +136,7 @@ proptest! {
         counts.add(Outcome::Failed, 1);
         let results = Path::new("./r.results.csv").as_os_str();
         let of = |planned| Situation {
+            still: None,
             exit: Exit::SomeRows, counts: &counts, planned, canary_failed: false, undo: false,
             input: typed.input.as_os_str(), results: Some(results), journal: None, repeat: &repeat,
         };

@@ -39,7 +39,6 @@ impl Session {
         let repeat = repeated(options, &layer);
         let sources = Sources { options: layer, config: options.api.config.as_deref(), directory: "", planned };
         let Loaded { settings, config, warnings } = load(sources, std::env::vars_os())?;
-        refuse_unfollowed(&settings)?;
         outputs.keep("the settings", config.as_deref());
         outputs.keep("the file of certificates", settings.ca_file.as_deref());
         let approved = options.safety.approved.as_deref().map(Path::new);
@@ -92,20 +91,6 @@ impl Session {
             }
         }
     }
-}
-
-/// Settings that this version knows and does not follow yet: whoever asks for one must not be left to believe that it
-/// is done.
-fn refuse_unfollowed(settings: &Settings) -> Result<(), Error> {
-    let is_asked = |line: &&SettingLine| {
-        line.name == "still-access" && matches!(line.origin, Origin::Option(_) | Origin::Variable(_))
-    };
-    if settings.origins().iter().find(is_asked).is_none() {
-        return Ok(());
-    }
-    let problem = "`still-access` can't be followed by this version: what else a leaver still gets in by is not looked for; \
-                   leave it out";
-    Err(Error::Usage { problem: problem.to_owned() })
 }
 
 /// The options of this command line, by what they belong to.

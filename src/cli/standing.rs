@@ -7,6 +7,7 @@ use super::args::plan_differences;
 use super::planning::shown;
 use super::target::{Place, SIMULATOR};
 use super::task::Task;
+use crate::config::StillAccess;
 use crate::error::Error;
 use crate::journal::{Identity, Label, Progress, View, refuse_remains};
 use crate::text::{escape_untrusted, shell_quote};
@@ -65,7 +66,10 @@ pub(super) fn stand(
     })?;
     let differences = differences(task, asked, &identity);
     if differences.is_empty() {
-        return if progress.finished {
+        let looks = progress.still_open && task.session.settings.still_access != StillAccess::Off;
+        return if progress.finished && looks {
+            Ok(Standing::Resume(Box::new((identity, progress))))
+        } else if progress.finished {
             Ok(Standing::Finished)
         } else if let Some(undo) = &progress.undone_by {
             Err(Error::NotOurJournal { path: shown(journal), problem: taken_back(&identity, undo) })

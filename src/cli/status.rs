@@ -13,7 +13,7 @@ use super::task::started_with;
 use super::{Closing, say, width};
 use crate::error::{Error, Exit};
 use crate::journal::{Identity, Progress, RunLock, View};
-use crate::model::{Caller, Outcome};
+use crate::model::{Caller, Outcome, StillAccess};
 use crate::outcome::next::{Next, Situation, next};
 use crate::outcome::{Counts, exit_of};
 use crate::text::escape_untrusted;
@@ -65,10 +65,11 @@ pub(super) fn what_next(path: &Path, identity: &Identity, progress: &Progress, c
     let results = path.with_extension("");
     let (input, repeat) = started_with(identity);
     next(&Situation {
-        exit: if progress.finished { exit_of(counts) } else { Exit::Stopped },
+        exit: if progress.finished && !progress.still_open { exit_of(counts, false) } else { Exit::Stopped },
         counts,
         planned: false,
         canary_failed: progress.canary == Some(false),
+        still: progress.still.as_ref(),
         input: &input,
         undo: identity.undo_of.is_some(),
         results: Some(results.as_os_str()),
@@ -133,6 +134,18 @@ fn human(identity: &Identity, progress: &Progress, counts: &Counts, running: boo
     }
     let sum = wrap(&counts.to_string(), width().saturating_sub(2));
     lines.extend(sum.into_iter().map(|line| format!("  {line}")));
+    if let Some(still) = &progress.still {
+        lines.push(String::new());
+        let said = if still.is_open() { still.in_words() } else { "nobody still gets in by something else".to_owned() };
+        lines.push(format!("  {said}"));
+        for one in &still.examples {
+            let (user, ways) = (escape_untrusted(&one.user_name, 64), escape_untrusted(&one.still_via, 300));
+            lines.push(format!("    line {}: {user} by {}", one.line, ways.replace(';', "; ")));
+        }
+    } else if progress.still_open && progress.finished {
+        lines.push(String::new());
+        lines.push("  who still gets in is to be looked for".to_owned());
+    }
     lines.push(String::new());
     lines.push(match next.line() {
         Some(command) => format!("{}\n  {command}", next.words),
@@ -160,6 +173,7 @@ fn json(identity: &Identity, progress: &Progress, counts: &Counts, running: bool
         chunks_open: progress.chunks_open,
         outcomes: counts.iter().map(|(outcome, rows)| (outcome.as_str(), rows)).collect(),
         finished: progress.finished,
+        still_access: progress.still.as_ref(),
         next: next.line(),
     };
     let value = json!(value);
@@ -191,6 +205,8 @@ struct JsonStatus<'a> {
     /// Every row under one outcome; the open ones as results written now would have them.
     outcomes: BTreeMap<&'a str, u64>,
     finished: bool,
+    /// Who still gets in by something other than what the rows name; `null` where that was not looked for.
+    still_access: Option<&'a StillAccess>,
     /// The command to type next.
     next: Option<String>,
 }

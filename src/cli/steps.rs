@@ -22,7 +22,7 @@ use super::standing::{Asked, Standing, same_place, stand};
 use super::target::{self, Place, SIMULATOR};
 use super::task::{Files, Task, started_with, to_keep};
 use super::{Closing, Failure, approval, note, say, width};
-use crate::config::{DECLARED, Group, OnInvalid};
+use crate::config::{DECLARED, Group, OnInvalid, StillAccess};
 use crate::error::{Error, Exit};
 use crate::files;
 use crate::input::Input;
@@ -102,7 +102,7 @@ pub(super) async fn go(task: &Task<'_>, subject: Option<impl Subject>, files: Fi
             Err(canary_failed(task, &identity, &named(subject.as_ref(), &identity)))
         }
         (Standing::Finished, subject) => {
-            finish_up(results, journal).await?;
+            finish_up(task, results, journal).await?;
             let view = View::open(journal)?;
             let input = named(subject.as_ref(), view.identity());
             Ok(nothing_to_do(task, &view, &input, &files)?)
@@ -140,6 +140,7 @@ fn canary_failed(task: &Task<'_>, identity: &Identity, input: &Path) -> Failure 
         counts: &Counts::default(),
         planned: false,
         canary_failed: true,
+        still: None,
         input: input.as_os_str(),
         undo: identity.undo_of.is_some(),
         results: None,
@@ -198,8 +199,11 @@ async fn resume(
         grouped(progress.rows - progress.open()),
         grouped(progress.rows)
     ));
-    let question = format!("Go on with {}?", counted(progress.open(), "open row", "open rows"));
-    confirm(&options.safety, &(question + &place.in_words()), signals).await?;
+    // Reads alone need no word of anybody.
+    if !progress.finished {
+        let question = format!("Go on with {}?", counted(progress.open(), "open row", "open rows"));
+        confirm(&options.safety, &(question + &place.in_words()), signals).await?;
+    }
     let store = Store::open(&files.journal)?;
     execute(Job { task, files, store, place, gates, resumed: true, proved, input }).await
 }
@@ -299,8 +303,10 @@ fn identity(task: &Task<'_>, subject: &impl Subject, made: &dyn Draft, place: &P
         canary_chunks: u32::try_from(made.canary_chunks()).unwrap_or(u32::MAX),
         warnings: made.warnings(),
         typed: Some(to_keep(&session.repeat, &session.settings, session.config.as_deref(), subject.path(), place)),
+        still_access: task.session.settings.still_access != StillAccess::Off,
     };
     subject.identify(&mut identity);
+    identity.still_access &= identity.undo_of.is_none();
     identity
 }
 
@@ -447,7 +453,7 @@ fn preview(task: &Task<'_>, subject: &impl Subject, made: &dyn Draft, sight: &Si
         write_results(made, &about, results)?;
     }
     // As the run would end if all writes went well.
-    let exit = exit_of(&counts);
+    let exit = exit_of(&counts, false);
     // The rows of an undo must never be given to `run`, which would detach them.
     let results = output.results.as_deref().filter(|_| !is_undo);
     let situation = Situation {
@@ -455,6 +461,7 @@ fn preview(task: &Task<'_>, subject: &impl Subject, made: &dyn Draft, sight: &Si
         counts: &counts,
         planned: true,
         canary_failed: false,
+        still: None,
         input: subject.path().as_os_str(),
         undo: is_undo,
         results: results.map(Path::as_os_str),
@@ -520,7 +527,13 @@ fn write_results(made: &dyn Draft, about: &Identity, path: &Path) -> Result<(), 
         let mut writer = ResultsWriter::new(out, &about.extra_columns, about.results_bom).map_err(trouble)?;
         made.for_each_entry(&mut |entry| {
             let result = entry.fate.foreseen();
-            let row = ResultRow { line: entry.line, cells: entry.cells, result: &result, extras: entry.extras };
+            let row = ResultRow {
+                line: entry.line,
+                cells: entry.cells,
+                result: &result,
+                still_via: "",
+                extras: entry.extras,
+            };
             writer.write(&row).map_err(trouble)
         })?;
         writer.finish().map(drop).map_err(trouble)

@@ -288,7 +288,7 @@ settings! {
     /// Another desktop, a group or a pool. `fail` makes the run exit with 1 where there is something; `off` does not
     /// look.
     still_access "still-access": StillAccess = StillAccess::read,
-        { group: Group::Meaning, words: StillAccess::WORDS, default: Some("report"), };
+        { group: Group::Safety, words: StillAccess::WORDS, default: Some("report"), };
 
     /// A Prometheus text file, written at the end
     metrics "metrics": Option<PathBuf> = value::path,

@@ -20,4 +20,6 @@ pub(crate) use origin::Origin;
 pub(crate) use protect::Protected;
 pub(crate) use sources::{Loaded, Sources, load};
 pub use value::Percent;
-pub(crate) use value::{DueColumn, EmptyDesktop, HiddenRows, InUse, LogFormat, OnInvalid, Progress, UnknownUsers};
+pub(crate) use value::{
+    DueColumn, EmptyDesktop, HiddenRows, InUse, LogFormat, OnInvalid, Progress, StillAccess, UnknownUsers,
+};

@@ -352,7 +352,7 @@ fn take_turn(
         query.push(("limit", &limit));
         let began = Instant::now();
         let reply = context.reader.list_desktops(&query).await;
-        let result = context.heard_read(&mut pass, &reply, reads::desktops).map(|page| page.desktops);
+        let result = context.heard_read(&mut pass, &reply, reads::desktops).map(|page| page.entries);
         Ok(Done::Read { asked, result, span: ReadSpan { began, ended: Instant::now() }, generation })
     });
 }
@@ -524,7 +524,7 @@ impl Write {
         let began = Instant::now();
         let reply = context.reader.list_desktops(&query).await;
         let result = context.heard_read(&mut pass, &reply, reads::desktops);
-        let shown = result?.desktops;
+        let shown = result?.entries;
         let is_as_planned = |item: &Item| {
             let live = shown.iter().find(|live| live.id.is_spelling_of(&item.desktop));
             live.and_then(|live| live.good()).is_some_and(|bound| newcomers(item, bound).is_empty())

@@ -7,8 +7,18 @@ use super::record::{DELIMITERS, is_blank};
 use crate::text::escape_untrusted;
 
 /// Columns of the results that are not the row's own; an input's columns of these names are replaced.
-const RESULT_COLUMNS: [&str; 9] =
-    ["line", "outcome", "job_id", "error_code", "error_msg", "attempts", "request_id", "chunk", "finished_at"];
+const RESULT_COLUMNS: [&str; 10] = [
+    "line",
+    "outcome",
+    "job_id",
+    "error_code",
+    "error_msg",
+    "attempts",
+    "request_id",
+    "chunk",
+    "finished_at",
+    "still_via",
+];
 
 /// Headers as they are compared: without case, blanks, `_`, `-` and zero-width characters.
 fn normalise(header: &str) -> String {
@@ -431,7 +441,7 @@ mod tests {
 
     #[test]
     fn columns_of_the_results_are_replaced_and_others_travel_through() {
-        let found = plain("line,user_name,outcome,office,finished_at,desktop_id").unwrap();
+        let found = plain("line,user_name,outcome,office,finished_at,Still via,desktop_id").unwrap();
         assert!(found.is_results && found.notes.is_empty());
         assert_eq!((found.extras, found.outcome), (vec![3], Some(2)));
         let found = plain("Chunk,user,desktop").unwrap();

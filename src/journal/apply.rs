@@ -10,7 +10,7 @@ use super::item_sizes::Shapes;
 use super::load::{self, signed};
 use super::record::{AnswerRecord, Attempt, ItemId, Record, RowOutcome, Settlement, SlotNo, Stopped};
 use super::replay::{is_final, latest, no_intent, wants_recheck};
-use super::schema::Fault;
+use super::schema::{self, Fault};
 
 /// What one transaction adds to the counts. Written at its end, so that a thousand outcomes cost one write each.
 #[derive(Debug, Default)]
@@ -142,6 +142,19 @@ fn one(
         Record::Requests { counts } => {
             for (class, word, n) in counts {
                 sums.add(&format!("requests.{}.{word}", class.as_str()), signed(n)?);
+            }
+        }
+        Record::StillAccess { found, rows } => {
+            let found =
+                serde_json::to_string(&found).map_err(|error| Fault::Bad(format!("who still gets in: {error}")))?;
+            connection.execute(schema::STILL_VIA, [])?;
+            connection.execute("DELETE FROM still_via", [])?;
+            connection
+                .prepare_cached("INSERT OR REPLACE INTO meta VALUES (?1, ?2)")?
+                .execute([schema::STILL_ACCESS, &found])?;
+            let mut insert = connection.prepare_cached("INSERT INTO still_via VALUES (?1, ?2)")?;
+            for (entry, ways) in rows {
+                insert.execute(params![signed(entry)?, ways])?;
             }
         }
         Record::Stopped { at, exit, reason } => stopped(connection, &Stopped { at, exit, reason })?,

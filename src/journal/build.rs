@@ -15,7 +15,7 @@ use super::schema::{self, Fault, beside};
 use crate::files;
 
 /// Entries in one block.
-const BLOCK: u64 = 1_000;
+pub(super) const BLOCK: u64 = 1_000;
 /// Blocks and chunks that may wait to be inserted.
 const QUEUED: usize = 16;
 const VERB: &str = "write the journal";

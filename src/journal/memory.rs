@@ -186,7 +186,7 @@ impl MemoryJournal {
                 }
             };
             let result = result.ok_or_else(|| Error::Internal(format!("line {}: no such slot", entry.line)))?;
-            f(ResultRow { line: entry.line, cells, result: &result, extras: &extras })?;
+            f(ResultRow { line: entry.line, cells, result: &result, still_via: "", extras: &extras })?;
         }
         Ok(())
     }

@@ -39,6 +39,7 @@ pub(crate) use record::{EntryRef, LastAttempt, Process, ResultRow, Sent};
 pub(crate) use schema::beside;
 pub(crate) use seam::Past;
 pub use seam::{Journal, JournalError};
+pub(crate) use store::Handle;
 pub use store::Store;
 pub use view::View;
 pub(crate) use whole::{PARTS, is_of_a_journal, refuse_remains, remains};

@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-use crate::model::{Caller, Class, DesktopId, Doubt, Kind, Outcome, PartLabel, Person, Refusal, Typed};
+use crate::model::{Caller, Class, DesktopId, Doubt, Kind, Outcome, PartLabel, Person, Refusal, StillAccess, Typed};
 
 /// An item's number in its journal, from 1, in the order of the plan.
 pub type ItemId = u32;
@@ -58,12 +58,15 @@ pub struct Identity {
     /// How many chunks, from the first, are the canary.
     #[serde(default)]
     pub canary_chunks: u32,
-    /// What the plan warned of, for the summary: a group that stays bound, a pool that may hand out again.
+    /// What the plan warned of, for the summary.
     #[serde(default)]
     pub warnings: Vec<String>,
     /// What it was started with, for the next command; journals of older programs don't tell.
     #[serde(default)]
     pub typed: Option<Typed>,
+    /// Whether the run ends with a look at who still gets in.
+    #[serde(default)]
+    pub still_access: bool,
 }
 
 /// What the plan holds for one record of the results.
@@ -363,6 +366,12 @@ pub enum Record {
     Requests {
         counts: Vec<(Class, String, u64)>,
     },
+    /// Who still gets in after the run; `None` where it was not to be looked for. A later one replaces it.
+    StillAccess {
+        found: Option<StillAccess>,
+        /// Records of the results of which something is known, by their number from 0: the cells of `still_via`.
+        rows: Vec<(u64, String)>,
+    },
     /// The process ends in good order.
     Stopped {
         at: String,
@@ -461,6 +470,10 @@ pub struct Progress {
     pub last: Option<Process>,
     /// Nothing is left to send, nothing is unknown, nothing is to be read once more.
     pub finished: bool,
+    /// Who still gets in, once that was looked for.
+    pub still: Option<StillAccess>,
+    /// Whether it is still to be looked for.
+    pub still_open: bool,
 }
 
 impl Progress {
@@ -489,5 +502,7 @@ pub struct ResultRow<'a> {
     /// As in [`Entry::cells`].
     pub cells: [&'a str; 7],
     pub result: &'a RowOutcome,
+    /// What the leaver still gets in by.
+    pub still_via: &'a str,
     pub extras: &'a [&'a str],
 }

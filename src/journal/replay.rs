@@ -92,6 +92,7 @@ impl History {
             | Record::Canary { .. }
             | Record::Undone { .. }
             | Record::Requests { .. }
+            | Record::StillAccess { .. }
             | Record::Stopped { .. } => {}
         }
         Ok(())

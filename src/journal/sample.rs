@@ -45,6 +45,7 @@ pub(crate) fn identity() -> Identity {
         canary_chunks: 0,
         warnings: Vec::new(),
         typed: None,
+        still_access: false,
     }
 }
 

@@ -16,6 +16,14 @@ pub(super) const APPLICATION_ID: u32 = 0x6244_6574;
 /// Rises when an older program could not go on with the journal.
 pub(super) const VERSION: u32 = 2;
 
+/// The key in `meta` of who still gets in; absent where that is still to be looked for, and in the journals of older
+/// programs. The records of the results that it names are in a table of its own.
+pub(super) const STILL_ACCESS: &str = "still_access";
+
+/// Made when it is needed: journals of older programs have none.
+pub(super) const STILL_VIA: &str =
+    "CREATE TABLE IF NOT EXISTS still_via(entry INTEGER PRIMARY KEY, ways TEXT NOT NULL)";
+
 /// The key in `meta` of how many rows the input had; absent in the journals of older programs.
 pub(super) const INPUT_ROWS: &str = "input_rows";
 

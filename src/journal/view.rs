@@ -6,9 +6,9 @@ use std::time::Duration;
 use rusqlite::Connection;
 
 use crate::error::Error;
-use crate::model::Class;
-use crate::model::Outcome;
+use crate::model::{Class, NOT_TOLD, Outcome, StillAccess, leaver};
 
+use super::build;
 use super::codec::{Entries, FateRef};
 use super::load::{self, Range, attempt_columns, unsigned};
 use super::open::open_to_read;
@@ -98,7 +98,7 @@ impl View {
 
     /// Where the run stands. Takes as long for a million rows as for ten, but for those in flight.
     pub fn progress(&self) -> Result<Progress, Error> {
-        self.read(progress)
+        self.read(|connection| progress(connection, &self.identity))
     }
 
     /// How many rows of its input this run was planned from; `None` where an older program made the journal. Takes no
@@ -120,7 +120,7 @@ impl View {
                 in_flight.extend(load::chunk(connection, range)?.in_flight());
             }
             let next_attempt = load::next_attempt(connection)?;
-            Ok(Resume { progress: progress(connection)?, open_chunks, in_flight, next_attempt })
+            Ok(Resume { progress: progress(connection, &self.identity)?, open_chunks, in_flight, next_attempt })
         })
     }
 
@@ -154,11 +154,13 @@ impl View {
     pub fn for_each_result(&self, mut f: impl FnMut(ResultRow<'_>) -> Result<(), Error>) -> Result<(), Error> {
         self.read(|connection| {
             let mut outcomes = Outcomes::new(connection)?;
-            let mut blocks = connection.prepare("SELECT body FROM entries ORDER BY first")?;
+            let mut still = Still::new(connection, &self.identity)?;
+            let mut blocks = connection.prepare("SELECT first, body FROM entries ORDER BY first")?;
             let mut blocks = blocks.query([])?;
             while let Some(block) = blocks.next()? {
-                let block = block.get_ref(0)?.as_blob().map_err(rusqlite::Error::from)?;
-                each_in_block(block, &self.identity, &mut outcomes, &mut f)?;
+                still.at(unsigned(block.get(0)?)?)?;
+                let block = block.get_ref(1)?.as_blob().map_err(rusqlite::Error::from)?;
+                each_in_block(block, &self.identity, &mut outcomes, &mut still, &mut f)?;
             }
             Ok(())
         })
@@ -254,7 +256,7 @@ fn processes(connection: &Connection, sql: &str) -> Result<Vec<Process>, Fault> 
     Ok(all)
 }
 
-fn progress(connection: &Connection) -> Result<Progress, Fault> {
+fn progress(connection: &Connection, identity: &Identity) -> Result<Progress, Fault> {
     let mut progress = Progress::default();
     let mut found = connection.prepare_cached("SELECT key, n FROM tally WHERE n <> 0")?;
     let mut rows = found.query([])?;
@@ -292,13 +294,77 @@ fn progress(connection: &Connection) -> Result<Progress, Fault> {
     progress.undone_by = schema::meta(connection, "undone_by")?;
     progress.last = processes(connection, latest)?.pop();
     progress.finished = progress.chunks_open == 0 && open == 0 && progress.rechecks_open == 0;
+    let found = still_access(connection)?;
+    progress.still_open = found.is_none() && identity.still_access;
+    progress.still = found.unwrap_or_default();
     Ok(progress)
+}
+
+/// What stands there of who still gets in: nothing where it was not to be looked for.
+type Found = Option<StillAccess>;
+
+/// Who still gets in; `None` where that is still to be looked for, or was no matter of the program that made the journal.
+fn still_access(connection: &Connection) -> Result<Option<Found>, Fault> {
+    let text = schema::meta(connection, schema::STILL_ACCESS)?;
+    let found = text.map(|text| serde_json::from_str(&text)).transpose();
+    found.map_err(|error| Fault::Bad(format!("who still gets in: {error}")))
+}
+
+/// The cells of `still_via`, block by block.
+struct Still<'c> {
+    connection: &'c Connection,
+    /// Whether of nobody it is sure that there is nothing.
+    incomplete: bool,
+    has_cells: bool,
+    /// Those of the block, by the number of their record; the next one last.
+    cells: Vec<(u64, String)>,
+    record: u64,
+    now: String,
+}
+
+impl<'c> Still<'c> {
+    fn new(connection: &'c Connection, identity: &Identity) -> Result<Self, Fault> {
+        let looked = still_access(connection)?;
+        let has_cells = matches!(looked, Some(Some(_)));
+        let incomplete = match looked {
+            None => identity.still_access,
+            Some(found) => found.is_some_and(|found| found.incomplete),
+        };
+        Ok(Self { connection, incomplete, has_cells, cells: Vec::new(), record: 0, now: String::new() })
+    }
+
+    /// The block that begins with the record of this number.
+    fn at(&mut self, first: u64) -> Result<(), Fault> {
+        self.record = first;
+        self.cells.clear();
+        if self.has_cells {
+            let mut found = self.connection.prepare_cached(
+                "SELECT entry, ways FROM still_via WHERE entry >= ?1 AND entry < ?2 ORDER BY entry DESC",
+            )?;
+            let mut rows = found.query([load::signed(first)?, load::signed(first + build::BLOCK)?])?;
+            while let Some(row) = rows.next()? {
+                self.cells.push((unsigned(row.get(0)?)?, row.get(1)?));
+            }
+        }
+        Ok(())
+    }
+
+    fn next(&mut self, cells: &[&str; 7], outcome: Outcome) -> &str {
+        let record = self.record;
+        self.record += 1;
+        if let Some((_, ways)) = self.cells.pop_if(|(next, _)| *next == record) {
+            self.now = ways;
+            return &self.now;
+        }
+        if self.incomplete && leaver(cells, outcome).is_some() { NOT_TOLD } else { "" }
+    }
 }
 
 fn each_in_block(
     block: &[u8],
     identity: &Identity,
     outcomes: &mut Outcomes<'_>,
+    still: &mut Still<'_>,
     f: &mut impl FnMut(ResultRow<'_>) -> Result<(), Error>,
 ) -> Result<(), Fault> {
     let mut extras = Vec::new();
@@ -324,7 +390,9 @@ fn each_in_block(
                 }
             }
         };
-        f(ResultRow { line: entry.line, cells: entry.cells, result, extras: &extras }).map_err(Fault::Caller)?;
+        let still_via = still.next(&entry.cells, result.outcome);
+        f(ResultRow { line: entry.line, cells: entry.cells, result, still_via, extras: &extras })
+            .map_err(Fault::Caller)?;
     }
     Ok(())
 }

@@ -14,10 +14,13 @@ pub enum Class {
     ListSubJobs,
     ListUsers,
     ListUserGroups,
+    ListGroupUsers,
+    ListPools,
+    ListPoolUsers,
 }
 
 impl Class {
-    pub const ALL: [Self; 8] = [
+    pub const ALL: [Self; 11] = [
         Self::BatchDetach,
         Self::BatchAttach,
         Self::ListDesktops,
@@ -26,6 +29,9 @@ impl Class {
         Self::ListSubJobs,
         Self::ListUsers,
         Self::ListUserGroups,
+        Self::ListGroupUsers,
+        Self::ListPools,
+        Self::ListPoolUsers,
     ];
 
     pub const fn as_str(self) -> &'static str {
@@ -38,7 +44,15 @@ impl Class {
             Self::ListSubJobs => "list-sub-jobs",
             Self::ListUsers => "list-users",
             Self::ListUserGroups => "list-user-groups",
+            Self::ListGroupUsers => "list-group-users",
+            Self::ListPools => "list-pools",
+            Self::ListPoolUsers => "list-pool-users",
         }
+    }
+
+    /// Whether a request of this class is about the bindings of a list's rows.
+    pub const fn is_of_bindings(self) -> bool {
+        !matches!(self, Self::ListGroupUsers | Self::ListPools | Self::ListPoolUsers)
     }
 
     /// Whether a request of this class can change bindings.

@@ -75,9 +75,11 @@ impl fmt::Display for Counts {
 
 /// The exit code of a run (or plan) that came to its end. One that was stopped is [`Exit::Stopped`] whatever its
 /// rows say, which only its caller knows.
-pub(crate) fn exit_of(counts: &Counts) -> Exit {
+///
+/// * `is_open`: whether somebody still gets in, or might, and that is to be told by the exit code.
+pub(crate) fn exit_of(counts: &Counts, is_open: bool) -> Exit {
     let as_wanted = counts.successes() + counts.get(Outcome::Planned);
-    if as_wanted == counts.total() { Exit::Done } else { Exit::SomeRows }
+    if as_wanted == counts.total() && !is_open { Exit::Done } else { Exit::SomeRows }
 }
 
 #[cfg(test)]
@@ -114,11 +116,12 @@ mod tests {
     #[test]
     fn the_exit_code_is_0_only_where_every_row_is_as_wanted() {
         for outcome in Outcome::ALL {
-            let exit = exit_of(&counts(&[(Outcome::Detached, 1), (outcome, 1)]));
+            let exit = exit_of(&counts(&[(Outcome::Detached, 1), (outcome, 1)]), false);
             let good = outcome.is_success() || outcome == Outcome::Planned;
             assert_eq!(exit, if good { Exit::Done } else { Exit::SomeRows }, "{outcome}");
         }
-        assert_eq!(exit_of(&Counts::default()), Exit::Done);
+        assert_eq!(exit_of(&Counts::default(), false), Exit::Done);
+        assert_eq!(exit_of(&counts(&[(Outcome::Detached, 1)]), true), Exit::SomeRows);
     }
 
     proptest! {

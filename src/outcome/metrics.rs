@@ -4,7 +4,7 @@ use std::io::{self, Write};
 use std::time::Duration;
 
 use crate::error::Exit;
-use crate::model::{Class, Doubt};
+use crate::model::{Class, Doubt, StillAccess};
 use crate::outcome::counts::Counts;
 
 const LAST_SUCCESS: &str = "batch_detach_last_success_timestamp_seconds";
@@ -19,6 +19,8 @@ pub struct Metrics {
     pub outcomes: Counts,
     /// Rows that count as done and may not be what was meant, by kind.
     pub doubts: Vec<(Doubt, u64)>,
+    /// Who still gets in, where that was looked for.
+    pub still: Option<StillAccess>,
     /// Requests by class and by what became of them.
     pub requests: Vec<(Class, String, u64)>,
     /// How long sending had to wait, by reason (`throttled`, `outage`, …).
@@ -53,6 +55,16 @@ impl Metrics {
         for doubt in Doubt::ALL {
             let rows: u64 = self.doubts.iter().filter(|(each, _)| *each == doubt).map(|(_, rows)| rows).sum();
             file.sample("batch_detach_rows_in_doubt", &[("kind", doubt.label())], &rows.to_string())?;
+        }
+        if let Some(still) = &self.still {
+            const NAME: &str = "batch_detach_still_access";
+            file.family(
+                NAME,
+                "People of the last run who still get in, their rows, and people of whom it is unknown.",
+            )?;
+            for (what, count) in [("people", still.people), ("rows", still.rows), ("unknown", still.unknown)] {
+                file.sample(NAME, &[("what", what)], &count.to_string())?;
+            }
         }
         file.family("batch_detach_requests", "Requests of the last run by class and result.")?;
         for (class, result, count) in &self.requests {
@@ -132,6 +144,7 @@ mod tests {
             version: "0.1.0".to_owned(),
             outcomes,
             doubts: vec![(Doubt::NearName, 2)],
+            still: Some(StillAccess { people: 3, rows: 4, unknown: 1, ..StillAccess::default() }),
             requests: vec![(Class::BatchDetach, "ok".to_owned(), 3), (Class::BatchDetach, "throttled".to_owned(), 1)],
             waits: vec![("throttled".to_owned(), Duration::from_millis(10_500))],
             duration: Duration::from_secs(42),

@@ -8,7 +8,7 @@ use schemars::{JsonSchema, Schema};
 use serde::Serialize;
 
 use crate::error::Exit;
-use crate::model::{Given, Outcome, Repeat};
+use crate::model::{Given, Outcome, Repeat, StillAccess};
 use crate::outcome::counts::Counts;
 use crate::text::{columns, shell_line, wrap};
 use crate::text::{serialized, timestamp_now};
@@ -28,6 +28,8 @@ pub(crate) struct Situation<'a> {
     pub undo: bool,
     pub results: Option<&'a OsStr>,
     pub journal: Option<&'a OsStr>,
+    /// Who still gets in, where that was looked for.
+    pub still: Option<&'a StillAccess>,
     /// Options of this command line that the next command needs as well.
     pub repeat: &'a Repeat,
 }
@@ -52,7 +54,7 @@ impl Next {
 pub(crate) const fn meaning(exit: Exit) -> &'static str {
     match exit {
         Exit::Done => "all is as requested",
-        Exit::SomeRows => "done, but some rows are not as requested",
+        Exit::SomeRows => "done, but not all is as requested",
         Exit::Rejected => "the command line, a setting or the input is wrong; nothing was sent",
         Exit::Refused => "refused by a guard, an approval or a missing confirmation; nothing was sent",
         Exit::NoAccess => "credentials, permission or the endpoint failed before anything was sent",
@@ -176,7 +178,14 @@ pub(crate) fn next(of: &Situation<'_>) -> Next {
         let alone = "Correct the invalid rows in the input, then run again.";
         return of.again(&[], "Correct the invalid rows in the input, then:", alone);
     }
-    Next::new(None, "", "Nothing is left to do.")
+    let words = match of.still {
+        Some(still) if still.people > 0 => {
+            format!("Nothing is left to send, but {}: see the column still_via of the results.", still.in_words())
+        }
+        Some(still) if still.unknown > 0 => format!("Nothing is left to send; {}.", still.in_words()),
+        _ => "Nothing is left to do.".to_owned(),
+    };
+    Next::new(None, "", &words)
 }
 
 /// How somebody approves a plan.
@@ -239,6 +248,7 @@ mod tests {
             counts,
             planned: false,
             canary_failed: false,
+            still: None,
             input: "Q3 leavers.csv".as_ref(),
             undo: false,
             results: Some("Q3 leavers.results.csv".as_ref()),

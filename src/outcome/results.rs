@@ -8,7 +8,7 @@ use crate::input::guard::guard;
 use crate::text::{escape_untrusted, is_invisible};
 
 /// The columns of a results file before the input's other columns. A public interface.
-pub(crate) const COLUMNS: [&str; 16] = [
+pub(crate) const COLUMNS: [&str; 17] = [
     "line",
     "desktop_id",
     "desktop_name",
@@ -25,6 +25,7 @@ pub(crate) const COLUMNS: [&str; 16] = [
     "request_id",
     "chunk",
     "finished_at",
+    "still_via",
 ];
 
 pub(crate) use crate::journal::ResultRow;
@@ -97,6 +98,7 @@ impl<W: Write> ResultsWriter<W> {
         for text in [&result.request_id, &result.part, &result.finished_at] {
             self.foreign(text)?;
         }
+        self.foreign(row.still_via)?;
         for column in 0..self.extra_columns {
             let cell = row.extras.get(column).copied().unwrap_or_default();
             self.csv.write_field(guard(cell).as_bytes())?;
@@ -155,7 +157,7 @@ mod tests {
     }
 
     fn row<'a>(cells: [&'a str; 7], extras: &'a [&'a str], result: &'a RowOutcome) -> ResultRow<'a> {
-        ResultRow { line: 2, cells, result, extras }
+        ResultRow { line: 2, cells, result, still_via: "", extras }
     }
 
     fn written(columns: &[&str], rows: &[ResultRow<'_>], bom: bool) -> String {
@@ -171,8 +173,8 @@ mod tests {
         let cells = ["d-1", "PC-1", "zhang.san", "u-1", "sudo", "USER", ""];
         let text = written(&["ticket", "last, day"], &[row(cells, &["INC-1", "2026-11-30"], &refused())], false);
         insta::assert_snapshot!(text, @r#"
-        line,desktop_id,desktop_name,user_name,user_id,user_group,type,domain,outcome,job_id,error_code,error_msg,attempts,request_id,chunk,finished_at,ticket,"last, day"
-        2,d-1,PC-1,zhang.san,u-1,sudo,USER,,failed,,WKS.00010032,Operation conflict.,3,7e1f,7.2,2026-11-24T04:14:09.120Z,INC-1,2026-11-30
+        line,desktop_id,desktop_name,user_name,user_id,user_group,type,domain,outcome,job_id,error_code,error_msg,attempts,request_id,chunk,finished_at,still_via,ticket,"last, day"
+        2,d-1,PC-1,zhang.san,u-1,sudo,USER,,failed,,WKS.00010032,Operation conflict.,3,7e1f,7.2,2026-11-24T04:14:09.120Z,,INC-1,2026-11-30
         "#);
     }
 
@@ -180,7 +182,7 @@ mod tests {
     fn a_success_carries_no_error_though_it_was_refused_on_the_way() {
         let detached = RowOutcome { outcome: Outcome::Detached, ..refused() };
         let text = written(&[], &[row(["d", "", "u", "", "", "", ""], &[], &detached)], false);
-        assert!(text.ends_with("detached,,,,3,7e1f,7.2,2026-11-24T04:14:09.120Z\n"), "{text}");
+        assert!(text.ends_with("detached,,,,3,7e1f,7.2,2026-11-24T04:14:09.120Z,\n"), "{text}");
     }
 
     #[test]
@@ -241,7 +243,7 @@ mod tests {
             let read: Vec<&str> = records[0].iter().map(unguard).collect();
             prop_assert_eq!(read[0], line.to_string());
             prop_assert_eq!(&read[1..8], given.cells.as_slice());
-            prop_assert_eq!(&read[16..], extras.as_slice());
+            prop_assert_eq!(&read[17..], extras.as_slice());
         }
     }
 }

@@ -8,7 +8,7 @@ use serde::Serialize;
 
 use crate::error::Exit;
 use crate::journal::RowOutcome;
-use crate::model::{Caller, Class, Doubt, Outcome};
+use crate::model::{Caller, Class, Doubt, Outcome, StillAccess};
 use crate::outcome::advice::advice;
 use crate::outcome::counts::Counts;
 use crate::outcome::next::{Next, meaning};
@@ -25,6 +25,8 @@ const MAX_CAUSES: usize = 200;
 const MAX_EXAMPLES: usize = 3;
 /// Causes that the screen shows; the results file has them all.
 const SHOWN_CAUSES: usize = 12;
+/// People who still get in that the screen shows.
+const SHOWN_STILL: usize = 5;
 /// Characters of a message on the screen.
 const SHOWN_MESSAGE: usize = 300;
 /// The code of the rows that came after [`MAX_CAUSES`].
@@ -91,7 +93,9 @@ pub(crate) struct SummaryFacts<'a> {
     pub requests: &'a [(Class, String, u64)],
     /// Of this process.
     pub took: Duration,
-    /// What the operator should know though no row says it: a group that stays bound, a pool, a cut-off file.
+    /// Who still gets in, where that was looked for.
+    pub still: Option<&'a StillAccess>,
+    /// What the operator should know though no row says it: a cut-off file.
     pub warnings: &'a [String],
     pub next: &'a Next,
     /// Advice for the API's codes.
@@ -185,6 +189,7 @@ impl Summary {
                 })
                 .collect(),
             doubts: self.doubts().into_iter().filter_map(JsonDoubt::of).collect(),
+            still_access: facts.still,
             warnings: facts.warnings,
             next: facts.next.line(),
             next_words: &facts.next.words,
@@ -274,6 +279,8 @@ struct JsonSummary<'a> {
     failures: Vec<JsonCause<'a>>,
     /// Rows that count as done and may not be what was meant.
     doubts: Vec<JsonDoubt<'a>>,
+    /// Who still gets in by something other than what the rows name; `null` where that was not looked for.
+    still_access: Option<&'a StillAccess>,
     warnings: &'a [String],
     next: Option<String>,
     next_words: &'a str,
@@ -329,6 +336,9 @@ fn render(summary: &Summary, facts: &SummaryFacts<'_>, width: usize) -> Page {
     page.blank();
     outcomes(&mut page, summary);
     causes(&mut page, summary, facts);
+    if let Some(found) = facts.still {
+        still(&mut page, found);
+    }
     about(&mut page, facts);
     next(&mut page, facts.next);
     if let Some(expected) = facts.expected_rows.filter(|expected| *expected != summary.counts.total()) {
@@ -391,6 +401,34 @@ fn one_cause(page: &mut Page, cause: &Cause, what: &str, style: Style, facts: &S
     }
     if let Some(advice) = advice(cause.outcome, &cause.code, facts.advice) {
         page.paragraph("  ", &format!("What to do: {}", safe(&advice)), Style::new());
+    }
+}
+
+/// Who still gets in, and by what.
+fn still(page: &mut Page, found: &StillAccess) {
+    page.blank();
+    if !found.is_open() {
+        let line = "Nobody of these people still gets in by another desktop, by a group or by a pool.";
+        return page.paragraph("", line, Style::new());
+    }
+    let rows = if found.people > 0 { format!(" ({})", counted(found.rows, "row", "rows")) } else { String::new() };
+    let head = capital(&found.in_words()) + &rows;
+    page.paragraph("", &head, style_of(Outcome::Unknown));
+    for one in found.examples.iter().take(SHOWN_STILL) {
+        let (user, ways) = (safe(&one.user_name), safe(&one.still_via));
+        page.paragraph("  - ", &format!("line {}: {user} by {}", one.line, ways.replace(';', "; ")), DIM);
+    }
+    let shown = u64::try_from(found.examples.len().min(SHOWN_STILL)).unwrap_or(u64::MAX);
+    if found.people > shown {
+        page.paragraph("  - ", &format!("and {} more", grouped(found.people - shown)), DIM);
+    }
+    for why in &found.why {
+        page.paragraph("  ", &capital(&safe(why)), Style::new());
+    }
+    if found.people > 0 {
+        let advice = "What to do: unbind these desktops, and take the people out of these groups and pools. The column \
+                      still_via of the results has all of them.";
+        page.paragraph("  ", advice, Style::new());
     }
 }
 

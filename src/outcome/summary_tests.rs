@@ -14,7 +14,7 @@ fn row<'a>(line: u64, user: &'a str, outcome: Outcome, code: &str, message: &str
     };
     // Kept for the rest of the test, so that it can be borrowed like one of a journal.
     let result = Box::leak(Box::new(result));
-    ResultRow { line, cells: [ID, "WIN-FIN-01", user, "", "", "USER", ""], result, extras: &[] }
+    ResultRow { line, cells: [ID, "WIN-FIN-01", user, "", "", "USER", ""], result, still_via: "", extras: &[] }
 }
 
 fn no_advice(_: &str) -> Option<String> {
@@ -44,6 +44,7 @@ fn facts<'a>(
         details: true,
         requests,
         took: Duration::from_secs(750),
+        still: None,
         warnings,
         next,
         advice: &no_advice,

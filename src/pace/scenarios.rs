@@ -188,9 +188,9 @@ proptest! {
 
     #[test]
     fn p08_no_window_of_any_length_has_more_than_1_plus_tr_starts(
-        periods_ms in proptest::array::uniform8(1_u64..2_000),
+        periods_ms in proptest::array::uniform11(1_u64..2_000),
         // For each request: its class, when it is asked for, how long it takes, and what becomes of it.
-        requests in proptest::collection::vec((0..8_usize, 0_u64..20_000, 0_u64..3_000, 0_u8..12), 1..150),
+        requests in proptest::collection::vec((0..Class::ALL.len(), 0_u64..20_000, 0_u64..3_000, 0_u8..12), 1..150),
         slots in 1..12_usize,
         resumed: bool,
     ) {

@@ -39,7 +39,7 @@ impl Directory {
     }
 
     /// Those of this name, without case.
-    pub(super) fn named(&self, name: &str) -> impl Iterator<Item = &Account> {
+    pub(crate) fn named(&self, name: &str) -> impl Iterator<Item = &Account> {
         self.found(&self.names, &fold(name))
     }
 

@@ -54,8 +54,10 @@ pub(crate) trait Draft {
     /// What a person has to say yes to. `None` where nothing is to be sent.
     fn question(&self) -> Option<String>;
 
-    /// What the summary must say though no row does: a leaver may still get in.
-    fn warnings(&self) -> Vec<String>;
+    /// What the summary must say though no row does.
+    fn warnings(&self) -> Vec<String> {
+        Vec::new()
+    }
 
     /// How many chunks the canary takes: those with the lowest numbers.
     fn canary_chunks(&self) -> usize;

@@ -80,10 +80,6 @@ impl Draft for Plan<'_> {
         (stats.to_send() > 0).then(|| format!("Detach {bindings} from {desktops}?"))
     }
 
-    fn warnings(&self) -> Vec<String> {
-        self.stats().warnings()
-    }
-
     fn canary_chunks(&self) -> usize {
         self.canary_chunks()
     }

@@ -211,16 +211,8 @@ pub(super) const fn effects_of(stats: &PlanStats<'_>) -> [Effect; 10] {
             "are single-user desktops and on: they shut down at once",
         ),
         (stats.started, "is shared and off: it gets started", "are shared and off: they get started"),
-        (
-            stats.pooled,
-            "belongs to a pool, which may hand out another desktop",
-            "belong to pools, which may hand out other desktops",
-        ),
-        (
-            stats.group_stays,
-            "keeps a user group bound: its members still get in",
-            "keep a user group bound: its members still get in",
-        ),
+        (stats.pooled, "belongs to a pool", "belong to pools"),
+        (stats.group_stays, "keeps a user group bound", "keep a user group bound"),
         (stats.left_with_nobody, "will have no user", "will have no user"),
         (stats.hibernated, "is hibernated: the service may refuse it", "are hibernated: the service may refuse them"),
         (
@@ -561,8 +553,8 @@ mod tests {
 
 Of the desktops touched
   - 2 are single-user desktops and on: they shut down at once
-  - 1 belongs to a pool, which may hand out another desktop
-  - 1 keeps a user group bound: its members still get in
+  - 1 belongs to a pool
+  - 1 keeps a user group bound
   - 2 will have no user
 
 Invalid rows: nothing is sent before they are corrected (or --on-invalid skip)

@@ -3,7 +3,6 @@
 use std::collections::BTreeMap;
 
 use super::hints::Hint;
-use crate::text::counted;
 
 /// Counts of a plan. The `…_named` lists hold the first few of what is counted.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -52,11 +51,11 @@ pub struct PlanStats<'t> {
     pub shut_down: u64,
     /// Of those touched: shared desktops that are off; unbinding starts them.
     pub started: u64,
-    /// Of those touched: desktops of a pool, which may hand out another desktop.
+    /// Of those touched: desktops of a pool.
     pub pooled: u64,
     /// Of those touched: their last binding goes.
     pub left_with_nobody: u64,
-    /// Of those touched: a group stays bound, so that its members may still get in.
+    /// Of those touched: a group stays bound.
     pub group_stays: u64,
     pub chunks: u64,
     pub canary_chunks: u64,
@@ -70,25 +69,6 @@ impl PlanStats<'_> {
     /// Entries to be sent.
     pub fn to_send(&self) -> u64 {
         self.send_users + self.send_groups + self.send_all
-    }
-
-    /// What the summary of a run on this plan must say though no row does: the leaver may still get in.
-    pub fn warnings(&self) -> Vec<String> {
-        let mut warnings = Vec::new();
-        let desktops = |count: u64| counted(count, "desktop", "desktops");
-        if self.group_stays > 0 {
-            warnings.push(format!(
-                "a group stays bound to {}; a leaver who is a member of it can still get in",
-                desktops(self.group_stays)
-            ));
-        }
-        if self.pooled > 0 {
-            warnings.push(format!(
-                "{} belonged to a pool; a user who is still authorised for the pool may be handed another one",
-                desktops(self.pooled)
-            ));
-        }
-        warnings
     }
 
     /// Entries that can't be sent.

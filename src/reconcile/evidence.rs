@@ -7,7 +7,7 @@ use tokio::time::Instant;
 
 use super::reads::Page;
 use crate::journal::{Item, Slot, SlotNo};
-use crate::model::{Bound, DesktopId, Kind, LiveDesktop, Person, same_name};
+use crate::model::{Bound, Kind, LiveDesktop, Person, same_name};
 
 /// Whether `bound` holds the binding that `slot` means: somebody who is the same person; anybody for an `ALL`.
 pub(crate) fn holds(slot: &Slot, bound: &[Bound]) -> bool {
@@ -144,41 +144,62 @@ impl Proof {
     }
 }
 
-/// The whole list of desktops, proved complete: whoever is bound to none of them is bound nowhere.
+/// What has an entry of its own in a list.
+pub(crate) trait Listed {
+    /// By what it is told from the others.
+    fn key(&self) -> &str;
+}
+
+impl Listed for LiveDesktop {
+    fn key(&self) -> &str {
+        self.id.as_str()
+    }
+}
+
+/// A whole list, proved complete: what does not stand in it is not there.
 ///
 /// It was read in a fixed order from the first entry to the end, and each page began with the last entry of the one
 /// before it, so that nothing slipped out between two pages. The end is a page that brings nothing but the entry it
 /// begins with, never a total or a short page. No id came twice, every entry could be read, and the totals that were
 /// told agree with each other and with the count of ids.
 #[derive(Debug)]
-pub(crate) struct Census {
-    desktops: Vec<LiveDesktop>,
+pub(crate) struct Whole<T> {
+    entries: Vec<T>,
 }
 
-impl Census {
-    pub(crate) fn into_desktops(self) -> Vec<LiveDesktop> {
-        self.desktops
+impl<T> Whole<T> {
+    pub(crate) fn into_entries(self) -> Vec<T> {
+        self.entries
     }
 }
 
-/// The pages of a list, until they prove a census or contradict themselves.
-#[derive(Debug, Default)]
-pub(crate) struct Pages {
-    desktops: Vec<LiveDesktop>,
-    ids: HashSet<DesktopId>,
+/// The whole list of desktops: whoever is bound to none of them is bound nowhere.
+pub(crate) type Census = Whole<LiveDesktop>;
+
+/// The pages of a list, until they prove it whole or contradict themselves.
+#[derive(Debug)]
+pub(crate) struct Pages<T> {
+    entries: Vec<T>,
+    ids: HashSet<Box<str>>,
     total: Option<u64>,
     ended: bool,
     begun: bool,
 }
 
-impl Pages {
+impl<T> Default for Pages<T> {
+    fn default() -> Self {
+        Self { entries: Vec::new(), ids: HashSet::new(), total: None, ended: false, begun: false }
+    }
+}
+
+impl<T: Listed> Pages<T> {
     /// Takes in the next page. Whether the list has ended with it.
     ///
     /// # Errors
     /// How the list contradicts itself: it has to be read anew.
-    pub(crate) fn add(&mut self, page: Page) -> Result<bool, &'static str> {
-        let Page { desktops, received, total } = page;
-        if desktops.len() != received {
+    pub(crate) fn add(&mut self, page: Page<T>) -> Result<bool, &'static str> {
+        let Page { entries, received, total } = page;
+        if entries.len() != received {
             return Err("an entry of the list has no usable id");
         }
         // An answer without a total tells none, which contradicts nothing.
@@ -187,51 +208,52 @@ impl Pages {
         {
             return Err("the pages of the list tell different totals");
         }
-        let mut rest = desktops.into_iter();
+        let mut rest = entries.into_iter();
         if self.begun {
             let first = rest.next().ok_or("a page of the list is empty before its end")?;
-            if self.desktops.last().is_none_or(|last| last.id != first.id) {
+            if self.entries.last().is_none_or(|last| last.key() != first.key()) {
                 return Err("a page of the list does not begin with the last entry of the page before");
             }
         }
-        let before = self.desktops.len();
-        for desktop in rest {
-            if !self.ids.insert(desktop.id.clone()) {
-                return Err("a desktop stands in the list twice");
+        let before = self.entries.len();
+        for entry in rest {
+            if !self.ids.insert(entry.key().into()) {
+                return Err("an entry stands in the list twice");
             }
-            self.desktops.push(desktop);
+            self.entries.push(entry);
         }
-        self.ended = self.desktops.len() == before;
+        self.ended = self.entries.len() == before;
         self.begun = true;
         Ok(self.ended)
     }
 
     /// Where the next page begins: with the last entry so far. `None` once the list has ended.
     pub(crate) fn next_offset(&self) -> Option<u64> {
-        (!self.ended).then(|| (self.desktops.len() as u64).saturating_sub(1))
+        (!self.ended).then(|| (self.entries.len() as u64).saturating_sub(1))
     }
 
     /// # Errors
-    /// Why the pages prove no census.
-    pub(crate) fn into_census(self) -> Result<Census, &'static str> {
+    /// Why the pages do not prove the list whole.
+    pub(crate) fn into_whole(self) -> Result<Whole<T>, &'static str> {
         if !self.ended {
             return Err("the list was not read to its end");
         }
-        if self.total.is_some_and(|total| total != self.desktops.len() as u64) {
-            return Err("the list tells another total than the desktops it holds");
+        if self.total.is_some_and(|total| total != self.entries.len() as u64) {
+            return Err("the list tells another total than the entries it holds");
         }
-        Ok(Census { desktops: self.desktops })
+        Ok(Whole { entries: self.entries })
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::model::DesktopId;
     use crate::reconcile::fixture::{bound, desktop, item, slot};
 
-    fn page(ids: &[&str], total: Option<u64>) -> Page {
+    fn page(ids: &[&str], total: Option<u64>) -> Page<LiveDesktop> {
         let live = |id: &&str| LiveDesktop { id: DesktopId::parse(id).unwrap(), ..desktop(&[], "") };
-        Page { desktops: ids.iter().map(live).collect(), received: ids.len(), total }
+        Page { entries: ids.iter().map(live).collect(), received: ids.len(), total }
     }
 
     fn census(pages: &[(&[&str], Option<u64>)]) -> Result<usize, &'static str> {
@@ -241,7 +263,7 @@ mod tests {
                 break;
             }
         }
-        all.into_census().map(|census| census.into_desktops().len())
+        all.into_whole().map(|whole| whole.into_entries().len())
     }
 
     #[test]

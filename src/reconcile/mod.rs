@@ -6,8 +6,10 @@ mod first_read;
 #[cfg(test)]
 pub(crate) mod fixture;
 pub(crate) mod judge;
+mod lists;
 #[cfg(test)]
 mod odd_service;
 pub(crate) mod preflight;
 pub mod reads;
+pub(crate) mod still;
 pub(crate) mod undo;

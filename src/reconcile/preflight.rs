@@ -11,12 +11,12 @@ use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use futures::future::BoxFuture;
-use futures::stream::{self, StreamExt, TryStreamExt};
+use futures::stream::{self, StreamExt as _, TryStreamExt as _};
 use tokio::sync::Mutex;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
-use super::evidence::{Census, Pages};
+use super::evidence::Census;
 use super::reads::{self, Page, ReadFault};
 use crate::api::wire::RawUser;
 use crate::api::{Asked, Reader, Reply, explain};
@@ -34,8 +34,6 @@ const PAGE: u64 = 500;
 const ASKED_ONE_BY_ONE: usize = 200;
 /// A broken answer (5xx, cut short, without its list) is asked for again so often.
 const TRIES: u32 = 6;
-/// A list that contradicts itself is read anew so often.
-const CENSUS_AGAIN: u32 = 5;
 /// So many desktops refused, each by itself, and none shown: then it is no matter of one id.
 const REFUSED_ALIKE: u32 = 20;
 /// Longest wait before a desktop that does not tell who is bound is asked again.
@@ -69,9 +67,9 @@ impl Default for Waits {
 
 /// Reads before the first write. Every failure that does not pass is [`Error::NoAccess`], with what to do.
 pub struct Preflight {
-    reader: Reader,
+    pub(super) reader: Reader,
     gates: Arc<Gates>,
-    concurrency: usize,
+    pub(super) concurrency: usize,
     waits: Waits,
     stop: CancellationToken,
     /// Renewals of the credentials so far; the mutex makes it one task for everybody.
@@ -148,13 +146,14 @@ impl Preflight {
         let (mut was_listed, mut is_proved) = (false, false);
         if is_whole && let Some(census) = self.census().await? {
             was_listed = true;
-            let whole = census.into_desktops();
+            let whole = census.into_entries();
             seen.assigned_desktops = Some(count(whole.iter().filter(|desktop| is_assigned(desktop)).count()));
             let ids: Vec<_> = whole.iter().map(|desktop| desktop.id.clone()).collect();
             show(&mut seen, whole);
             // Whoever is bound nowhere is so on every desktop: one without a good read could be his.
             let is_good = |desktop: &LiveDesktop| desktop.good().is_some();
-            is_proved = asked.users.is_empty() || self.ask_until(is_good, ids, &mut seen).await?;
+            let within = self.waits.read_back_deadline;
+            is_proved = asked.users.is_empty() || self.ask_until(is_good, ids, &mut seen, within).await?;
         } else if asked.needs_assigned_total {
             seen.assigned_desktops = Some(self.assigned_total(estate).await?);
         }
@@ -167,13 +166,14 @@ impl Preflight {
 
     /// Asks for each of these desktops by itself until what is shown of it is good enough, or the deadline is over.
     /// Whether all came to be.
-    async fn ask_until(
+    pub(super) async fn ask_until(
         &self,
         is_enough: impl Fn(&LiveDesktop) -> bool,
         ids: Vec<DesktopId>,
         seen: &mut Snapshot,
+        within: Duration,
     ) -> Result<bool, Error> {
-        let deadline = Instant::now() + self.waits.read_back_deadline;
+        let deadline = Instant::now() + within;
         let mut wait = self.waits.retry_base;
         let mut left = ids;
         for round in 0_u32.. {
@@ -211,7 +211,7 @@ impl Preflight {
             && let Some(census) = self.census().await?
         {
             is_whole = true;
-            show(seen, census.into_desktops());
+            show(seen, census.into_entries());
             left = missing(ids, seen);
         }
         // A sheet of another project: to ask for each would take hours. Without a census each is asked for all the
@@ -228,7 +228,7 @@ impl Preflight {
         let tells = |desktop: &LiveDesktop| desktop.bound.is_some();
         let untold = ids.iter().filter_map(|id| seen.live(id)).filter(|desktop| !tells(desktop));
         let untold = untold.map(|desktop| desktop.id.clone()).collect();
-        self.ask_until(tells, untold, seen).await?;
+        self.ask_until(tells, untold, seen, self.waits.read_back_deadline).await?;
         Ok(())
     }
 
@@ -276,7 +276,7 @@ impl Preflight {
                 Ok(page) => {
                     let wanted: HashSet<_> = ids.iter().map(DesktopId::folded).collect();
                     let is_wanted = |desktop: &LiveDesktop| wanted.contains(&desktop.id.folded());
-                    Ok(page.desktops.into_iter().filter(is_wanted).collect())
+                    Ok(page.entries.into_iter().filter(is_wanted).collect())
                 }
                 Err(_) if ids.len() == 1 => Ok(Vec::new()),
                 Err(_) => {
@@ -290,50 +290,11 @@ impl Preflight {
     }
 
     /// Every desktop of the project; `None` where the list contradicts itself each time it is read.
-    async fn census(&self) -> Result<Option<Census>, Error> {
-        for again in 0..=CENSUS_AGAIN {
-            match self.whole_list().await? {
-                Ok(census) => return Ok(Some(census)),
-                Err(why) if again < CENSUS_AGAIN => tracing::info!(why, "the list of desktops is read anew"),
-                Err(why) => tracing::warn!(why, "the list of desktops can't be trusted; nothing is concluded from it"),
-            }
-        }
-        Ok(None)
+    pub(super) async fn census(&self) -> Result<Option<Census>, Error> {
+        self.whole("the list of desktops", |offset| self.page_from(offset)).await
     }
 
-    /// Reads the list once, from the first entry to the end. The pages that the total promises are read several at a
-    /// time, and no further than they agree: a total may be of any size.
-    async fn whole_list(&self) -> Result<Result<Census, &'static str>, Error> {
-        let first = self.page_from(0).await?;
-        let step = count(first.received).saturating_sub(1);
-        let last = first.total.unwrap_or_default().saturating_sub(1);
-        let mut pages = Pages::default();
-        if let Err(why) = pages.add(first) {
-            return Ok(Err(why));
-        }
-        if step > 0 {
-            let promised = (1..).map(|n: u64| n.saturating_mul(step)).take_while(|offset| *offset < last);
-            let offsets = promised.chain((last > 0).then_some(last));
-            let mut reads =
-                std::pin::pin!(stream::iter(offsets).map(|at| self.page_from(at)).buffered(self.concurrency));
-            while let Some(page) = reads.next().await {
-                match pages.add(page?) {
-                    Ok(false) => {}
-                    Ok(true) => break,
-                    Err(why) => return Ok(Err(why)),
-                }
-            }
-        }
-        // Where no total is told, or it is too low: one after another.
-        while let Some(offset) = pages.next_offset() {
-            if let Err(why) = pages.add(self.page_from(offset).await?) {
-                return Ok(Err(why));
-            }
-        }
-        Ok(pages.into_census())
-    }
-
-    async fn page_from(&self, offset: u64) -> Result<Page, Error> {
+    async fn page_from(&self, offset: u64) -> Result<Page<LiveDesktop>, Error> {
         let (limit, from) = (PAGE.to_string(), offset.to_string());
         let query = [("limit", limit.as_str()), ("offset", &from), ("sort_field", "created"), ("sort_type", "ASC")];
         self.page(&query).await
@@ -343,7 +304,7 @@ impl Preflight {
     async fn assigned_total(&self, estate: u64) -> Result<u64, Error> {
         let page = self.page(&[("user_attached", "true"), ("limit", "1")]).await?;
         if let Some(total) = page.total.filter(|total| *total < estate)
-            && page.desktops.iter().all(is_assigned)
+            && page.entries.iter().all(is_assigned)
         {
             return Ok(total);
         }
@@ -356,7 +317,7 @@ impl Preflight {
                     .to_owned(),
             ));
         };
-        Ok(count(census.into_desktops().iter().filter(|desktop| is_assigned(desktop)).count()))
+        Ok(count(census.into_entries().iter().filter(|desktop| is_assigned(desktop)).count()))
     }
 
     /// All users, or all user groups, that the service knows; where it refuses to list them, what that means. The list
@@ -405,7 +366,7 @@ impl Preflight {
         explain(reply, &Asked::of(class, &who, &target.endpoint), jiff::Timestamp::now())
     }
 
-    async fn page(&self, query: &[(&str, &str)]) -> Result<Page, Error> {
+    async fn page(&self, query: &[(&str, &str)]) -> Result<Page<LiveDesktop>, Error> {
         let page = self.patiently(Class::ListDesktops, || self.reader.list_desktops(query), reads::desktops, false);
         page.await?.map_err(|refused| Error::NoAccess(refused.explained))
     }
@@ -440,7 +401,7 @@ impl Preflight {
     /// One read, repeated as long as that can help; where it is refused for good, what that means.
     ///
     /// * `names_ids`: whether one of the things that it asks for may be why it is refused, again and again.
-    async fn patiently<T, F: Future<Output = Reply>>(
+    pub(super) async fn patiently<T, F: Future<Output = Reply>>(
         &self,
         class: Class,
         call: impl Fn() -> F,
@@ -554,11 +515,11 @@ enum Shown {
 }
 
 /// A read that is refused for what it asks for.
-struct Refused {
+pub(super) struct Refused {
     /// In the service's words.
     said: String,
     /// With what to do about it, where all is refused alike.
-    explained: String,
+    pub(super) explained: String,
 }
 
 fn stopped() -> Error {
@@ -566,7 +527,7 @@ fn stopped() -> Error {
 }
 
 /// Takes in what was shown.
-fn show(seen: &mut Snapshot, desktops: impl IntoIterator<Item = LiveDesktop>) {
+pub(super) fn show(seen: &mut Snapshot, desktops: impl IntoIterator<Item = LiveDesktop>) {
     seen.desktops.extend(desktops.into_iter().map(|desktop| (desktop.id.clone(), Some(desktop))));
 }
 
@@ -589,7 +550,7 @@ fn missing(ids: &[DesktopId], seen: &mut Snapshot) -> Vec<DesktopId> {
     missing.into_iter().filter(|id| !seen.spelled.contains_key(id)).collect()
 }
 
-fn count(len: usize) -> u64 {
+pub(super) fn count(len: usize) -> u64 {
     u64::try_from(len).unwrap_or(u64::MAX)
 }
 

@@ -4,7 +4,8 @@ use std::time::Duration;
 
 use crate::api::classify::{Judged, Meaning, classify, is_not_found, why};
 use crate::api::wire::{
-    DesktopAnswer, DesktopsAnswer, JobAnswer, List, RawUser, SubJob, SubJobsAnswer, UserGroupsAnswer, UsersAnswer,
+    Authorised, DesktopAnswer, DesktopsAnswer, JobAnswer, List, PoolUsersAnswer, PoolsAnswer, RawUser, SubJob,
+    SubJobsAnswer, UserGroupsAnswer, UsersAnswer,
 };
 use crate::api::{Answer, Reply};
 use crate::model::{DesktopId, LiveDesktop, Refusal};
@@ -85,10 +86,10 @@ impl ReadFault {
     }
 }
 
-/// One page of desktops.
+/// One page of a list.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Page {
-    pub desktops: Vec<LiveDesktop>,
+pub struct Page<T> {
+    pub entries: Vec<T>,
     /// Entries that the page held, readable or not: what an offset counts.
     pub received: usize,
     /// How many there are in all, as far as the answer tells it.
@@ -96,12 +97,14 @@ pub struct Page {
 }
 
 /// Reads `GET …/desktops/detail`. An answer without a list is a fault: it says nothing about any desktop.
-pub fn desktops(reply: &Reply) -> Result<Page, ReadFault> {
+pub fn desktops(reply: &Reply) -> Result<Page<LiveDesktop>, ReadFault> {
     let told: DesktopsAnswer = body(reply)?;
-    let Some(List { entries, received }) = told.desktops else {
-        return Err(nonsense("the answer holds no list of desktops"));
-    };
-    Ok(Page { desktops: entries, received, total: told.total_count })
+    page(told.desktops, told.total_count, "the answer holds no list of desktops")
+}
+
+fn page<T>(list: Option<List<T>>, total: Option<u64>, missing: &str) -> Result<Page<T>, ReadFault> {
+    let List { entries, received } = list.ok_or_else(|| nonsense(missing))?;
+    Ok(Page { entries, received, total })
 }
 
 /// Reads `GET …/desktops/{id}`. `Ok(None)`: the service says that there is no such desktop. It may spell the id in
@@ -140,6 +143,24 @@ pub fn users(reply: &Reply) -> Result<List<RawUser>, ReadFault> {
 pub fn user_groups(reply: &Reply) -> Result<List<RawUser>, ReadFault> {
     let told: UserGroupsAnswer = body(reply)?;
     told.user_groups.ok_or_else(|| nonsense("the answer holds no list of user groups"))
+}
+
+/// Reads `GET …/groups/{id}/users`: the members on one page.
+pub fn group_users(reply: &Reply) -> Result<Page<RawUser>, ReadFault> {
+    let told: UsersAnswer = body(reply)?;
+    page(told.users, told.total_count, "the answer holds no list of users")
+}
+
+/// Reads `GET …/desktop-pools`: the pools on one page.
+pub fn pools(reply: &Reply) -> Result<Page<RawUser>, ReadFault> {
+    let told: PoolsAnswer = body(reply)?;
+    page(told.desktop_pools, told.total_count, "the answer holds no list of desktop pools")
+}
+
+/// Reads `GET …/desktop-pools/{id}/users`: those on one page who are authorised.
+pub fn pool_users(reply: &Reply) -> Result<Page<Authorised>, ReadFault> {
+    let told: PoolUsersAnswer = body(reply)?;
+    page(told.objects, told.total_count, "the answer holds no list of authorised users and groups")
 }
 
 fn nonsense(cause: &str) -> ReadFault {

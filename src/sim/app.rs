@@ -144,7 +144,9 @@ impl App {
             .route("/v2/{project_id}/workspace-sub-jobs", getting(Op::ListSubJobs))
             .route("/v2/{project_id}/users", getting(Op::ListUsers))
             .route("/v2/{project_id}/groups", getting(Op::ListGroups))
+            .route("/v2/{project_id}/groups/{id}/users", getting(Op::ListGroupUsers))
             .route("/v2/{project_id}/desktop-pools", getting(Op::ListPools))
+            .route("/v2/{project_id}/desktop-pools/{id}/users", getting(Op::ListPoolUsers))
             .route("/v2/{project_id}/workspaces", getting(Op::ListWorkspaces))
             .route("/v3/auth/tokens", posting(Op::IssueToken))
             .route("/v3.0/OS-CREDENTIAL/securitytokens", posting(Op::IssueKey))
@@ -359,7 +361,9 @@ impl App {
             Op::ListSubJobs => world.list_sub_jobs(query, now),
             Op::ListUsers => world.list_users(query),
             Op::ListGroups => world.list_groups(query),
+            Op::ListGroupUsers => world.list_group_users(&call.id, query),
             Op::ListPools => world.list_pools(query),
+            Op::ListPoolUsers => world.list_pool_users(&call.id, query),
             Op::ListWorkspaces => Ok(read::workspaces()),
             Op::ListProjects => Ok(doorman::projects(&self.scenario, query.all("name").first().copied())),
             Op::IssueToken => {

@@ -16,8 +16,11 @@ pub enum Op {
     ShowJob,
     ListSubJobs,
     ListUsers,
+    #[serde(rename = "list-user-groups")]
     ListGroups,
+    ListGroupUsers,
     ListPools,
+    ListPoolUsers,
     ListWorkspaces,
     /// `POST /v3/auth/tokens`.
     IssueToken,
@@ -40,8 +43,10 @@ impl Op {
             Self::ShowJob => "show-job",
             Self::ListSubJobs => "list-sub-jobs",
             Self::ListUsers => "list-users",
-            Self::ListGroups => "list-groups",
+            Self::ListGroups => "list-user-groups",
+            Self::ListGroupUsers => "list-group-users",
             Self::ListPools => "list-pools",
+            Self::ListPoolUsers => "list-pool-users",
             Self::ListWorkspaces => "list-workspaces",
             Self::IssueToken => "issue-token",
             Self::IssueKey => "issue-key",

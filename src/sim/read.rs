@@ -241,11 +241,44 @@ impl World {
     /// `GET …/desktop-pools`.
     pub(super) fn list_pools(&self, query: &Query) -> Result<Value, Refused> {
         let of = |pool: &str| self.desktops.values().filter(|desktop| desktop.pool_id.as_deref() == Some(pool)).count();
-        let found = self.pools.iter().map(|pool| {
-            json!({"id": pool, "name": pool.to_uppercase(), "type": "DYNAMIC", "status": "STEADY", "desktop_count": of(pool)})
+        let found = self.pools.iter().map(|(id, pool)| {
+            json!({"id": id, "name": pool.name, "type": "DYNAMIC", "status": "STEADY", "desktop_count": of(id)})
         });
-        let (pools, total) = query.page(found, 1000, 1000)?;
+        let (pools, total) = query.page(found, self.most(1000), self.most(1000))?;
         Ok(json!({"desktop_pools": pools, "total_count": total}))
+    }
+
+    /// `GET …/desktop-pools/{id}/users`.
+    pub(super) fn list_pool_users(&self, id: &str, query: &Query) -> Result<Value, Refused> {
+        let pool = self.pools.get(id);
+        let pool = pool.ok_or_else(|| Refused::new(404, "WKS.0202", format!("The resource not found: pool {id}.")))?;
+        let found = pool.authorised.iter().map(|bound| {
+            let kind = if bound.kind == Kind::User { "USER" } else { "USER_GROUP" };
+            json!({
+                "object_id": bound.user_id, "object_name": bound.user_name, "object_type": kind,
+                "user_group": bound.user_group, "domain": bound.domain,
+            })
+        });
+        let (objects, total) = query.page(found, 10, self.most(100))?;
+        Ok(json!({"objects": objects, "total_count": total}))
+    }
+
+    /// `GET …/groups/{id}/users`.
+    pub(super) fn list_group_users(&self, id: &str, query: &Query) -> Result<Value, Refused> {
+        if self.people.get(id).is_none_or(|person| person.kind != Kind::Group) {
+            return Err(Refused::new(404, "WKS.0202", format!("The resource not found: group {id}.")));
+        }
+        let members = self.members.get(id).into_iter().flatten();
+        let found = members
+            .filter_map(|id| Some((id, self.people.get(id)?)))
+            .map(|(id, person)| json!({"id": id, "user_name": person.name, "user_email": person.email}));
+        let (users, total) = query.page(found, self.most(2000), self.most(2000))?;
+        Ok(json!({"users": users, "total_count": total}))
+    }
+
+    /// Entries of a page at most.
+    fn most(&self, most: usize) -> usize {
+        if self.physics.page == 0 { most } else { self.physics.page.min(most) }
     }
 }
 

@@ -3,9 +3,9 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use super::scenario::{Fate, Physics, Scenario};
-use super::world::{Seat, World, hash};
-use crate::model::{Bound, DesktopId};
+use super::scenario::{Fate, POOL, Physics, Scenario};
+use super::world::{Seat, World, hash, uuid};
+use crate::model::{Bound, DesktopId, Kind};
 
 impl Scenario {
     /// The pace of the real service, as far as a rehearsal needs it, and nothing that takes long to settle.
@@ -21,7 +21,8 @@ impl Scenario {
 }
 
 impl World {
-    /// A world that holds `seats`, some of their desktops hibernated, pooled or in use, some bindings gone already.
+    /// A world that holds `seats`, some of their desktops hibernated, pooled or in use, some bindings gone already; and
+    /// some of their users get in by something else: a pool, a group that is authorised for it, another desktop.
     ///
     /// The choice depends on the ids and the seed alone. From six desktops on there is at least one of each; no
     /// desktop is unknown, since that would make the input invalid.
@@ -41,14 +42,39 @@ impl World {
         for id in next.by_ref().take(some(25, 3)) {
             world.doom(id, Fate::Hibernated);
         }
-        for id in next.by_ref().take(some(12, 4)) {
+        for (n, id) in next.by_ref().take(some(12, 4)).enumerate() {
             world.doom(id, Fate::Pooled);
+            let is_user = first[id].kind == Kind::User;
+            if n % 2 == 0 && is_user {
+                world.authorise(POOL, first[id].clone());
+            }
         }
         for id in next.by_ref().take(some(25, 5)) {
             world.unbind(id, &first[id]);
         }
         for id in next.by_ref().take(some(12, 6)) {
             world.doom(id, Fate::Connected);
+        }
+        let mut users = next.filter(|id| first[*id].kind == Kind::User);
+        for id in users.by_ref().take(some(40, 8)) {
+            let other = DesktopId::parse(&uuid(seed, &format!("other {id}")));
+            if let Some(desktop) = other.filter(|other| !first.contains_key(other)) {
+                world.bind(Seat { desktop, name: String::new(), bound: first[id].clone() });
+            }
+        }
+        let group = Bound {
+            kind: Kind::Group,
+            user_name: "Remote work".to_owned(),
+            user_id: None,
+            user_group: None,
+            domain: None,
+        };
+        let enrolled: Vec<_> = users.take(some(40, 9)).collect();
+        for id in &enrolled {
+            world.enrol(group.clone(), first[*id].clone());
+        }
+        if !enrolled.is_empty() {
+            world.authorise(POOL, group);
         }
         (world, Scenario::rehearsal(seed))
     }
@@ -80,7 +106,9 @@ mod tests {
             assert!(failed * 5 <= count, "{count} {seed}: {failed} failed");
             tokio::time::sleep(Duration::from_secs(3)).await;
             assert_eq!(read(&app, &format!("/workspace-jobs/{job}")).await["status"], "COMPLETE");
-            let left = app.world().snapshot_bindings().values().filter(|bound| !bound.is_empty()).count();
+            let listed = |id: &DesktopId| ids.iter().any(|listed| id.is_spelled(listed));
+            let left = app.world().snapshot_bindings();
+            let left = left.iter().filter(|(id, bound)| listed(id) && !bound.is_empty()).count();
             assert_eq!(left, failed, "{count} {seed}: whoever was not refused is gone");
         }
     }

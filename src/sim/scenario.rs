@@ -22,6 +22,9 @@ use super::op::{Op, Refused};
 use super::span::{maybe_span, span, spans};
 use crate::model::{Bound, DesktopId};
 
+/// The pool of the desktops that are in one.
+pub(super) const POOL: &str = "pool-0001";
+
 /// Whom the service blames for a desktop that can't be detached now.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Deserialize)]
 #[serde(rename_all = "kebab-case")]

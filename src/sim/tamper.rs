@@ -12,9 +12,10 @@ const fn list_of(op: Op) -> &'static str {
         Op::BatchDetach | Op::BatchAttach => "failed_operation_list",
         Op::ListSubJobs => "jobs",
         Op::ShowJob => "sub_jobs",
-        Op::ListUsers => "users",
+        Op::ListUsers | Op::ListGroupUsers => "users",
         Op::ListGroups => "user_groups",
         Op::ListPools => "desktop_pools",
+        Op::ListPoolUsers => "objects",
         Op::ListProjects => "projects",
         _ => "desktops",
     }

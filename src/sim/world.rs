@@ -8,7 +8,7 @@ use std::time::Duration;
 use tokio::time::Instant;
 
 use super::body::Write;
-use super::scenario::{Fate, Physics};
+use super::scenario::{Fate, POOL, Physics};
 use crate::model::{Bound, DesktopId, Kind};
 
 /// How much of a write was done.
@@ -107,6 +107,14 @@ pub(super) struct Person {
     pub(super) number: usize,
 }
 
+/// A desktop pool: its desktops say that they are in it.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub(super) struct Pool {
+    pub(super) name: String,
+    /// Users and groups that may use it.
+    pub(super) authorised: Vec<Bound>,
+}
+
 /// A job of pool desktops (a detach) or of any (an attach).
 #[derive(Debug, Clone)]
 pub(super) struct Job {
@@ -177,7 +185,9 @@ pub struct World {
     /// Lower-case user name → every desktop that ever held it: a superset to look through.
     pub(super) by_user: BTreeMap<String, BTreeSet<DesktopId>>,
     pub(super) people: BTreeMap<String, Person>,
-    pub(super) pools: BTreeSet<String>,
+    pub(super) pools: BTreeMap<String, Pool>,
+    /// The users of each group, by their ids.
+    pub(super) members: BTreeMap<String, BTreeSet<String>>,
     pub(super) jobs: BTreeMap<String, Job>,
     pub(super) executed: BTreeMap<usize, Executed>,
     pub(super) start: Instant,
@@ -196,7 +206,8 @@ impl World {
             desktops: BTreeMap::new(),
             by_user: BTreeMap::new(),
             people: BTreeMap::new(),
-            pools: BTreeSet::new(),
+            pools: BTreeMap::new(),
+            members: BTreeMap::new(),
             jobs: BTreeMap::new(),
             executed: BTreeMap::new(),
             start: Instant::now(),
@@ -250,8 +261,53 @@ impl World {
         if let Some(desktop) = self.desktops.get_mut(id.as_str()) {
             desktop.desktop_type = "POOLED".into();
             desktop.pool_id = Some(pool_id.to_owned());
-            self.pools.insert(pool_id.to_owned());
+            self.pool(pool_id);
         }
+    }
+
+    /// A pool, made if there is none of this id; its name is the id in upper case then.
+    fn pool(&mut self, id: &str) -> &mut Pool {
+        let made = || Pool { name: id.to_uppercase(), ..Pool::default() };
+        self.pools.entry(id.to_owned()).or_insert_with(made)
+    }
+
+    /// Authorises a user or a group for a pool. Returns whom, as the service has him now.
+    pub fn authorise(&mut self, pool_id: &str, mut whom: Bound) -> Bound {
+        self.complete(&mut whom);
+        self.pool(pool_id).authorised.push(whom.clone());
+        whom
+    }
+
+    /// Makes a user a member of a group, neither of whom need be bound anywhere. Returns both as the service has them now.
+    pub fn enrol(&mut self, mut group: Bound, mut user: Bound) -> (Bound, Bound) {
+        self.complete(&mut group);
+        self.complete(&mut user);
+        if let (Some(group), Some(user)) = (&group.user_id, &user.user_id) {
+            self.members.entry(group.clone()).or_default().insert(user.clone());
+        }
+        (group, user)
+    }
+
+    /// What lets this user in, in truth: the names of the desktops that he is bound to, of his groups that are bound or
+    /// authorised, and of the pools that he is authorised for; `desktop:`, `group:` or `pool:` before each.
+    pub fn lets_in(&self, user_id: &str) -> BTreeSet<String> {
+        let is_he = |one: &Bound| one.kind == Kind::User && one.user_id.as_deref() == Some(user_id);
+        let his = |one: &&Bound| {
+            let members = one.user_id.as_ref().and_then(|group| self.members.get(group));
+            one.kind == Kind::Group && members.is_some_and(|members| members.contains(user_id))
+        };
+        let desktops = self.desktops.values().filter(|desktop| !desktop.live.deleted);
+        let (mut ways, mut everybody) = (BTreeSet::new(), Vec::new());
+        for desktop in desktops {
+            ways.extend(desktop.live.bound.iter().any(is_he).then(|| format!("desktop:{}", desktop.name)));
+            everybody.extend(&desktop.live.bound);
+        }
+        for pool in self.pools.values() {
+            ways.extend(pool.authorised.iter().any(is_he).then(|| format!("pool:{}", pool.name)));
+            everybody.extend(&pool.authorised);
+        }
+        ways.extend(everybody.into_iter().filter(his).map(|group| format!("group:{}", group.user_name)));
+        ways
     }
 
     /// Gives `id` a fate, from now on. A desktop that is not there has none.
@@ -262,7 +318,7 @@ impl World {
             Fate::Hibernated => desktop.live.status = "HIBERNATED".into(),
             Fate::Frozen => desktop.frozen = true,
             Fate::Connected => desktop.live.login_status = "CONNECTED".into(),
-            Fate::Pooled | Fate::JobFails { .. } => self.set_pooled(id, "pool-0001"),
+            Fate::Pooled | Fate::JobFails { .. } => self.set_pooled(id, POOL),
             Fate::Busy { lasts } => {
                 desktop.live.task_status = "rebooting".into();
                 self.schedule(now + *lasts, Event::Idle { desktop: id.clone() });

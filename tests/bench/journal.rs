@@ -41,6 +41,7 @@ fn identity() -> Identity {
         canary_chunks: 0,
         warnings: Vec::new(),
         typed: None,
+        still_access: false,
     }
 }
 

@@ -163,7 +163,7 @@ fn p18_any_answer_is_judged_and_none_claims_more_than_it_says() {
             assert!(refused.iter().all(|(id, _)| id == "d-1" || id == "d-2"));
         }
         if let Ok(page) = reads::desktops(&reply) {
-            assert!(page.desktops.len() <= page.received);
+            assert!(page.entries.len() <= page.received);
         }
         if let Ok(Some(desktop)) = reads::desktop(&reply, &DesktopId::parse("d-1").unwrap()) {
             assert!(desktop.id.as_str().eq_ignore_ascii_case("d-1"));

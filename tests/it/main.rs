@@ -27,6 +27,7 @@ mod secrets;
 mod service;
 mod signals;
 mod stage;
+mod still;
 mod transport;
 mod undo;
 mod unknown;

@@ -156,12 +156,14 @@ fn systemd_repeats_exit_code_5_alone_and_waits_longer_than_the_drain() {
 #[test]
 fn alerts_speak_only_of_metrics_that_exist() {
     use batch_detach::Exit;
+    use batch_detach::testing::model::StillAccess;
     use batch_detach::testing::outcome::{Counts, Metrics};
     let metrics = Metrics {
         labels: Vec::new(),
         version: String::new(),
         outcomes: Counts::default(),
         doubts: Vec::new(),
+        still: Some(StillAccess::default()),
         requests: Vec::new(),
         waits: Vec::new(),
         duration: std::time::Duration::ZERO,
@@ -177,7 +179,7 @@ fn alerts_speak_only_of_metrics_that_exist() {
         .split(|c: char| !(c.is_ascii_alphanumeric() || c == '_'))
         .filter(|word| word.starts_with("batch_detach_"))
         .collect();
-    assert_eq!(named.len(), 5);
+    assert_eq!(named.len(), 6);
     for name in named {
         assert!(known.contains(&format!("# TYPE {name} gauge\n")), "{name}");
     }

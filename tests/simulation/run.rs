@@ -173,6 +173,7 @@ fn identity(script: &Script, class: Class, canary_chunks: u32) -> Identity {
         canary_chunks,
         warnings: Vec::new(),
         typed: None,
+        still_access: false,
     }
 }
 

@@ -178,8 +178,16 @@ class Service:
             job = received.query.get("job_id", [""])[0]
             subs = self.job(job, received.came)["sub_jobs"] if job in self.jobs else []
             return 200, {"jobs": subs, "total_count": len(subs)}
+        start = int(received.query.get("offset", ["0"])[0])
+        if parts == ["desktop-pools"]:
+            return 200, {"desktop_pools": [{"id": "pool-1", "name": "Pool 1"}][start:], "total_count": 1}
+        if len(parts) == 3 and parts[0] == "desktop-pools" and parts[2] == "users":
+            # The first of the users, whatever became of him.
+            one = [{"object_type": "USER", "object_id": user["id"], "object_name": user["user_name"]} for user in self.users]
+            return 200, {"objects": one[start:1], "total_count": len(one[:1])}
+        if len(parts) == 3 and parts[0] == "groups" and parts[2] == "users":
+            return 200, {"users": [], "total_count": 0}
         if parts == ["users"]:
-            start = int(received.query.get("offset", ["0"])[0])
             return 200, {"users": self.users[start:], "total_count": len(self.users)}
         return 404, {"error_code": "WKS.0202", "error_msg": "not found"}
 

@@ -87,6 +87,7 @@ fn changed(class: Class, of: &[(&str, &[&str])]) -> Changed {
         canary_chunks: 0,
         warnings: Vec::new(),
         typed: None,
+        still_access: false,
     };
     let journal = String::new();
     let mut made =

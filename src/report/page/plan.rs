@@ -324,7 +324,8 @@ impl Page<'_> {
 
     fn row(&self, entry: &EntryRef<'_>) -> Markup {
         let result = entry.fate.foreseen();
-        let row = ResultRow { line: entry.line, cells: entry.cells, result: &result, extras: entry.extras };
+        let row =
+            ResultRow { line: entry.line, cells: entry.cells, result: &result, still_via: "", extras: entry.extras };
         let shown = Shown::new(&row, &self.veil);
         // A cell of the list's own columns may name a person in any form.
         let extras = if self.about.redact { &[] } else { entry.extras };

@@ -216,7 +216,7 @@ mod tests {
     #[test]
     fn p21_no_text_from_outside_becomes_markup() {
         let result = result(Outcome::Failed, EVIL);
-        let row = ResultRow { line: 7, cells: [EVIL; 7], result: &result, extras: &[] };
+        let row = ResultRow { line: 7, cells: [EVIL; 7], result: &result, still_via: "", extras: &[] };
         let shown = Shown::new(&row, &Veil::Open);
         let html = shown.html().into_string();
         for tag in ["<script", "<img", "\u{202e}"] {
@@ -232,7 +232,8 @@ mod tests {
     #[test]
     fn data_leaves_out_what_the_row_before_said() {
         let result = result(Outcome::Detached, "gone");
-        let first = ResultRow { line: 7, cells: ["d", "n", "u", "", "", "", ""], result: &result, extras: &[] };
+        let first =
+            ResultRow { line: 7, cells: ["d", "n", "u", "", "", "", ""], result: &result, still_via: "", extras: &[] };
         let second = ResultRow { line: 8, cells: ["d", "n", "0", "", "", "GROUP", ""], ..first };
         let (mut before, mut out) = (Default::default(), String::new());
         Shown::new(&first, &Veil::Open).data(&mut before, &mut out);

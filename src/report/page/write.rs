@@ -237,6 +237,7 @@ pub(super) mod tests {
             canary_chunks: 0,
             warnings: vec![evil()],
             typed: None,
+            still_access: false,
         }
     }
 

@@ -9,6 +9,7 @@ mod outcomes;
 mod overlap;
 mod paused;
 mod plans;
+mod still;
 mod stops;
 mod unanswered;
 mod without_a_look;
