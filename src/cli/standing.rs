@@ -7,7 +7,6 @@ use super::args::plan_differences;
 use super::planning::shown;
 use super::target::{Place, SIMULATOR};
 use super::task::Task;
-use crate::config::StillAccess;
 use crate::error::Error;
 use crate::journal::{Identity, Label, Progress, View, refuse_remains};
 use crate::text::{escape_untrusted, shell_quote};
@@ -66,7 +65,7 @@ pub(super) fn stand(
     })?;
     let differences = differences(task, asked, &identity);
     if differences.is_empty() {
-        let looks = progress.still_open && task.session.settings.still_access != StillAccess::Off;
+        let looks = progress.still_open && task.looks_who_gets_in();
         return if progress.finished && looks {
             Ok(Standing::Resume(Box::new((identity, progress))))
         } else if progress.finished {

@@ -22,7 +22,7 @@ use super::standing::{Asked, Standing, same_place, stand};
 use super::target::{self, Place, SIMULATOR};
 use super::task::{Files, Task, started_with, to_keep};
 use super::{Closing, Failure, approval, note, say, width};
-use crate::config::{DECLARED, Group, OnInvalid, StillAccess};
+use crate::config::{DECLARED, Group, OnInvalid};
 use crate::error::{Error, Exit};
 use crate::files;
 use crate::input::Input;
@@ -303,7 +303,7 @@ fn identity(task: &Task<'_>, subject: &impl Subject, made: &dyn Draft, place: &P
         canary_chunks: u32::try_from(made.canary_chunks()).unwrap_or(u32::MAX),
         warnings: made.warnings(),
         typed: Some(to_keep(&session.repeat, &session.settings, session.config.as_deref(), subject.path(), place)),
-        still_access: task.session.settings.still_access != StillAccess::Off,
+        still_access: task.looks_who_gets_in(),
     };
     subject.identify(&mut identity);
     identity.still_access &= identity.undo_of.is_none();

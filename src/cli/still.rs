@@ -8,7 +8,6 @@ use tokio::time::{Instant, sleep_until, timeout_at};
 use super::planning;
 use super::target::Place;
 use super::task::Task;
-use crate::config::StillAccess as Asked;
 use crate::dispatch::StopReason;
 use crate::error::Error;
 use crate::journal::record::Record;
@@ -44,7 +43,7 @@ impl Wanted<'_> {
             Ok(Some(format!("{why}; every row has its outcome, but who still gets in is to be looked for")))
         };
         let settings = &self.task.session.settings;
-        if settings.still_access == Asked::Off {
+        if !self.task.looks_who_gets_in() {
             let records = vec![Record::StillAccess { found: None, rows: Vec::new() }];
             self.handle.commit(records).await.map_err(Error::from)?;
             return Ok(None);

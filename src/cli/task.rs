@@ -10,6 +10,7 @@ use super::planning;
 use super::session::{Session, given, setting};
 use super::signals::Signals;
 use super::target::{Place, SIMULATOR};
+use crate::config::StillAccess;
 use crate::config::{Group, Origin, SettingLine, Settings};
 use crate::error::Error;
 use crate::journal::{Identity, RunLock};
@@ -28,6 +29,16 @@ pub(super) struct Task<'a> {
 }
 
 impl Task<'_> {
+    /// Whether it is looked for who still gets in: not by a run that is to read nothing, unless that is asked for.
+    pub(super) fn looks_who_gets_in(&self) -> bool {
+        let settings = &self.session.settings;
+        match settings.still_access {
+            StillAccess::Off => false,
+            StillAccess::Report => settings.preflight || settings.verify,
+            StillAccess::Fail => true,
+        }
+    }
+
     pub(super) fn policy(&self) -> Policy {
         planning::policy(self.options, &self.session.settings)
     }

@@ -76,7 +76,7 @@ fn p02_without_verification_the_services_word_is_taken_its_jobs_word_included() 
     let stage = Stage::new(world, at_once());
     stage.sheet("desktop_id,user_name\nd1,ann\nd2,bob\nd3,cara\nd4,dan\n");
     let before = 2; // The preflight: how many there are, and those asked for.
-    stage.run(&["--verify", "off"]).exits(1);
+    stage.run(&["--verify", "off", "--still-access", "off"]).exits(1);
     assert_eq!(stage.column("outcome"), ["failed", "failed", "detached", "detached"]);
     assert_eq!(stage.column("error_code"), ["WKS.00010042", "WKS.1403", "", ""]);
     assert_eq!(stage.requests(Op::ListDesktops).len(), before, "no read after the writes");
