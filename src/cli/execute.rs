@@ -20,7 +20,7 @@ use crate::error::{Error, Exit};
 use crate::files;
 use crate::journal::record::Record;
 use crate::journal::{Identity, Journal as _, Progress, Store, View, beside};
-use crate::model::{Class, Given, Observer, StillAccess};
+use crate::model::{Class, Doubt, Given, Observer, StillAccess};
 use crate::outcome::metrics::last_success_in;
 use crate::outcome::next::{Next, Situation, next};
 use crate::outcome::{Metrics, ResultsWriter, Summary, SummaryFacts, exit_of};
@@ -148,7 +148,7 @@ pub(super) async fn execute(job: Job<'_>) -> Result<Closing, Failure> {
     handle.commit(vec![closing]).await.map_err(|error| fail(error.into()))?;
     drop(handle);
     store.close().map_err(&fail)?;
-    log_doubts(&summary);
+    log_doubts(&summary, &identity);
     log_still(totals.still.as_ref());
     let end = End { exit, stopped, canary_failed };
     if let Some(path) = &session.settings.metrics {
@@ -171,7 +171,10 @@ pub(super) async fn execute(job: Job<'_>) -> Result<Closing, Failure> {
 }
 
 /// The log has the number of rows in doubt; names of people only where more is asked for.
-fn log_doubts(summary: &Summary) {
+fn log_doubts(summary: &Summary, identity: &Identity) {
+    if let Some(note) = identity.notes.last().filter(|_| summary.missing() > 0) {
+        tracing::warn!(rows = summary.missing(), code = Doubt::ShorterList.code(), "{note}");
+    }
     for cause in summary.doubts() {
         tracing::warn!(
             rows = cause.rows,
@@ -272,7 +275,7 @@ pub(super) fn export(view: &View, path: &Path, columns: &[String], bom: bool) ->
     let trouble = |source: std::io::Error| Error::Disk { verb: "write", path: path.to_owned(), source: source.into() };
     let summary = files::write_atomically(path, |out| {
         let mut writer = ResultsWriter::new(out, columns, bom).map_err(trouble)?;
-        let mut summary = Summary::default();
+        let mut summary = Summary::of(view.identity());
         view.for_each_result(|row| {
             summary.absorb(&row);
             writer.write(&row).map_err(trouble)
@@ -349,7 +352,7 @@ pub(super) async fn finish_up(task: &Task<'_>, results: &Path, journal: &Path) -
 pub(super) fn nothing_to_do(task: &Task<'_>, view: &View, input: &Path, files: &Files) -> Result<Closing, Error> {
     let Files { results, journal, .. } = files;
     let identity = view.identity().clone();
-    let mut summary = Summary::default();
+    let mut summary = Summary::of(&identity);
     let (columns, bom) = (&identity.extra_columns, identity.results_bom);
     let progress = if results.exists() {
         view.for_each_result(|row| {

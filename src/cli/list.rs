@@ -4,7 +4,7 @@ use jiff::civil::Date;
 
 use std::path::Path;
 
-use super::args::{Format, RunArgs};
+use super::args::RunArgs;
 use super::planning::{self, shown};
 use super::session::Session;
 use super::shorter_list;
@@ -23,6 +23,8 @@ pub(super) struct List<'a> {
     input: Input,
     /// The live bindings, once they were looked at; `None` with `--preflight off`.
     seen: Option<Snapshot>,
+    /// How many rows more the last list had, where this one is much shorter.
+    missing_rows: u64,
 }
 
 impl<'a> List<'a> {
@@ -42,7 +44,7 @@ impl<'a> List<'a> {
         let policy = planning::policy(&args.options, &session.settings);
         let faults = planning::faults_before_a_look(&input, &policy, &session.settings);
         planning::refuse_invalid(&input.name, &faults, &session.settings)?;
-        Ok(Self { args, input, seen: None })
+        Ok(Self { args, input, seen: None, missing_rows: 0 })
     }
 
     pub(super) fn is_empty(&self) -> bool {
@@ -54,12 +56,7 @@ impl<'a> List<'a> {
         let Some(earlier) = look.earlier else { return };
         let path = shown(&self.args.input);
         let list = shorter_list::List { path: &path, simulated: self.is_rehearsal(), shaping: look.task.shaping };
-        let shorter = shorter_list::note(&mut self.input, &list, earlier);
-        // A person who is shown the plan has it there, and a log that is kept has it, too.
-        let is_kept = look.task.session.logged || self.args.options.output.format == Format::Json;
-        if let Some(shorter) = shorter.filter(|_| look.writes && is_kept) {
-            tracing::warn!("{shorter}");
-        }
+        self.missing_rows = shorter_list::note(&mut self.input, &list, earlier);
     }
 }
 
@@ -115,6 +112,7 @@ impl Subject for List<'_> {
 
     fn identify(&self, identity: &mut Identity) {
         identity.notes.clone_from(&self.input.notes);
+        identity.missing_rows = self.missing_rows;
         identity.results_bom = self.input.had_bom_or_not_utf8;
         identity.extra_columns = self.input.table.extra_columns().to_vec();
     }

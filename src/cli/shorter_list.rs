@@ -22,28 +22,31 @@ pub(super) struct List<'a> {
     pub(super) shaping: &'a BTreeMap<String, String>,
 }
 
-/// Adds a note to the input where it has at most half the rows that the journal at its place was planned from, and
-/// returns it. A guard this is not: people do leave in waves.
-pub(super) fn note<'i>(input: &'i mut Input, list: &List<'_>, journal: &Path) -> Option<&'i str> {
+/// Adds a note to the input where it has at most half the rows that the journal at its place was planned from. How many
+/// that one had more; 0 where it is no such list. A guard this is not: people do leave in waves.
+pub(super) fn note(input: &mut Input, list: &List<'_>, journal: &Path) -> u64 {
     if !journal.exists() || list.shaping.contains_key(ONLY) {
-        return None;
+        return 0;
     }
     let rows = u64::try_from(input.table.len()).unwrap_or(u64::MAX);
-    let note = match told(journal, list, rows) {
-        Ok(note) => note?,
+    match told(journal, list, rows) {
+        Ok(Some((before, note))) => {
+            input.notes.push(note);
+            before - rows
+        }
+        Ok(None) => 0,
         Err(error) => {
             // What stands there is no obstacle to a plan, and a run judges it by itself.
             tracing::debug!(%error, "the last list is not known");
-            return None;
+            0
         }
-    };
-    input.notes.push(note);
-    input.notes.last().map(String::as_str)
+    }
 }
 
 const ONLY: &str = "only";
 
-fn told(journal: &Path, list: &List<'_>, rows: u64) -> Result<Option<String>, Error> {
+/// The rows of the last list, and what to say of that.
+fn told(journal: &Path, list: &List<'_>, rows: u64) -> Result<Option<(u64, String)>, Error> {
     let view = View::open(journal)?;
     let identity = view.identity();
     // The results may be named for several lists, and a rehearsal may have had a part of one.
@@ -53,13 +56,14 @@ fn told(journal: &Path, list: &List<'_>, rows: u64) -> Result<Option<String>, Er
     }
     let before = view.input_rows()?;
     Ok(before.filter(|before| is_half(rows, *before)).map(|before| {
-        format!(
+        let note = format!(
             "this list has {}, and the last one (run {}, {}) had {}: see that it is whole",
             counted(rows, "row", "rows"),
             identity.run_id,
             identity.created_at.get(..10).unwrap_or(&identity.created_at),
             counted(before, "row", "rows"),
-        )
+        );
+        (before, note)
     }))
 }
 

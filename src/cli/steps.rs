@@ -302,6 +302,7 @@ fn identity(task: &Task<'_>, subject: &impl Subject, made: &dyn Draft, place: &P
         undo_of: None,
         canary_chunks: u32::try_from(made.canary_chunks()).unwrap_or(u32::MAX),
         warnings: made.warnings(),
+        missing_rows: 0,
         typed: Some(to_keep(&session.repeat, &session.settings, session.config.as_deref(), subject.path(), place)),
         still_access: task.looks_who_gets_in(),
     };

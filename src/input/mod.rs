@@ -28,6 +28,7 @@ mod source;
 mod table;
 #[cfg(test)]
 mod tests;
+mod twice;
 
 pub use due::Due;
 pub use fault::RowFault;

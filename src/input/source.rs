@@ -15,7 +15,7 @@ use super::fast::handover::{self, Sending};
 use super::options::ReadOptions;
 use super::record::{Bytes, Trouble};
 use super::row::{Checked, Collected, Rows};
-use super::{RowFault, Table, kind, sheet};
+use super::{RowFault, Table, kind, sheet, twice};
 use crate::error::Error;
 use crate::model::Doubt;
 use crate::text::escape_untrusted;
@@ -156,7 +156,8 @@ fn read_bytes(
 
 impl Collected {
     fn into_input(self, name: &str, sha256: String, had_bom_or_not_utf8: bool) -> Input {
-        let Self { table, faults, not_due, doubts, notes } = self;
+        let Self { table, mut faults, not_due, doubts, notes } = self;
+        twice::find(&table, &not_due, &mut faults);
         Input { name: name.to_owned(), sha256, table, faults, not_due, doubts, notes, had_bom_or_not_utf8 }
     }
 }

@@ -720,6 +720,37 @@ fn a_row_whose_day_is_to_come_is_not_due_and_one_that_is_wrong_in_itself_is_inva
 }
 
 #[test]
+fn a_row_that_is_due_and_would_take_what_another_keeps_until_later_is_invalid() {
+    let of = |rows: &str| {
+        let input = by_last_day(format!("user_id,user,domain,desktop,type,last_day\n{rows}"), None);
+        codes(&input)
+    };
+    let twice = "INVALID_DUE_TWICE";
+    // An old entry of somebody who came back, whatever the order and the case.
+    assert_eq!(of(",ann,,d-1,,2025-01-31\n,ANN,,D-1,,2027-01-31\n"), [(2, twice)]);
+    assert_eq!(of(",ann,,d-1,,2027-01-31\n,ann,,d-1,,2025-01-31\n"), [(3, twice)]);
+    // Who has one id is one person, whatever the names.
+    assert_eq!(of("7,ann,,d-1,,2025-01-31\n7,ann.k,,d-1,,2027-01-31\n"), [(2, twice)]);
+    assert_eq!(of("7,ann,,d-1,,2025-01-31\n8,ann,,d-1,,2027-01-31\n"), []);
+    assert_eq!(of(",ann,a,d-1,,2025-01-31\n,ann,b,d-1,,2027-01-31\n"), []);
+    assert_eq!(of(",ann,,d-1,GROUP,2025-01-31\n,ann,,d-1,,2027-01-31\n"), []);
+    // Everybody of a desktop takes each of them; one of them does not take the others.
+    assert_eq!(of(",,,d-1,ALL,2025-01-31\n,ann,,d-1,,2027-01-31\n"), [(2, twice)]);
+    assert_eq!(of(",ann,,d-1,,2025-01-31\n,,,d-1,ALL,2027-01-31\n"), []);
+    // Another desktop, two days of one mind, and a row that is wrong anyway.
+    assert_eq!(of(",ann,,d-1,,2025-01-31\n,ann,,d-2,,2027-01-31\n,ann,,d-1,,2024-01-31\n"), []);
+    assert_eq!(of(",ann,,d-1,X,2025-01-31\n,ann,,d-1,,2027-01-31\n"), [(2, "INVALID_TYPE")]);
+    // Every desktop of hers now, one of them later; the other way round it is a plan that can be carried out.
+    let by_user = |rows: &str| codes(&by_last_day(format!("user,user_email,last_day\n{rows}"), None));
+    assert_eq!(by_user("ann,,2025-01-31\nann,,2027-01-31\n"), [(2, twice)]);
+    assert_eq!(by_user("ann,a@x,2025-01-31\nann.k,A@X,2027-01-31\n"), []);
+    assert_eq!(by_user(",a@x,2025-01-31\n,A@X,2027-01-31\n"), [(2, twice)]);
+    let input = by_last_day("user,desktop,last_day\nann,d-1,2025-01-31\nann,d-1,2027-01-31\n", None);
+    assert!(input.faults[0].message.contains("line 3"), "{}", input.faults[0].message);
+    assert_eq!(input.not_due, [1]);
+}
+
+#[test]
 fn a_due_column_that_is_not_there_is_refused() {
     let due = Due::By { header: "leaves".to_owned(), as_of: jiff::civil::date(2026, 11, 30), format: None };
     let options = ReadOptions { due, ..Default::default() };

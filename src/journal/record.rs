@@ -61,6 +61,9 @@ pub struct Identity {
     /// What the plan warned of, for the summary.
     #[serde(default)]
     pub warnings: Vec<String>,
+    /// How many rows more the last list had, where this one is at most half as long.
+    #[serde(default)]
+    pub missing_rows: u64,
     /// What it was started with, for the next command; journals of older programs don't tell.
     #[serde(default)]
     pub typed: Option<Typed>,

@@ -44,6 +44,7 @@ pub(crate) fn identity() -> Identity {
         undo_of: None,
         canary_chunks: 0,
         warnings: Vec::new(),
+        missing_rows: 0,
         typed: None,
         still_access: false,
     }

@@ -15,16 +15,19 @@ pub enum Doubt {
     UnusualName,
     /// Somebody else of this name, who was bound beside the one that is detached, is not bound any more either.
     NamesakeGone,
+    /// Not of a row that is there: the last list had at least twice as many, and nobody knows whether this one is whole.
+    ShorterList,
 }
 
 impl Doubt {
-    pub(crate) const ALL: [Self; 6] = [
+    pub(crate) const ALL: [Self; 7] = [
         Self::NearName,
         Self::OtherDomain,
         Self::UnknownUser,
         Self::TrimmedCell,
         Self::UnusualName,
         Self::NamesakeGone,
+        Self::ShorterList,
     ];
 
     /// As the row's `error_code` says it.
@@ -36,6 +39,7 @@ impl Doubt {
             Self::TrimmedCell => "DOUBT_TRIMMED_CELL",
             Self::UnusualName => "DOUBT_UNUSUAL_NAME",
             Self::NamesakeGone => "DOUBT_NAMESAKE_GONE",
+            Self::ShorterList => "DOUBT_SHORTER_LIST",
         }
     }
 
@@ -48,6 +52,7 @@ impl Doubt {
             Self::TrimmedCell => "trimmed_cell",
             Self::UnusualName => "unusual_name",
             Self::NamesakeGone => "namesake_gone",
+            Self::ShorterList => "shorter_list",
         }
     }
 

@@ -40,6 +40,14 @@ const OWN: &[(&str, &str)] = &[
          that keeps people who were deleted: --unknown-users gone.",
     ),
     ("INVALID_DATE*", "Write the day as 2026-11-30, or say with --date-format how days are written."),
+    (
+        "INVALID_DUE_TWICE",
+        "The list has the same binding with two days, and one of them is still to come. Find out which holds, and take the other row out.",
+    ),
+    (
+        "DOUBT_SHORTER_LIST",
+        "The list is at most half as long as the last one. See that it is whole: no filter, no export that broke off.",
+    ),
     ("INVALID_TYPE", "The cell type must be USER, GROUP or ALL, or empty (then it is USER). Correct it."),
     (
         "INVALID_ALL_WITH_USER",

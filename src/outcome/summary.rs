@@ -7,7 +7,7 @@ use schemars::{JsonSchema, Schema};
 use serde::Serialize;
 
 use crate::error::Exit;
-use crate::journal::RowOutcome;
+use crate::journal::{Identity, RowOutcome};
 use crate::model::{Caller, Class, Doubt, Outcome, StillAccess};
 use crate::outcome::advice::advice;
 use crate::outcome::counts::Counts;
@@ -66,6 +66,8 @@ pub(crate) struct Summary {
     doubts: Vec<Cause>,
     /// Rows that count as done at the service's word alone.
     unproved: u64,
+    /// How many rows more the last list had, where this one is much shorter.
+    missing: u64,
 }
 
 /// What a summary says besides the rows.
@@ -103,6 +105,11 @@ pub(crate) struct SummaryFacts<'a> {
 }
 
 impl Summary {
+    /// Of a run none of whose rows is counted yet.
+    pub(crate) fn of(identity: &Identity) -> Self {
+        Self { missing: identity.missing_rows, ..Self::default() }
+    }
+
     /// Counts one row and keeps why it is not as wanted.
     pub(crate) fn absorb(&mut self, row: &ResultRow<'_>) {
         let result = row.result;
@@ -136,9 +143,15 @@ impl Summary {
         sorted(&self.doubts)
     }
 
-    /// How many rows are in doubt, by kind.
+    /// How many rows are in doubt, by kind; those that are not there, too.
     pub(crate) fn rows_in_doubt(&self) -> Vec<(Doubt, u64)> {
-        self.doubts().iter().filter_map(|cause| Some((Doubt::of_code(&cause.code)?, cause.rows))).collect()
+        let of_rows = self.doubts().into_iter().filter_map(|cause| Some((Doubt::of_code(&cause.code)?, cause.rows)));
+        of_rows.chain((self.missing > 0).then_some((Doubt::ShorterList, self.missing))).collect()
+    }
+
+    /// How many rows more the last list had, where this one is much shorter.
+    pub(crate) const fn missing(&self) -> u64 {
+        self.missing
     }
 
     /// For people, in lines of at most `width` columns (single long words apart).
@@ -188,7 +201,12 @@ impl Summary {
                     advice: advice(cause.outcome, &cause.code, facts.advice),
                 })
                 .collect(),
-            doubts: self.doubts().into_iter().filter_map(JsonDoubt::of).collect(),
+            doubts: self
+                .doubts()
+                .into_iter()
+                .filter_map(JsonDoubt::of)
+                .chain(JsonDoubt::missing(self.missing))
+                .collect(),
             still_access: facts.still,
             warnings: facts.warnings,
             next: facts.next.line(),
@@ -313,6 +331,18 @@ struct JsonDoubt<'a> {
 }
 
 impl<'a> JsonDoubt<'a> {
+    /// Of rows that the last list had.
+    fn missing(rows: u64) -> Option<Self> {
+        let doubt = Doubt::ShorterList;
+        (rows > 0).then_some(Self {
+            kind: doubt.label(),
+            error_code: doubt.code(),
+            error_msg: "this list is much shorter than the last one: see that it is whole",
+            rows,
+            examples: &[],
+        })
+    }
+
     fn of(cause: &'a Cause) -> Option<Self> {
         Some(Self {
             kind: Doubt::of_code(&cause.code)?.label(),

@@ -121,10 +121,18 @@ fn a_list_half_as_long_as_the_last_is_told_in_plan_summary_and_log_and_no_obstac
     assert!(plan.contains("3 rows") && !words(plan.clone()).contains("the last one"), "{plan}");
     list(6);
 
-    let words_of_night = ["run", "leavers.csv", "--yes", "--fresh", "--format=json", "--log-format=json"];
+    let words_of_night =
+        ["run", "leavers.csv", "--yes", "--fresh", "--format=json", "--log-format=json", "--metrics=m.prom"];
     let night = stage.run(&words_of_night).expect(0);
     let summary: serde_json::Value = serde_json::from_str(&night.stdout).unwrap();
     assert!(summary["warnings"].to_string().contains(NOTE), "{summary}");
+    // The rows that are not there are in doubt, so it is no success that ends an alert.
+    assert_eq!((&summary["doubts"][0]["kind"], &summary["doubts"][0]["rows"]), (&"shorter_list".into(), &6.into()));
+    let metrics = stage.read("m.prom");
+    assert!(metrics.lines().any(|line| line.contains("kind=\"shorter_list\"") && line.ends_with(" 6")), "{metrics}");
+    assert!(!metrics.contains("last_success"), "{metrics}");
+    stage.run(&["report", "leavers.results.csv.journal"]).expect(0);
+    assert!(stage.read("leavers.report.html").contains("but the list is much shorter than the last one"));
     assert!(night.stderr.lines().any(|line| line.contains("WARN") && line.contains(NOTE)), "{}", night.stderr);
     // Now this is the last one.
     let again = stage.run(&["run", "leavers.csv", "--yes", "--fresh"]).expect(0);

@@ -14,6 +14,7 @@ mod house;
 mod job;
 mod kills;
 mod locks;
+mod next_commands;
 mod nothing_sent;
 mod outputs;
 mod plans;

@@ -209,6 +209,16 @@ impl Stage {
         command
     }
 
+    /// A line typed into a POSIX shell, in the directory; the program is on the path.
+    pub(crate) fn sh(&self, line: &str) -> Ended {
+        let program = self.command(&[]).get_program().to_owned();
+        let folder = Path::new(&program).parent().unwrap().display().to_string();
+        let mut shell = Command::new("sh");
+        shell.args(["-c", line]).current_dir(self.directory.path()).env_clear().envs(&self.environment);
+        shell.env("PATH", format!("{folder}:/usr/bin:/bin")).stdin(Stdio::null());
+        self.spawn(shell).wait()
+    }
+
     /// Runs the program to its end.
     #[track_caller]
     pub(crate) fn run(&self, words: &[&str]) -> Ended {

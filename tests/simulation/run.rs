@@ -172,6 +172,7 @@ fn identity(script: &Script, class: Class, canary_chunks: u32) -> Identity {
         undo_of: None,
         canary_chunks,
         warnings: Vec::new(),
+        missing_rows: 0,
         typed: None,
         still_access: false,
     }

@@ -86,6 +86,7 @@ fn changed(class: Class, of: &[(&str, &[&str])]) -> Changed {
         undo_of: None,
         canary_chunks: 0,
         warnings: Vec::new(),
+        missing_rows: 0,
         typed: None,
         still_access: false,
     };

@@ -31,7 +31,7 @@ impl Facts {
         if redact {
             names.add(&identity.operator);
         }
-        let mut summary = Summary::default();
+        let mut summary = Summary::of(&identity);
         view.for_each_result(|row| {
             if redact {
                 names.add(row.cells[2]);

@@ -49,10 +49,16 @@ fn verdict(facts: &Facts, running: bool) -> (String, &'static str) {
         let left = counted(open, "row is open", "rows are open");
         return (format!("The run stopped before its end: {left} of {rows}."), "wait");
     }
-    let in_doubt: u64 = facts.summary.rows_in_doubt().iter().map(|(_, rows)| rows).sum();
+    let in_doubt: u64 = facts.summary.doubts().iter().map(|cause| cause.rows).sum();
     if good == total && in_doubt > 0 {
         let doubt = counted(in_doubt, "of them is in doubt", "of them are in doubt");
         return (format!("All {rows} are as requested, but {doubt}: please check."), "wait");
+    }
+    if good == total && facts.summary.missing() > 0 {
+        return (
+            format!("All {rows} are as requested, but the list is much shorter than the last one: please check."),
+            "wait",
+        );
     }
     if good == total {
         return (format!("All is as requested: {rows} of {}.", grouped(total)), "good");

@@ -236,6 +236,7 @@ pub(super) mod tests {
             undo_of: Some(evil()),
             canary_chunks: 0,
             warnings: vec![evil()],
+            missing_rows: 0,
             typed: None,
             still_access: false,
         }

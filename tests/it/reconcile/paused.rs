@@ -168,6 +168,7 @@ fn identity() -> Identity {
         undo_of: None,
         canary_chunks: 0,
         warnings: Vec::new(),
+        missing_rows: 0,
         typed: None,
         still_access: false,
     }
