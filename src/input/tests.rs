@@ -497,6 +497,30 @@ fn a_number_that_is_shown_with_other_characters_is_told() {
     assert_eq!(codes(&input), [(2, "INVALID_CELL_FORMAT")]);
 }
 
+/// As `xlwt` wrote it: numbers and texts with formats of their own, a formula that nobody computed, a merged cell.
+#[test]
+fn an_xls_tells_what_it_shows_like_the_others() {
+    let book = include_bytes!("../../tests/input/faults-shown-otherwise.xls");
+    let input = read_as("x.xls", book, &ReadOptions::default()).unwrap();
+    let (format, formula) = ("INVALID_CELL_FORMAT", "INVALID_FORMULA");
+    let wanted = [
+        (2, format), // 00123
+        (3, format), // 123456789012, shown as 1.23457E+11
+        (4, format), // 42.00
+        (5, format), // 007, in one record with 42
+        (7, format), // "Dr. " before a text
+        (9, formula),
+        (10, format), // 50%
+        (13, "INVALID_MERGED_CELL"),
+    ];
+    assert_eq!(codes(&input), wanted);
+    let plain: Vec<_> = [4, 6, 9].map(|row| input.table.row(row).get(Field::UserName)).into();
+    assert_eq!(plain, ["4711", "bob", "123.25"]);
+    let hidden = include_bytes!("../../tests/input/refused-hidden-rows.xls");
+    let problem = read_as("x.xls", hidden, &ReadOptions::default()).unwrap_err().to_string();
+    assert!(problem.contains("rows 2 are hidden"), "{problem}");
+}
+
 #[test]
 fn quotes_that_stayed_and_lines_in_one_cell_are_told_and_equals_quotes_are_text() {
     let input = good("desktop,user\nd-1, \"alice\"\nd-2,'bob'\nd-3,=\"00123\"\n\"d-4,carol\"\n");
