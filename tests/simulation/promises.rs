@@ -260,3 +260,18 @@ fn p13_after_the_first_failed_commit_no_write_leaves_though_its_own_intent_is_du
     }
     assert!(failed >= 60, "the disk failed {failed} times alone");
 }
+
+#[test]
+fn p18_a_steady_list_costs_one_more_entry_a_page_and_one_page_more() {
+    let rows: Vec<String> = (0..50_000).map(|n| format!("d-{n:05} u{n}")).collect();
+    let script = Script::calm(&rows.iter().map(String::as_str).collect::<Vec<_>>(), ",,u7,,\n");
+    let (history, report) = record(&script);
+    assert_eq!(report.broken, Vec::<String>::new());
+    let history = history.expect("a plan was made");
+    let is_page =
+        |request: &&history::Request| request.entry.op == Op::ListDesktops && request.entry.query.contains("offset=");
+    let pages = history.requests.iter().filter(is_page).count();
+    // 500 entries on the first page, on each other the last one of the page before and 499 more; then the page that
+    // brings nothing but the entry that it begins with.
+    assert_eq!(pages, 1 + (50_000_usize - 500).div_ceil(499) + 1);
+}
