@@ -225,6 +225,30 @@ fn a_namesake_who_was_there_before_the_run_is_no_obstacle_to_its_undo() {
 }
 
 #[test]
+fn a_namesake_whom_the_run_took_too_is_no_obstacle_to_the_undo_of_the_other() {
+    let mut script = namesakes(Matching::Id);
+    "desktop_id,user_name,user_id\nd-00,sam,u-1\nd-00,sam,u-2\n".clone_into(&mut script.csv);
+    script.undo = Some(TakeBack { pause: Duration::from_secs(1), ..TakeBack::default() });
+    script.undo_deeds = vec![(Duration::ZERO, Deed::Bind(script.seats[1].clone()))];
+    let (_, undone) = ends(&script);
+    assert_eq!(undone.map(|row| row.outcome), Some(Outcome::Attached));
+}
+
+#[test]
+fn a_desktop_of_which_nobody_can_tell_keeps_no_other_one_from_being_sent() {
+    let seats = ["d-00 u0", "d-00 u1", "d-00 u2", "d-01 u3", "d-02 u4", "d-03 u5"];
+    let rows: String = seats.iter().map(|seat| format!("{},\n", seat.replace(' ', ",,") + ",")).collect();
+    let mut script = Script::calm(&seats, &rows);
+    script.policy.bounds.max_users_per_desktop = 1;
+    script.policy.bounds.max_desktops = 2;
+    script.preflight = false;
+    script.scenario.fates = vec![fate(0, Fate::Busy { lasts: Duration::from_secs(1_000 * 86_400) })];
+    script.scenario.faults = vec![Fault::new(Op::BatchDetach, Effect::DropBefore).naming([id(0)]).count(1)];
+    let outcomes = kept(&script).outcomes;
+    assert_eq!(outcomes.get("detached"), Some(&3), "{outcomes:?}");
+}
+
+#[test]
 fn a_namesake_who_is_attached_in_place_of_the_leaver_is_no_success_and_not_asked_for_again() {
     let mut script = Script::calm(&["d-00 sam", "d-00 bob", "d-01 eve"], "d-00,,sam,,\n");
     script.scenario.world.matching = Matching::Name;

@@ -166,7 +166,8 @@ impl State {
                 let live = items.get(&id).filter(|live| matches!(live.phase, Phase::Queued))?;
                 Some(&live.item.desktop)
             };
-            let mut part = self.parts.next(now, queued)?;
+            let given_up = |id| items.get(&id).is_some_and(|live| matches!(live.phase, Phase::Parked));
+            let mut part = self.parts.next(now, queued, given_up)?;
             if part.look || part.is_stale(now, LOOK_LASTS) {
                 self.look(part.items, now);
                 continue;

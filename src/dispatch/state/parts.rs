@@ -158,12 +158,27 @@ impl Parts {
     /// The next part to go; those whose desktop is held open by another item are set aside on the way.
     ///
     /// * `queued`: the desktop of an item that still waits to be sent.
-    pub(super) fn next<'d>(&mut self, now: Instant, queued: impl Fn(ItemId) -> Option<&'d DesktopId>) -> Option<Part> {
+    /// * `given_up`: whether an item will not be done with its desktop in this process.
+    pub(super) fn next<'d>(
+        &mut self,
+        now: Instant,
+        queued: impl Fn(ItemId) -> Option<&'d DesktopId>,
+        given_up: impl Fn(ItemId) -> bool,
+    ) -> Option<Part> {
         while let Some(entry) = self.later.first_entry().filter(|entry| entry.key().0 <= now) {
             self.ready.push_front(entry.remove());
         }
         while let Some(mut part) = self.ready.pop_front() {
             part.items.retain(|id| queued(*id).is_some());
+            let is_stuck = |id: &ItemId| queued(*id).and_then(|desktop| self.holder(desktop)).is_some_and(&given_up);
+            let stuck: Vec<ItemId> = part.items.iter().copied().filter(is_stuck).collect();
+            if let Some((stuck, free)) = self.divide(&part, |id| stuck.contains(&id)) {
+                for alone in stuck {
+                    let desktop = alone.items.first().and_then(|id| queued(*id));
+                    desktop.into_iter().for_each(|desktop| self.set_aside(desktop.clone(), alone.clone()));
+                }
+                part = free;
+            }
             let held = |id: &ItemId| queued(*id).filter(|desktop| self.holder(desktop).is_some_and(|by| by != *id));
             match part.items.iter().find_map(held) {
                 Some(desktop) => self.set_aside(desktop.clone(), part),
@@ -199,6 +214,34 @@ impl Parts {
         }
     }
 
+    /// An item is given up, and keeps its desktop: what waited for it along with others goes without it.
+    ///
+    /// * `is_on`: whether an item is of that desktop.
+    pub(super) fn give_up(&mut self, desktop: &DesktopId, is_on: impl Fn(ItemId) -> bool) {
+        for part in self.aside.remove(desktop).unwrap_or_default() {
+            self.aside_items -= part.items.len();
+            match self.divide(&part, &is_on) {
+                Some((stuck, free)) => {
+                    stuck.into_iter().for_each(|alone| self.set_aside(desktop.clone(), alone));
+                    self.ready.push_back(free);
+                }
+                None => self.set_aside(desktop.clone(), part),
+            }
+        }
+    }
+
+    /// Takes apart what can't go in this process, each item by itself, and what can; `None` where it is all of one kind.
+    fn divide(&mut self, part: &Part, is_stuck: impl Fn(ItemId) -> bool) -> Option<(Vec<Part>, Part)> {
+        let (stuck, free): (Vec<_>, Vec<_>) = part.items.iter().copied().partition(|id| is_stuck(*id));
+        if stuck.is_empty() || free.is_empty() {
+            return None;
+        }
+        let chunk = part.label.chunk;
+        let mut with = |items| Part { label: self.next_label(chunk), items, ..part.clone() };
+        let free = with(free);
+        Some((stuck.into_iter().map(|id| with(vec![id])).collect(), free))
+    }
+
     /// The label of one more part of a divided chunk.
     pub(super) fn next_label(&mut self, chunk: u32) -> PartLabel {
         let part = self.divided.entry(chunk).or_insert(0);
@@ -232,7 +275,7 @@ mod tests {
 
     fn in_order(parts: &mut Parts, now: Instant) -> Vec<u32> {
         let a = desktop("a");
-        std::iter::from_fn(|| parts.next(now, all_of(&a))).map(|part| part.label.chunk).collect()
+        std::iter::from_fn(|| parts.next(now, all_of(&a), |_| false)).map(|part| part.label.chunk).collect()
     }
 
     #[test]
@@ -273,13 +316,31 @@ mod tests {
         parts.hold(&a, 1);
         parts.push(part(2, &[2]));
         parts.push(part(3, &[3]));
-        assert_eq!(parts.next(now, of).map(|part| part.items), Some(vec![3]));
-        assert_eq!((parts.next(now, of), parts.items_aside()), (None, 1));
+        assert_eq!(parts.next(now, of, |_| false).map(|part| part.items), Some(vec![3]));
+        assert_eq!((parts.next(now, of, |_| false), parts.items_aside()), (None, 1));
         parts.release(&a, 7);
-        assert_eq!(parts.next(now, of), None, "only its holder frees it");
+        assert_eq!(parts.next(now, of, |_| false), None, "only its holder frees it");
         parts.release(&a, 1);
-        assert_eq!(parts.next(now, of).map(|part| part.items), Some(vec![2]));
+        assert_eq!(parts.next(now, of, |_| false).map(|part| part.items), Some(vec![2]));
         assert_eq!(parts.items_aside(), 0);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn p02_what_waits_for_a_desktop_that_is_given_up_keeps_no_other_one_waiting() {
+        let now = Instant::now();
+        let (a, b) = (desktop("a"), desktop("b"));
+        let of = |id: ItemId| Some(if id == 3 || id == 5 { &b } else { &a });
+        let mut parts = Parts::new(Vec::new());
+        parts.hold(&a, 1);
+        parts.push(part(2, &[2, 3]));
+        assert_eq!((parts.next(now, of, |_| false), parts.items_aside()), (None, 2));
+        parts.give_up(&a, |id| id == 2);
+        let given_up = |id| id == 1;
+        assert_eq!(parts.next(now, of, given_up).map(|part| part.items), Some(vec![3]));
+        // One that comes later is divided at once.
+        parts.push(part(3, &[4, 5]));
+        assert_eq!(parts.next(now, of, given_up).map(|part| part.items), Some(vec![5]));
+        assert_eq!((parts.next(now, of, given_up), parts.items_aside()), (None, 2));
     }
 
     #[tokio::test(start_paused = true)]
@@ -292,9 +353,9 @@ mod tests {
         {
             parts.join(label, item, repeat, looked_at);
         }
-        let first = parts.next(now, all_of(&a)).unwrap();
+        let first = parts.next(now, all_of(&a), |_| false).unwrap();
         assert_eq!((first.items.as_slice(), first.repeat, first.looked_at), ([1, 3].as_slice(), false, Some(earlier)));
-        let second = parts.next(now, all_of(&a)).unwrap();
+        let second = parts.next(now, all_of(&a), |_| false).unwrap();
         assert_eq!((second.items.as_slice(), second.repeat, second.looked_at), ([2, 4].as_slice(), true, None));
     }
 
@@ -314,7 +375,7 @@ mod tests {
         parts.push(part(1, &[1, 2]));
         parts.push(part(2, &[3]));
         let of = |id: ItemId| (id == 2).then_some(&a);
-        assert_eq!(parts.next(Instant::now(), of).map(|part| part.items), Some(vec![2]));
-        assert_eq!(parts.next(Instant::now(), of), None);
+        assert_eq!(parts.next(Instant::now(), of, |_| false).map(|part| part.items), Some(vec![2]));
+        assert_eq!(parts.next(Instant::now(), of, |_| false), None);
     }
 }

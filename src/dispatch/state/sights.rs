@@ -153,6 +153,7 @@ impl State {
             && !matches!(live.phase, Phase::Parked)
         {
             live.phase = Phase::Parked;
+            let desktop = live.item.desktop.clone();
             self.parked += 1;
             self.brakes.left_open();
             let rows: u64 = live.open.iter().map(|slot| rows_of(&live.item, *slot)).sum();
@@ -161,6 +162,8 @@ impl State {
             out.records.extend(live.unknown(unread));
             let why = format!("{rows} row(s) of desktop {} could not be read in time", live.item.desktop);
             out.events.push(Event::Waiting { why, wait });
+            let items = &self.items;
+            self.parts.give_up(&desktop, |id| items.get(&id).is_some_and(|live| live.item.desktop == desktop));
         }
     }
 

@@ -77,13 +77,16 @@ enum Found<'b> {
 }
 
 /// Never somebody else.
-fn find<'b>(slot: &Slot, bound: &'b [Bound]) -> Found<'b> {
+///
+/// * `others`: whom the run took from the same desktop. They, too, were there before it.
+fn find<'b>(slot: &Slot, bound: &'b [Bound], others: &[Slot]) -> Found<'b> {
     let ours = slot.person();
     if let Some(one) = bound.iter().find(|one| ours.is(&Person::from(*one))) {
         return Found::One(one);
     }
     // One who was beside him before the run is no obstacle, and nobody to judge him by.
-    let came = !slot.has_namesake && bound.iter().any(|one| ours.is_named_as(&one.into()));
+    let was_there = |one: &Bound| slot.has_namesake || others.iter().any(|other| other.person().is(&one.into()));
+    let came = bound.iter().any(|one| ours.is_named_as(&one.into()) && !was_there(one));
     if came { Found::Namesake } else { Found::Nobody }
 }
 
@@ -320,7 +323,7 @@ impl Judge<'_> {
             );
         };
         let bound = live.bound.as_deref().unwrap_or_default();
-        match find(slot, bound) {
+        match find(slot, bound, &self.desktop.slots) {
             Found::One(_) => return Verdict::Done,
             Found::Namesake => return NAMESAKE,
             Found::Nobody => {}
@@ -333,9 +336,7 @@ impl Judge<'_> {
                  whether it was there nor its privilege group is known; attach it in the console",
             );
         }
-        let ours = |one: &&Bound| {
-            self.desktop.slots.iter().any(|slot| matches!(find(slot, std::slice::from_ref(*one)), Found::One(_)))
-        };
+        let ours = |one: &&Bound| self.desktop.slots.iter().any(|slot| slot.person().is(&Person::from(*one)));
         // Whoever was bound beside our leaver before the run is no obstacle: the desktop can hold several.
         if is_single(live) && !self.desktop.shared && !bound.iter().all(|one| ours(&one)) {
             tracing::debug!(
@@ -356,7 +357,7 @@ impl Judge<'_> {
         // A desktop that is gone took its bindings with it: the first undo saw it.
         let Some(live) = self.live else { return Verdict::Done };
         let bound = live.bound.as_deref().unwrap_or_default();
-        match find(slot, bound) {
+        match find(slot, bound, &self.desktop.slots) {
             Found::Nobody => Verdict::Done,
             Found::Namesake => NAMESAKE,
             Found::One(_) if self.policy.in_use_skip && live.login_status == "CONNECTED" => Verdict::InUse,
