@@ -174,8 +174,9 @@ impl Parts {
             let stuck: Vec<ItemId> = part.items.iter().copied().filter(is_stuck).collect();
             if let Some((stuck, free)) = self.divide(&part, |id| stuck.contains(&id)) {
                 for alone in stuck {
-                    let desktop = alone.items.first().and_then(|id| queued(*id));
-                    desktop.into_iter().for_each(|desktop| self.set_aside(desktop.clone(), alone.clone()));
+                    if let Some(desktop) = alone.items.first().and_then(|id| queued(*id)) {
+                        self.set_aside(desktop.clone(), alone);
+                    }
                 }
                 part = free;
             }
@@ -222,7 +223,9 @@ impl Parts {
             self.aside_items -= part.items.len();
             match self.divide(&part, &is_on) {
                 Some((stuck, free)) => {
-                    stuck.into_iter().for_each(|alone| self.set_aside(desktop.clone(), alone));
+                    for alone in stuck {
+                        self.set_aside(desktop.clone(), alone);
+                    }
                     self.ready.push_back(free);
                 }
                 None => self.set_aside(desktop.clone(), part),
