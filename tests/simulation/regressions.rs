@@ -237,7 +237,7 @@ fn a_namesake_whom_the_run_took_too_is_no_obstacle_to_the_undo_of_the_other() {
 #[test]
 fn a_desktop_of_which_nobody_can_tell_keeps_no_other_one_from_being_sent() {
     let seats = ["d-00 u0", "d-00 u1", "d-00 u2", "d-01 u3", "d-02 u4", "d-03 u5"];
-    let rows: String = seats.iter().map(|seat| format!("{},\n", seat.replace(' ', ",,") + ",")).collect();
+    let rows: String = seats.iter().map(|seat| seat.replace(' ', ",,") + ",,\n").collect();
     let mut script = Script::calm(&seats, &rows);
     script.policy.bounds.max_users_per_desktop = 1;
     script.policy.bounds.max_desktops = 2;
