@@ -15,6 +15,7 @@ use super::task::Task;
 use crate::error::Error;
 use crate::input::Input;
 use crate::journal::Identity;
+use crate::model::LiveDesktop;
 use crate::plan::{Draft, Policy, Snapshot, plan};
 
 /// A list that was read.
@@ -108,6 +109,11 @@ impl Subject for List<'_> {
 
     fn plan(&self, policy: &Policy) -> Box<dyn Draft + '_> {
         Box::new(plan(&self.input, self.seen.as_ref(), policy))
+    }
+
+    fn all_desktops(&self) -> Option<Vec<LiveDesktop>> {
+        let seen = self.seen.as_ref().filter(|seen| seen.is_whole)?;
+        Some(seen.desktops.values().flatten().cloned().collect())
     }
 
     fn identify(&self, identity: &mut Identity) {

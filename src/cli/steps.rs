@@ -19,6 +19,7 @@ use super::outputs::{Stands, keep_results, move_aside_by_time, stands};
 use super::planning::{self, shown};
 use super::session::Session;
 use super::standing::{Asked, Standing, same_place, stand};
+use super::still::{self, Forecast};
 use super::target::{self, Place, SIMULATOR};
 use super::task::{Files, Task, started_with, to_keep};
 use super::{Closing, Failure, approval, note, say, width};
@@ -27,7 +28,7 @@ use crate::error::{Error, Exit};
 use crate::files;
 use crate::input::Input;
 use crate::journal::{Builder, Identity, Progress, ResultRow, Store, View, move_aside, remains};
-use crate::model::Class;
+use crate::model::{Class, LiveDesktop, NOT_TOLD, leaver};
 use crate::outcome::next::{Next, Situation, approve, next};
 use crate::outcome::{Counts, ResultsWriter, exit_of};
 use crate::pace::Gates;
@@ -63,6 +64,11 @@ pub(super) trait Subject {
 
     /// Reads all that its plan needs to know. How many requests that took.
     async fn look(&mut self, look: &Look<'_>) -> Result<u64, Error>;
+
+    /// All desktops of the project, where the look has proved that it saw them all.
+    fn all_desktops(&self) -> Option<Vec<LiveDesktop>> {
+        None
+    }
 
     /// Its plan, by what was seen.
     fn plan(&self, policy: &Policy) -> Box<dyn Draft + '_>;
@@ -239,8 +245,15 @@ pub(super) async fn start(
     let name = subject.name();
     let made = session.screen.while_busy("planning", || subject.plan(&policy));
     planning::refuse_invalid(&name, &made.faults(), &session.settings)?;
-    let sight = Sight { task, place: &place, reads };
+    let mut sight = Sight { task, place: &place, reads, forecast: None };
     let Some((files, aside)) = files else {
+        // What takes something back lets people in.
+        if session.settings.preflight && task.looks_who_gets_in() && subject.input().is_some() {
+            let forecast = still::forecast(task, &place, &gates, subject.all_desktops(), made.as_ref());
+            let forecast = signals.unless_stopped(forecast).await?;
+            sight.reads += forecast.reads;
+            sight.forecast = Some(forecast);
+        }
         return Ok(preview(task, &subject, made.as_ref(), &sight)?);
     };
     let hash = made.write_requests(sight.covered(), &mut std::io::sink()).map_err(unwritten)?;
@@ -345,6 +358,8 @@ struct Sight<'a> {
     place: &'a Place,
     /// Requests that the look took.
     reads: u64,
+    /// Who would still get in, where that was looked for.
+    forecast: Option<Forecast>,
 }
 
 impl<'a> Sight<'a> {
@@ -384,6 +399,7 @@ impl<'a> Sight<'a> {
             context,
             write_per_s: settings.write_rate.per_second(),
             skip_invalid: settings.on_invalid == OnInvalid::Skip,
+            still: self.forecast.as_ref().map(|forecast| &forecast.found),
         }
     }
 
@@ -451,7 +467,7 @@ fn preview(task: &Task<'_>, subject: &impl Subject, made: &dyn Draft, sight: &Si
         Ok(())
     })?;
     if let Some(results) = &output.results {
-        write_results(made, &about, results)?;
+        write_results(made, &about, sight.forecast.as_ref(), results)?;
     }
     // As the run would end if all writes went well.
     let exit = exit_of(&counts, false);
@@ -522,19 +538,23 @@ fn unwritten(error: std::io::Error) -> Error {
 }
 
 /// Writes results with `planned` rows: only where `--results` asks for them.
-fn write_results(made: &dyn Draft, about: &Identity, path: &Path) -> Result<(), Error> {
+fn write_results(made: &dyn Draft, about: &Identity, forecast: Option<&Forecast>, path: &Path) -> Result<(), Error> {
     let trouble = |source: std::io::Error| Error::File { verb: "write the results to", path: path.to_owned(), source };
     files::write_atomically(path, |out| {
         let mut writer = ResultsWriter::new(out, &about.extra_columns, about.results_bom).map_err(trouble)?;
+        let mut told = forecast.iter().flat_map(|forecast| &forecast.rows).peekable();
+        let is_incomplete = forecast.is_some_and(|forecast| forecast.found.incomplete);
+        let mut records = 0..;
         made.for_each_entry(&mut |entry| {
             let result = entry.fate.foreseen();
-            let row = ResultRow {
-                line: entry.line,
-                cells: entry.cells,
-                result: &result,
-                still_via: "",
-                extras: entry.extras,
+            let record = records.next();
+            let still_via = match told.next_if(|(of, _)| Some(*of) == record) {
+                Some((_, ways)) => ways,
+                None if is_incomplete && leaver(&entry.cells, result.outcome).is_some() => NOT_TOLD,
+                None => "",
             };
+            let row =
+                ResultRow { line: entry.line, cells: entry.cells, result: &result, still_via, extras: entry.extras };
             writer.write(&row).map_err(trouble)
         })?;
         writer.finish().map(drop).map_err(trouble)

@@ -12,8 +12,9 @@ use crate::dispatch::StopReason;
 use crate::error::Error;
 use crate::journal::record::Record;
 use crate::journal::{Handle, Journal as _, View};
-use crate::model::{StillAccess, leaver};
+use crate::model::{LiveDesktop, StillAccess, leaver};
 use crate::pace::Gates;
+use crate::plan::Draft;
 use crate::reconcile::preflight::Preflight;
 use crate::reconcile::still::{Doors, Look};
 use crate::text::counted;
@@ -89,6 +90,49 @@ impl Wanted<'_> {
         in_time(until, &mut doors, async |doors| preflight.all_members(doors).await).await?;
         Ok(doors.into_look())
     }
+}
+
+/// What a plan leaves open, if all its writes go well; and the records of the results of which something is to be told.
+pub(super) struct Forecast {
+    pub(super) found: StillAccess,
+    pub(super) rows: Vec<(u64, String)>,
+    /// Requests that it took.
+    pub(super) reads: u64,
+}
+
+/// Finds out who would still get in after a plan.
+///
+/// * `desktops`: all of the project, where the plan's own look has proved that it saw them all.
+///
+/// # Errors
+/// [`Error::Stopped`] where a signal came.
+pub(super) async fn forecast(
+    task: &Task<'_>,
+    place: &Place,
+    gates: &Arc<Gates>,
+    desktops: Option<Vec<LiveDesktop>>,
+    made: &dyn Draft,
+) -> Result<Forecast, Error> {
+    let preflight = planning::preflight(task.session, place, gates, &task.signals.stop);
+    let _busy = task.session.screen.busy("looking who would still get in");
+    let until = Instant::now() + task.session.settings.read_back_deadline;
+    let mut doors = Doors::default();
+    match desktops {
+        Some(desktops) => doors = Doors::of_desktops(desktops.into_iter()),
+        None => in_time(until, &mut doors, async |doors| preflight.all_desktops(doors).await).await?,
+    }
+    for item in made.items() {
+        item.slots.iter().for_each(|slot| doors.forget(&item.desktop, &slot.person()));
+    }
+    in_time(until, &mut doors, async |doors| preflight.all_pools(doors).await).await?;
+    in_time(until, &mut doors, async |doors| preflight.all_members(doors).await).await?;
+    let mut look = doors.into_look();
+    made.for_each_entry(&mut |entry| {
+        look.record(entry.line, &entry.cells, entry.fate.foreseen().outcome);
+        Ok(())
+    })?;
+    let (found, rows) = look.finish();
+    Ok(Forecast { found, rows, reads: preflight.reads() })
 }
 
 /// Reads for as long as there is time; what was read until then counts.

@@ -211,6 +211,7 @@ mod tests {
                 context: &[],
                 write_per_s: 1.0,
                 skip_invalid: false,
+                still: None,
             },
         )
     }

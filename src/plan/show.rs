@@ -11,7 +11,7 @@ use super::detach::Plan;
 use super::fingerprint::{Digests, HashFacts};
 use super::stats::PlanStats;
 use crate::input::RowFault;
-use crate::model::{Caller, Outcome};
+use crate::model::{Caller, Outcome, StillAccess};
 use crate::text::{
     BOLD, Page, counted as some, escape_untrusted, grouped, serialized, size, spell_estimate, spell_rate,
 };
@@ -30,6 +30,8 @@ pub(crate) struct Facts<'a> {
     pub write_per_s: f64,
     /// `--on-invalid skip`.
     pub skip_invalid: bool,
+    /// Who would still get in, where that was looked for.
+    pub still: Option<&'a StillAccess>,
 }
 
 /// The version of [`json`]; rises when a key changes, or what the hash and the rows' digests cover.
@@ -39,6 +41,8 @@ pub(crate) const FORMAT: u32 = 2;
 const MESSAGES_SHOWN: usize = 3;
 const LINES_SHOWN: usize = 5;
 const HINTS_SHOWN: usize = 5;
+/// How many of the people who would still get in are named.
+const STILL_SHOWN: usize = 5;
 
 /// The plan in plain words, at most `width` columns wide where words allow it; with colours, for a stream that takes
 /// them off where they are not wanted.
@@ -48,6 +52,9 @@ pub(crate) fn human(plan: &Plan<'_>, facts: &Facts<'_>, width: usize) -> String 
     heading(&mut page, plan, facts, stats);
     counts(&mut page, facts, plan);
     effects(&mut page, stats);
+    if let Some(found) = facts.still {
+        still(&mut page, found);
+    }
     let what = "they are corrected (or --on-invalid skip)";
     invalid(&mut page, facts, what, plan.faults(), |code| stats.invalid.get(code).copied());
     hints(&mut page, stats);
@@ -230,6 +237,26 @@ pub(super) const fn effects_of(stats: &PlanStats<'_>) -> [Effect; 10] {
     ]
 }
 
+/// Who would still get in, if all writes go well.
+fn still(page: &mut Page, found: &StillAccess) {
+    if !found.is_open() {
+        page.blank();
+        return page.line(0, "After this nobody of these people still gets in by something else.");
+    }
+    page.caution(&format!("After this, {}", found.in_words()));
+    for one in found.examples.iter().take(STILL_SHOWN) {
+        let (user, ways) = (escape_untrusted(&one.user_name, 64), escape_untrusted(&one.still_via, 300));
+        page.item(&format!("line {}: {user} by {}", one.line, ways.replace(';', "; ")));
+    }
+    let rest = found.people.saturating_sub(u64::try_from(STILL_SHOWN).unwrap_or(u64::MAX));
+    if rest > 0 {
+        page.item(&format!("and {} more", grouped(rest)));
+    }
+    for why in &found.why {
+        page.line(2, &escape_untrusted(why, 500));
+    }
+}
+
 /// What is wrong with which rows, by code.
 ///
 /// * `what_helps`: what has to be done before anything is sent.
@@ -360,6 +387,7 @@ pub(crate) fn json<'a, 't>(plan: &'a Plan<'t>, facts: &Facts<'a>) -> impl Serial
                 other_domain: hint.other_domain.map(str::to_owned),
             })
             .collect(),
+        still_access: facts.still,
         chunks: Chunks(plan),
         row_columns: ["line", "desktop", "user", "outcome", "code", "digest"],
         rows: Rows(plan),
@@ -397,6 +425,8 @@ struct Document<'a, P: Serialize, R: Serialize> {
     unknown_desktops: Vec<String>,
     /// Rows that are taken as already detached, and may name the wrong person.
     hints: Vec<HintPart>,
+    /// Who would still get in by something else, if all writes go well; `null` where that was not looked for.
+    still_access: Option<&'a StillAccess>,
     chunks: P,
     /// What the values of each row are.
     row_columns: [&'static str; 6],
@@ -521,6 +551,7 @@ mod tests {
             context: &context,
             write_per_s: 100.0 / 60.0,
             skip_invalid: false,
+            still: None,
         };
         f(&plan, &facts)
     }

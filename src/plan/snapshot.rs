@@ -25,6 +25,8 @@ pub struct Snapshot {
     pub groups: Option<Directory>,
     /// How many desktops of the project are assigned to somebody; `None` where that was not read.
     pub assigned_desktops: Option<u64>,
+    /// Whether `desktops` holds all of the project.
+    pub is_whole: bool,
     /// Whether the whole list of desktops was proved complete. Where it was not, nobody is absent everywhere.
     pub is_proved: bool,
 }

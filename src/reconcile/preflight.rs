@@ -145,7 +145,7 @@ impl Preflight {
         let is_whole = by_names || (estate > 0 && estate.div_ceil(PAGE) < by_ids);
         let (mut was_listed, mut is_proved) = (false, false);
         if is_whole && let Some(census) = self.census().await? {
-            was_listed = true;
+            (was_listed, seen.is_whole) = (true, true);
             let whole = census.into_entries();
             seen.assigned_desktops = Some(count(whole.iter().filter(|desktop| is_assigned(desktop)).count()));
             let ids: Vec<_> = whole.iter().map(|desktop| desktop.id.clone()).collect();
@@ -210,7 +210,7 @@ impl Preflight {
             && !is_whole
             && let Some(census) = self.census().await?
         {
-            is_whole = true;
+            (is_whole, seen.is_whole) = (true, true);
             show(seen, census.into_entries());
             left = missing(ids, seen);
         }

@@ -56,6 +56,17 @@ pub struct Doors {
 }
 
 impl Doors {
+    /// Those of a list that was proved whole, as a look before the plan has seen them.
+    pub(crate) fn of_desktops(desktops: impl Iterator<Item = LiveDesktop>) -> Self {
+        let (mut doors, mut untold) = (Self::default(), 0);
+        for desktop in desktops {
+            untold += u64::from(!tells(&desktop));
+            doors.add(desktop);
+        }
+        doors.note_untold(untold);
+        doors
+    }
+
     fn add(&mut self, desktop: LiveDesktop) {
         let LiveDesktop { id, name, bound, .. } = desktop;
         self.by_id.insert(id.folded(), self.desktops.len());

@@ -71,8 +71,11 @@ fn somebody_who_is_on_the_list_with_one_of_two_desktops_is_told_everywhere() {
 
     let status = stage.run(&["status", "leavers.results.csv.journal"]).expect(0);
     assert!(status.stdout.contains("line 2: two by desktop:PC-d-2"), "{}", status.stdout);
-    let report = stage.run(&["report", "leavers.results.csv.journal"]).expect(0);
-    drop(report);
+    stage.run(&["report", "leavers.results.csv.journal"]).expect(0);
+    let report = stage.read("leavers.report.html");
+    for told in ["Who still gets in", "4 people still get in", "still gets in by desktop:PC-d-2", "pool:DEV"] {
+        assert!(report.contains(told), "{told}");
+    }
 
     // A finished run, asked again: the same words, no request. The results are an input, and the column is made anew.
     let before = stage.service.received();
@@ -87,6 +90,35 @@ fn somebody_who_is_on_the_list_with_one_of_two_desktops_is_told_everywhere() {
     drop(retry);
     let retried = stage.read("leavers.retry.results.csv");
     assert_eq!(retried.lines().next().unwrap().matches("still_via").count(), 1);
+}
+
+#[test]
+fn a_plan_and_its_page_forecast_it() {
+    let stage = stage_of(Scenario::default());
+    let words = ["plan", "leavers.csv", "--html", "plan.html", "--results", "preview.csv"];
+    let plan = stage.run(&words).expect(0);
+    assert!(
+        plan.stdout.contains("After this, 4 people still get in\n  - line 2: two by desktop:PC-d-2\n"),
+        "{}",
+        plan.stdout
+    );
+    let page = stage.read("plan.html");
+    assert!(page.contains("After this: 4 people still get in.") && page.contains("group:Testers"), "{page}");
+    let preview: Vec<_> = stage.records("preview.csv").into_iter().map(|row| row["still_via"].clone()).collect();
+    assert_eq!(preview, WAYS);
+    // The list names users alone: the look of the plan has all desktops, and they are not read twice.
+    stage.write("leavers.csv", "user_name\ntwo\n");
+    let before = stage.service.received();
+    let json = stage.run(&["plan", "leavers.csv", "--format", "json"]).expect(0).stdout;
+    let json: Value = serde_json::from_str(&json).unwrap();
+    assert_eq!(json["still_access"]["people"], 0, "both of his desktops go");
+    let listed = stage.service.app.log()[before..].iter().filter(|entry| entry.op == Op::ListDesktops).count();
+    assert_eq!(listed, 3, "how many there are, and two pages");
+    // Off, and without a look, nothing is said.
+    for words in [["--still-access", "off"], ["--preflight", "off"]] {
+        let plan = stage.run(&[&["plan", "leavers.csv", "--on-invalid", "skip"][..], &words].concat());
+        assert!(!plan.stdout.contains("After this"), "{}", plan.stdout);
+    }
 }
 
 #[test]

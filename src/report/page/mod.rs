@@ -12,6 +12,7 @@ pub(crate) mod plan;
 mod redact;
 mod rows;
 mod sections;
+mod still;
 mod timeline;
 mod write;
 

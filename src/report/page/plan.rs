@@ -10,6 +10,7 @@ use super::frame::head;
 use super::redact::{Hashed, Names, Veil};
 use super::rows::{Shown, class};
 use super::sections::{capital, next_step, time};
+use super::still::still;
 use crate::error::Error;
 use crate::journal::{EntryRef, Fate, Identity, ResultRow};
 use crate::model::{Class, Doubt, Outcome};
@@ -174,6 +175,9 @@ pub(crate) fn write(
     put(&page.top().into_string())?;
     put("<main id=\"main\">")?;
     put(&page.overview(&plan.outline(about.facts), groups()).into_string())?;
+    if let Some(found) = about.facts.still {
+        put(&still(found, &page.veil, true).into_string())?;
+    }
     for (group, rows) in groups() {
         page.rows(plan, group, rows, &mut put)?;
     }
@@ -468,6 +472,7 @@ mod tests {
             context: &[("project", EVIL.to_owned())],
             write_per_s: 1.0,
             skip_invalid: true,
+            still: None,
         };
         let next = Next { words: EVIL.to_owned(), command: Some(vec![EVIL.into()]) };
         let limits = [("protect", EVIL, EVIL.to_owned())];

@@ -78,6 +78,10 @@ impl<'r> Shown<'r> {
         if !user_id.is_empty() && veil.is_open() {
             more.push(safe(user_id));
         }
+        if !row.still_via.is_empty() {
+            let ways = escape_untrusted(&veil.text(row.still_via), SHOWN_MESSAGE);
+            more.push(format!("still gets in by {}", ways.replace(';', "; ")).into());
+        }
         let user = if user_name.is_empty() && kind == Some(Kind::All) {
             Cow::Borrowed("everybody")
         } else if user_name.is_empty() {

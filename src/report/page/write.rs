@@ -10,6 +10,7 @@ use super::frame::{SCRIPT, head};
 use super::redact::Veil;
 use super::rows::{ALL_AS_DATA, ALL_IN_HTML, Pick, SOME_IN_HTML, Shown};
 use super::sections;
+use super::still::still;
 use crate::error::Error;
 use crate::journal::{Identity, Progress, View};
 use crate::model::Outcome;
@@ -51,6 +52,9 @@ pub(crate) fn write(
         put(&top(&facts, about).into_string())?;
         put("<main id=\"main\">")?;
         put(&sections::overview(&facts, about.running, &next).into_string())?;
+        if let Some(found) = &facts.progress.still {
+            put(&still(found, &facts.veil, false).into_string())?;
+        }
         put(&sections::doubts(&facts).into_string())?;
         put(&sections::causes(&facts).into_string())?;
         put(&sections::requests(&facts).into_string())?;
@@ -91,6 +95,7 @@ fn top(facts: &Facts, about: &About<'_>) -> Markup {
             nav aria-label="Sections" {
                 ul {
                     li { a href="#overview" { "What happened" } }
+                    @if facts.progress.still.is_some() { li { a href="#still" { "Who still gets in" } } }
                     @if !facts.summary.doubts().is_empty() { li { a href="#doubts" { "Rows in doubt" } } }
                     @if !facts.summary.causes().is_empty() { li { a href="#causes" { "Why, and what to do" } } }
                     li { a href="#requests" { "Requests" } }

@@ -203,7 +203,7 @@ fn a_name_that_the_service_does_not_know_is_hinted_at_with_the_nearest() {
     let plan = plan.says("line 2: `zhang.sann` is not bound to d1, and the service knows no user of this name");
     let plan = plan.says("the nearest name is `zhang.san`");
     let plan = plan.says("line 4: `wang.wu` holds no desktop, and the service knows no user of this name");
-    assert!(!plan.text().contains("line 5:"), "known to the service, and bound elsewhere: {}", plan.text());
+    assert!(!plan.text().contains("line 5: `"), "known to the service, and bound elsewhere: {}", plan.text());
 }
 
 #[test]
