@@ -32,13 +32,16 @@ impl StillAccess {
     /// How many people are named.
     pub const NAMED: usize = 20;
 
-    /// `3 people still get in, and of 5 it could not be told in full`.
+    /// `3 people still get in by something else, and of 5 it could not be told in full`.
     pub fn in_words(&self) -> String {
         let people = |count, one, many| counted(count, &format!("person {one}"), &format!("people {many}"));
-        let known = people(self.people, "still gets in", "still get in");
+        let known = people(self.people, "still gets in by something else", "still get in by something else");
         match (self.people, self.unknown) {
             (_, 0) => known,
-            (0, unknown) => format!("whether {} could not be told", people(unknown, "still gets in", "still get in")),
+            (0, unknown) => {
+                let who = people(unknown, "still gets in by something else", "still get in by something else");
+                format!("whether {who} could not be told")
+            }
             (_, unknown) => format!("{known}, and of {} it could not be told in full", grouped(unknown)),
         }
     }
