@@ -1,5 +1,7 @@
 //! What the tests of this repository reach inside for. No part of the library: it changes as the program does.
 
+pub mod build;
+
 pub mod api {
     pub use crate::api::{Answer, ErrorBody, Reader, Reply, Target, Transport, Writer};
 

@@ -2,7 +2,9 @@
 
 use std::path::Path;
 
-use crate::model::{Caller, Class, DesktopId, Kind, Outcome, PartLabel, Refusal};
+use crate::model::{DesktopId, Kind, Outcome, PartLabel, Refusal};
+
+use crate::testing::build;
 
 use super::record::{
     AnswerKind, AnswerRecord, Attempt, AttemptId, Entry, Fate, Identity, Item, ItemId, Record, ResultRow, RowOutcome,
@@ -20,34 +22,9 @@ pub(super) fn names(directory: &Path) -> Vec<String> {
     names
 }
 
+/// With one other column, `ticket`.
 pub(crate) fn identity() -> Identity {
-    Identity {
-        run_id: "0badcafe".to_owned(),
-        class: Class::BatchDetach,
-        created_at: AT.to_owned(),
-        program_version: "0.1.0".to_owned(),
-        operator: "ops".to_owned(),
-        host: "jump-1".to_owned(),
-        ticket: None,
-        input_path: "leavers.csv".to_owned(),
-        input_sha256: "00".repeat(32),
-        plan_hash: "11".repeat(32),
-        endpoint: "https://workspace.example.com".to_owned(),
-        project_id: "p".to_owned(),
-        region: None,
-        caller: Caller::default(),
-        plan_settings: [("on-invalid".to_owned(), "skip".to_owned())].into(),
-        preflight: true,
-        notes: vec![],
-        results_bom: false,
-        extra_columns: vec!["ticket".to_owned()],
-        undo_of: None,
-        canary_chunks: 0,
-        warnings: Vec::new(),
-        missing_rows: 0,
-        typed: None,
-        still_access: false,
-    }
+    Identity { extra_columns: vec!["ticket".to_owned()], ..build::identity() }
 }
 
 /// `chunks` chunks of two items of two slots each; the first slot of each item is named by two rows. Every chunk is

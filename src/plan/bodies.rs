@@ -244,35 +244,15 @@ mod tests {
 
     use super::*;
     use crate::api::wire::documented::{DetachDesktop, DetachRequest, DetachUser};
-    use crate::model::DesktopId;
+    use crate::testing::build;
 
     fn slot(kind: Kind, user_name: &str) -> Slot {
-        Slot {
-            kind,
-            user_name: user_name.to_owned(),
-            user_id: Some(format!("id-{user_name}")),
-            user_group: Some("users".to_owned()),
-            sent_group: None,
-            domain: None,
-            rows: 1,
-            seen: true,
-            has_namesake: false,
-        }
+        let slot = build::slot(&format!("{user_name}#id-{user_name}"));
+        Slot { kind, user_group: Some("users".to_owned()), ..slot }
     }
 
     fn item(desktop: &str, all: bool, slots: Vec<Slot>) -> Item {
-        let desktop = DesktopId::parse(desktop).unwrap();
-        Item {
-            id: 1,
-            chunk: 1,
-            desktop,
-            desktop_name: String::new(),
-            pooled: false,
-            all,
-            slots,
-            seen: true,
-            shared: false,
-        }
+        Item { all, slots, ..build::item(1, desktop, &[]) }
     }
 
     fn text(write: impl FnOnce(&mut Vec<u8>)) -> String {

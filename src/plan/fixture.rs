@@ -3,7 +3,8 @@
 use super::directory::{Account, Directory};
 use super::snapshot::{Snapshot, UserKey};
 use crate::input::{Input, ReadOptions, Source, read};
-use crate::model::{Bound, DesktopId, Kind, LiveDesktop, fold};
+use crate::model::{Bound, Kind, LiveDesktop, fold};
+use crate::testing::build;
 
 /// An input as the reader makes it.
 pub(super) fn input(csv: &str) -> Input {
@@ -11,29 +12,14 @@ pub(super) fn input(csv: &str) -> Input {
     read(source, &ReadOptions { empty_desktop_is_every: true, ..ReadOptions::default() }).unwrap()
 }
 
-/// `alice`, `alice#id`, `alice#id@domain`, `%group`.
-pub(super) fn bound(text: &str) -> Bound {
-    let (kind, text) = text.strip_prefix('%').map_or((Kind::User, text), |group| (Kind::Group, group));
-    let (text, domain) = text.split_once('@').map_or((text, None), |(text, domain)| (text, Some(domain.to_owned())));
-    let (name, id) = text.split_once('#').map_or((text, None), |(name, id)| (name, Some(id.to_owned())));
-    Bound { kind, user_name: name.to_owned(), user_id: id, user_group: Some("users".to_owned()), domain }
+/// As [`build::bound`], with the privilege group `users`.
+pub(super) fn bound(who: &str) -> Bound {
+    Bound { user_group: Some("users".to_owned()), ..build::bound(who) }
 }
 
-/// A shared desktop that is on, named `PC-` and its id; see [`bound`].
+/// As [`build::live`], everybody with the privilege group `users`.
 pub(super) fn desktop(id: &str, who: &[&str]) -> LiveDesktop {
-    LiveDesktop {
-        id: DesktopId::parse(id).unwrap(),
-        name: format!("PC-{id}"),
-        status: "ACTIVE".to_owned(),
-        task_status: String::new(),
-        attach_state: "ATTACHED".to_owned(),
-        desktop_type: "SHARED".to_owned(),
-        pool_id: None,
-        login_status: "REGISTERED".to_owned(),
-        frozen: false,
-        in_maintenance: false,
-        bound: Some(who.iter().map(|text| bound(text)).collect()),
-    }
+    LiveDesktop { bound: Some(who.iter().map(|who| bound(who)).collect()), ..build::live(id, &[]) }
 }
 
 /// A snapshot as the preflight makes it: every name and user of these desktops can be found.

@@ -91,31 +91,13 @@ mod tests {
     use super::super::{attach_body, detach_body};
     use super::*;
     use crate::journal::Slot;
-    use crate::model::{DesktopId, Kind};
+    use crate::testing::build;
 
     fn desktop(number: usize, users: &[String], pooled: bool) -> Item {
-        let slots = users.iter().map(|user| Slot {
-            kind: Kind::User,
-            user_name: user.clone(),
-            user_id: Some(format!("id-{user}")),
-            user_group: Some("users".to_owned()),
-            sent_group: None,
-            domain: None,
-            rows: 1,
-            seen: true,
-            has_namesake: false,
-        });
-        Item {
-            id: 0,
-            chunk: 0,
-            desktop: DesktopId::parse(&format!("d{number}")).unwrap(),
-            desktop_name: String::new(),
-            pooled,
-            all: true,
-            slots: slots.collect(),
-            seen: true,
-            shared: false,
-        }
+        let slots = users
+            .iter()
+            .map(|user| Slot { user_group: Some("users".to_owned()), ..build::slot(&format!("{user}#id-{user}")) });
+        Item { pooled, all: true, slots: slots.collect(), ..build::item(0, &format!("d{number}"), &[]) }
     }
 
     proptest! {

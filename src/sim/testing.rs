@@ -5,21 +5,10 @@ use std::sync::Arc;
 use bytes::Bytes;
 use serde_json::{Value, json};
 
-use super::{App, Scenario, Seat, World};
+pub(super) use crate::testing::build::{bound as user, id, seat};
+
+use super::{App, Scenario, World};
 use crate::api::{Reply, Transport};
-use crate::model::{Bound, DesktopId, Kind};
-
-pub(super) fn id(text: &str) -> DesktopId {
-    DesktopId::parse(text).unwrap()
-}
-
-pub(super) fn user(name: &str) -> Bound {
-    Bound { kind: Kind::User, user_name: name.to_owned(), user_id: None, user_group: None, domain: None }
-}
-
-pub(super) fn seat(desktop: &str, name: &str) -> Seat {
-    Seat { desktop: id(desktop), name: String::new(), bound: user(name) }
-}
 
 /// Desktops `d-0`, `d-1`, … of `users` users `u-0`, `u-1`, … each.
 pub(super) fn world(desktops: usize, users: usize) -> World {

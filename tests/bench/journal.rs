@@ -1,13 +1,13 @@
 //! The journal at work: `cargo bench --bench journal`. Each commit waits for the disk that holds the temporary folder.
 
-use std::collections::BTreeMap;
 use std::path::Path;
 
+use batch_detach::testing::build;
 use batch_detach::testing::journal::{
-    AnswerKind, AnswerRecord, Attempt, Builder, Entry, Fate, Identity, Item, Journal as _, Record, RowOutcome,
-    Settlement, Slot, Store, View,
+    AnswerKind, AnswerRecord, Attempt, Builder, Entry, Fate, Item, Journal as _, Record, RowOutcome, Settlement, Slot,
+    Store, View,
 };
-use batch_detach::testing::model::{Caller, Class, DesktopId, Kind, Outcome, PartLabel};
+use batch_detach::testing::model::{Outcome, PartLabel};
 use batch_detach::testing::outcome::ResultsWriter;
 use criterion::{Criterion, Throughput, criterion_group, criterion_main};
 
@@ -16,39 +16,9 @@ const DESKTOPS: u32 = 100;
 const USERS: u16 = 4;
 const AT: &str = "2026-11-24T04:14:09.120Z";
 
-fn identity() -> Identity {
-    Identity {
-        run_id: "0badcafe".to_owned(),
-        class: Class::BatchDetach,
-        created_at: AT.to_owned(),
-        program_version: "0".to_owned(),
-        operator: String::new(),
-        host: String::new(),
-        ticket: None,
-        input_path: "in.csv".to_owned(),
-        input_sha256: String::new(),
-        plan_hash: String::new(),
-        endpoint: String::new(),
-        project_id: String::new(),
-        region: None,
-        caller: Caller::default(),
-        plan_settings: BTreeMap::new(),
-        preflight: false,
-        notes: Vec::new(),
-        results_bom: false,
-        extra_columns: Vec::new(),
-        undo_of: None,
-        canary_chunks: 0,
-        warnings: Vec::new(),
-        missing_rows: 0,
-        typed: None,
-        still_access: false,
-    }
-}
-
 /// Rows in an order that is not that of the items.
 fn build(path: &Path) {
-    let mut builder = Builder::create(path, &identity()).expect("a folder of its own");
+    let mut builder = Builder::create(path, &build::identity()).expect("a folder of its own");
     let items = CHUNKS * DESKTOPS;
     for row in 0..items * u32::from(USERS) {
         let (item, slot) = (row % items + 1, row / items);
@@ -60,28 +30,9 @@ fn build(path: &Path) {
         builder.owned_entry(&entry).expect("the disk takes it");
     }
     for id in 1..=items {
-        let slot = |slot| Slot {
-            kind: Kind::User,
-            user_name: user(id, slot),
-            user_id: None,
-            user_group: None,
-            sent_group: None,
-            domain: None,
-            rows: 1,
-            seen: false,
-            has_namesake: false,
-        };
-        let item = Item {
-            id,
-            chunk: (id - 1) / DESKTOPS + 1,
-            desktop: DesktopId::parse(&desktop(id)).expect("an id"),
-            desktop_name: String::new(),
-            pooled: false,
-            all: false,
-            slots: (0..u32::from(USERS)).map(slot).collect(),
-            seen: false,
-            shared: false,
-        };
+        let slots = (0..u32::from(USERS)).map(|slot| Slot { seen: false, ..build::slot(&user(id, slot)) });
+        let chunk = (id - 1) / DESKTOPS + 1;
+        let item = Item { chunk, slots: slots.collect(), seen: false, ..build::item(id, &desktop(id), &[]) };
         builder.item(item).expect("the disk takes it");
     }
     builder.finish().expect("the disk takes it");

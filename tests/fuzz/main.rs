@@ -9,11 +9,11 @@ use std::path::PathBuf;
 use batch_detach::input::{Field, ReadOptions, Source, read};
 use batch_detach::testing::api::wire::WriteAnswer;
 use batch_detach::testing::api::{Answer, ErrorBody, Reply};
+use batch_detach::testing::build;
 use batch_detach::testing::config::sources::from_toml;
 use batch_detach::testing::dispatch::verdict::{Verdict, judge};
 use batch_detach::testing::input::guard::{guard, unguard};
-use batch_detach::testing::journal::Fate;
-use batch_detach::testing::journal::{Builder, Entry, Identity, Item, Slot, Store, View};
+use batch_detach::testing::journal::{Builder, Entry, Fate, Store, View};
 use batch_detach::testing::model::{DesktopId, Kind};
 use batch_detach::testing::pace::{parse_limit_text, parse_retry_after};
 use batch_detach::testing::reconcile::reads;
@@ -213,19 +213,9 @@ fn p21_any_cell_survives_the_formula_guard() {
     });
 }
 
-fn identity() -> Identity {
-    serde_json::from_value(serde_json::json!({
-        "run_id": "0badcafe", "class": "batch-detach", "created_at": "2026-01-01T00:00:00Z", "program_version": "0",
-        "operator": "o", "host": "h", "ticket": null, "input_path": "in.csv", "input_sha256": "00", "plan_hash": "00",
-        "endpoint": "e", "project_id": "p", "region": null, "plan_settings": {}, "preflight": true, "notes": [],
-        "results_bom": false, "extra_columns": [], "undo_of": null,
-    }))
-    .unwrap()
-}
-
 /// A journal of three desktops.
 fn journal(path: &std::path::Path) {
-    let mut builder = Builder::create(path, &identity()).unwrap();
+    let mut builder = Builder::create(path, &build::identity()).unwrap();
     for n in 1..=3_u32 {
         let entry = Entry {
             line: u64::from(n) + 1,
@@ -244,30 +234,7 @@ fn journal(path: &std::path::Path) {
         builder.owned_entry(&entry).unwrap();
     }
     for n in 1..=3_u32 {
-        let slot = Slot {
-            kind: Kind::User,
-            user_name: "u".to_owned(),
-            user_id: None,
-            user_group: None,
-            sent_group: None,
-            domain: None,
-            rows: 1,
-            seen: true,
-            has_namesake: false,
-        };
-        let desktop = DesktopId::parse(&format!("d-{n}")).unwrap();
-        let item = Item {
-            id: n,
-            chunk: n,
-            desktop,
-            desktop_name: String::new(),
-            pooled: false,
-            all: false,
-            slots: vec![slot],
-            seen: true,
-            shared: false,
-        };
-        builder.item(item).unwrap();
+        builder.item(build::item(n, &format!("d-{n}"), &["u"])).unwrap();
     }
     builder.finish().unwrap();
 }

@@ -5,6 +5,8 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use batch_detach::testing::build;
+pub(crate) use batch_detach::testing::build::id;
 use batch_detach::testing::model::{Bound, DesktopId, Kind};
 use batch_detach::testing::sim::{App, Auth, LogEntry, Scenario, Seat, World, serve};
 use serde_json::Value;
@@ -23,13 +25,9 @@ pub(crate) const PATIENCE: Duration = Duration::from_secs(40);
 /// One binding as people speak of it: desktop, kind, user.
 pub(crate) type Binding = (String, Kind, String);
 
-pub(crate) fn id(text: &str) -> DesktopId {
-    DesktopId::parse(text).unwrap()
-}
-
+/// Somebody's place on a desktop that is named `PC-` and its id.
 pub(crate) fn seat(desktop: &str, user: &str) -> Seat {
-    let bound = Bound { kind: Kind::User, user_name: user.to_owned(), user_id: None, user_group: None, domain: None };
-    Seat { desktop: id(desktop), name: format!("PC-{desktop}"), bound }
+    Seat { name: format!("PC-{desktop}"), ..build::seat(desktop, user) }
 }
 
 /// A service that ends with its value.

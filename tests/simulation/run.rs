@@ -9,12 +9,11 @@ use batch_detach::input::{self, ReadOptions, RowRef, Source};
 use batch_detach::plan::{plan, questions};
 use batch_detach::testing::api::auth::Nobody;
 use batch_detach::testing::api::{Reader, Target, Transport, Writer};
+use batch_detach::testing::build;
 use batch_detach::testing::config::Percent;
 use batch_detach::testing::dispatch::{Drive, Ended, Rules, StopReason, drive};
 use batch_detach::testing::journal::{Entry, Identity, Item, Journal, MemoryJournal, Record};
-use batch_detach::testing::model::Bound;
-use batch_detach::testing::model::DesktopId;
-use batch_detach::testing::model::{Caller, Class, Outcome};
+use batch_detach::testing::model::{Bound, Class, DesktopId, Outcome};
 use batch_detach::testing::pace::{Ceiling, Gates};
 use batch_detach::testing::reconcile::preflight::{Preflight, Waits};
 use batch_detach::testing::sim::{App, Auth, Change, Matching};
@@ -152,29 +151,9 @@ fn identity(script: &Script, class: Class, canary_chunks: u32) -> Identity {
     Identity {
         run_id: "51300000".to_owned(),
         class,
-        created_at: "2026-11-24T05:00:00Z".to_owned(),
-        program_version: String::new(),
-        operator: String::new(),
-        host: String::new(),
-        ticket: None,
-        input_path: "leavers.csv".to_owned(),
-        input_sha256: String::new(),
-        plan_hash: String::new(),
-        endpoint: "http://sim".to_owned(),
-        project_id: "p".to_owned(),
-        region: None,
-        caller: Caller::default(),
-        plan_settings: BTreeMap::new(),
         preflight: script.preflight || class == Class::BatchAttach,
-        notes: Vec::new(),
-        results_bom: false,
-        extra_columns: Vec::new(),
-        undo_of: None,
         canary_chunks,
-        warnings: Vec::new(),
-        missing_rows: 0,
-        typed: None,
-        still_access: false,
+        ..build::identity()
     }
 }
 

@@ -6,53 +6,29 @@ use tokio::time::Instant;
 use super::*;
 use crate::config::Protected;
 use crate::journal::{Fate, Identity, Item, Slot};
-use crate::model::{Bound, Caller, Class, DesktopId, Kind, LiveDesktop, Outcome};
+use crate::model::{Bound, Class, LiveDesktop, Outcome};
 use crate::plan::{Draft as _, HashFacts, Policy, Snapshot};
 use crate::reconcile::evidence::ReadSpan;
 use crate::reconcile::undo::changed::Row;
 use crate::reconcile::undo::doubts::Doubts;
-
-fn id(text: &str) -> DesktopId {
-    DesktopId::parse(text).unwrap()
-}
+use crate::testing::build::{self, id};
 
 fn bound(name: &str) -> Bound {
-    Bound {
-        kind: Kind::User,
-        user_name: name.to_owned(),
-        user_id: Some(format!("id-{name}")),
-        user_group: Some("sudo".to_owned()),
-        domain: None,
-    }
+    Bound { user_group: Some("sudo".to_owned()), ..build::bound(&format!("{name}#id-{name}")) }
 }
 
 fn slot(name: &str) -> Slot {
-    Slot {
-        kind: Kind::User,
-        user_name: name.to_owned(),
-        user_id: Some(format!("id-{name}")),
-        user_group: Some("sudo".to_owned()),
-        sent_group: Some("users".to_owned()),
-        domain: None,
-        rows: 1,
-        seen: true,
-        has_namesake: false,
-    }
+    let slot = build::slot(&format!("{name}#id-{name}"));
+    Slot { user_group: Some("sudo".to_owned()), sent_group: Some("users".to_owned()), ..slot }
 }
 
 fn live(desktop: &str, kind: &str, who: &[Bound]) -> LiveDesktop {
+    let live = build::live(desktop, &[]);
     LiveDesktop {
-        id: id(desktop),
-        name: format!("PC-{desktop}"),
-        status: "ACTIVE".to_owned(),
-        task_status: String::new(),
-        attach_state: String::new(),
         desktop_type: kind.to_owned(),
-        pool_id: None,
         login_status: "CONNECTED".to_owned(),
-        frozen: false,
-        in_maintenance: false,
         bound: Some(who.to_vec()),
+        ..live
     }
 }
 
@@ -63,33 +39,8 @@ fn look(desktops: &[LiveDesktop]) -> Snapshot {
 
 /// Each desktop with its users, a row for each of them.
 fn changed(class: Class, of: &[(&str, &[&str])]) -> Changed {
-    let run = Identity {
-        run_id: "0badcafe".to_owned(),
-        class: if class == Class::BatchAttach { Class::BatchDetach } else { Class::BatchAttach },
-        created_at: String::new(),
-        program_version: String::new(),
-        operator: String::new(),
-        host: String::new(),
-        ticket: None,
-        input_path: "l.csv".to_owned(),
-        input_sha256: String::new(),
-        plan_hash: "0f".to_owned(),
-        endpoint: String::new(),
-        project_id: String::new(),
-        region: None,
-        caller: Caller::default(),
-        plan_settings: BTreeMap::new(),
-        preflight: true,
-        notes: Vec::new(),
-        results_bom: false,
-        extra_columns: Vec::new(),
-        undo_of: None,
-        canary_chunks: 0,
-        warnings: Vec::new(),
-        missing_rows: 0,
-        typed: None,
-        still_access: false,
-    };
+    let class_of_run = if class == Class::BatchAttach { Class::BatchDetach } else { Class::BatchAttach };
+    let run = Identity { class: class_of_run, plan_hash: "0f".to_owned(), ..build::identity() };
     let journal = String::new();
     let mut made =
         Changed { journal, run, class, rows: Vec::new(), desktops: Vec::new(), in_doubt: HashSet::new(), left: 0 };
@@ -99,17 +50,8 @@ fn changed(class: Class, of: &[(&str, &[&str])]) -> Changed {
             let line = made.rows.len() as u64 + 2;
             made.rows.push(Row { line, cells, extras: Vec::new(), desktop: at, slot: number });
         }
-        made.desktops.push(Item {
-            id: 0,
-            chunk: 0,
-            desktop: id(desktop),
-            desktop_name: String::new(),
-            pooled: false,
-            all: false,
-            slots: users.iter().map(|user| slot(user)).collect(),
-            seen: true,
-            shared: false,
-        });
+        let slots = users.iter().map(|user| slot(user)).collect();
+        made.desktops.push(Item { slots, ..build::item(0, desktop, &[]) });
     }
     made
 }

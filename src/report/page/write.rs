@@ -206,7 +206,8 @@ pub(super) mod tests {
         AnswerKind, AnswerRecord, Attempt, Builder, EntryRef, Fate, Item, Journal as _, Record, RowOutcome, Settlement,
         Slot, Store,
     };
-    use crate::model::{AgencyName, Caller, Class, DesktopId, Kind, PartLabel};
+    use crate::model::{AgencyName, Caller, Class, PartLabel};
+    use crate::testing::build;
 
     pub(in super::super) const EVIL: &str =
         "</script></style></title><img src=x onerror=\"alert('1')\">&\u{202e}\u{1b}[31m";
@@ -251,33 +252,12 @@ pub(super) mod tests {
     fn evil_journal(path: &Path) {
         let evil = || EVIL.to_owned();
         let (mut builder, extras) = (Builder::create(path, &evil_identity()).unwrap(), [EVIL]);
-        let slot = Slot {
-            kind: Kind::User,
-            user_name: evil(),
-            user_id: Some(evil()),
-            user_group: None,
-            sent_group: None,
-            domain: None,
-            rows: 1,
-            seen: true,
-            has_namesake: false,
-        };
+        let slot = Slot { user_name: evil(), user_id: Some(evil()), ..build::slot("u") };
         let fixed = Fate::Fixed { outcome: Outcome::Invalid, code: evil(), message: evil() };
         for fate in [Fate::Send { item: 1, slot: 0 }, fixed] {
             builder.entry(EntryRef { line: 2, cells: [EVIL; 7], extras: &extras, fate: &fate }).unwrap();
         }
-        let desktop = DesktopId::parse("<img>").unwrap();
-        let item = Item {
-            id: 1,
-            chunk: 1,
-            desktop,
-            desktop_name: evil(),
-            pooled: false,
-            all: false,
-            slots: vec![slot],
-            seen: true,
-            shared: false,
-        };
+        let item = Item { desktop_name: evil(), slots: vec![slot], ..build::item(1, "<img>", &[]) };
         builder.item(item).unwrap();
         builder.finish().unwrap();
     }

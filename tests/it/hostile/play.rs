@@ -6,7 +6,8 @@ use std::process::{Command, Stdio};
 use std::sync::{Arc, LazyLock};
 use std::time::{Duration, Instant};
 
-use batch_detach::testing::model::{Bound, DesktopId, Kind};
+use batch_detach::testing::build::seat;
+use batch_detach::testing::model::DesktopId;
 use batch_detach::testing::sim::{App, Scenario, Seat, World};
 
 use super::proxy::{Prey, Proxy, Step};
@@ -47,18 +48,8 @@ pub(super) struct Played {
 }
 
 pub(super) fn seats(desktops: usize, users: usize) -> Vec<Seat> {
-    let bound = |user: usize| Bound {
-        kind: Kind::User,
-        user_name: format!("u-{user}"),
-        user_id: None,
-        user_group: None,
-        domain: None,
-    };
-    let ids = (0..desktops).map(|n| DesktopId::parse(&format!("d-{n:04}")).unwrap());
-    ids.flat_map(|desktop| {
-        (0..users).map(move |user| Seat { desktop: desktop.clone(), name: String::new(), bound: bound(user) })
-    })
-    .collect()
+    let of = |n: usize| (0..users).map(move |user| seat(&format!("d-{n:04}"), &format!("u-{user}")));
+    (0..desktops).flat_map(of).collect()
 }
 
 pub(super) fn input_of(seats: &[Seat]) -> String {

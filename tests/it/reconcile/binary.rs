@@ -5,7 +5,8 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
-use batch_detach::testing::model::{Bound, DesktopId, Kind};
+use batch_detach::testing::build;
+pub(crate) use batch_detach::testing::build::{bound, id, world};
 use batch_detach::testing::sim::{App, LogEntry, Op, Physics, Scenario, Seat, World, serve};
 use tempfile::TempDir;
 use tokio::net::TcpListener;
@@ -26,30 +27,8 @@ const QUICK: [(&str, &str); 8] = [
     ("READ_BACK_DEADLINE", "20s"),
 ];
 
-pub(crate) fn id(text: &str) -> DesktopId {
-    DesktopId::parse(text).unwrap()
-}
-
-/// `alice`, `alice#id`, `alice@domain`, `%group`.
-pub(crate) fn bound(text: &str) -> Bound {
-    let (kind, text) = text.strip_prefix('%').map_or((Kind::User, text), |group| (Kind::Group, group));
-    let (text, domain) = text.split_once('@').map_or((text, None), |(text, domain)| (text, Some(domain.to_owned())));
-    let (name, id) = text.split_once('#').map_or((text, None), |(name, id)| (name, Some(id.to_owned())));
-    Bound { kind, user_name: name.to_owned(), user_id: id, user_group: None, domain }
-}
-
 pub(crate) fn seat(desktop: &str, name: &str, who: &str) -> Seat {
-    Seat { desktop: id(desktop), name: name.to_owned(), bound: bound(who) }
-}
-
-/// A world in which each desktop, named as its id in capitals, holds these people. `nobody` is known, and bound nowhere.
-pub(crate) fn world(desktops: &[(&str, &[&str])]) -> World {
-    let seats = desktops
-        .iter()
-        .flat_map(|(desktop, people)| people.iter().map(move |who| seat(desktop, &desktop.to_uppercase(), who)));
-    let mut world = World::from_seats(seats, 1);
-    world.introduce("nobody", "");
-    world
+    Seat { name: name.to_owned(), ..build::seat(desktop, who) }
 }
 
 /// A physics in which everything happens at once.

@@ -8,9 +8,10 @@ use batch_detach::input::{self, ReadOptions};
 use batch_detach::plan::{Policy, plan, questions};
 use batch_detach::testing::api::auth::Nobody;
 use batch_detach::testing::api::{Reader, Target, Writer};
+use batch_detach::testing::build;
 use batch_detach::testing::dispatch::{Drive, Ended, Rules, drive};
-use batch_detach::testing::journal::{Entry, Identity, Item, MemoryJournal, Progress};
-use batch_detach::testing::model::{Caller, Class};
+use batch_detach::testing::journal::{Entry, Item, MemoryJournal, Progress};
+use batch_detach::testing::model::Class;
 use batch_detach::testing::pace::{Ceiling, Gates};
 use batch_detach::testing::reconcile::preflight::{Preflight, Waits};
 use batch_detach::testing::sim::App;
@@ -101,7 +102,7 @@ impl Go {
         meanwhile(app);
         let entries: Vec<Entry> = made.entries().map(|entry| entry.to_journal()).collect();
         let items: Vec<Item> = made.items().collect();
-        let journal = MemoryJournal::new(identity(), entries, items);
+        let journal = MemoryJournal::new(build::identity(), entries, items);
         let drove = Instant::now();
         let run = Drive {
             journal: Arc::new(journal.clone()),
@@ -141,35 +142,5 @@ pub(crate) fn target(app: &Arc<App>) -> Target {
         auth: Arc::new(Nobody),
         endpoint: "http://simulator.invalid".to_owned(),
         project_id: "p".to_owned(),
-    }
-}
-
-fn identity() -> Identity {
-    Identity {
-        run_id: "0badcafe".to_owned(),
-        class: Class::BatchDetach,
-        created_at: "2026-11-24T04:14:00Z".to_owned(),
-        program_version: "0.1.0".to_owned(),
-        operator: "ops".to_owned(),
-        host: "jump-1".to_owned(),
-        ticket: None,
-        input_path: "leavers.csv".to_owned(),
-        input_sha256: "00".repeat(32),
-        plan_hash: "11".repeat(32),
-        endpoint: "simulator".to_owned(),
-        project_id: "p".to_owned(),
-        region: None,
-        caller: Caller::default(),
-        plan_settings: BTreeMap::new(),
-        preflight: true,
-        notes: Vec::new(),
-        results_bom: false,
-        extra_columns: Vec::new(),
-        undo_of: None,
-        canary_chunks: 0,
-        warnings: Vec::new(),
-        missing_rows: 0,
-        typed: None,
-        still_access: false,
     }
 }

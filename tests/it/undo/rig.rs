@@ -5,7 +5,8 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
 use std::sync::Arc;
 
-use batch_detach::testing::model::{Bound, DesktopId, Kind};
+pub(crate) use batch_detach::testing::build::{bound as user, id};
+use batch_detach::testing::model::{Bound, DesktopId};
 use batch_detach::testing::sim::{App, LogEntry, Op, Scenario, Seat, World, serve};
 use tokio::net::TcpListener;
 use tokio::runtime::Runtime;
@@ -22,14 +23,6 @@ pub(crate) struct Told {
     pub(crate) code: i32,
     pub(crate) out: String,
     pub(crate) err: String,
-}
-
-pub(crate) fn id(text: &str) -> DesktopId {
-    DesktopId::parse(text).unwrap()
-}
-
-pub(crate) fn user(name: &str) -> Bound {
-    Bound { kind: Kind::User, user_name: name.to_owned(), user_id: None, user_group: None, domain: None }
 }
 
 pub(crate) fn seat(desktop: &str, bound: Bound) -> Seat {
