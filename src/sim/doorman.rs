@@ -21,6 +21,10 @@ const LOCKED_FOR: Duration = Duration::from_secs(300);
 /// What the gateway remembers of credentials.
 #[derive(Debug, Default)]
 pub(super) struct Doorman {
+    /// Requests that had to show who they are.
+    received: u64,
+    /// When what was issued before ended, by [`Scenario::revoke_after`].
+    revoked: Vec<Instant>,
     issued: BTreeMap<String, Instant>,
     /// Temporary keys by their id, with the times of their making and of their end.
     temporary: BTreeMap<String, (Key, Instant, Instant)>,
@@ -47,11 +51,15 @@ impl Doorman {
         epoch: Instant,
         now: Instant,
     ) -> Result<(), Refused> {
+        self.received += 1;
+        if scenario.revoke_after.contains(&self.received) {
+            self.revoked.push(now);
+        }
         let temporary = access_key(parts).and_then(|access| self.temporary.get(access));
         if let Some((key, issued, end)) = temporary {
             return match verify(parts, body, key) {
                 Err(why) => Err(wrong_signature(&why)),
-                Ok(()) if now >= *end || is_over(scenario, *issued, epoch, now) => {
+                Ok(()) if now >= *end || self.is_over(scenario, *issued, epoch, now) => {
                     Err(unauthorized("APIGW.0301", "security token expired"))
                 }
                 Ok(()) => Ok(()),
@@ -66,7 +74,7 @@ impl Doorman {
                 match issued {
                     _ if token.is_empty() => Err(unauthorized("APIGW.0301", "x-auth-token not found")),
                     None => Err(unauthorized("APIGW.0301", "decrypt token fail")),
-                    Some(issued) if is_over(scenario, issued, epoch, now) => {
+                    Some(issued) if self.is_over(scenario, issued, epoch, now) => {
                         Err(Refused::new(401, "APIGW.0307", "The token must be updated."))
                     }
                     Some(_) => Ok(()),
@@ -82,6 +90,13 @@ impl Doorman {
                 check(parts, body).map_err(|(status, code, message)| Refused::new(status, code, message))
             }),
         }
+    }
+
+    /// Whether what was issued then is good no more.
+    fn is_over(&self, scenario: &Scenario, issued: Instant, epoch: Instant, now: Instant) -> bool {
+        let lived = now.saturating_duration_since(issued);
+        let times = scenario.revoke_at.iter().map(|at| epoch + *at).chain(self.revoked.iter().copied());
+        scenario.token_life.is_some_and(|life| lived >= life) || times.into_iter().any(|at| issued < at && at <= now)
     }
 
     /// Counts the refusals of a key in a row, and refuses it once there were too many.
@@ -178,13 +193,6 @@ impl Doorman {
 
 fn wrong_signature(why: &str) -> Refused {
     unauthorized("APIGW.0301", &format!("verify aksk signature fail, {why}"))
-}
-
-/// Whether a token that was issued then has ended by now.
-fn is_over(scenario: &Scenario, issued: Instant, epoch: Instant, now: Instant) -> bool {
-    let lived = now.saturating_duration_since(issued);
-    let revoked = |at: &Duration| issued < epoch + *at && epoch + *at <= now;
-    scenario.token_life.is_some_and(|life| lived >= life) || scenario.revoke_at.iter().any(revoked)
 }
 
 /// An error in IAM's own shape.

@@ -118,6 +118,8 @@ pub struct Scenario {
     /// At each of these times (since the start) every token and temporary key issued before it ends.
     #[serde(deserialize_with = "spans")]
     pub revoke_at: Vec<Duration>,
+    /// The same as each of these requests arrives, counted from 1, IAM's own apart.
+    pub revoke_after: Vec<u64>,
     /// Seconds by which the service's clock (`Date`) is ahead; negative: behind. Ten years count at most.
     pub clock_ahead_s: i64,
 }

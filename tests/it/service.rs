@@ -1,6 +1,6 @@
 //! The simulated service on a loopback port, and questions about what it saw.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 use batch_detach::testing::build;
 pub(crate) use batch_detach::testing::build::id;
 use batch_detach::testing::model::{Bound, DesktopId, Kind};
-use batch_detach::testing::sim::{App, Auth, LogEntry, Scenario, Seat, World, serve};
+use batch_detach::testing::sim::{App, Auth, LogEntry, Op, Scenario, Seat, World, serve};
 use serde_json::Value;
 use tokio::net::TcpListener;
 use tokio::runtime::Runtime;
@@ -58,6 +58,26 @@ impl Service {
     /// The writes received so far, in order.
     pub(crate) fn writes(&self) -> Vec<LogEntry> {
         self.app.log().into_iter().filter(|entry| entry.op.is_write()).collect()
+    }
+
+    /// Requests of one operation so far.
+    pub(crate) fn requests(&self, op: Op) -> Vec<LogEntry> {
+        self.app.log().into_iter().filter(|entry| entry.op == op).collect()
+    }
+
+    /// Who is bound to a desktop, by name.
+    pub(crate) fn names(&self, desktop: &str) -> Vec<String> {
+        self.app.world().bound(&id(desktop)).into_iter().map(|bound| bound.user_name).collect()
+    }
+
+    /// Who is bound, with all that the service knows of it; each desktop's in an order of their own, because what comes
+    /// back comes last.
+    pub(crate) fn holders(&self) -> BTreeMap<DesktopId, Vec<Bound>> {
+        let mut all = self.app.world().snapshot_bindings();
+        for bound in all.values_mut() {
+            bound.sort_by(|a, b| (a.kind, &a.user_name, &a.domain).cmp(&(b.kind, &b.user_name, &b.domain)));
+        }
+        all
     }
 
     /// Requests received so far.

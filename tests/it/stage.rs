@@ -244,6 +244,13 @@ impl Stage {
         self.spawn(self.command(words))
     }
 
+    /// As [`Stage::start`], with one setting (`DOUBT_WAIT`) of its own.
+    pub(crate) fn start_under(&self, (name, value): (&str, &str), words: &[&str]) -> Running {
+        let mut command = self.command(words);
+        command.env(format!("BATCH_DETACH_{name}"), value);
+        self.spawn(command)
+    }
+
     pub(crate) fn spawn(&self, mut command: Command) -> Running {
         let place = tempfile::Builder::new().disable_cleanup(true).tempdir_in(self.streams.path()).unwrap();
         let (stdout, stderr) = (place.path().join("stdout"), place.path().join("stderr"));
@@ -260,6 +267,15 @@ impl Stage {
     pub(crate) fn records(&self, name: &str) -> Vec<Record> {
         let text = self.read(name);
         csv::Reader::from_reader(text.as_bytes()).deserialize().map(Result::unwrap).collect()
+    }
+
+    /// Rows of a results file by outcome.
+    pub(crate) fn tally(&self, name: &str) -> BTreeMap<String, usize> {
+        let mut counts = BTreeMap::new();
+        for row in self.records(name) {
+            *counts.entry(row["outcome"].clone()).or_default() += 1;
+        }
+        counts
     }
 
     /// Line and outcome of each record of `leavers.results.csv`.
@@ -295,4 +311,9 @@ impl Stage {
         let left: Vec<_> = now.difference(&expected).collect();
         assert!(lost.is_empty() && left.is_empty(), "gone, but not by the results: {lost:?}; still there: {left:?}");
     }
+}
+
+/// A [`Stage::tally`] to compare with.
+pub(crate) fn counts<const N: usize>(of: [(&str, usize); N]) -> BTreeMap<String, usize> {
+    of.into_iter().map(|(outcome, rows)| (outcome.to_owned(), rows)).collect()
 }
