@@ -14,7 +14,7 @@
 //!
 //! ```text
 //! cli       ← api config dispatch error files input journal model outcome pace plan reconcile report sim text
-//! report    ← api error journal model outcome plan text
+//! report    ← api config error journal model outcome plan text
 //! outcome   ← error input journal model text
 //! dispatch  ← api config error journal model pace plan reconcile text
 //! reconcile ← api error input journal model pace plan text

@@ -130,7 +130,7 @@ pub mod undo {
                 line: entry.line,
                 cells: entry.cells.map(str::to_owned),
                 extras: entry.extras.iter().map(|cell| (*cell).to_owned()).collect(),
-                fate: entry.fate.clone(),
+                fate: entry.fate.clone().into_owned(),
             });
             Ok(())
         })?;

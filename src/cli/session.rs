@@ -7,11 +7,11 @@ use super::args::{RunArgs, RunOptions};
 use super::outputs::Outputs;
 use crate::api::{ProcessEnv, credential_files};
 use crate::config::{
-    DECLARED, Declared, Group, Layer, Loaded, Origin, Progress, SettingLine, Settings, Shapes, Sources, Takes, load,
+    DECLARED, Declared, Group, Layer, Loaded, Origin, SettingLine, Settings, Shapes, Sources, Takes, load,
 };
 use crate::error::Error;
 use crate::model::{Given, Repeat};
-use crate::report::{Look, ProgressKind, Screen, Shape, start_logging};
+use crate::report::{Look, Screen, Shape, records_on_stderr, start_logging};
 
 /// Settings in force, and the screen that logs and progress share.
 pub(super) struct Session {
@@ -53,21 +53,12 @@ impl Session {
         outputs.write("--requests", options.output.requests.as_deref());
         outputs.write("--html", options.output.html.as_deref());
         outputs.check()?;
-        let format = match settings.log_format {
-            crate::config::LogFormat::Json => crate::report::LogFormat::Json,
-            crate::config::LogFormat::Text => crate::report::LogFormat::Text,
-        };
-        let records = format.is_on_stderr(settings.log_file.as_deref());
-        let kind = match settings.progress {
-            Progress::Auto => ProgressKind::Auto,
-            Progress::On => ProgressKind::On,
-            Progress::Off => ProgressKind::Off,
-        };
+        let records = records_on_stderr(settings.log_format, settings.log_file.as_deref());
         let terminal = std::io::stderr().is_terminal() && std::env::var_os("TERM").is_none_or(|term| term != "dumb");
-        let shape = Look { kind, terminal, records, quiet: settings.quiet }.shape();
+        let shape = Look { progress: settings.progress, terminal, records, quiet: settings.quiet }.shape();
         let screen = shape.screen();
         let verbosity = if settings.quiet { -1 } else { i8::try_from(settings.verbose).unwrap_or(i8::MAX) };
-        start_logging(format, settings.log_file.as_deref(), verbosity, &screen)?;
+        start_logging(settings.log_format, settings.log_file.as_deref(), verbosity, &screen)?;
         for warning in warnings {
             tracing::warn!("{warning}");
         }

@@ -223,19 +223,12 @@ pub(super) fn write_entry(entry: &EntryRef<'_>, out: &mut Vec<u8>) {
     }
 }
 
-/// What [`write_entry`] wrote, borrowed from the block.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum FateRef<'a> {
-    Send { item: ItemId, slot: SlotNo },
-    Fixed { outcome: Outcome, code: &'a str, message: &'a str },
-}
-
 /// One entry, borrowed from its block; the extras are in the caller's list.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct BlockEntry<'a> {
     pub(super) line: u64,
     pub(super) cells: [&'a str; 7],
-    pub(super) fate: FateRef<'a>,
+    pub(super) fate: Fate<'a>,
 }
 
 /// Walks over a block of entries.
@@ -265,8 +258,12 @@ impl<'a> Entries<'a> {
             *cell = self.cell()?;
         }
         let fate = match self.number()? {
-            0 => FateRef::Fixed { outcome: Outcome::parse(self.cell()?)?, code: self.cell()?, message: self.cell()? },
-            item => FateRef::Send { item: item.try_into().ok()?, slot: self.number()?.try_into().ok()? },
+            0 => Fate::Fixed {
+                outcome: Outcome::parse(self.cell()?)?,
+                code: self.cell()?.into(),
+                message: self.cell()?.into(),
+            },
+            item => Fate::Send { item: item.try_into().ok()?, slot: self.number()?.try_into().ok()? },
         };
         extras.clear();
         for _ in 0..self.extras {
@@ -316,7 +313,7 @@ mod tests {
             item in 0..3_u32, slot in any::<SlotNo>(),
         ) {
             let fate = match item {
-                0 => Fate::Fixed { outcome: Outcome::Invalid, code: cells[0].clone(), message: cells[1].clone() },
+                0 => Fate::Fixed { outcome: Outcome::Invalid, code: cells[0].clone().into(), message: cells[1].clone().into() },
                 item => Fate::Send { item, slot },
             };
             let borrowed: Vec<&str> = extras.iter().map(String::as_str).collect();

@@ -182,7 +182,7 @@ impl MemoryJournal {
                 Fate::Send { item, slot } => inner.durable.history.outcome(*item, *slot),
                 Fate::Fixed { outcome, code, message } => {
                     let finished_at = self.identity.created_at.clone();
-                    Some(RowOutcome { finished_at, ..RowOutcome::new(*outcome, code.clone(), message.clone()) })
+                    Some(RowOutcome { finished_at, ..RowOutcome::new(*outcome, code.to_string(), message.to_string()) })
                 }
             };
             let result = result.ok_or_else(|| Error::Internal(format!("line {}: no such slot", entry.line)))?;

@@ -3,6 +3,7 @@
 //! An *entry* is one record of the results to be. An *item* is one desktop's share of one chunk; its *slots* are
 //! the bindings that it carries. Several entries may point at one slot (the same binding named twice).
 
+use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::time::Duration;
 
@@ -72,21 +73,35 @@ pub struct Identity {
     pub still_access: bool,
 }
 
-/// What the plan holds for one record of the results.
+/// What the plan holds for one record of the results; its words are borrowed from the plan or from the journal's block, or
+/// its own.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Fate {
+pub enum Fate<'a> {
     /// To be sent, as this binding of this item.
     Send { item: ItemId, slot: SlotNo },
     /// Settled by the plan: already detached, invalid, or left out (`not_sent`).
-    Fixed { outcome: Outcome, code: String, message: String },
+    ///
+    /// * `code`: names the rule; empty for what is already detached, or not due.
+    /// * `message`: what is wrong and what to do; empty where the code is.
+    Fixed { outcome: Outcome, code: Cow<'a, str>, message: Cow<'a, str> },
 }
 
-impl Fate {
+impl Fate<'_> {
+    /// The same with words of its own.
+    pub fn into_owned(self) -> Fate<'static> {
+        match self {
+            Self::Send { item, slot } => Fate::Send { item, slot },
+            Self::Fixed { outcome, code, message } => {
+                Fate::Fixed { outcome, code: code.into_owned().into(), message: message.into_owned().into() }
+            }
+        }
+    }
+
     /// What the results would say of it before anything is sent.
     pub(crate) fn foreseen(&self) -> RowOutcome {
         match self {
             Self::Send { .. } => RowOutcome::new(Outcome::Planned, String::new(), String::new()),
-            Self::Fixed { outcome, code, message } => RowOutcome::new(*outcome, code.clone(), message.clone()),
+            Self::Fixed { outcome, code, message } => RowOutcome::new(*outcome, code.to_string(), message.to_string()),
         }
     }
 }
@@ -101,7 +116,7 @@ pub struct Entry {
     pub cells: [String; 7],
     /// The cells of [`Identity::extra_columns`].
     pub extras: Vec<String>,
-    pub fate: Fate,
+    pub fate: Fate<'static>,
 }
 
 /// An [`Entry`] whose cells are borrowed, so that building the journal copies each cell once.
@@ -112,7 +127,7 @@ pub struct EntryRef<'a> {
     pub cells: [&'a str; 7],
     /// As in [`Entry::extras`].
     pub extras: &'a [&'a str],
-    pub fate: &'a Fate,
+    pub fate: &'a Fate<'a>,
 }
 
 /// One binding that is to be changed, as it goes on the wire.

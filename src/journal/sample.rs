@@ -69,7 +69,7 @@ pub(super) fn plan(chunks: u32) -> (Vec<Entry>, Vec<Item>) {
             add([&desktop, "bob", "T-2"], Fate::Send { item: id, slot: 1 });
             add([&desktop, "LÌ, NA", "T-3"], Fate::Send { item: id, slot: 0 });
         }
-        let (code, message) = ("INVALID_USER_MISSING".to_owned(), "no user".to_owned());
+        let (code, message) = ("INVALID_USER_MISSING".into(), "no user".into());
         add(["d-x", "", ""], Fate::Fixed { outcome: Outcome::Invalid, code, message });
     }
     (entries, items)

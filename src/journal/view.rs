@@ -9,13 +9,13 @@ use crate::error::Error;
 use crate::model::{Class, NOT_TOLD, Outcome, StillAccess, leaver};
 
 use super::build;
-use super::codec::{Entries, FateRef};
+use super::codec::Entries;
 use super::load::{self, Range, attempt_columns, unsigned};
 use super::open::open_to_read;
 use super::outcomes::Outcomes;
 use super::record::{
-    AnswerKind, Identity, Item, ItemId, OpenItem, Process, Progress, Recheck, ResultRow, Resume, RowOutcome, Sent,
-    Settlement, SlotNo,
+    AnswerKind, Fate, Identity, Item, ItemId, OpenItem, Process, Progress, Recheck, ResultRow, Resume, RowOutcome,
+    Sent, Settlement, SlotNo,
 };
 use super::replay::History;
 use super::schema::{self, Fault};
@@ -375,13 +375,13 @@ fn each_in_block(
     while let Some(entry) = entries.next(&mut extras)? {
         let open;
         let result = match entry.fate {
-            FateRef::Fixed { outcome, code, message } => {
+            Fate::Fixed { outcome, code, message } => {
                 fixed.outcome = outcome;
-                code.clone_into(&mut fixed.code);
-                message.clone_into(&mut fixed.message);
+                code.as_ref().clone_into(&mut fixed.code);
+                message.as_ref().clone_into(&mut fixed.message);
                 &fixed
             }
-            FateRef::Send { item, slot } => {
+            Fate::Send { item, slot } => {
                 if let Some(settled) = outcomes.settled(item, slot)? {
                     settled
                 } else {
@@ -418,7 +418,7 @@ impl Past for View {
                 let mut extras = Vec::new();
                 let mut entries = Entries::new(block, self.identity.extra_columns.len());
                 while let Some(entry) = entries.next(&mut extras)? {
-                    if let FateRef::Send { item, slot } = entry.fate {
+                    if let Fate::Send { item, slot } = entry.fate {
                         f(entry.line, entry.cells, &extras, (item, slot)).map_err(Fault::Caller)?;
                     }
                 }
@@ -440,7 +440,7 @@ mod tests {
     use crate::journal::record::{AnswerRecord, Record};
     use crate::journal::sample::{AT, answer, build, identity, intent, line, names, refusal, settled};
     use crate::journal::schema::beside;
-    use crate::journal::{Builder, EntryRef, Fate, Journal as _, Store};
+    use crate::journal::{Builder, EntryRef, Journal as _, Store};
 
     use super::*;
 
@@ -532,7 +532,7 @@ mod tests {
         let path = directory.path().join("a.journal");
         let identity = Identity { extra_columns: Vec::new(), ..identity() };
         let mut builder = Builder::create(&path, &identity).unwrap();
-        let fate = Fate::Fixed { outcome: Outcome::Invalid, code: String::new(), message: String::new() };
+        let fate = Fate::Fixed { outcome: Outcome::Invalid, code: "".into(), message: "".into() };
         for line in [2, 2, 3, 7, 7, 7] {
             builder.entry(EntryRef { line, cells: [""; 7], extras: &[], fate: &fate }).unwrap();
         }

@@ -6,7 +6,7 @@ use std::sync::OnceLock;
 use super::bodies::DetachBody;
 use super::context::{EntryRec, Ground, ItemRec, NONE, SlotRec};
 use super::entries::{Entries, entries};
-use super::fate::{Fixed, Tag, explain, way_out};
+use super::fate::{Explained, Tag, explain, way_out};
 use super::hints::{Hint, hints};
 use super::judge::judge;
 use super::matching::places;
@@ -16,7 +16,7 @@ use super::split::{Chunk, pack};
 use super::stats::PlanStats;
 use super::unknown::{Unlisted, settle};
 use crate::input::{Field, Input, RowFault, RowRef, can_be_read_back};
-use crate::journal;
+use crate::journal::{self, Fate};
 use crate::model::{DesktopId, Doubt, Kind, LiveDesktop, Outcome, Person, fold};
 use crate::text::bytes::to_usize;
 
@@ -50,15 +50,6 @@ pub fn plan<'t>(input: &'t Input, look: Option<&'t Snapshot>, policy: &Policy) -
         }
     }
     Plan { ground, entries, slots, items, chunks, hints, unlisted, stats: OnceLock::new() }
-}
-
-/// What becomes of one entry.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum EntryFate<'t> {
-    /// To be sent, as this binding of this item.
-    Send { item: journal::ItemId, slot: journal::SlotNo },
-    /// Settled by the plan.
-    Fixed(Fixed<'t>),
 }
 
 /// One record of the results to be: a view into the plan.
@@ -153,11 +144,12 @@ impl<'t> PlanEntry<'_, 't> {
         self.row().extras()
     }
 
-    pub fn fate(&self) -> EntryFate<'t> {
-        match self.sent() {
-            Some((item, slot)) => EntryFate::Send { item, slot },
-            None => EntryFate::Fixed(self.fixed()),
+    pub fn fate(&self) -> Fate<'t> {
+        if let Some((item, slot)) = self.sent() {
+            return Fate::Send { item, slot };
         }
+        let Explained { outcome, code, message, .. } = self.explained();
+        Fate::Fixed { outcome, code: code.into(), message }
     }
 
     /// The item and slot that it is sent as.
@@ -168,35 +160,35 @@ impl<'t> PlanEntry<'_, 't> {
         Some((slot.item + 1, slot_no))
     }
 
-    fn fixed(&self) -> Fixed<'t> {
+    fn explained(&self) -> Explained<'t> {
         let record = self.record();
-        let fixed = explain(&self.plan.ground, record.row, self.tag(), record.to);
+        let explained = explain(&self.plan.ground, record.row, self.tag(), record.to);
         let hints = &self.plan.hints;
         match hints.binary_search_by_key(&self.at, |hint| hint.entry) {
             Ok(place) if self.tag() == Tag::Unknown => {
                 let way_out = way_out(&self.plan.ground.wanted(record.row));
-                Fixed { message: format!("{}; {way_out}", hints[place].words()).into(), ..fixed }
+                Explained { message: format!("{}; {way_out}", hints[place].words()).into(), ..explained }
             }
-            Ok(place) => Fixed {
+            Ok(place) => Explained {
                 code: hints[place].doubt().code(),
                 message: format!("taken as already detached, but {}", hints[place].words()).into(),
-                ..fixed
+                ..explained
             },
-            Err(_) => self.doubted(fixed),
+            Err(_) => self.doubted(explained),
         }
     }
 
     /// With what the input doubts about the row, where nobody was found by it.
-    fn doubted<'f>(&self, fixed: Fixed<'f>) -> Fixed<'f> {
+    fn doubted<'f>(&self, explained: Explained<'f>) -> Explained<'f> {
         let doubts = &self.plan.input().doubts;
         let found = doubts.binary_search_by_key(&self.record().row, |&(row, _)| row);
-        let (true, Ok(at)) = (matches!(self.tag(), Tag::Gone | Tag::GoneEverywhere), found) else { return fixed };
+        let (true, Ok(at)) = (matches!(self.tag(), Tag::Gone | Tag::GoneEverywhere), found) else { return explained };
         let doubt = doubts[at].1;
         let why = match doubt {
             Doubt::TrimmedCell => "blanks or invisible characters were taken off the cell that names the user",
             _ => "the name holds characters that the service's rules do not list",
         };
-        Fixed { code: doubt.code(), message: format!("taken as already detached, but {why}").into(), ..fixed }
+        Explained { code: doubt.code(), message: format!("taken as already detached, but {why}").into(), ..explained }
     }
 
     /// The code of what the plan settled, without its words.
@@ -215,17 +207,7 @@ impl<'t> PlanEntry<'_, 't> {
             line: self.line(),
             cells: self.cells().map(str::to_owned),
             extras: self.extras().map(str::to_owned).collect(),
-            fate: self.journal_fate(),
-        }
-    }
-
-    /// [`PlanEntry::fate`] as a journal keeps it.
-    pub fn journal_fate(&self) -> journal::Fate {
-        match self.fate() {
-            EntryFate::Send { item, slot } => journal::Fate::Send { item, slot },
-            EntryFate::Fixed(Fixed { outcome, code, message, .. }) => {
-                journal::Fate::Fixed { outcome, code: code.to_owned(), message: message.into_owned() }
-            }
+            fate: self.fate().into_owned(),
         }
     }
 }
@@ -380,7 +362,7 @@ impl<'t> Plan<'t> {
                 &[]
             };
             let other = own.is_empty().then(|| {
-                let Fixed { code, message, column, .. } = entry.fixed();
+                let Explained { code, message, column, .. } = entry.explained();
                 let (line, message) = (entry.line(), message.into_owned());
                 RowFault { row, line, column: column.map(str::to_owned), code, message }
             });

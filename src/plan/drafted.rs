@@ -89,7 +89,7 @@ impl Draft for Plan<'_> {
         for entry in self.entries() {
             extras.clear();
             extras.extend(entry.extras());
-            let fate = entry.journal_fate();
+            let fate = entry.fate();
             f(EntryRef { line: entry.line(), cells: entry.cells(), extras: &extras, fate: &fate })?;
         }
         Ok(())

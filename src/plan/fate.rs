@@ -63,15 +63,14 @@ pub(super) enum Tag {
 }
 
 /// A row that the plan settles by itself, in words.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Fixed<'p> {
-    pub outcome: Outcome,
+pub(super) struct Explained<'p> {
+    pub(super) outcome: Outcome,
     /// Names the rule; empty for what is already detached, or not due.
-    pub code: &'static str,
+    pub(super) code: &'static str,
     /// What is wrong and what to do; empty for what is already detached, or not due.
-    pub message: Cow<'p, str>,
+    pub(super) message: Cow<'p, str>,
     /// The column that is wrong, if one is: its header for the row's own faults, else the field's name.
-    pub column: Option<&'p str>,
+    pub(super) column: Option<&'p str>,
 }
 
 impl Tag {
@@ -133,7 +132,7 @@ const MAX_NAME: usize = 64;
 const MAX_LISTED: usize = 5;
 
 /// Puts a decision into words. `to`: of the entry ([`EntryRec`](super::context::EntryRec)).
-pub(super) fn explain<'t>(ground: &Ground<'t>, row: u32, tag: Tag, to: u32) -> Fixed<'t> {
+pub(super) fn explain<'t>(ground: &Ground<'t>, row: u32, tag: Tag, to: u32) -> Explained<'t> {
     let (outcome, mut code, field) = tag.verdict();
     let mut column = field.map(Field::as_str);
     let cells = ground.row(row);
@@ -206,7 +205,7 @@ pub(super) fn explain<'t>(ground: &Ground<'t>, row: u32, tag: Tag, to: u32) -> F
         }
         Tag::InUse => "somebody works on this desktop now, and --in-use skip leaves such desktops alone".into(),
     };
-    Fixed { outcome, code, message, column }
+    Explained { outcome, code, message, column }
 }
 
 fn unreadable(ground: &Ground<'_>, desk: u32) -> String {

@@ -41,7 +41,7 @@ mod tests;
 pub use address::names_by_address;
 pub(crate) use approve::{PlannedRow, compare_facts, compare_rows};
 pub(crate) use bodies::{attach_body, detach_body};
-pub use detach::{EntryFate, Plan, PlanEntry, plan};
+pub use detach::{Plan, PlanEntry, plan};
 pub use directory::{Account, Directory};
 pub(crate) use draft::{Draft, Touched, guard};
 pub(crate) use fate::{NEEDS_PREFLIGHT, NOT_PROVED, USER_UNKNOWN};

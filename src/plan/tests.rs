@@ -4,14 +4,12 @@ use std::collections::{BTreeMap, HashMap};
 
 use proptest::prelude::*;
 
-use super::fate::Fixed;
 use super::fixture::{account, desktop, input, knowing, snapshot, with_user, with_user_and_id};
 use super::{
-    Account, Bounds, Directory, Draft as _, EntryFate, HashFacts, Plan, Policy, Snapshot, Unlisted, detach_body, plan,
-    questions,
+    Account, Bounds, Directory, Draft as _, HashFacts, Plan, Policy, Snapshot, Unlisted, detach_body, plan, questions,
 };
 use crate::input::Input;
-use crate::journal::{Item, SlotNo};
+use crate::journal::{Fate, Item, SlotNo};
 use crate::model::{DesktopId, Kind, LiveDesktop, Outcome};
 
 /// What each entry comes to: `1.1:0` is slot 0 of item 1 of chunk 1; a settled one is its code or outcome.
@@ -19,9 +17,9 @@ fn fates(plan: &Plan<'_>) -> Vec<String> {
     let chunks: HashMap<u32, u32> = plan.items().map(|item| (item.id, item.chunk)).collect();
     plan.entries()
         .map(|entry| match entry.fate() {
-            EntryFate::Send { item, slot } => format!("{}.{item}:{slot}", chunks[&item]),
-            EntryFate::Fixed(Fixed { outcome, .. }) if outcome.is_success() => outcome.to_string(),
-            EntryFate::Fixed(Fixed { code, .. }) => code.to_owned(),
+            Fate::Send { item, slot } => format!("{}.{item}:{slot}", chunks[&item]),
+            Fate::Fixed { outcome, .. } if outcome.is_success() => outcome.to_string(),
+            Fate::Fixed { code, .. } => code.into_owned(),
         })
         .collect()
 }
@@ -40,13 +38,13 @@ fn looked(csv: &str, seen: &Snapshot, policy: &Policy) -> (Vec<String>, Vec<Stri
     (fates(&plan), bodies(&plan))
 }
 
-fn message(csv: &str, seen: Option<&Snapshot>, policy: &Policy) -> (&'static str, String) {
+fn message(csv: &str, seen: Option<&Snapshot>, policy: &Policy) -> (String, String) {
     let input = input(csv);
     let plan = plan(&input, seen, policy);
     let entry = plan.entries().next().unwrap();
     match entry.fate() {
-        EntryFate::Fixed(Fixed { code, message, .. }) => (code, message.into_owned()),
-        EntryFate::Send { .. } => panic!("it would be sent"),
+        Fate::Fixed { code, message, .. } => (code.into_owned(), message.into_owned()),
+        Fate::Send { .. } => panic!("it would be sent"),
     }
 }
 
@@ -508,8 +506,8 @@ fn check_conservation(input: &Input, plan: &Plan<'_>, bounds: &Bounds) -> Result
     let mut rows: HashMap<(u32, u16), u32> = HashMap::new();
     for entry in plan.entries() {
         match entry.fate() {
-            EntryFate::Send { item, slot } => *rows.entry((item, slot)).or_default() += 1,
-            EntryFate::Fixed(Fixed { outcome, .. }) => prop_assert_ne!(outcome, Outcome::Planned),
+            Fate::Send { item, slot } => *rows.entry((item, slot)).or_default() += 1,
+            Fate::Fixed { outcome, .. } => prop_assert_ne!(outcome, Outcome::Planned),
         }
     }
     let lines: Vec<u64> = plan.entries().map(|entry| entry.line()).collect();
@@ -656,10 +654,10 @@ fn unknown_is_not_gone_unless_that_is_said() {
     // An address is no name that was ever known: nobody is gone for not being known so.
     assert_eq!(fates(&plan), [gone, gone, gone, gone, gone, invalid, invalid]);
     let words = |at: usize| match plan.entries().nth(at).unwrap().fate() {
-        EntryFate::Fixed(fixed) => (fixed.code, fixed.message.into_owned()),
-        EntryFate::Send { .. } => unreachable!("nobody is bound"),
+        Fate::Fixed { code, message, .. } => (code.into_owned(), message.into_owned()),
+        Fate::Send { .. } => unreachable!("nobody is bound"),
     };
-    assert_eq!((words(0).0, words(2).0, words(4).0), ("", "DOUBT_UNKNOWN_USER", "DOUBT_UNKNOWN_USER"));
+    assert_eq!([0, 2, 4].map(|at| words(at).0), ["", "DOUBT_UNKNOWN_USER", "DOUBT_UNKNOWN_USER"]);
     assert!(words(4).1.contains("no user group of this name; the nearest name is `staff`"), "{:?}", words(4));
     assert!(words(5).1.contains("`user_email`") && words(6).1.contains("`ann`"), "{:?}", words(6));
 }

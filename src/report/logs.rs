@@ -16,15 +16,8 @@ use tracing_subscriber::layer::SubscriberExt;
 use tracing_subscriber::{Layer, Registry};
 
 use super::screen::{LogWriter, Screen};
+use crate::config::LogFormat;
 use crate::error::Error;
-
-/// The setting `log-format`.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub(crate) enum LogFormat {
-    #[default]
-    Text,
-    Json,
-}
 
 /// The crate's own records; its modules follow after `::`.
 const OWN: &str = env!("CARGO_CRATE_NAME");
@@ -38,11 +31,11 @@ pub(crate) fn stderr_has_records() -> bool {
     RECORDS.load(Ordering::Relaxed)
 }
 
-impl LogFormat {
-    /// Whether standard error is to carry JSON records.
-    pub(crate) fn is_on_stderr(self, file: Option<&Path>) -> bool {
-        self == Self::Json && file.is_none()
-    }
+/// Whether standard error is to carry JSON records.
+///
+/// * `file`: where the log goes instead.
+pub(crate) fn records_on_stderr(format: LogFormat, file: Option<&Path>) -> bool {
+    format == LogFormat::Json && file.is_none()
 }
 
 /// Starts logging for the whole process; once.
@@ -79,7 +72,7 @@ pub(crate) fn start_logging(
         }
     };
     started.map_err(|error| Error::Internal(error.to_string()))?;
-    RECORDS.store(format.is_on_stderr(file), Ordering::Relaxed);
+    RECORDS.store(records_on_stderr(format, file), Ordering::Relaxed);
     Ok(())
 }
 

@@ -13,7 +13,7 @@ pub(crate) mod screen;
 pub(crate) mod tally;
 pub(crate) mod waits;
 
-pub(crate) use logs::{LogFormat, start_logging, stderr_has_records};
-pub(crate) use observers::{Look, ProgressKind, Shape, Tee, observer};
+pub(crate) use logs::{records_on_stderr, start_logging, stderr_has_records};
+pub(crate) use observers::{Look, Shape, Tee, observer};
 pub(crate) use screen::Screen;
 pub(crate) use waits::Waits;

@@ -6,23 +6,13 @@ use super::json::Records;
 use super::lines::{Lines, Logged, Plain};
 use super::progress::Bars;
 use super::screen::Screen;
+use crate::config::Progress;
 use crate::model::{Event, Observer};
-
-/// The setting `progress`.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub(crate) enum ProgressKind {
-    /// Bars on a terminal, plain lines elsewhere, nothing where it was asked to be quiet.
-    #[default]
-    Auto,
-    /// The same, also where it was asked to be quiet.
-    On,
-    Off,
-}
 
 /// What decides how progress looks.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Look {
-    pub kind: ProgressKind,
+    pub progress: Progress,
     /// Whether standard error is a terminal that can move its cursor (`TERM` is not `dumb`).
     pub terminal: bool,
     /// Whether standard error carries JSON records (`--log-format json` without `--log-file`).
@@ -42,13 +32,13 @@ pub(crate) enum Shape {
 
 impl Look {
     pub(crate) const fn shape(self) -> Shape {
-        match self.kind {
-            ProgressKind::Off => Shape::Nothing,
-            ProgressKind::Auto if self.quiet => Shape::Nothing,
+        match self.progress {
+            Progress::Off => Shape::Nothing,
+            Progress::Auto if self.quiet => Shape::Nothing,
             // A stream that a program reads has nothing but records on it.
-            ProgressKind::Auto | ProgressKind::On if self.records => Shape::Records,
-            ProgressKind::Auto | ProgressKind::On if self.terminal => Shape::Bars,
-            ProgressKind::Auto | ProgressKind::On => Shape::Lines,
+            Progress::Auto | Progress::On if self.records => Shape::Records,
+            Progress::Auto | Progress::On if self.terminal => Shape::Bars,
+            Progress::Auto | Progress::On => Shape::Lines,
         }
     }
 }
@@ -108,8 +98,8 @@ mod tests {
 
     #[test]
     fn the_shape_follows_the_setting_and_the_stream() {
-        use ProgressKind::{Auto, Off, On};
-        for (kind, terminal, records, quiet, shape) in [
+        use Progress::{Auto, Off, On};
+        for (progress, terminal, records, quiet, shape) in [
             (Auto, true, false, false, Shape::Bars),
             (Auto, false, false, false, Shape::Lines),
             (Auto, true, true, false, Shape::Records),
@@ -118,7 +108,11 @@ mod tests {
             (On, false, false, true, Shape::Lines),
             (Off, true, false, false, Shape::Nothing),
         ] {
-            assert_eq!(Look { kind, terminal, records, quiet }.shape(), shape, "{kind:?} {terminal} {records} {quiet}");
+            assert_eq!(
+                Look { progress, terminal, records, quiet }.shape(),
+                shape,
+                "{progress:?} {terminal} {records} {quiet}"
+            );
         }
     }
 

@@ -1,5 +1,6 @@
 //! An undo's plan as a draft.
 
+use std::borrow::Cow;
 use std::collections::{HashMap, HashSet};
 use std::io::{self, Write};
 
@@ -20,25 +21,13 @@ use crate::text::counted;
 /// Bytes that begin every hash: a change of what is covered changes them.
 const VERSION: &[u8] = b"batch-detach undo 1\n";
 
-/// Every code that a row of an undo can be invalid with.
-const CODES: [&str; 8] = [
-    "INVALID_TAKEN",
-    "INVALID_DESKTOP_UNREADABLE",
-    "INVALID_NOTHING_KNOWN",
-    "INVALID_UNSETTLED",
-    "INVALID_DESKTOP_NOT_FOUND",
-    "INVALID_PROTECTED",
-    "INVALID_ID_MISMATCH",
-    "INVALID_TOO_LARGE",
-];
-
 impl Draft for UndoPlan<'_> {
     fn faults(&self) -> Vec<RowFault> {
         let mut faults = Vec::new();
         for (at, (row, fate)) in self.rows().enumerate() {
             if let Fate::Fixed { outcome: Outcome::Invalid, code, message } = fate {
-                let code = CODES.into_iter().find(|known| known == code).unwrap_or("INVALID_ROW");
-                faults.push(RowFault { row: at, line: row.line, column: None, code, message: message.clone() });
+                let code = if let Cow::Borrowed(code) = code { code } else { "INVALID_ROW" };
+                faults.push(RowFault { row: at, line: row.line, column: None, code, message: message.to_string() });
             }
         }
         faults

@@ -13,7 +13,7 @@ pub(crate) struct UndoPlan<'a> {
     pub changed: &'a Changed,
     pub(super) look: &'a Snapshot,
     /// Of each of [`Changed::rows`].
-    pub(super) fates: Vec<Fate>,
+    pub(super) fates: Vec<Fate<'static>>,
     /// What is sent, in the order of chunks.
     pub items: Vec<Item>,
     pub chunks: Vec<Chunk>,
@@ -140,7 +140,7 @@ impl<'a> UndoPlan<'a> {
             verdicts.push(of);
         }
         let made = attachments(changed.class, &sent, &policy.bounds, policy.canary);
-        let mut of_slots: Vec<Vec<Fate>> = Vec::with_capacity(verdicts.len());
+        let mut of_slots: Vec<Vec<Fate<'static>>> = Vec::with_capacity(verdicts.len());
         for (of, places) in verdicts.iter().zip(&made.places) {
             let mut places = places.iter();
             of_slots.push(of.iter().map(|verdict| fate(verdict, changed.class, &mut places)).collect());
@@ -153,7 +153,7 @@ impl<'a> UndoPlan<'a> {
         Self { changed, look, fates, items: made.items, chunks: made.chunks }
     }
 
-    pub(crate) fn rows(&self) -> impl ExactSizeIterator<Item = (&'a Row, &Fate)> {
+    pub(crate) fn rows(&self) -> impl ExactSizeIterator<Item = (&'a Row, &Fate<'static>)> {
         self.changed.rows.iter().zip(&self.fates)
     }
 
@@ -198,7 +198,7 @@ impl<'a> UndoPlan<'a> {
             match fate {
                 Fate::Send { .. } => stats.to_send += 1,
                 Fate::Fixed { outcome: Outcome::Invalid, code, .. } => {
-                    *stats.invalid.entry(code.clone()).or_default() += 1;
+                    *stats.invalid.entry(code.to_string()).or_default() += 1;
                 }
                 Fate::Fixed { outcome: Outcome::NotSent, .. } => stats.left_out += 1,
                 Fate::Fixed { .. } => stats.done += 1,
@@ -220,7 +220,7 @@ impl<'a> UndoPlan<'a> {
     }
 
     /// A digest of one row's fate, and of who is bound to its desktop: what tells that an approved one differs.
-    pub(super) fn row_digest(&self, row: &Row, fate: &Fate) -> String {
+    pub(super) fn row_digest(&self, row: &Row, fate: &Fate<'_>) -> String {
         let mut hash = Fields::new(b"");
         for cell in &row.cells {
             hash.text(cell);
@@ -236,19 +236,23 @@ impl<'a> UndoPlan<'a> {
 }
 
 /// Outcome and code of a fate, as a plan's results have them.
-pub(super) fn word(fate: &Fate) -> (Outcome, &str) {
+pub(super) fn word<'f>(fate: &'f Fate<'_>) -> (Outcome, &'f str) {
     match fate {
         Fate::Send { .. } => (Outcome::Planned, ""),
         Fate::Fixed { outcome, code, .. } => (*outcome, code),
     }
 }
 
-fn invalid(code: &str, message: &str) -> Fate {
-    Fate::Fixed { outcome: Outcome::Invalid, code: code.to_owned(), message: message.to_owned() }
+fn invalid(code: &'static str, message: &'static str) -> Fate<'static> {
+    Fate::Fixed { outcome: Outcome::Invalid, code: code.into(), message: message.into() }
 }
 
 /// * `places`: of the slots that are sent, in their order.
-fn fate<'p>(verdict: &Verdict, class: Class, places: &mut impl Iterator<Item = &'p Option<(u32, SlotNo)>>) -> Fate {
+fn fate<'p>(
+    verdict: &Verdict,
+    class: Class,
+    places: &mut impl Iterator<Item = &'p Option<(u32, SlotNo)>>,
+) -> Fate<'static> {
     match verdict {
         Verdict::Send(_) => match places.next().copied().flatten() {
             Some((item, slot)) => Fate::Send { item, slot },
@@ -260,12 +264,12 @@ fn fate<'p>(verdict: &Verdict, class: Class, places: &mut impl Iterator<Item = &
         Verdict::Done => {
             let attaches = class == Class::BatchAttach;
             let outcome = if attaches { Outcome::AlreadyAttached } else { Outcome::AlreadyDetached };
-            Fate::Fixed { outcome, code: String::new(), message: String::new() }
+            Fate::Fixed { outcome, code: "".into(), message: "".into() }
         }
         Verdict::InUse => Fate::Fixed {
             outcome: Outcome::NotSent,
-            code: "IN_USE".to_owned(),
-            message: "somebody works on this desktop now, and --in-use skip leaves such desktops alone".to_owned(),
+            code: "IN_USE".into(),
+            message: "somebody works on this desktop now, and --in-use skip leaves such desktops alone".into(),
         },
         Verdict::Invalid(code, message) => invalid(code, message),
     }

@@ -62,7 +62,7 @@ fn words(changed: &Changed, look: &Snapshot, policy: &Policy) -> Vec<String> {
         .map(|(_, fate)| match fate {
             Fate::Send { item, slot } => format!("{item}.{slot}"),
             Fate::Fixed { outcome, code, .. } if code.is_empty() => outcome.to_string(),
-            Fate::Fixed { code, .. } => code.clone(),
+            Fate::Fixed { code, .. } => code.to_string(),
         })
         .collect()
 }

@@ -9,7 +9,7 @@ use maud::{Markup, html};
 use super::frame::head;
 use super::redact::{Hashed, Names, Veil};
 use super::rows::{Shown, class};
-use super::sections::{capital, next_step, time};
+use super::sections::{capital, next_step, plan_settings, time};
 use super::still::still;
 use crate::error::Error;
 use crate::journal::{EntryRef, Fate, Identity, ResultRow};
@@ -391,18 +391,7 @@ impl Page<'_> {
                     @if let Some(undone) = &identity.undo_of { dt { "Takes back" } dd { (self.veil.text(undone)) } }
                     dt { "Version" } dd { "batch-detach " (escape_untrusted(&identity.program_version, 40)) }
                 }
-                details {
-                    summary { "Settings that shaped the plan" }
-                    table {
-                        caption { "Settings that shaped the plan" }
-                        thead { tr { th scope="col" { "Setting" } th scope="col" { "Value" } } }
-                        tbody {
-                            @for (name, value) in &identity.plan_settings {
-                                tr { th scope="row" { (escape_untrusted(name, 80)) } td { (self.veil.text(value)) } }
-                            }
-                        }
-                    }
-                }
+                (plan_settings(identity, &self.veil))
             }
         }
     }

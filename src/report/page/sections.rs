@@ -8,6 +8,7 @@ use super::redact::Veil;
 use super::rows::class;
 use super::timeline::{Strip, date_of};
 use crate::api::advice as api_advice;
+use crate::journal::Identity;
 use crate::model::Class;
 use crate::model::Outcome;
 use crate::outcome::advice::advice;
@@ -346,15 +347,22 @@ pub(super) fn identity(facts: &Facts, journal: &str) -> Markup {
                 dt { "Version" } dd { "batch-detach " (escape_untrusted(&identity.program_version, 40)) }
             }
             (processes(facts))
-            details {
-                summary { "Settings that shaped the plan" }
-                table {
-                    caption { "Settings that shaped the plan" }
-                    thead { tr { th scope="col" { "Setting" } th scope="col" { "Value" } } }
-                    tbody {
-                        @for (name, value) in &identity.plan_settings {
-                            tr { th scope="row" { (escape_untrusted(name, 80)) } td { (veil.text(value)) } }
-                        }
+            (plan_settings(identity, veil))
+        }
+    }
+}
+
+/// The settings that the plan's hash covers, as they were.
+pub(super) fn plan_settings(identity: &Identity, veil: &Veil) -> Markup {
+    html! {
+        details {
+            summary { "Settings that shaped the plan" }
+            table {
+                caption { "Settings that shaped the plan" }
+                thead { tr { th scope="col" { "Setting" } th scope="col" { "Value" } } }
+                tbody {
+                    @for (name, value) in &identity.plan_settings {
+                        tr { th scope="row" { (escape_untrusted(name, 80)) } td { (veil.text(value)) } }
                     }
                 }
             }

@@ -253,7 +253,7 @@ pub(super) mod tests {
         let evil = || EVIL.to_owned();
         let (mut builder, extras) = (Builder::create(path, &evil_identity()).unwrap(), [EVIL]);
         let slot = Slot { user_name: evil(), user_id: Some(evil()), ..build::slot("u") };
-        let fixed = Fate::Fixed { outcome: Outcome::Invalid, code: evil(), message: evil() };
+        let fixed = Fate::Fixed { outcome: Outcome::Invalid, code: EVIL.into(), message: EVIL.into() };
         for fate in [Fate::Send { item: 1, slot: 0 }, fixed] {
             builder.entry(EntryRef { line: 2, cells: [EVIL; 7], extras: &extras, fate: &fate }).unwrap();
         }

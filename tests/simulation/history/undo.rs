@@ -24,7 +24,7 @@ impl Checker<'_> {
                 self.states_within(&desktop, from, to).any(|state| state.iter().any(meant))
             };
             let ids = |one: &Bound| (one.kind, one.user_id.clone());
-            let is_wrong = match (outcome, code.as_str()) {
+            let is_wrong = match (outcome, code.as_ref()) {
                 (Outcome::AlreadyAttached, _) => !was(&|one| is_of(entry, one)),
                 (_, "INVALID_TAKEN") => !was(&|one| before.iter().all(|there| ids(there) != ids(one))),
                 (_, "INVALID_ID_MISMATCH") => !was(&|one| {
