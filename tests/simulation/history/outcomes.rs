@@ -222,9 +222,13 @@ impl Checker<'_> {
         let is_another_there = self.states_within(&item.desktop, before, at).any(|state| state.iter().any(is_named));
         let is_told = word.result.code == "DOUBT_NAMESAKE_GONE" || !slot.seen || is_another_there;
         let carried = self.sent.iter().filter(|sent| !sent.slots(id).is_empty() && sent.at() <= at);
+        // Who is to go himself is no bystander.
+        let of_desktop = || self.items.values().filter(|other| self.is_same(&other.desktop, &item.desktop));
+        let is_planned = |one: &Bound| of_desktop().flat_map(|item| &item.slots).any(|slot| is_meant(slot, one));
+        let is_lost = |one: &Bound| is_named(one) && was_there(one) && !is_planned(one);
         let mut lost = carried
             .flat_map(|sent| sent.request.bystanders())
-            .filter(|(desktop, one)| self.is_same(desktop, &item.desktop) && is_named(one) && was_there(one));
+            .filter(|(desktop, one)| self.is_same(desktop, &item.desktop) && is_lost(one));
         let (_, one) = lost.next().filter(|_| !is_told && self.history.promised.verify)?;
         Some(format!("{:?} of this name went with him, and nobody is told", one.user_id))
     }
