@@ -8,7 +8,7 @@ use std::process::{Child, Command, Stdio};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use batch_detach::testing::sim::{App, Scenario, Seat, World};
+use batch_detach::testing::sim::{App, Op, Scenario, Seat, World};
 
 use super::service::{Binding, PATIENCE, PROJECT, Service, TOKEN};
 
@@ -56,6 +56,22 @@ impl Ended {
     pub(crate) fn expect(self, code: i32) -> Self {
         assert_eq!(self.code, Some(code), "\n--- stdout\n{}\n--- stderr\n{}", self.stdout, self.stderr);
         self
+    }
+
+    /// Both streams, their lines joined.
+    pub(crate) fn text(&self) -> String {
+        format!("{} {}", self.stdout, self.stderr).split_whitespace().collect::<Vec<_>>().join(" ")
+    }
+
+    #[track_caller]
+    pub(crate) fn says(self, words: &str) -> Self {
+        let is_said = self.text().contains(words);
+        assert!(is_said, "`{words}` is missing:\n--- stdout\n{}--- stderr\n{}", self.stdout, self.stderr);
+        self
+    }
+
+    pub(crate) fn json(&self) -> serde_json::Value {
+        serde_json::from_str(&self.stdout).unwrap_or_else(|error| panic!("{error}: {}", self.stdout))
     }
 
     /// The command that the last line names, as its words; quoted words are none of a test's.
@@ -176,6 +192,12 @@ impl Stage {
         fs::write(self.path(name), text).unwrap();
     }
 
+    /// Writes the input `leavers.csv`.
+    pub(crate) fn sheet(&self, csv: &str) -> &Self {
+        self.write("leavers.csv", csv);
+        self
+    }
+
     pub(crate) fn read(&self, name: &str) -> String {
         fs::read_to_string(self.path(name)).unwrap_or_else(|error| panic!("{name}: {error}"))
     }
@@ -225,6 +247,16 @@ impl Stage {
         self.start(words).wait()
     }
 
+    /// Runs `run leavers.csv --yes` and these words.
+    pub(crate) fn run_leavers(&self, words: &[&str]) -> Ended {
+        self.run(&[&["run", "leavers.csv", "--yes"], words].concat())
+    }
+
+    /// Runs `plan leavers.csv` and these words.
+    pub(crate) fn plan_leavers(&self, words: &[&str]) -> Ended {
+        self.run(&[&["plan", "leavers.csv"], words].concat())
+    }
+
     /// Runs the program with this on standard input.
     pub(crate) fn run_with(&self, words: &[&str], stdin: &str) -> Ended {
         let began = Instant::now();
@@ -269,13 +301,39 @@ impl Stage {
         csv::Reader::from_reader(text.as_bytes()).deserialize().map(Result::unwrap).collect()
     }
 
+    /// One column of `leavers.results.csv`, in its order.
+    pub(crate) fn column(&self, name: &str) -> Vec<String> {
+        self.results().into_iter().map(|mut row| row.remove(name).unwrap()).collect()
+    }
+
+    /// Bodies of the detaches so far.
+    pub(crate) fn detaches(&self) -> Vec<serde_json::Value> {
+        let writes = self.service.requests(Op::BatchDetach);
+        writes.iter().map(|entry| serde_json::from_slice(&entry.body).unwrap()).collect()
+    }
+
+    #[track_caller]
+    pub(crate) fn nothing_was_sent(&self) {
+        assert_eq!(self.detaches(), Vec::<serde_json::Value>::new());
+    }
+
+    /// P2: no row is called gone whose binding is there in truth, and none failed whose binding is not.
+    #[track_caller]
+    pub(crate) fn every_outcome_is_true(&self) {
+        for row in self.results() {
+            let bound = self.service.names(&row["desktop_id"]);
+            let is_bound = bound.iter().any(|user| user.to_lowercase() == row["user_name"].to_lowercase());
+            match row["outcome"].as_str() {
+                "detached" | "already_detached" => assert!(!is_bound, "{row:?}"),
+                "failed" | "not_sent" => assert!(is_bound, "{row:?}"),
+                other => assert!(matches!(other, "unknown" | "invalid"), "{row:?}"),
+            }
+        }
+    }
+
     /// Rows of a results file by outcome.
     pub(crate) fn tally(&self, name: &str) -> BTreeMap<String, usize> {
-        let mut counts = BTreeMap::new();
-        for row in self.records(name) {
-            *counts.entry(row["outcome"].clone()).or_default() += 1;
-        }
-        counts
+        tally(self.records(name).into_iter().map(|row| row["outcome"].clone()))
     }
 
     /// Line and outcome of each record of `leavers.results.csv`.
@@ -316,4 +374,19 @@ impl Stage {
 /// A [`Stage::tally`] to compare with.
 pub(crate) fn counts<const N: usize>(of: [(&str, usize); N]) -> BTreeMap<String, usize> {
     of.into_iter().map(|(outcome, rows)| (outcome.to_owned(), rows)).collect()
+}
+
+/// How many of each there are.
+pub(crate) fn tally(words: impl IntoIterator<Item = String>) -> BTreeMap<String, usize> {
+    words.into_iter().fold(BTreeMap::new(), |mut counts, word| {
+        *counts.entry(word).or_default() += 1;
+        counts
+    })
+}
+
+/// `tally` as pairs, to compare with.
+#[track_caller]
+pub(crate) fn assert_tally(words: impl IntoIterator<Item = String>, wanted: &[(&str, usize)]) {
+    let wanted: BTreeMap<String, usize> = wanted.iter().map(|(word, count)| ((*word).to_owned(), *count)).collect();
+    assert_eq!(tally(words), wanted);
 }

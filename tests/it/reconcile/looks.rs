@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use batch_detach::testing::api::Reader;
+use batch_detach::testing::build::world;
 use batch_detach::testing::model::Class;
 use batch_detach::testing::pace::{Ceiling, Gates, Heard};
 use batch_detach::testing::reconcile::preflight::{Preflight, Waits};
@@ -11,7 +12,6 @@ use batch_detach::testing::sim::{App, Effect, Fault, Op, Scenario};
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
-use super::binary::world;
 use super::paused::target;
 
 #[tokio::test(start_paused = true)]

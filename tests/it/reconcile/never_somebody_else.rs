@@ -4,18 +4,20 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use batch_detach::plan::Policy;
+use batch_detach::testing::build::{bound, id, world};
 use batch_detach::testing::model::Class;
 use batch_detach::testing::sim::{App, Effect, Fate, Fault, Op, Scenario, World};
 use serde_json::json;
 
-use super::binary::{Stage, assert_tally, at_once, bound, id, seat, world};
 use super::paused::Go;
+use super::{at_once, seat};
+use crate::stage::{Stage, assert_tally};
 
 #[test]
 fn a_user_in_other_case_is_sent_as_the_service_spells_him_with_his_id() {
-    let stage = Stage::new(world(&[("d1", &["Zhang.San#77"]), ("d2", &["ΝΙΚΟΣ"])]), at_once());
+    let stage = Stage::with(world(&[("d1", &["Zhang.San#77"]), ("d2", &["ΝΙΚΟΣ"])]), at_once());
     stage.sheet("desktop_id,user_name\nd1,ZHANG.san\nd2,νικος\n");
-    stage.run(&[]).exits(0);
+    stage.run_leavers(&[]).expect(0);
     let sent = &stage.detaches()[0]["desktops"];
     let user = json!({"user_id": "77", "user_name": "Zhang.San", "type": "USER"});
     assert_eq!(sent[0]["detach_user_infos"], json!([user]));
@@ -41,43 +43,44 @@ fn p05_one_who_was_renamed_or_is_in_two_domains_or_has_anothers_id_is_invalid_an
         ("d2,eve,,", "INVALID_AMBIGUOUS_USER"),
         (",eve,,", "INVALID_AMBIGUOUS_USER"),
     ] {
-        let stage = Stage::new(people(), at_once());
+        let stage = Stage::with(people(), at_once());
         stage.sheet(&format!("desktop_id,user_name,user_id,domain\n{row}\n"));
-        stage.run(&["--empty-desktop", "every"]).exits(2).says(code).says("nothing was sent");
-        stage.run(&["--on-invalid", "skip", "--empty-desktop", "every"]).exits(1);
+        stage.run_leavers(&["--empty-desktop", "every"]).expect(2).says(code).says("nothing was sent");
+        stage.run_leavers(&["--on-invalid", "skip", "--empty-desktop", "every"]).expect(1);
         stage.nothing_was_sent();
         assert!(stage.column("error_code").iter().all(|found| found == code), "{row}: {:?}", stage.results());
     }
-    let stage = Stage::new(people(), at_once());
+    let stage = Stage::with(people(), at_once());
     stage.sheet("desktop_id,user_name,user_id,domain\nd2,EVE,,WEST\nd3,Carlos,3,\n");
-    stage.run(&[]).exits(0);
-    assert_eq!((stage.bound("d2").len(), stage.bound("d3").len()), (1, 0));
-    assert_eq!(stage.app.world().bound(&id("d2"))[0].domain.as_deref(), Some("east"));
+    stage.run_leavers(&[]).expect(0);
+    assert_eq!((stage.service.names("d2").len(), stage.service.names("d3").len()), (1, 0));
+    assert_eq!(stage.service.app.world().bound(&id("d2"))[0].domain.as_deref(), Some("east"));
 }
 
 #[test]
 fn a_group_and_a_user_of_one_name_are_two() {
-    let stage = Stage::new(world(&[("d1", &["sales", "%sales"]), ("d2", &["sales", "%sales"])]), at_once());
+    let stage = Stage::with(world(&[("d1", &["sales", "%sales"]), ("d2", &["sales", "%sales"])]), at_once());
     stage.sheet("desktop_id,user_name,type\nd1,SALES,group\nd2,sales,\n");
-    stage.run(&[]).exits(0).says("1 keeps a user group bound");
-    let left =
-        |desktop| stage.app.world().bound(&id(desktop)).into_iter().map(|one| one.kind.as_str()).collect::<Vec<_>>();
+    stage.run_leavers(&[]).expect(0).says("1 keeps a user group bound");
+    let left = |desktop| {
+        stage.service.app.world().bound(&id(desktop)).into_iter().map(|one| one.kind.as_str()).collect::<Vec<_>>()
+    };
     assert_eq!((left("d1"), left("d2")), (vec!["USER"], vec!["GROUP"]));
 }
 
 #[test]
 fn others_on_the_desktop_stay() {
-    let stage = Stage::new(world(&[("d1", &["ann", "bob", "%staff"])]), at_once());
+    let stage = Stage::with(world(&[("d1", &["ann", "bob", "%staff"])]), at_once());
     stage.sheet("desktop_id,user_name\nd1,ann\n");
-    stage.run(&[]).exits(0);
-    assert_eq!(stage.bound("d1"), ["bob", "staff"]);
+    stage.run_leavers(&[]).expect(0);
+    assert_eq!(stage.service.names("d1"), ["bob", "staff"]);
 }
 
 #[test]
 fn p05_all_detaches_everybody_only_under_its_option() {
-    let stage = Stage::new(world(&[("d1", &["ann", "bob", "%staff"]), ("d2", &["cara"])]), at_once());
+    let stage = Stage::with(world(&[("d1", &["ann", "bob", "%staff"]), ("d2", &["cara"])]), at_once());
     stage.sheet("desktop_id,user_name,type\nd1,,ALL\nd1,bob,\nd1,nobody,\nd2,cara,\n");
-    stage.run(&["--allow-detach-all"]).exits(0);
+    stage.run_leavers(&["--allow-detach-all"]).expect(0);
     assert_eq!(stage.column("outcome"), ["detached", "detached", "already_detached", "detached"]);
     let sent = stage.detaches()[0]["desktops"].clone();
     assert_eq!(sent[0], json!({"desktop_id": "d1", "is_detach_all_users": true}));
@@ -166,10 +169,10 @@ async fn p07_an_all_that_stays_bound_is_not_sent_blindly_again() {
 
 #[test]
 fn a_row_by_name_beside_anothers_id_is_invalid() {
-    let stage = Stage::new(world(&[("d1", &["ann"]), ("d2", &["ann"])]), at_once());
+    let stage = Stage::with(world(&[("d1", &["ann"]), ("d2", &["ann"])]), at_once());
     stage.sheet("desktop_id,desktop_name,user_name\nd1,D2,ann\nd2,d2,ann\n");
-    stage.run(&["--on-invalid", "skip"]).exits(1);
+    stage.run_leavers(&["--on-invalid", "skip"]).expect(1);
     assert_eq!(stage.column("error_code"), ["INVALID_DESKTOP_MISMATCH", ""]);
     assert_tally(stage.column("outcome"), &[("invalid", 1), ("detached", 1)]);
-    assert_eq!(stage.bound("d1"), ["ann"]);
+    assert_eq!(stage.service.names("d1"), ["ann"]);
 }

@@ -4,10 +4,12 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use batch_detach::plan::{Bounds, Policy};
+use batch_detach::testing::build::{bound, id, world};
 use batch_detach::testing::sim::{App, Blame, Effect, Executed, Fate, Fault, Op, Physics, Refused, Scenario, World};
 
-use super::binary::{Stage, assert_tally, at_once, bound, id, seat, world};
 use super::paused::{Go, Ran};
+use super::{at_once, seat};
+use crate::stage::{Stage, assert_tally};
 
 /// P1 and P2 at the end of a run: one word for each row, and none that the world gives the lie.
 #[track_caller]
@@ -29,10 +31,10 @@ fn p02_of_a_desktop_listed_as_failed_each_user_is_judged_for_himself() {
     let mut world = world(&[("d1", &["ann", "bob", "cara", "dan", "eve"])]);
     let refusal = Fate::FailsWith { code: "WKS.00010042".into(), message: "detach failed".into(), times: None };
     world.doom(&id("d1"), refusal);
-    let stage = Stage::new(world, at_once());
+    let stage = Stage::with(world, at_once());
     stage.sheet("desktop_id,user_name\nd1,ann\nd1,bob\n");
     // The service lists the desktop as failed, though one of the two does go.
-    let app = Arc::clone(&stage.app);
+    let app = Arc::clone(&stage.service.app);
     let half = std::thread::spawn(move || {
         while !app.log().iter().any(|entry| entry.op == Op::BatchDetach) {
             std::thread::sleep(Duration::from_millis(2));
@@ -41,11 +43,11 @@ fn p02_of_a_desktop_listed_as_failed_each_user_is_judged_for_himself() {
         let ann = world.bound(&id("d1")).into_iter().find(|one| one.user_name == "ann").unwrap();
         world.unbind(&id("d1"), &ann);
     });
-    stage.run(&[]).exits(1).says("WKS.00010042");
+    stage.run_leavers(&[]).expect(1).says("WKS.00010042");
     half.join().unwrap();
     assert_eq!(stage.column("outcome"), ["detached", "failed"]);
     assert_eq!(stage.column("error_code"), ["", "WKS.00010042"]);
-    assert_eq!(stage.bound("d1"), ["bob", "cara", "dan", "eve"]);
+    assert_eq!(stage.service.names("d1"), ["bob", "cara", "dan", "eve"]);
 }
 
 fn people(desktops: usize) -> Vec<(String, String)> {
@@ -208,9 +210,9 @@ async fn p06_parts_of_one_desktop_go_one_after_another() {
 
 #[test]
 fn the_same_binding_twice_is_sent_once_and_each_row_has_the_outcome() {
-    let stage = Stage::new(world(&[("d1", &["ann", "bob"])]), at_once());
+    let stage = Stage::with(world(&[("d1", &["ann", "bob"])]), at_once());
     stage.sheet("desktop_id,desktop_name,user_name\nd1,,ann\n,D1,ANN\nd1,,bob\n,,ann\n");
-    stage.run(&["--empty-desktop", "every"]).exits(0);
+    stage.run_leavers(&["--empty-desktop", "every"]).expect(0);
     assert_tally(stage.column("outcome"), &[("detached", 4)]);
     let sent = &stage.detaches()[0]["desktops"];
     assert_eq!((sent.as_array().unwrap().len(), sent[0]["detach_user_infos"].as_array().unwrap().len()), (1, 2));
@@ -221,9 +223,9 @@ fn pool_desktops_go_in_requests_of_their_own() {
     let mut world = world(&[("d1", &["ann"]), ("d2", &["bob"]), ("d3", &["cara"])]);
     world.doom(&id("d2"), Fate::JobFails { code: "WKS.1403".into(), message: "no agent".into() });
     world.doom(&id("d3"), Fate::Pooled);
-    let stage = Stage::new(world, at_once());
+    let stage = Stage::with(world, at_once());
     stage.sheet("desktop_id,user_name\nd1,ann\nd2,bob\nd3,cara\n");
-    stage.run(&[]).exits(1).says("WKS.1403");
+    stage.run_leavers(&[]).expect(1).says("WKS.1403");
     assert_eq!(stage.column("outcome"), ["detached", "failed", "detached"]);
     assert!(stage.column("job_id").iter().all(|job| !job.is_empty()), "{:?}", stage.column("job_id"));
     // The two requests go at the same time: which comes first is chance.
@@ -232,5 +234,5 @@ fn pool_desktops_go_in_requests_of_their_own() {
     desktops.sort_unstable();
     assert_eq!(desktops, [1, 2]);
     stage.every_outcome_is_true();
-    assert_eq!(stage.bound("d2"), [bound("bob").user_name]);
+    assert_eq!(stage.service.names("d2"), [bound("bob").user_name]);
 }

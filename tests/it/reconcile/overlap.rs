@@ -5,11 +5,11 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use batch_detach::plan::{Bounds, Policy};
+use batch_detach::testing::build::{bound, id};
 use batch_detach::testing::dispatch::{Ended, Rules};
 use batch_detach::testing::model::Class;
 use batch_detach::testing::sim::{App, Fate, Physics, Scenario, Seat, World};
 
-use super::binary::{bound, id};
 use super::paused::{Go, Ran};
 
 fn seats(desktops: usize) -> impl Iterator<Item = Seat> {

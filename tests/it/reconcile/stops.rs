@@ -2,9 +2,11 @@
 
 use std::fmt::Write as _;
 
+use batch_detach::testing::build::{id, world};
 use batch_detach::testing::sim::{Fate, Op, World};
 
-use super::binary::{Stage, assert_tally, at_once, id, seat, world};
+use super::{at_once, seat};
+use crate::stage::{Stage, assert_tally};
 
 /// `d-00` … each with a user, and the sheet that names all of them.
 fn some(desktops: usize, doomed: impl Fn(usize) -> Option<Fate>) -> Stage {
@@ -15,7 +17,7 @@ fn some(desktops: usize, doomed: impl Fn(usize) -> Option<Fate>) -> Stage {
             world.doom(&id(&format!("d-{n:02}")), fate);
         }
     }
-    let stage = Stage::new(world, at_once());
+    let stage = Stage::with(world, at_once());
     let csv = (0..desktops).fold("desktop_id,user_name\n".to_owned(), |mut csv, n| {
         _ = writeln!(csv, "d-{n:02},u-{n}");
         csv
@@ -31,9 +33,9 @@ fn refuses(times: Option<u32>) -> Fate {
 #[test]
 fn a_canary_goes_first_and_the_rest_only_when_all_of_it_is_verified() {
     let stage = some(30, |_| None);
-    stage.run(&["--canary", "3"]).exits(0);
+    stage.run_leavers(&["--canary", "3"]).expect(0);
     assert_tally(stage.column("outcome"), &[("detached", 30)]);
-    let log = stage.app.log();
+    let log = stage.service.app.log();
     let writes: Vec<_> = log.iter().filter(|entry| entry.op == Op::BatchDetach).collect();
     let sizes: Vec<usize> = stage.detaches().iter().map(|body| body["desktops"].as_array().unwrap().len()).collect();
     assert_eq!(sizes, [3, 27]);
@@ -44,11 +46,11 @@ fn a_canary_goes_first_and_the_rest_only_when_all_of_it_is_verified() {
 #[test]
 fn a_failed_canary_stops_the_run_and_only_a_fresh_one_goes_on() {
     let stage = some(30, |n| (n == 1).then(|| refuses(Some(1))));
-    stage.run(&["--canary", "3"]).exits(5).says("the canary failed").says("--fresh");
+    stage.run_leavers(&["--canary", "3"]).expect(5).says("the canary failed").says("--fresh");
     assert_tally(stage.column("outcome"), &[("detached", 2), ("failed", 1), ("not_sent", 27)]);
-    stage.run(&["--canary", "3"]).exits(5).says("the canary of run").says("--fresh");
+    stage.run_leavers(&["--canary", "3"]).expect(5).says("the canary of run").says("--fresh");
     assert_eq!(stage.detaches().len(), 1, "nothing else was sent");
-    stage.run(&["--canary", "3", "--fresh"]).exits(0);
+    stage.run_leavers(&["--canary", "3", "--fresh"]).expect(0);
     assert_tally(stage.column("outcome"), &[("already_detached", 2), ("detached", 28)]);
 }
 
@@ -56,13 +58,13 @@ fn a_failed_canary_stops_the_run_and_only_a_fresh_one_goes_on() {
 fn the_brake_stops_a_run_in_which_too_many_fail_and_it_can_go_on() {
     let stage = some(80, |n| (n % 2 == 0 && n < 40).then(|| refuses(None)));
     let slowly = ["--stop-at", "10%", "--max-desktops-per-request", "10", "--concurrency", "1", "--write-rate", "2/s"];
-    stage.run(&slowly).exits(5).says("--stop-at 10%");
-    let outcomes = super::binary::tally(stage.column("outcome"));
+    stage.run_leavers(&slowly).expect(5).says("--stop-at 10%");
+    let outcomes = crate::stage::tally(stage.column("outcome"));
     assert!(outcomes["failed"] >= 3 && outcomes["not_sent"] >= 20, "{outcomes:?}");
     stage.every_outcome_is_true();
     let words = [&slowly[..2], &["--max-desktops-per-request", "10"], &["--stop-at", "100%"]].concat();
     let words = &words[2..];
-    stage.run(words).exits(1).says("resuming run");
+    stage.run_leavers(words).expect(1).says("resuming run");
     assert_tally(stage.column("outcome"), &[("detached", 60), ("failed", 20)]);
     stage.every_outcome_is_true();
 }
@@ -71,12 +73,12 @@ fn the_brake_stops_a_run_in_which_too_many_fail_and_it_can_go_on() {
 fn a_run_whose_time_is_over_stops_and_goes_on_where_it_was() {
     let stage = some(30, |_| None);
     let slowly = ["--max-desktops-per-request", "1", "--max-runtime", "2s", "--write-rate", "5/s"];
-    stage.run(&slowly).exits(5).says("--max-runtime");
-    let outcomes = super::binary::tally(stage.column("outcome"));
+    stage.run_leavers(&slowly).expect(5).says("--max-runtime");
+    let outcomes = crate::stage::tally(stage.column("outcome"));
     assert!(outcomes["not_sent"] >= 15, "{outcomes:?}");
     let sent = stage.detaches().len();
     assert!((1..=12).contains(&sent), "{sent} requests in 2 s at 5 a second");
-    stage.run(&["--max-desktops-per-request", "1"]).exits(0).says("resuming run");
+    stage.run_leavers(&["--max-desktops-per-request", "1"]).expect(0).says("resuming run");
     assert_tally(stage.column("outcome"), &[("detached", 30)]);
     assert_eq!(stage.detaches().len(), 30, "nothing was sent twice");
 }
@@ -86,13 +88,13 @@ fn desktops_in_use_are_left_when_told_so_and_named_in_any_case() {
     let people: Vec<(&str, &[&str])> = vec![("d1", &["ann", "bob"]), ("d2", &["cara"]), ("d3", &["dan"])];
     let mut world = world(&people);
     world.doom(&id("d1"), Fate::Connected);
-    let stage = Stage::new(world, at_once());
+    let stage = Stage::with(world, at_once());
     stage.sheet("desktop_id,user_name\nd1,ann\nd1,bob\nd1,nobody\nd2,cara\n");
-    stage.plan(&["--in-use", "skip"]).exits(1).says("1 in use now").says("2 left out").says("in use now: D1");
-    stage.run(&["--in-use", "skip"]).exits(1);
+    stage.plan_leavers(&["--in-use", "skip"]).expect(1).says("1 in use now").says("2 left out").says("in use now: D1");
+    stage.run_leavers(&["--in-use", "skip"]).expect(1);
     assert_eq!(stage.column("outcome"), ["not_sent", "not_sent", "already_detached", "detached"]);
     assert_eq!(stage.column("error_code"), ["IN_USE", "IN_USE", "", ""]);
-    assert_eq!(stage.bound("d1").len(), 2);
-    stage.run(&["--fresh"]).exits(0).says("in use now: D1");
-    assert!(stage.bound("d1").is_empty());
+    assert_eq!(stage.service.names("d1").len(), 2);
+    stage.run_leavers(&["--fresh"]).expect(0).says("in use now: D1");
+    assert!(stage.service.names("d1").is_empty());
 }

@@ -2,10 +2,10 @@
 
 use std::time::Duration;
 
+use batch_detach::testing::build::{id, world};
 use batch_detach::testing::dispatch::{Ended, Rules, StopReason};
 use batch_detach::testing::sim::{App, Effect, Fate, Fault, Op, Refused, Scenario};
 
-use super::binary::{id, world};
 use super::paused::Go;
 
 fn scenario(op: Op, effect: Effect) -> Scenario {
