@@ -14,7 +14,6 @@ use crate::files;
 #[derive(Debug)]
 pub struct RunLock {
     path: PathBuf,
-    /// Closing it gives the lock back.
     file: File,
 }
 
@@ -70,7 +69,24 @@ impl Drop for RunLock {
         if is_blank && is_at(&self.file, &self.path).unwrap_or_default() {
             _ = std::fs::remove_file(&self.path);
         }
+        give_back(&self.file);
     }
+}
+
+/// A journal's own file, locked; see [`hold_file`].
+#[derive(Debug)]
+pub(super) struct Hold(File);
+
+impl Drop for Hold {
+    fn drop(&mut self) {
+        give_back(&self.0);
+    }
+}
+
+/// Closing alone may not be enough: a process that this one is just starting has the file open, too, until it runs a
+/// program of its own.
+fn give_back(file: &File) {
+    _ = file.unlock();
 }
 
 /// Locks a journal by the file itself, so that no second process drives it by another name. `None` where there is no such
@@ -82,13 +98,13 @@ impl Drop for RunLock {
 ///
 /// # Errors
 /// [`Error::Locked`] where another process drives it.
-pub(super) fn hold_file(journal: &Path) -> Result<Option<File>, Error> {
+pub(super) fn hold_file(journal: &Path) -> Result<Option<Hold>, Error> {
     if !may_be_held(journal) {
         return Ok(None);
     }
     let Ok(file) = File::open(journal) else { return Ok(None) };
     match lock(&file) {
-        Ok(()) => Ok(Some(file)),
+        Ok(()) => Ok(Some(Hold(file))),
         Err(TryLockError::WouldBlock) => Err(Error::Locked(beside(journal, ".lock"))),
         Err(TryLockError::Error(_)) => Ok(None),
     }
@@ -146,6 +162,23 @@ fn is_at(file: &File, path: &Path) -> std::io::Result<bool> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn p15_a_lock_is_given_back_though_a_starting_child_still_has_its_file() {
+        let folder = tempfile::tempdir().unwrap();
+        let journal = folder.path().join("a.journal");
+        std::fs::write(&journal, "").unwrap();
+        let lock = RunLock::acquire(&journal).unwrap();
+        let of_child = lock.file.try_clone().unwrap();
+        drop(lock);
+        assert!(of_child.try_lock().is_ok(), "a duplicate shares its lock");
+        of_child.unlock().unwrap();
+        let hold = hold_file(&journal).unwrap().unwrap();
+        let of_child = hold.0.try_clone().unwrap();
+        drop(hold);
+        assert!(hold_file(&journal).unwrap().is_some());
+        drop(of_child);
+    }
 
     #[test]
     fn p15_a_second_holder_is_refused_and_the_next_one_starts_at_once() {

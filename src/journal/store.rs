@@ -1,6 +1,5 @@
 //! The one writer of a journal, and how the rest of the program reaches it.
 
-use std::fs::File;
 use std::path::Path;
 use std::sync::{Arc, OnceLock, mpsc};
 use std::thread::JoinHandle;
@@ -27,7 +26,7 @@ pub struct Store {
     handle: Handle,
     thread: Option<JoinHandle<Result<(), Error>>>,
     /// The file itself, locked; given back after the thread has closed its connection.
-    _hold: Option<File>,
+    _hold: Option<lock::Hold>,
 }
 
 /// Reaches the [`Store`] from anywhere; cheap to clone.
