@@ -26,7 +26,9 @@ fn spelled_out(word: &[u8]) -> String {
     let mut spelled = String::from("\"$(printf '");
     for part in word[..word.len() - feeds].utf8_chunks() {
         for c in part.valid().chars() {
-            if c.is_control() || is_invisible(c) || matches!(c, '\'' | '\\' | '%') {
+            // What begins with a dash would be an option of `printf`.
+            let is_first_dash = c == '-' && spelled.ends_with('\'');
+            if is_first_dash || c.is_control() || is_invisible(c) || matches!(c, '\'' | '\\' | '%') {
                 spell(&mut spelled, c.to_string().as_bytes());
             } else {
                 spelled.push(c);
@@ -64,6 +66,8 @@ mod tests {
             b"liste-ao\xfbt.csv".to_vec(),
             "\u{202e}a%\n\n".into(),
             "it's \u{9b}".into(),
+            b"--results=-ao\xfb.csv".to_vec(),
+            "-\u{1}'-".into(),
             (1..=u8::MAX).collect(),
         ]);
         for word in words {

@@ -76,7 +76,7 @@ def fresh(case, deadly):
         wanted = {"failed"} if EXPECTED[row] == "failed" else wanted
         need(outcomes[row] in wanted, f"p02: {row} is {outcomes[row]}")
         need((row[1] in {one.name for one in truth[row[0]]}) == (outcomes[row] == "failed"), f"p02: {row}: {outcomes[row]}")
-    case.check_history(DOUBT_WAIT if goes_on else 0.05)
+    case.check_history(DOUBT_WAIT if goes_on else 0)
     case.check_secrets()
     return killed
 
