@@ -199,8 +199,7 @@ mod tests {
         assert_eq!((log[0].status, log[0].executed, log[1].status), (None, Executed::Whole, Some(200)));
 
         stop.cancel();
-        server.await.unwrap().unwrap();
-        assert!(TcpStream::connect(address).await.is_err());
+        server.await.unwrap().unwrap(); // its port may be somebody else's by now
     }
 
     #[tokio::test(start_paused = true)]
