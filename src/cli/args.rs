@@ -4,7 +4,7 @@
 //! and config file, and clap never looks at the environment. Secrets are no options (P19).
 
 use std::ffi::OsString;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use clap::builder::{NonEmptyStringValueParser, PossibleValuesParser, TypedValueParser as _};
 use clap::{ArgAction, Args, Parser, Subcommand, ValueEnum};
@@ -203,8 +203,11 @@ pub struct ApiOptions {
     #[command(flatten)]
     settings: ApiSettings,
     /// Use the built-in simulator, without credentials [default: off]
-    #[arg(long)]
-    pub simulate: bool,
+    ///
+    /// Its world holds the bindings of the input, or those of WORLD, a list like it: who is spelled otherwise there is
+    /// told as the service would have it.
+    #[arg(long, value_name = "WORLD", num_args = 0..=1, require_equals = true, default_missing_value = "")]
+    simulate: Option<OsString>,
     /// Settings [default: config.toml in the working directory, if there]
     #[arg(long, value_name = "FILE")]
     pub config: Option<PathBuf>,
@@ -369,6 +372,17 @@ impl RunOptions {
             layer.set("verbose", Written::Text(output.verbose.min(3).to_string()), Origin::Option(name))?;
         }
         Ok(layer)
+    }
+}
+
+impl ApiOptions {
+    pub fn is_simulated(&self) -> bool {
+        self.simulate.is_some()
+    }
+
+    /// The list whose bindings the simulated world has, where it is not the input.
+    pub fn world(&self) -> Option<&Path> {
+        self.simulate.as_deref().filter(|world| !world.is_empty()).map(Path::new)
     }
 }
 

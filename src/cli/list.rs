@@ -22,6 +22,8 @@ use crate::plan::{Draft, Policy, Snapshot, plan};
 pub(super) struct List<'a> {
     args: &'a RunArgs,
     input: Input,
+    /// Whose bindings the simulated world has, where they are not the input's.
+    world: Option<Input>,
     /// The live bindings, once they were looked at; `None` with `--preflight off`.
     seen: Option<Snapshot>,
     /// How many rows more the last list had, where this one is much shorter.
@@ -42,10 +44,14 @@ impl<'a> List<'a> {
         signals: &Signals,
     ) -> Result<Self, Error> {
         let input = planning::read(args, session, day, signals).await?;
+        let world = match args.options.api.world() {
+            Some(world) => Some(planning::read_world(world, signals).await?),
+            None => None,
+        };
         let policy = planning::policy(&args.options, &session.settings);
         let faults = planning::faults_before_a_look(&input, &policy, &session.settings);
         planning::refuse_invalid(&input.name, &faults, &session.settings)?;
-        Ok(Self { args, input, seen: None, missing_rows: 0 })
+        Ok(Self { args, input, world, seen: None, missing_rows: 0 })
     }
 
     pub(super) fn is_empty(&self) -> bool {
@@ -71,11 +77,11 @@ impl Subject for List<'_> {
     }
 
     fn is_rehearsal(&self) -> bool {
-        self.args.options.api.simulate
+        self.args.options.api.is_simulated()
     }
 
-    fn input(&self) -> Option<&Input> {
-        Some(&self.input)
+    fn people(&self) -> Option<&Input> {
+        Some(self.world.as_ref().unwrap_or(&self.input))
     }
 
     fn nothing(&self) -> Option<&'static str> {
@@ -85,7 +91,7 @@ impl Subject for List<'_> {
     async fn place(&mut self, task: &Task<'_>, writes: bool) -> Result<Place, Error> {
         let settings = &task.session.settings;
         if self.is_rehearsal() {
-            Ok(Place::rehearsed(&self.input))
+            Ok(Place::rehearsed(self.world.as_ref().unwrap_or(&self.input)))
         } else if writes || settings.preflight {
             Place::find(settings).await
         } else {

@@ -78,6 +78,7 @@ fn options() -> impl Strategy<Value = Vec<(&'static str, Option<OsString>)>> {
         with("metrics", text().boxed()),
         with("log-file", text().boxed()),
         Just(("simulate", None)).boxed(),
+        with("simulate", file().boxed()),
         Just(("allow-detach-all", None)).boxed(),
     ];
     let most = all.len();
@@ -151,7 +152,7 @@ proptest! {
         let beside = |args: &RunArgs| {
             let options = &args.options;
             let (config, results) = (options.api.config.clone(), options.output.results.clone());
-            (options.api.simulate, options.safety.allow_detach_all, config, results)
+            (options.api.is_simulated(), options.api.world().map(Path::to_owned), options.safety.allow_detach_all, config, results)
         };
         prop_assert_eq!(beside(&again), beside(&typed));
 
@@ -160,7 +161,7 @@ proptest! {
         prop_assert_eq!((retry.input.as_os_str(), &retry.only), (results, &vec![Outcome::Failed]));
         let place: Vec<_> = said(&typed).into_iter().filter(|(name, _)| !of_input(name)).collect();
         prop_assert_eq!(said(&retry), place);
-        prop_assert_eq!(retry.options.api.simulate, typed.options.api.simulate);
+        prop_assert_eq!(retry.options.api.world(), typed.options.api.world());
 
         // To whoever looks at its journal later, in a shell without its variables: the same, and where it went.
         let mut below = Layer::default();
@@ -170,7 +171,7 @@ proptest! {
         let settings = typed.layer().unwrap().over(below).resolve();
         prop_assume!(settings.is_ok());
         let settings = settings.unwrap();
-        let place = if typed.options.api.simulate { Place::simulated([]) } else { found_place() };
+        let place = if typed.options.api.is_simulated() { Place::simulated([]) } else { found_place() };
         let kept = to_keep(&repeat, &settings, Some(Path::new("config.toml")), &typed.input, &place);
         let kept: Typed = serde_json::from_str(&serde_json::to_string(&kept).unwrap()).unwrap();
         let identity = Identity { typed: Some(kept), endpoint: place.endpoint().to_owned(), ..identity() };
@@ -194,8 +195,8 @@ proptest! {
             }
             prop_assert_eq!(said(args).iter().any(|(name, _)| of_input(name)), with_input && said(&typed).iter().any(|(name, _)| of_input(name)));
             let options = &args.options;
-            let (api, is_simulated) = (&options.api, typed.options.api.simulate);
-            prop_assert_eq!((api.simulate, options.safety.allow_detach_all), (is_simulated, typed.options.safety.allow_detach_all));
+            let (api, is_simulated) = (&options.api, typed.options.api.is_simulated());
+            prop_assert_eq!((api.is_simulated(), options.safety.allow_detach_all), (is_simulated, typed.options.safety.allow_detach_all));
             if !is_simulated {
                 let config = typed.options.api.config.clone().unwrap_or_else(|| "config.toml".into());
                 prop_assert_eq!(api.config.as_deref(), Some(config.as_path()));

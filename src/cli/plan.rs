@@ -41,5 +41,5 @@ async fn make(args: &RunArgs) -> Result<Closing, Failure> {
     // A run that is going on is not to be held up by a reader of its journal, as on a network file system it would be.
     let earlier = journal.filter(|journal| !RunLock::is_held(journal));
     let task = Task { options: &args.options, session: &session, shaping, signals, began };
-    start(&task, list, earlier.as_deref(), None).await
+    Box::pin(start(&task, list, earlier.as_deref(), None)).await
 }

@@ -71,6 +71,14 @@ pub(super) async fn read(
     Ok(input)
 }
 
+/// Reads the list whose bindings a simulated world shall have.
+pub(super) async fn read_world(path: &Path, signals: &Signals) -> Result<Input, Error> {
+    let source = input::Source::Path(path.to_owned());
+    let reading = tokio::task::spawn_blocking(move || input::read(source, &ReadOptions::default()));
+    let reading = async { reading.await.unwrap_or_else(|fault| std::panic::resume_unwind(fault.into_panic())) };
+    signals.unless_stopped(reading).await
+}
+
 /// What the settings say about how an input is read, and what its cells mean.
 pub(super) fn how_to_read(settings: &Settings) -> ReadOptions {
     ReadOptions {

@@ -41,6 +41,7 @@ impl Session {
         let Loaded { settings, config, warnings } = load(sources, std::env::vars_os())?;
         outputs.keep("the settings", config.as_deref());
         outputs.keep("the file of certificates", settings.ca_file.as_deref());
+        outputs.keep("the simulated world", options.api.world());
         let approved = options.safety.approved.as_deref().map(Path::new);
         outputs.keep("the approved plan", approved.filter(|path| path.is_file()));
         for file in credential_files(&ProcessEnv) {
@@ -105,7 +106,10 @@ pub(super) fn repeated(options: &RunOptions, layer: &Layer) -> Repeat {
             _ => given_here.push(given(&line)),
         }
     }
-    repeat.place.extend(options.api.simulate.then(|| Given::flag("simulate")));
+    repeat.place.extend(options.api.is_simulated().then(|| match options.api.world() {
+        Some(world) => Given::file("simulate", world),
+        None => Given::flag("simulate"),
+    }));
     repeat.place.extend(options.safety.allow_detach_all.then(|| Given::flag("allow-detach-all")));
     repeat.results.extend(options.output.results.as_deref().map(|results| Given::file("results", results)));
     repeat

@@ -105,7 +105,7 @@ fn differences(task: &Task<'_>, asked: Option<Asked<'_>>, identity: &Identity) -
         differences.push(format!("the input {name} has other contents than the one it was planned from"));
     }
     let is_simulated = identity.endpoint == SIMULATOR;
-    let simulate = asked.map_or(task.options.api.simulate, |asked| asked.simulated);
+    let simulate = asked.map_or(task.options.api.is_simulated(), |asked| asked.simulated);
     let wanted = if simulate { Some(SIMULATOR) } else { settings.endpoint.as_deref() };
     if wanted.is_some_and(|wanted| wanted != identity.endpoint) || (wanted.is_none() && is_simulated && asked.is_some())
     {

@@ -53,8 +53,8 @@ pub(super) trait Subject {
     /// Whether it is for the simulator.
     fn is_rehearsal(&self) -> bool;
 
-    /// The rows, where it has a list of them.
-    fn input(&self) -> Option<&Input>;
+    /// The list of those who are bound in the world of a rehearsal.
+    fn people(&self) -> Option<&Input>;
 
     /// Why there is nothing to do, where that is known before a look.
     fn nothing(&self) -> Option<&'static str>;
@@ -115,7 +115,7 @@ pub(super) async fn go(task: &Task<'_>, subject: Option<impl Subject>, files: Fi
         }
         (Standing::Resume(found), subject) => {
             let (identity, progress) = *found;
-            let place = rehearse_again(&identity, journal, subject.as_ref().and_then(Subject::input))?;
+            let place = rehearse_again(&identity, journal, subject.as_ref().and_then(Subject::people))?;
             let input = named(subject.as_ref(), &identity);
             if let Some(subject) = subject {
                 // It may have been killed before this was durable. All else of it is in the journal.

@@ -94,7 +94,7 @@ impl Undo {
         let view = View::open(&args.journal)?;
         let changed = Changed::read(&view, shown(&args.journal), &only)?;
         let was_simulated = changed.run.endpoint == SIMULATOR;
-        if args.options.api.simulate && !was_simulated {
+        if args.options.api.is_simulated() && !was_simulated {
             let problem = "this run was no rehearsal, so its undo is none either: leave out `--simulate`".to_owned();
             return Err(Error::Usage { problem });
         }
@@ -117,7 +117,7 @@ impl Subject for Undo {
         self.changed.run.endpoint == SIMULATOR
     }
 
-    fn input(&self) -> Option<&Input> {
+    fn people(&self) -> Option<&Input> {
         None
     }
 

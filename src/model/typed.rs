@@ -51,12 +51,17 @@ impl Given {
         Self { name: name.to_owned(), value: Some(path.into()), is_path: true }
     }
 
-    /// As it is typed: in one word where the value would be read as another option.
+    /// Whether the value would be read as another option, or as the input.
+    fn is_joined(&self, value: &OsString) -> bool {
+        self.name == "simulate" || value.as_encoded_bytes().starts_with(b"-") && value != "-"
+    }
+
+    /// As it is typed: in one word where it must be.
     pub(crate) fn words(&self) -> Vec<OsString> {
         let mut option = OsString::from(format!("--{}", self.name));
         match &self.value {
             None => vec![option],
-            Some(value) if value.as_encoded_bytes().starts_with(b"-") && value != "-" => {
+            Some(value) if self.is_joined(value) => {
                 option.push("=");
                 option.push(value);
                 vec![option]

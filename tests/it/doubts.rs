@@ -33,6 +33,21 @@ fn a_near_name_is_told_in_results_summary_log_metrics_and_report() {
 }
 
 #[test]
+fn a_rehearsal_in_the_world_of_another_list_tells_who_is_misspelt() {
+    let stage = stage();
+    stage.write("world.csv", "desktop_id,user_name\nd-01,anna.koch\nd-02,li.si\n");
+    stage.write("leavers.csv", "desktop_id,user_name\nd-01,ana.koch\nd-02,li.si\n");
+    let refused = stage.run(&["plan", "leavers.csv", "--simulate=world.csv"]).expect(2);
+    assert!(refused.stderr.contains("the nearest name is `anna.koch`"), "{}", refused.stderr);
+    let words = ["plan", "leavers.csv", "--simulate=world.csv", "--unknown-users=gone"];
+    let next = stage.run(&words).expect(0).next().join(" ");
+    assert!(next.contains("--simulate=world.csv"), "{next}");
+    // By itself it is the world, and nobody is misspelt in it.
+    stage.run(&["plan", "leavers.csv", "--simulate"]).expect(0);
+    assert_eq!(stage.service.received(), 0);
+}
+
+#[test]
 fn a_redacted_page_names_no_near_name() {
     let stage = stage();
     stage.run(&["run", "leavers.csv", "--yes"]).expect(0);

@@ -127,6 +127,9 @@ impl UndoArgs {
     /// # Errors
     /// [`Error::Usage`], saying what to do.
     pub fn check(&self) -> Result<(), Error> {
+        if self.options.api.world().is_some() {
+            return usage("the simulated world of an undo is what its run left: say `--simulate` without a list");
+        }
         self.options.output.check(!self.options.safety.dry_run, "`--dry-run`")
     }
 
