@@ -248,7 +248,7 @@ pub(super) async fn start(
     let mut sight = Sight { task, place: &place, reads, forecast: None };
     let Some((files, aside)) = files else {
         // What takes something back lets people in.
-        if session.settings.preflight && task.looks_who_gets_in() && subject.input().is_some() {
+        if session.settings.preflight && task.looks_who_gets_in() && subject.people().is_some() {
             let forecast = still::forecast(task, &place, &gates, subject.all_desktops(), made.as_ref());
             let forecast = signals.unless_stopped(forecast).await?;
             sight.reads += forecast.reads;
