@@ -26,18 +26,20 @@ impl Query {
         Ok(if number == 0 { default } else { number.min(most) })
     }
 
-    /// One page of `items`, from `offset` on, and how many there are in all.
-    pub(super) fn page<T>(
+    /// One page of `items`, from `offset` on, and how many there are in all. Only those of the page are `shown`: a list of
+    /// 100,000 is read in a hundred pages.
+    pub(super) fn page<T, S>(
         &self,
         items: impl Iterator<Item = T>,
         limit: usize,
         most: usize,
-    ) -> Result<(Vec<T>, usize), Refused> {
+        shown: impl Fn(T) -> S,
+    ) -> Result<(Vec<S>, usize), Refused> {
         let (offset, limit) = (self.number("offset", 0, usize::MAX)?, self.number("limit", limit, most)?);
         let (mut page, mut total) = (Vec::new(), 0);
         for item in items {
             if total >= offset && page.len() < limit {
-                page.push(item);
+                page.push(shown(item));
             }
             total += 1;
         }

@@ -129,7 +129,7 @@ impl World {
             .filter(|(_, desktop, view)| filter.takes(desktop, view));
         let most = if short { 1000 } else { 500 };
         let most = if self.physics.page == 0 { most } else { self.physics.page };
-        let (page, total) = query.page(found, most, most)?;
+        let (page, total) = query.page(found, most, most, |one| one)?;
         let desktops: Vec<Value> = page
             .into_iter()
             .map(|(id, desktop, view)| {
@@ -205,7 +205,7 @@ impl World {
         let statuses = query.all("status");
         jobs.retain(|job| statuses.is_empty() || job["status"].as_str().is_some_and(|its| statuses.contains(&its)));
         let most = if self.physics.page == 0 { 1000 } else { self.physics.page };
-        let (jobs, total) = query.page(jobs.into_iter(), most, most)?;
+        let (jobs, total) = query.page(jobs.into_iter(), most, most, |job| job)?;
         Ok(json!({"jobs": jobs, "total_count": total}))
     }
 
@@ -219,9 +219,13 @@ impl World {
             .filter(|(_, person)| person.kind == Kind::User)
             .filter(|(_, person)| names.is_empty() || names.contains(&person.name.to_lowercase()))
             .filter(|(_, person)| part.as_ref().is_none_or(|part| contains(&person.name, part)))
-            .filter(|(_, person)| query.one("domain").is_none_or(|domain| person.domain.as_deref() == Some(domain)))
-            .map(|(id, person)| json!({"id": id, "user_name": person.name, "user_email": person.email, "domain": person.domain, "active_type": "ADMIN_ACTIVATE"}));
-        let (users, total) = query.page(found, usize::MAX, usize::MAX)?;
+            .filter(|(_, person)| query.one("domain").is_none_or(|domain| person.domain.as_deref() == Some(domain)));
+        let (users, total) = query.page(found, usize::MAX, usize::MAX, |(id, person)| {
+            json!({
+                "id": id, "user_name": person.name, "user_email": person.email, "domain": person.domain,
+                "active_type": "ADMIN_ACTIVATE",
+            })
+        })?;
         Ok(json!({"users": users, "total_count": total}))
     }
 
@@ -232,19 +236,22 @@ impl World {
             .people
             .iter()
             .filter(|(_, person)| person.kind == Kind::Group)
-            .filter(|(_, person)| part.as_ref().is_none_or(|part| contains(&person.name, part)))
-            .map(|(id, person)| json!({"id": id, "name": person.name, "domain": person.domain, "platform_type": "AD"}));
-        let (groups, total) = query.page(found, 100, 100)?;
+            .filter(|(_, person)| part.as_ref().is_none_or(|part| contains(&person.name, part)));
+        let (groups, total) = query.page(
+            found,
+            100,
+            100,
+            |(id, person)| json!({"id": id, "name": person.name, "domain": person.domain, "platform_type": "AD"}),
+        )?;
         Ok(json!({"user_groups": groups, "total_count": total}))
     }
 
     /// `GET …/desktop-pools`.
     pub(super) fn list_pools(&self, query: &Query) -> Result<Value, Refused> {
         let of = |pool: &str| self.desktops.values().filter(|desktop| desktop.pool_id.as_deref() == Some(pool)).count();
-        let found = self.pools.iter().map(|(id, pool)| {
+        let (pools, total) = query.page(self.pools.iter(), self.most(1000), self.most(1000), |(id, pool)| {
             json!({"id": id, "name": pool.name, "type": "DYNAMIC", "status": "STEADY", "desktop_count": of(id)})
-        });
-        let (pools, total) = query.page(found, self.most(1000), self.most(1000))?;
+        })?;
         Ok(json!({"desktop_pools": pools, "total_count": total}))
     }
 
@@ -252,14 +259,13 @@ impl World {
     pub(super) fn list_pool_users(&self, id: &str, query: &Query) -> Result<Value, Refused> {
         let pool = self.pools.get(id);
         let pool = pool.ok_or_else(|| Refused::new(404, "WKS.0202", format!("The resource not found: pool {id}.")))?;
-        let found = pool.authorised.iter().map(|bound| {
+        let (objects, total) = query.page(pool.authorised.iter(), 10, self.most(100), |bound| {
             let kind = if bound.kind == Kind::User { "USER" } else { "USER_GROUP" };
             json!({
                 "object_id": bound.user_id, "object_name": bound.user_name, "object_type": kind,
                 "user_group": bound.user_group, "domain": bound.domain,
             })
-        });
-        let (objects, total) = query.page(found, 10, self.most(100))?;
+        })?;
         Ok(json!({"objects": objects, "total_count": total}))
     }
 
@@ -269,10 +275,13 @@ impl World {
             return Err(Refused::new(404, "WKS.0202", format!("The resource not found: group {id}.")));
         }
         let members = self.members.get(id).into_iter().flatten();
-        let found = members
-            .filter_map(|id| Some((id, self.people.get(id)?)))
-            .map(|(id, person)| json!({"id": id, "user_name": person.name, "user_email": person.email}));
-        let (users, total) = query.page(found, self.most(2000), self.most(2000))?;
+        let found = members.filter_map(|id| Some((id, self.people.get(id)?)));
+        let (users, total) = query.page(
+            found,
+            self.most(2000),
+            self.most(2000),
+            |(id, person)| json!({"id": id, "user_name": person.name, "user_email": person.email}),
+        )?;
         Ok(json!({"users": users, "total_count": total}))
     }
 
