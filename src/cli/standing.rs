@@ -65,8 +65,8 @@ pub(super) fn stand(
     })?;
     let differences = differences(task, asked, &identity);
     if differences.is_empty() {
-        let looks = progress.still_open && task.looks_who_gets_in();
-        return if progress.finished && looks {
+        // Its look at who still gets in is open: it is made now, or it is put on record that it is not wanted.
+        return if progress.finished && progress.still_open {
             Ok(Standing::Resume(Box::new((identity, progress))))
         } else if progress.finished {
             Ok(Standing::Finished)

@@ -28,7 +28,7 @@ use crate::error::{Error, Exit};
 use crate::files;
 use crate::input::Input;
 use crate::journal::{Builder, Identity, Progress, ResultRow, Store, View, move_aside, remains};
-use crate::model::{Class, LiveDesktop, NOT_TOLD, leaver};
+use crate::model::{Class, LiveDesktop, Ways};
 use crate::outcome::next::{Next, Situation, approve, next};
 use crate::outcome::{Counts, ResultsWriter, exit_of};
 use crate::pace::Gates;
@@ -442,6 +442,7 @@ impl<'a> Sight<'a> {
             protected: &settings.protect.patterns().collect::<Vec<_>>(),
             refused,
             next,
+            ways: ways(self.forecast.as_ref()),
             redact: self.task.options.output.redact,
         };
         let trouble = |source| Error::File { verb: "write the page to", path: path.to_owned(), source };
@@ -537,22 +538,20 @@ fn unwritten(error: std::io::Error) -> Error {
     Error::Internal(format!("the plan's requests could not be made: {error}"))
 }
 
+/// By what each record's person would still get in.
+fn ways(forecast: Option<&Forecast>) -> Ways<'_> {
+    forecast.map_or(Ways::new(&[], false), |forecast| Ways::new(&forecast.rows, forecast.found.incomplete))
+}
+
 /// Writes results with `planned` rows: only where `--results` asks for them.
 fn write_results(made: &dyn Draft, about: &Identity, forecast: Option<&Forecast>, path: &Path) -> Result<(), Error> {
     let trouble = |source: std::io::Error| Error::File { verb: "write the results to", path: path.to_owned(), source };
     files::write_atomically(path, |out| {
         let mut writer = ResultsWriter::new(out, &about.extra_columns, about.results_bom).map_err(trouble)?;
-        let mut told = forecast.iter().flat_map(|forecast| &forecast.rows).peekable();
-        let is_incomplete = forecast.is_some_and(|forecast| forecast.found.incomplete);
-        let mut records = 0..;
+        let mut ways = ways(forecast);
         made.for_each_entry(&mut |entry| {
             let result = entry.fate.foreseen();
-            let record = records.next();
-            let still_via = match told.next_if(|(of, _)| Some(*of) == record) {
-                Some((_, ways)) => ways,
-                None if is_incomplete && leaver(&entry.cells, result.outcome).is_some() => NOT_TOLD,
-                None => "",
-            };
+            let still_via = ways.next(&entry.cells, result.outcome);
             let row =
                 ResultRow { line: entry.line, cells: entry.cells, result: &result, still_via, extras: entry.extras };
             writer.write(&row).map_err(trouble)

@@ -20,7 +20,7 @@ pub(crate) use event::{Event, Observer};
 pub use ids::{DesktopId, PartLabel};
 pub use outcome::{Outcome, Refusal};
 pub(crate) use person::{Person, fold, same_name, same_spelling};
-pub(crate) use still::{NOT_TOLD, WayKind, leaver, still_via};
+pub(crate) use still::{NOT_TOLD, WayKind, Ways, leaver, still_via};
 pub use still::{StillAccess, StillPerson};
 pub use typed::Typed;
 pub(crate) use typed::{Given, Repeat};

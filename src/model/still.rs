@@ -114,6 +114,38 @@ pub(crate) fn still_via(mut ways: Vec<(WayKind, &str)>, is_told: bool) -> String
     parts.join(";")
 }
 
+/// The cells of `still_via` of records in their order, where nothing is kept of those that have nothing.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Ways<'a> {
+    told: &'a [(u64, String)],
+    is_incomplete: bool,
+    record: u64,
+}
+
+impl<'a> Ways<'a> {
+    /// * `rows`: records of which something is told, by their number from 0, in order.
+    /// * `is_incomplete`: whether something could not be read, see [`StillAccess::incomplete`].
+    pub(crate) fn new(rows: &'a [(u64, String)], is_incomplete: bool) -> Self {
+        Self { told: rows, is_incomplete, record: 0 }
+    }
+
+    /// The cell of the next record.
+    ///
+    /// * `cells`: as [`leaver`] takes them.
+    pub(crate) fn next(&mut self, cells: &[&str; 7], outcome: Outcome) -> &'a str {
+        let record = self.record;
+        self.record += 1;
+        match self.told.split_first() {
+            Some(((of, ways), rest)) if *of == record => {
+                self.told = rest;
+                ways
+            }
+            _ if self.is_incomplete && leaver(cells, outcome).is_some() => NOT_TOLD,
+            _ => "",
+        }
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

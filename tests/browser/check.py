@@ -162,9 +162,13 @@ def small_run(browser, base, asked):
         numbers_are_those_of_the_results(page, "leavers")
         text = page.inner_text("body")
         identity = json.loads(program("status", "leavers.results.csv.journal", "--format", "json", code=0).stdout)
-        for what in ["HR-4711", "HIBERNATED", "What to do:", identity["run_id"], identity["plan_hash"], "李娜"]:
+        for what in ["HR-4711", "HIBERNATED", "What to do:", identity["run_id"], identity["plan_hash"], "李娜", "HR-4112",
+                     "last_day", "54 people", "still gets in by"]:
             check(f"the page says {what[:20]}", what in text)
         check("nothing is said on the console", not seen.said, seen.said)
+        people = page.locator("#people-bar-desc").text_content()
+        check("the picture of the people stands before the numbers", people == "50 out, 4 still in", people)
+        check("61 rows print on a few sheets", sheets(page) <= 7, sheets(page))
         page.click(".tile.failed a")
         check("a tile shows its rows", page.input_value("#show") == "failed")
     with Page(browser, f"{base}/{name}") as (page, _):
@@ -233,6 +237,91 @@ def large_run(browser, base):
     with Page(browser, f"{base}/{name}", java_script_enabled=False) as (page, _):
         check("without JavaScript 2,000 rows are there", page.locator("#table tbody tr").count() == 2000)
         check("and it says which", "2,000 rows of 100,000" in page.inner_text("#partly"))
+
+
+def sheets(page):
+    """How many sheets of A4 it prints on."""
+    return len(re.findall(rb"/Type\s*/Page\b", page.pdf(format="A4")))
+
+
+def plan_page(browser, base, asked):
+    """What the approver does with a plan: read, search, filter, print."""
+    program("plan", "leavers.csv", "--simulate", "--html", "plan.html", code=0)
+    with open(directory / "leavers.csv", encoding="utf-8-sig", newline="") as file:
+        rows = list(csv.DictReader(file))
+    asked.clear()
+    with Page(browser, f"{base}/plan.html") as (page, seen):
+        page.wait_for_timeout(300)
+        check("plan: the page alone is asked for", len(asked) == 1 and "plan.html" in str(asked[0]), asked)
+        said = page.inner_text("#count")
+        check("plan: all rows are there, in groups", f"All {len(rows)} rows" in said
+              and page.locator("#groups tr[data-o]:visible").count() == len(rows), said)
+        said = search(page, "HR-4112")
+        shown = page.inner_text("#table tbody")
+        check("plan: a row is found by the list's own column", "of 1 found of 61" in said and "HR-4112" in shown, said)
+        check("plan: the groups make room for what is found", page.locator("#groups:visible").count() == 0)
+        said = search(page, "hr-41 finance")
+        expected = sum("HR-41" in row["ticket"] and "finance" in row["department"].lower() for row in rows)
+        check("plan: a row must have all of several words", f"of {expected} found" in said, said)
+        check("plan: nobody is found by what is nowhere", search(page, "zzzz") == "No row found")
+        search(page, "")
+        check("plan: without words the groups are back", page.locator("#groups:visible").count() == 1)
+        for mark, what in page.eval_on_selector_all("#show option", "all => all.map(o => [o.value, o.textContent])")[1:]:
+            page.select_option("#show", mark)
+            said, rows_of = page.inner_text("#count"), number(what)
+            check(f"plan: the filter {what} finds them", f"of {rows_of:,} found" in said, said)
+        page.select_option("#show", "still")
+        check("plan: each row says by what its person still gets in",
+              all("still gets in by" in one for one in page.locator("#table tbody tr").all_inner_texts()))
+        page.click(".tile.unknown a")
+        check("plan: a tile leads to its group", page.locator("#groups:visible #in-use").count() == 1)
+        page.select_option("#show", "")
+        whole = sheets(page)
+        check("plan: 61 rows print on a few sheets", whole <= 7, whole)
+        page.emulate_media(media="print")
+        check("plan: on paper no control is seen", page.locator("input:visible, select:visible, button:visible").count() == 0)
+        page.emulate_media(media="screen")
+        search(page, "HR-4112")
+        check("plan: what is found prints alone", sheets(page) < whole, sheets(page))
+        check("plan: nothing is said on the console", not seen.said, seen.said)
+    for scheme in ["light", "dark"]:
+        for width in [1280, 400]:
+            with Page(browser, f"{base}/plan.html", color_scheme=scheme, bypass_csp=True,
+                      viewport={"width": width, "height": 900}) as (page, _):
+                accessible(page, f"plan, {scheme}, {width} wide")
+                over = page.evaluate("document.documentElement.scrollWidth - innerWidth")
+                check(f"plan, {scheme}, {width} wide: nothing sticks out", over <= 0, over)
+    with Page(browser, f"{base}/plan.html", java_script_enabled=False) as (page, _):
+        check("plan: without JavaScript every row is there", page.locator("#groups tr[data-o]:visible").count() == len(rows))
+        check("plan: without JavaScript no dead control is there",
+              page.locator("input:visible, button:visible, #table:visible").count() == 0)
+
+
+def large_plan(browser, base):
+    start = time.monotonic()
+    program("plan", "large.csv", "--simulate", "--html", "plan-large.html")
+    made = f"{time.monotonic() - start:.1f} s, {(directory / 'plan-large.html').stat().st_size / 1e6:.1f} MB"
+    rows = list(csv.DictReader(open(directory / "large.csv", encoding="utf-8-sig", newline="")))
+    with Page(browser, f"{base}/plan-large.html") as (page, seen):
+        usable = seen.opened["TaskDuration"]
+        check("plan: 100,000 rows open", usable < 8, f"{usable:.2f} s; made in {made}")
+        page.wait_for_timeout(4000)
+        took = page.evaluate("""async (words) => {
+            const box = document.getElementById("words"), form = document.getElementById("search"), times = [];
+            for (const text of words) {
+                box.value = text;
+                const start = performance.now();
+                form.requestSubmit();
+                await new Promise((done) => requestAnimationFrame(() => setTimeout(done)));
+                times.push(performance.now() - start);
+            }
+            return times;
+        }""", [rows[77_777]["user_name"], rows[77_777]["desktop_id"]])
+        check("plan: 100,000 rows are searched while one types", max(took) < 1_000, f"{took[0]:.0f} and {took[1]:.0f} ms")
+        said, alike = page.inner_text("#count"), sum(row["desktop_id"] == rows[77_777]["desktop_id"] for row in rows)
+        check("plan: a desktop far down is found", f"of {alike} found of 100,000" in said
+              and rows[77_777]["user_name"] in page.inner_text("#table tbody"), said)
+        check("plan: nothing is said on the console", not seen.said, seen.said)
 
 
 def hostile_run(browser, base):
@@ -323,11 +412,13 @@ with tempfile.TemporaryDirectory(prefix="batch-detach-browser-") as made:
         browser = playwright.chromium.launch(executable_path=chromium, args=FLAGS, chromium_sandbox=os.geteuid() != 0)
         small_run(browser, base, asked)
         metrics()
+        plan_page(browser, base, asked)
         redacted(browser, base)
         hostile_run(browser, base)
         while_it_goes_on()
         middle_run(browser, base)
         large_run(browser, base)
+        large_plan(browser, base)
         browser.close()
 print(f"{passed} passed, {failed} failed")
 sys.exit(1 if failed else 0)

@@ -203,6 +203,19 @@ fn p03_a_run_that_ends_before_the_look_looks_when_it_is_run_again() {
         stage.run(&["run", "leavers.csv"]).expect(0);
         assert_eq!((ways(&stage), stage.service.writes().len()), (WAYS.map(str::to_owned).to_vec(), writes));
     }
+    // Switched off by then, it is as if it had never been asked for: no mark, and nothing is left to do.
+    let stage = stage_of(slow());
+    let running = stage.start(&RUN);
+    stage.service.wait_for("the look has begun", begun);
+    running.signal("INT");
+    running.wait().expect(5);
+    let before = stage.service.received();
+    stage.run(&["run", "leavers.csv", "--still-access", "off"]).expect(0);
+    assert_eq!(ways(&stage), vec![String::new(); 7]);
+    let looks = |entry: &batch_detach::testing::sim::LogEntry| matches!(entry.op, Op::ListPools | Op::ListDesktops);
+    assert!(!stage.service.app.log()[before..].iter().any(looks));
+    let status = stage.run(&["status", "leavers.results.csv.journal"]).expect(0);
+    assert!(!status.stdout.contains("still gets in"), "{}", status.stdout);
     // It holds to --max-runtime, too.
     let stage = stage_of(slow());
     let ended = stage.run(&[&RUN[..], &["--max-runtime", "3s"]].concat()).expect(5);

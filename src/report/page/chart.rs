@@ -3,10 +3,10 @@
 use maud::{Markup, html};
 
 use super::facts::to_u64;
+use super::people::People;
 use super::rows::class;
 use super::timeline::{ENDS, LATENCIES, Strip, Work, clock};
 use crate::journal::AnswerKind;
-use crate::model::Outcome;
 use crate::outcome::Counts;
 use crate::text::{counted, grouped, spell_duration};
 
@@ -44,24 +44,63 @@ fn at(length: f64) -> String {
 
 /// All rows as one bar, by outcome.
 pub(super) fn outcomes(counts: &Counts) -> Markup {
-    let total = float(counts.total().max(1));
-    let seen: Vec<(Outcome, u64)> = counts.iter().filter(|(_, rows)| *rows > 0).collect();
-    // One row of a million must still be seen.
-    let widths: Vec<f64> = seen.iter().map(|(_, rows)| (float(*rows) / total * 1_000.0).max(4.0)).collect();
+    let parts: Vec<_> = counts.iter().map(|(outcome, rows)| (outcome.as_str(), class(outcome), rows)).collect();
+    bar("rows-bar", "Rows by outcome", &parts)
+}
+
+/// The people of the list as one bar: who is out, who still gets in, and of whom that is open.
+///
+/// * `is_looked`: whether it was looked for what else lets them in.
+pub(super) fn people(people: &People, is_looked: bool) -> Markup {
+    let People { out, not_due, open, still_in, others } = *people;
+    let what_out =
+        if is_looked { "out: nothing was found by which they still get in" } else { "out, by what the list names" };
+    let parts = [
+        ("out", "done", out, what_out),
+        ("still in", "failed", still_in, "still in: a binding of theirs stands, or something else lets them in"),
+        ("open", "unknown", open, "open: not done yet, or not known"),
+        ("not due", "left", not_due, "not due: their day is still to come"),
+    ];
+    let shown = parts.map(|(name, class, count, _)| (name, class, count));
+    html! {
+        figure {
+            (bar("people-bar", "People by where they stand", &shown))
+            ul.legend {
+                @for (_, class, count, words) in parts.iter().filter(|(.., count, _)| *count > 0) {
+                    li { span.swatch.(class) aria-hidden="true" {} b { (grouped(*count)) } " " (words) }
+                }
+            }
+            @if others > 0 {
+                figcaption {
+                    (counted(others, "row names a group or everybody, and is", "rows name groups or everybody, and are"))
+                    " not counted here."
+                }
+            }
+        }
+    }
+}
+
+/// Counts beside each other, each with its name and its class.
+fn bar(id: &str, title: &str, parts: &[(&str, &str, u64)]) -> Markup {
+    let seen: Vec<_> = parts.iter().filter(|(.., count)| *count > 0).collect();
+    let total = float(seen.iter().map(|(.., count)| *count).sum::<u64>().max(1));
+    // One of a million must still be seen.
+    let widths: Vec<f64> = seen.iter().map(|(.., count)| (float(*count) / total * 1_000.0).max(4.0)).collect();
     let scale = 1_000.0 / widths.iter().sum::<f64>().max(1.0);
     let starts = widths.iter().scan(0.0, |next, width| {
         let start = *next;
         *next += width * scale;
         Some(start)
     });
-    let said: Vec<String> = seen.iter().map(|(outcome, rows)| format!("{} {outcome}", grouped(*rows))).collect();
+    let said: Vec<String> = seen.iter().map(|(name, _, count)| format!("{} {name}", grouped(*count))).collect();
+    let (title_id, desc_id) = (format!("{id}-title"), format!("{id}-desc"));
     html! {
-        svg.bar viewBox="0 0 1000 30" preserveAspectRatio="none" role="img" aria-labelledby="bar-title bar-desc" {
-            title id="bar-title" { "Rows by outcome" }
-            desc id="bar-desc" { (said.join(", ")) }
-            @for (((outcome, rows), width), start) in seen.iter().zip(&widths).zip(starts) {
-                rect.(class(*outcome)) x=(at(start)) y="0" width=(at((width * scale - 1.5).max(1.0))) height="30" {
-                    title { (grouped(*rows)) " " (outcome) }
+        svg.bar viewBox="0 0 1000 30" preserveAspectRatio="none" role="img" aria-labelledby=(format!("{title_id} {desc_id}")) {
+            title id=(title_id) { (title) }
+            desc id=(desc_id) { (said.join(", ")) }
+            @for (((name, class, count), width), start) in seen.iter().zip(&widths).zip(starts) {
+                rect.(class) x=(at(start)) y="0" width=(at((width * scale - 1.5).max(1.0))) height="30" {
+                    title { (grouped(*count)) " " (name) }
                 }
             }
         }
@@ -266,6 +305,7 @@ pub(super) fn latencies_table(work: &Work) -> Markup {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::model::Outcome;
 
     #[test]
     fn the_bar_is_full_whatever_the_shares() {

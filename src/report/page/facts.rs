@@ -3,6 +3,7 @@
 use std::collections::HashSet;
 use std::hash::{BuildHasher as _, RandomState};
 
+use super::people::{Census, People};
 use super::redact::{Hashed, Names, Veil};
 use super::timeline::Work;
 use crate::error::Error;
@@ -19,6 +20,10 @@ pub(super) struct Facts {
     pub(super) work: Work,
     pub(super) desktops: u64,
     pub(super) bindings: u64,
+    /// People of the list, by where they stand.
+    pub(super) people: People,
+    /// Rows of people who still get in, or may.
+    pub(super) rows_still_in: u64,
     pub(super) veil: Veil,
 }
 
@@ -32,12 +37,15 @@ impl Facts {
             names.add(&identity.operator);
         }
         let mut summary = Summary::of(&identity);
+        let (mut census, mut rows_still_in) = (Census::default(), 0);
         view.for_each_result(|row| {
             if redact {
                 names.add(row.cells[2]);
                 names.add(row.cells[3]);
             }
             summary.absorb(&row);
+            census.absorb(&row);
+            rows_still_in += u64::from(!row.still_via.is_empty());
             Ok(())
         })?;
         // A desktop may be in several chunks. Its hash is enough to know it again.
@@ -58,7 +66,13 @@ impl Facts {
         })?;
         let veil = if redact { Veil::Hashed(Hashed::new(names)?) } else { Veil::Open };
         let desktops = to_u64(desktops.len());
-        Ok(Self { identity, progress, processes, summary, work, desktops, bindings, veil })
+        let people = census.people();
+        Ok(Self { identity, progress, processes, summary, work, desktops, bindings, people, rows_still_in, veil })
+    }
+
+    /// Rows that count as done and may mean somebody else.
+    pub(super) fn rows_in_doubt(&self) -> u64 {
+        self.summary.doubts().iter().map(|cause| cause.rows).sum()
     }
 }
 

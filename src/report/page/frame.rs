@@ -6,33 +6,31 @@ use maud::{DOCTYPE, Markup, PreEscaped, html};
 use sha2::{Digest as _, Sha256};
 
 const STYLE: &str = include_str!("page.css");
-/// Shows the rows of a run page by page.
-pub(super) const SCRIPT: &str = include_str!("page.js");
+/// Searches and filters the rows, and shows what it finds page by page. Every page ends with it.
+const SCRIPT: &str = include_str!("page.js");
 /// Tells the style sheet, before the rows come, that the script will show them: laying out thousands twice takes long.
 /// Where scripts are blocked it does not run either, and the rows stay to be read.
 const BEFORE: &str = "document.documentElement.classList.add(\"js\");";
 
 /// What may be loaded: nothing. What may run and style: what is in the page, to the letter.
-fn policy(script: Option<&str>) -> String {
+fn policy() -> String {
     let digest = |text: &str| format!("'sha256-{}'", BASE64.encode(Sha256::digest(text)));
-    let scripts = script.map(|script| format!(" script-src {} {};", digest(BEFORE), digest(script)));
     format!(
-        "default-src 'none'; style-src {};{} img-src data:; base-uri 'none'; form-action 'none'",
+        "default-src 'none'; style-src {}; script-src {} {}; img-src data:; base-uri 'none'; form-action 'none'",
         digest(STYLE),
-        scripts.unwrap_or_default()
+        digest(BEFORE),
+        digest(SCRIPT)
     )
 }
 
 /// The start of a page, up to its body.
-///
-/// * `script`: the one that the page ends with, if it has one.
-pub(super) fn head(title: &str, script: Option<&str>) -> Markup {
+pub(super) fn head(title: &str) -> Markup {
     html! {
         (DOCTYPE)
         (PreEscaped("<html lang=\"en\">"))
         head {
             meta charset="utf-8";
-            meta http-equiv="Content-Security-Policy" content=(policy(script));
+            meta http-equiv="Content-Security-Policy" content=(policy());
             meta name="referrer" content="no-referrer";
             meta name="viewport" content="width=device-width, initial-scale=1";
             meta name="color-scheme" content="light dark";
@@ -41,8 +39,16 @@ pub(super) fn head(title: &str, script: Option<&str>) -> Markup {
             // A browser would ask the server for an icon by itself.
             link rel="icon" href="data:,";
             style { (PreEscaped(STYLE)) }
-            @if script.is_some() { script { (PreEscaped(BEFORE)) } }
+            script { (PreEscaped(BEFORE)) }
         }
+    }
+}
+
+/// The end of a page, after all that is in its body.
+pub(super) fn tail() -> Markup {
+    html! {
+        script { (PreEscaped(SCRIPT)) }
+        (PreEscaped("</body></html>\n"))
     }
 }
 

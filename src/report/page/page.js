@@ -1,69 +1,77 @@
 "use strict";
-// Search, filter and pages over the table of rows. Without it the table is all there, or says what is missing.
+// Search, filter and pages over the rows. Without it they are all there, or the page says what is missing.
 try {
   const PAGE = 100;
   const PRINTED = 5000;
+  const SHORT = 16;
   const byId = (id) => document.getElementById(id);
   const form = byId("search"), words = byId("words"), show = byId("show"), count = byId("count");
   const back = byId("back"), forth = byId("forth"), body = byId("table").tBodies[0], data = byId("rows-data");
-  const outcomes = body.dataset.outcomes.split(" ");
-  const good = new Set(["detached", "already_detached", "attached", "already_attached", "not_due"]);
+  // A plan has its rows in groups, which stay as they are: what is found among them is shown instead of them.
+  const groups = byId("groups"), result = byId("found");
   const classes = { detached: "done", attached: "done", already_detached: "was", already_attached: "was", failed: "failed", unknown: "unknown", invalid: "invalid" };
   const grouped = (number) => number.toLocaleString("en-US");
 
-  // Two sources, one shape: the rows of the table itself, or the data below it.
-  const fromTable = () => {
+  // Three sources, one shape: the table's own rows, those of the groups, or the data below the table.
+  const fromTable = (rows, row) => ({ length: rows.length, marks: (n) => rows[n].dataset.o, text: (n) => rows[n].textContent, row });
+  const fromRows = () => {
     const rows = Array.from(body.rows);
-    return { length: rows.length, outcome: (n) => rows[n].dataset.o, text: (n) => rows[n].textContent, row: (n) => rows[n] };
+    return fromTable(rows, (n) => rows[n]);
+  };
+  const fromGroups = () => {
+    const rows = Array.from(groups.querySelectorAll("tr[data-o]"));
+    return fromTable(rows, (n) => rows[n].cloneNode(true));
   };
   const fromData = () => {
     const rows = JSON.parse(data.textContent);
     data.remove();
     let before = [];
     for (const row of rows) {
-      for (let at = 3; at < row.length; at += 1) {
+      for (let at = 2; at < row.length; at += 1) {
         if (row[at] === 0) row[at] = before[at];
       }
       before = row;
     }
-    const element = (name, text, inside) => {
+    const element = (name, text, inside, look) => {
       const made = document.createElement(name);
       if (text !== "") made.append(text);
       for (const one of inside || []) {
         if (one) made.append(one);
       }
+      if (look) made.className = look;
       return made;
     };
-    const small = (text, start) => (text === "" ? null : element("small", (start || "") + text));
+    const small = (text, start, look) => (text === "" ? null : element("small", (start || "") + text, [], look));
+    const outcome = (n) => rows[n][2].split(" ")[0];
     const row = (n) => {
-      const [line, place, writes, desktop, id, user, more, code, message, chunk, request, job, time] = rows[n];
-      const outcome = outcomes[place];
+      const [line, writes, , desktop, id, user, more, still, code, message, chunk, request, job, time, ...own] = rows[n];
       const made = element("tr", "");
       const head = element("th", String(line));
       head.scope = "row";
-      const mark = element("span", outcome);
-      mark.className = "o " + (classes[outcome] || "left");
       made.append(
         head,
         element("td", desktop || id, [desktop ? small(id) : null]),
-        element("td", user, [small(more)]),
-        element("td", "", [mark]),
-        element("td", "", [code === "" ? null : element("b", code), small(message)]),
+        element("td", user, [small(more), small(still, "", "still")]),
+        ...own.map((cell) => element("td", cell, [], Array.from(cell).length <= SHORT ? "short" : "")),
+        element("td", "", [element("span", outcome(n), [], "o " + (classes[outcome(n)] || "left"))]),
+        element("td", "", [code === "" ? null : element("b", code), small(message)], "why"),
         element("td", String(writes)),
-        element("td", chunk === "" ? "" : "chunk " + chunk, [small(request, "request "), small(job, "job ")]),
+        element("td", chunk === "" ? "" : "chunk " + chunk, [small(request, "request "), small(job, "job ")], "sent"),
         element("td", time),
       );
       return made;
     };
-    const text = (n) => rows[n].map((cell, at) => (at === 1 ? outcomes[cell] : cell)).join(" ");
-    return { length: rows.length, outcome: (n) => outcomes[rows[n][1]], text, row };
+    const text = (n) => rows[n][0] + " " + outcome(n) + " " + rows[n].slice(3).join(" ");
+    return { length: rows.length, marks: (n) => rows[n][2], text, row };
   };
 
-  const source = data ? fromData() : fromTable();
+  const source = groups ? fromGroups() : data ? fromData() : fromRows();
   const texts = new Array(source.length);
   const text = (n) => (texts[n] === undefined ? (texts[n] = source.text(n).toLowerCase()) : texts[n]);
   let found = [];
   let first = 0;
+  // Nothing is asked for, and the groups are there to be read.
+  let rests = false;
 
   const render = (from, many) => {
     const rows = [];
@@ -78,17 +86,21 @@ try {
     count.textContent = found.length === 0 ? "No row found" : "Rows " + grouped(first + 1) + " to " + grouped(last) + " of " + grouped(found.length) + all;
     back.disabled = first === 0;
     forth.disabled = last === found.length;
+    back.parentElement.hidden = back.disabled && forth.disabled;
   };
   const search = () => {
     const wanted = words.value.toLowerCase().split(/\s+/).filter((word) => word !== "");
     const only = show.value;
+    rests = groups !== null && wanted.length === 0 && only === "";
     found = [];
-    for (let n = 0; n < source.length; n += 1) {
-      const outcome = only === "" ? "" : source.outcome(n);
-      if (only === "bad" ? good.has(outcome) : only !== outcome) continue;
+    for (let n = 0; n < source.length && !rests; n += 1) {
+      if (only !== "" && !source.marks(n).split(" ").includes(only)) continue;
       if (wanted.every((word) => text(n).includes(word))) found.push(n);
     }
     turn(0);
+    if (groups) groups.hidden = !rests;
+    if (result) result.hidden = rests;
+    if (rests) count.textContent = "All " + grouped(source.length) + " rows, in groups";
   };
 
   let waiting = 0;
@@ -104,9 +116,10 @@ try {
   });
   back.addEventListener("click", () => turn(Math.max(0, first - PAGE)));
   forth.addEventListener("click", () => turn(first + PAGE));
-  for (const link of document.querySelectorAll("a[data-show]")) {
+  // A link to rows of one kind asks for them; one to a group must find it there.
+  for (const link of document.querySelectorAll("a[data-show], .tile a")) {
     link.addEventListener("click", () => {
-      show.value = link.dataset.show;
+      show.value = link.dataset.show || "";
       words.value = "";
       search();
     });
@@ -114,7 +127,7 @@ try {
   // On paper there are no pages to turn: all that was found is printed, with every table of figures.
   const closed = [];
   addEventListener("beforeprint", () => {
-    render(0, PRINTED);
+    if (!rests) render(0, PRINTED);
     if (found.length > PRINTED) count.textContent = "The first " + grouped(PRINTED) + " of " + grouped(found.length) + " rows";
     for (const one of document.querySelectorAll("details:not([open])")) {
       closed.push(one);
@@ -123,12 +136,18 @@ try {
   });
   addEventListener("afterprint", () => {
     for (const one of closed.splice(0)) one.open = false;
-    turn(first);
+    if (!rests) turn(first);
   });
+
+  // Their texts are made bit by bit, before somebody waits for them.
+  const prepare = (from) => {
+    for (let n = from; n < Math.min(from + 500, source.length); n += 1) text(n);
+    if (from + 500 < source.length) setTimeout(prepare, 0, from + 500);
+  };
 
   search();
   form.hidden = false;
-  back.parentElement.hidden = false;
+  setTimeout(prepare, 300, 0);
   const note = byId("partly");
   if (note) note.remove();
 } finally {

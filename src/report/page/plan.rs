@@ -4,16 +4,16 @@ use std::collections::HashMap;
 use std::io::Write;
 use std::path::Path;
 
-use maud::{Markup, html};
+use maud::{Markup, PreEscaped, html};
 
-use super::frame::head;
+use super::frame::{head, tail};
 use super::redact::{Hashed, Names, Veil};
-use super::rows::{Shown, class};
+use super::rows::{PAGER, STILL_IN, Shown, class, search};
 use super::sections::{capital, next_step, plan_settings, time};
 use super::still::still;
 use crate::error::Error;
 use crate::journal::{EntryRef, Fate, Identity, ResultRow};
-use crate::model::{Class, Doubt, Outcome};
+use crate::model::{Class, Doubt, Outcome, Ways};
 use crate::outcome::next::Next;
 use crate::outcome::results::safe;
 use crate::outcome::summary::words_of;
@@ -37,6 +37,8 @@ pub(crate) struct About<'a> {
     pub refused: Option<&'a str>,
     /// How to approve it; without a command where nobody can.
     pub next: &'a Next,
+    /// By what the person of each record would still get in.
+    pub ways: Ways<'a>,
     /// Show users as salted hashes.
     pub redact: bool,
 }
@@ -148,7 +150,7 @@ pub(crate) fn write(
     trouble: &dyn Fn(std::io::Error) -> Error,
 ) -> Result<(), Error> {
     let touched = plan.touched();
-    let mut counts = [0_u64; Group::ALL.len()];
+    let (mut counts, mut rows_still_in, mut ways) = ([0_u64; Group::ALL.len()], 0, about.ways);
     let mut names = Names::default();
     if about.redact {
         names.add(&about.identity.operator);
@@ -160,6 +162,7 @@ pub(crate) fn write(
         if let Some((_, rows)) = Group::ALL.iter().zip(&mut counts).find(|(group, _)| **group == of) {
             *rows += 1;
         }
+        rows_still_in += u64::from(!ways.next(&entry.cells, entry.fate.foreseen().outcome).is_empty());
         if about.redact {
             names.add(entry.cells[2]);
             names.add(entry.cells[3]);
@@ -170,22 +173,27 @@ pub(crate) fn write(
     let page = Page { about, veil, touched, attaches: about.identity.class == Class::BatchAttach };
     let groups = || Group::ALL.into_iter().zip(counts).filter(|(_, rows)| *rows > 0);
     let mut put = |text: &str| out.write_all(text.as_bytes()).map_err(trouble);
-    put(&head(&page.title(), None).into_string())?;
+    put(&head(&page.title()).into_string())?;
     put("<body>")?;
     put(&page.top().into_string())?;
     put("<main id=\"main\">")?;
     put(&page.overview(&plan.outline(about.facts), groups()).into_string())?;
     if let Some(found) = about.facts.still {
-        put(&still(found, &page.veil, true).into_string())?;
+        put(&still(found, &page.veil, true, rows_still_in).into_string())?;
     }
+    let kinds = groups().map(|(group, rows)| (group.id(), group.words(page.attaches).0, rows));
+    let kinds = kinds.chain([(STILL_IN, "still gets in, or may", rows_still_in)]);
+    put(&page.all_rows(counts.iter().sum(), kinds).into_string())?;
+    put("<div id=\"groups\">")?;
     for (group, rows) in groups() {
         page.rows(plan, group, rows, &mut put)?;
     }
+    put("</div>")?;
     put(&page.limits().into_string())?;
     put(&page.identity().into_string())?;
     put("</main>")?;
     put(&page.bottom().into_string())?;
-    put("</body></html>\n")
+    put(&tail().into_string())
 }
 
 struct Page<'a> {
@@ -266,6 +274,40 @@ impl Page<'_> {
         }
     }
 
+    /// Asks for rows, and has room for those that are found; nothing more where scripts don't run.
+    fn all_rows<'k>(&self, total: u64, kinds: impl Iterator<Item = (&'k str, &'k str, u64)>) -> Markup {
+        html! {
+            section aria-labelledby="rows" {
+                h2 #rows { "All rows (" (grouped(total)) ")" }
+                p { "They stand in groups below; those that need a decision come first." }
+                (search(total, kinds))
+                div #found hidden {
+                    div.scroll tabindex="0" role="region" aria-label="Table of the rows found" {
+                        table #table.plan {
+                            caption { "Rows found, with what becomes of them" }
+                            (self.columns())
+                            tbody {}
+                        }
+                    }
+                    (PreEscaped(PAGER))
+                }
+            }
+        }
+    }
+
+    fn columns(&self) -> Markup {
+        let own: &[String] = if self.about.redact { &[] } else { &self.about.identity.extra_columns };
+        html! {
+            thead {
+                tr {
+                    @for name in ["Line", "Desktop", "User"] { th scope="col" { (name) } }
+                    @for name in own { th scope="col" { (self.veil.text(name)) } }
+                    @for name in ["What becomes of it", "Why"] { th scope="col" { (name) } }
+                }
+            }
+        }
+    }
+
     /// A section of the rows of one group.
     fn rows(
         &self,
@@ -282,8 +324,9 @@ impl Page<'_> {
             @if !words.is_empty() { p { (words) } }
         };
         put(&heading.into_string())?;
-        let mut at = 0;
+        let (mut at, mut ways) = (0, self.about.ways);
         plan.for_each_entry(&mut |entry| {
+            let still_via = ways.next(&entry.cells, entry.fate.foreseen().outcome);
             if Group::of(&entry, &self.touched) != group {
                 return Ok(());
             }
@@ -292,7 +335,7 @@ impl Page<'_> {
                 put(&self.part_start(title, at, rows))?;
             }
             at += 1;
-            put(&self.row(&entry).into_string())
+            put(&self.row(&entry, group, still_via).into_string())
         })?;
         put(&part_end(at))?;
         put("</section>")
@@ -301,45 +344,33 @@ impl Page<'_> {
     /// Begins a table of up to [`PART`] rows; all but a group's first are folded.
     fn part_start(&self, title: &str, from: u64, rows: u64) -> String {
         let (first, last) = (grouped(from + 1), grouped(rows.min(from + PART)));
-        let columns: &[String] = if self.about.redact { &[] } else { &self.about.identity.extra_columns };
-        let head = html! {
-            thead {
-                tr {
-                    @for name in ["Line", "Desktop", "User"] { th scope="col" { (name) } }
-                    @for name in columns { th scope="col" { (self.veil.text(name)) } }
-                    @for name in ["What becomes of it", "Why"] { th scope="col" { (name) } }
-                }
-            }
-        };
         let mut start = String::new();
         if from > 0 {
             start.push_str(&html! { summary { "Rows " (first) " to " (last) } }.into_string());
             start.insert_str(0, "<details>");
         }
-        start.push_str("<div class=\"scroll\" tabindex=\"0\" role=\"region\" aria-label=\"Table of rows\">");
-        start.push_str("<table class=\"plan\">");
-        start.push_str(
-            &html! { caption { (title) ": rows " (first) " to " (last) " of " (grouped(rows)) } }.into_string(),
-        );
-        start.push_str(&head.into_string());
+        let caption = format!("{title}: rows {first} to {last} of {}", grouped(rows));
+        // The title is ours: no markup is in it.
+        start.push_str("<div class=\"scroll\" tabindex=\"0\" role=\"region\" aria-label=\"");
+        start.push_str(&caption);
+        start.push_str("\"><table class=\"plan\">");
+        start.push_str(&html! { caption { (caption) } }.into_string());
+        start.push_str(&self.columns().into_string());
         start.push_str("<tbody>");
         start
     }
 
-    fn row(&self, entry: &EntryRef<'_>) -> Markup {
+    fn row(&self, entry: &EntryRef<'_>, group: Group, still_via: &str) -> Markup {
         let result = entry.fate.foreseen();
-        let row =
-            ResultRow { line: entry.line, cells: entry.cells, result: &result, still_via: "", extras: entry.extras };
+        let row = ResultRow { line: entry.line, cells: entry.cells, result: &result, still_via, extras: entry.extras };
         let shown = Shown::new(&row, &self.veil);
-        // A cell of the list's own columns may name a person in any form.
-        let extras = if self.about.redact { &[] } else { entry.extras };
         let desktop = self.touched.get(entry.cells[0]).filter(|_| result.outcome == Outcome::Planned);
         html! {
-            tr data-o=(result.outcome.as_str()) {
+            tr data-o=(if shown.is_still_in() { format!("{} {STILL_IN}", group.id()) } else { group.id().to_owned() }) {
                 th scope="row" { (entry.line) }
                 (shown.desktop())
                 (shown.person())
-                @for cell in extras { td { (self.veil.text(cell)) } }
+                (shown.own())
                 td { span.o.(mark(result.outcome)) { (fate(result.outcome, self.attaches)) } }
                 td {
                     (shown.reason())
@@ -359,7 +390,7 @@ impl Page<'_> {
         html! {
             section aria-labelledby="limits" {
                 h2 #limits { "Guards and limits" }
-                div.scroll tabindex="0" role="region" aria-label="Guards and limits" {
+                div.scroll tabindex="0" role="region" aria-label="Table of guards and limits" {
                     table {
                         caption { "Settings that hold a run of this plan back" }
                         thead { tr { @for name in ["Setting", "Value", "Set by"] { th scope="col" { (name) } } } }
@@ -465,8 +496,10 @@ mod tests {
         };
         let next = Next { words: EVIL.to_owned(), command: Some(vec![EVIL.into()]) };
         let limits = [("protect", EVIL, EVIL.to_owned())];
+        let told = [(0, format!("pool:{EVIL}"))];
+        let ways = Ways::new(&told, false);
         let (identity, facts, refused) = (&identity, &facts, Some(EVIL));
-        let about = About { identity, facts, limits: &limits, protected: &[EVIL], refused, next: &next, redact };
+        let about = About { identity, facts, limits: &limits, protected: &[EVIL], refused, next: &next, ways, redact };
         let mut out = Vec::new();
         write(&made, &about, &mut out, &|error| Error::Internal(error.to_string())).unwrap();
         String::from_utf8(out).unwrap()
@@ -478,7 +511,8 @@ mod tests {
         let csv = format!("desktop_id,user_name,type,{cell}\nd1,{cell},,{cell}\nd2,{cell},{cell},{cell}\n");
         for redact in [false, true] {
             let page = page(&csv, redact);
-            assert!(!page.contains("<img") && !page.contains("<script"), "{redact}");
+            assert!(!page.contains("<img") && page.contains("still gets in by pool:"), "{redact}");
+            assert_eq!(page.matches("</script>").count(), 2, "{redact}: those that are ours");
             assert!(!page.contains(['\u{202e}', '\u{1b}']), "{redact}");
             assert_eq!((page.matches("</style>").count(), page.matches("</title>").count()), (1, 1), "{redact}");
             assert_eq!(page.matches("<tr data-o=").count(), 2);

@@ -5,7 +5,7 @@ use maud::{Markup, html};
 use super::chart;
 use super::facts::{Facts, to_u64};
 use super::redact::Veil;
-use super::rows::class;
+use super::rows::{IN_DOUBT, class};
 use super::timeline::{Strip, date_of};
 use crate::api::advice as api_advice;
 use crate::journal::Identity;
@@ -50,7 +50,7 @@ fn verdict(facts: &Facts, running: bool) -> (String, &'static str) {
         let left = counted(open, "row is open", "rows are open");
         return (format!("The run stopped before its end: {left} of {rows}."), "wait");
     }
-    let in_doubt: u64 = facts.summary.doubts().iter().map(|cause| cause.rows).sum();
+    let in_doubt = facts.rows_in_doubt();
     if good == total && in_doubt > 0 {
         let doubt = counted(in_doubt, "of them is in doubt", "of them are in doubt");
         return (format!("All {rows} are as requested, but {doubt}: please check."), "wait");
@@ -67,6 +67,28 @@ fn verdict(facts: &Facts, running: bool) -> (String, &'static str) {
     (format!("The run has ended: {} of {rows} are as requested, {} not.", grouped(good), grouped(total - good)), "bad")
 }
 
+/// In whose account the run works, as far as the page may tell.
+pub(super) fn account(facts: &Facts) -> Markup {
+    let (identity, veil) = (&facts.identity, &facts.veil);
+    let caller = &identity.caller;
+    // It may be the name of a person: that of the IAM user.
+    let credentials = Some(caller.credentials.as_str()).filter(|text| !text.is_empty() && veil.is_open());
+    let facts = [
+        ("project", Some(caller.project(&identity.project_id))),
+        ("region", identity.region.clone()),
+        ("credentials", credentials.map(str::to_owned)),
+        ("agency", caller.agency.as_ref().map(ToString::to_string)),
+    ];
+    html! {
+        p.facts {
+            @for (n, (label, text)) in facts.iter().filter_map(|(label, text)| Some((label, text.as_ref()?))).enumerate() {
+                @if n > 0 { " · " }
+                (label) " " (veil.text(text))
+            }
+        }
+    }
+}
+
 /// What happened, at a glance.
 pub(super) fn overview(facts: &Facts, running: bool, next: &Next) -> Markup {
     let counts = facts.summary.counts();
@@ -78,6 +100,11 @@ pub(super) fn overview(facts: &Facts, running: bool, next: &Next) -> Markup {
         section aria-labelledby="overview" {
             h2 #overview { "What happened" }
             p.verdict.(mood) { (verdict) }
+            @if facts.people.total() > 0 && identity.class == Class::BatchDetach {
+                h3 { (counted(facts.people.total(), "person", "people")) }
+                (chart::people(&facts.people, facts.progress.still.is_some()))
+                h3 { (counted(counts.total(), "row", "rows")) }
+            }
             (chart::outcomes(counts))
             ul.tiles {
                 @for (outcome, rows) in counts.iter().filter(|(_, rows)| *rows > 0) {
@@ -92,7 +119,7 @@ pub(super) fn overview(facts: &Facts, running: bool, next: &Next) -> Markup {
             p.sum { (counts) }
             p {
                 "The plan: " (verb) " " (counted(facts.bindings, "binding", "bindings")) " of "
-                (counted(facts.desktops, "desktop", "desktops")) " in " (counted(facts.progress.chunks, "chunk", "chunks"))
+                (counted(facts.desktops, "desktop", "desktops")) " in " (counted(facts.progress.chunks, "request", "requests"))
                 ", as " (counted(counts.total(), "row", "rows")) " of " i { (facts.veil.text(&identity.input_path)) } " ask."
             }
             @for note in identity.notes.iter().chain(&identity.warnings) {
@@ -129,22 +156,32 @@ fn share(rows: u64, total: u64) -> String {
 
 /// Why rows count as done and may not be what was meant.
 pub(super) fn doubts(facts: &Facts) -> Markup {
-    let doubts = facts.summary.doubts();
-    if doubts.is_empty() {
+    let (doubts, rows, missing) = (facts.summary.doubts(), facts.rows_in_doubt(), facts.summary.missing());
+    if rows == 0 && missing == 0 {
         return html! {};
     }
     html! {
         section aria-labelledby="doubts" {
             h2 #doubts { "Rows in doubt" }
-            p { "These rows count as done. But the list may mean somebody else: please check them." }
-            ol.causes {
-                @for one in doubts { (cause(facts, one)) }
+            @if missing > 0 {
+                p.note {
+                    "This list has " (counted(missing, "row", "rows")) " less than the last one. Please check that it is complete."
+                }
+            }
+            @if rows > 0 {
+                p {
+                    a href="#rows" data-show=(IN_DOUBT) { (counted(rows, "row", "rows")) }
+                    " of the list: done, but perhaps somebody else was meant. Please check."
+                }
+                ol.causes {
+                    @for one in doubts { (cause(facts, one)) }
+                }
             }
         }
     }
 }
 
-/// Why rows are not as wanted, and what to do.
+/// Why rows are not as requested, and what to do.
 pub(super) fn causes(facts: &Facts) -> Markup {
     let causes = facts.summary.causes();
     if causes.is_empty() {

@@ -3,13 +3,15 @@
 use maud::{Markup, html};
 
 use super::redact::Veil;
+use super::rows::STILL_IN;
 use crate::model::StillAccess;
-use crate::text::{escape_untrusted, grouped};
+use crate::text::{counted, escape_untrusted};
 
 /// The sentence, and the people by name.
 ///
 /// * `is_plan`: it is what would be.
-pub(super) fn still(found: &StillAccess, veil: &Veil, is_plan: bool) -> Markup {
+/// * `rows`: how many rows of the page say it.
+pub(super) fn still(found: &StillAccess, veil: &Veil, is_plan: bool, rows: u64) -> Markup {
     let named = u64::try_from(found.examples.len()).unwrap_or(u64::MAX);
     let after = if is_plan { "After this: " } else { "" };
     html! {
@@ -38,7 +40,14 @@ pub(super) fn still(found: &StillAccess, veil: &Veil, is_plan: bool) -> Markup {
                 }
             }
             @if found.people > named {
-                p { "And " (grouped(found.people - named)) " more: the column still_via of the results has all of them." }
+                p { "And " (counted(found.people - named, "more person", "more people")) "." }
+            }
+            @if rows > 0 {
+                p {
+                    "Each of their rows below says it: "
+                    a href="#rows" data-show=(STILL_IN) { (counted(rows, "row", "rows")) }
+                    "."
+                }
             }
             @for why in &found.why { p.note { strong { "Note: " } (escape_untrusted(&veil.text(why), 1_000)) } }
         }

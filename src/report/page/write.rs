@@ -1,19 +1,18 @@
 //! Puts the page together.
 
+use std::borrow::Cow;
 use std::io::Write;
 use std::path::Path;
 
 use maud::{Markup, PreEscaped, html};
 
 use super::facts::Facts;
-use super::frame::{SCRIPT, head};
-use super::redact::Veil;
-use super::rows::{ALL_AS_DATA, ALL_IN_HTML, Pick, SOME_IN_HTML, Shown};
+use super::frame::{head, tail};
+use super::rows::{self, ALL_AS_DATA, ALL_IN_HTML, PAGER, Pick, SOME_IN_HTML, Shown};
 use super::sections;
 use super::still::still;
 use crate::error::Error;
 use crate::journal::{Identity, Progress, View};
-use crate::model::Outcome;
 use crate::outcome::Counts;
 use crate::outcome::next::Next;
 use crate::text::escape_untrusted;
@@ -47,22 +46,22 @@ pub(crate) fn write(
         let counts = *facts.summary.counts();
         let next = (about.next)(&facts.identity, &facts.progress, &counts);
         let mut put = |text: &str| out.write_all(text.as_bytes()).map_err(trouble);
-        put(&head(&title(&facts), Some(SCRIPT)).into_string())?;
+        put(&head(&title(&facts)).into_string())?;
         put("<body>")?;
         put(&top(&facts, about).into_string())?;
         put("<main id=\"main\">")?;
         put(&sections::overview(&facts, about.running, &next).into_string())?;
         if let Some(found) = &facts.progress.still {
-            put(&still(found, &facts.veil, false).into_string())?;
+            put(&still(found, &facts.veil, false, facts.rows_still_in).into_string())?;
         }
         put(&sections::doubts(&facts).into_string())?;
         put(&sections::causes(&facts).into_string())?;
         put(&sections::requests(&facts).into_string())?;
-        rows(view, &facts.veil, &counts, &mut put)?;
+        rows(view, &facts, &mut put)?;
         put(&sections::identity(&facts, &about.journal.display().to_string()).into_string())?;
         put("</main>")?;
         put(&bottom(about).into_string())?;
-        put("</body></html>\n")?;
+        put(&tail().into_string())?;
         Ok(counts)
     })
 }
@@ -92,11 +91,12 @@ fn top(facts: &Facts, about: &About<'_>) -> Markup {
                 @if !about.redact { " by " (facts.veil.user(&identity.operator)) " on " (facts.veil.text(&identity.host)) }
                 @if let Some(ticket) = &identity.ticket { " for ticket " strong { (facts.veil.text(ticket)) } }
             }
+            (sections::account(facts))
             nav aria-label="Sections" {
                 ul {
                     li { a href="#overview" { "What happened" } }
                     @if facts.progress.still.is_some() { li { a href="#still" { "Who still gets in" } } }
-                    @if !facts.summary.doubts().is_empty() { li { a href="#doubts" { "Rows in doubt" } } }
+                    @if !facts.summary.rows_in_doubt().is_empty() { li { a href="#doubts" { "Rows in doubt" } } }
                     @if !facts.summary.causes().is_empty() { li { a href="#causes" { "Why, and what to do" } } }
                     li { a href="#requests" { "Requests" } }
                     li { a href="#rows" { "Rows" } }
@@ -118,22 +118,17 @@ fn bottom(about: &About<'_>) -> Markup {
                 }
             }
         }
-        script { (PreEscaped(SCRIPT)) }
     }
 }
 
 /// The section of the rows, written as they are read.
-fn rows(
-    view: &View,
-    veil: &Veil,
-    counts: &Counts,
-    put: &mut impl FnMut(&str) -> Result<(), Error>,
-) -> Result<(), Error> {
+fn rows(view: &View, facts: &Facts, put: &mut impl FnMut(&str) -> Result<(), Error>) -> Result<(), Error> {
+    let (veil, counts) = (&facts.veil, facts.summary.counts());
     let total = counts.total();
     let bad = total - counts.successes();
     let as_data = total > ALL_IN_HTML;
     let in_html = if as_data { SOME_IN_HTML } else { ALL_IN_HTML };
-    put(&rows_head(counts, as_data, in_html, bad).into_string())?;
+    put(&rows_head(facts, as_data, in_html, bad).into_string())?;
     let mut pick = Pick::new(in_html, bad);
     view.for_each_result(|row| {
         if pick.takes(row.result.outcome) { put(&Shown::new(&row, veil).html().into_string()) } else { Ok(()) }
@@ -142,7 +137,7 @@ fn rows(
     if as_data {
         put("<script type=\"application/json\" id=\"rows-data\">[")?;
         let (mut pick, mut before, mut text, mut first) =
-            (Pick::new(ALL_AS_DATA, bad), Default::default(), String::new(), true);
+            (Pick::new(ALL_AS_DATA, bad), Vec::new(), String::new(), true);
         view.for_each_result(|row| {
             if !pick.takes(row.result.outcome) {
                 return Ok(());
@@ -156,30 +151,29 @@ fn rows(
         })?;
         put("]</script>")?;
     }
-    put("<p class=\"pager\" hidden><button type=\"button\" id=\"back\">Previous</button> \
-         <button type=\"button\" id=\"forth\">Next</button></p></section>")
+    put(PAGER)?;
+    put("</section>")
 }
 
-fn rows_head(counts: &Counts, as_data: bool, in_html: u64, bad: u64) -> Markup {
+fn rows_head(facts: &Facts, as_data: bool, in_html: u64, bad: u64) -> Markup {
+    let counts = facts.summary.counts();
     let total = counts.total();
-    let columns = ["Line", "Desktop", "User", "Outcome", "Why", "Writes", "Request", "Finished (UTC)"];
+    let own: &[String] = if facts.veil.is_open() { &facts.identity.extra_columns } else { &[] };
+    let own = own.iter().map(|name| facts.veil.text(name));
+    let ours = |names: &'static [&'static str]| names.iter().map(|name| Cow::Borrowed(*name));
+    let columns = ours(&["Line", "Desktop", "User"]).chain(own);
+    let columns = columns.chain(ours(&["Outcome", "Why", "Writes", "Request", "Finished (UTC)"]));
+    let kinds = [
+        (rows::NOT_AS_REQUESTED, "not as requested", if bad < total { bad } else { 0 }),
+        (rows::STILL_IN, "still gets in, or may", facts.rows_still_in),
+        (rows::IN_DOUBT, "in doubt", facts.rows_in_doubt()),
+    ];
+    let kinds =
+        kinds.into_iter().chain(counts.iter().map(|(outcome, rows)| (outcome.as_str(), outcome.as_str(), rows)));
     html! {
         (PreEscaped("<section aria-labelledby=\"rows\">"))
         h2 #rows { "Rows" }
-        form #search role="search" hidden {
-            label for="words" { "Search" }
-            input #words type="search" autocomplete="off" spellcheck="false" aria-describedby="hint";
-            label for="show" { "Show" }
-            select #show {
-                option value="" { "all rows (" (grouped(total)) ")" }
-                @if bad > 0 && bad < total { option value="bad" { "not as requested (" (grouped(bad)) ")" } }
-                @for (outcome, rows) in counts.iter().filter(|(_, rows)| *rows > 0) {
-                    option value=(outcome.as_str()) { (outcome) " (" (grouped(rows)) ")" }
-                }
-            }
-            p #hint { "Part of a user, a desktop, a code, a message, a line or a request; several words must all be there." }
-        }
-        p #count role="status" aria-live="polite" {}
+        (rows::search(total, kinds))
         @if as_data {
             p.note #partly {
                 "Without JavaScript this table shows " (counted(in_html, "row", "rows")) " of " (grouped(total))
@@ -195,7 +189,7 @@ fn rows_head(counts: &Counts, as_data: bool, in_html: u64, bad: u64) -> Markup {
         (PreEscaped("<div class=\"scroll\" tabindex=\"0\" role=\"region\" aria-label=\"Table of rows\"><table id=\"table\" class=\"rows\">"))
         caption { "Rows of the input with their outcomes, in input order" }
         thead { tr { @for column in columns { th scope="col" { (column) } } } }
-        (PreEscaped(format!("<tbody data-outcomes=\"{}\">", Outcome::ALL.map(Outcome::as_str).join(" "))))
+        (PreEscaped("<tbody>"))
     }
 }
 
@@ -206,7 +200,7 @@ pub(super) mod tests {
         AnswerKind, AnswerRecord, Attempt, Builder, EntryRef, Fate, Item, Journal as _, Record, RowOutcome, Settlement,
         Slot, Store,
     };
-    use crate::model::{AgencyName, Caller, Class, PartLabel};
+    use crate::model::{AgencyName, Caller, Class, Outcome, PartLabel};
     use crate::testing::build;
 
     pub(in super::super) const EVIL: &str =
