@@ -180,7 +180,7 @@ fn p03_a_run_that_ends_before_the_look_looks_when_it_is_run_again() {
     };
     let begun = |log: &[batch_detach::testing::sim::LogEntry]| log.iter().any(|entry| entry.op == Op::ListPools);
     for kill in [false, true] {
-        let stage = stage_of(slow());
+        let stage = stage_of(slow()).set("READ_BACK_DEADLINE", "60s");
         let running = stage.start(&RUN);
         stage.service.wait_for("the look has begun", begun);
         if kill {
@@ -189,7 +189,7 @@ fn p03_a_run_that_ends_before_the_look_looks_when_it_is_run_again() {
             running.signal("INT");
             let ended = running.wait().expect(5);
             assert!(
-                ended.took < Duration::from_secs(10) && ended.last_line().contains("; next: "),
+                ended.took < Duration::from_secs(40) && ended.last_line().contains("; next: "),
                 "{}",
                 ended.last_line()
             );
@@ -204,7 +204,7 @@ fn p03_a_run_that_ends_before_the_look_looks_when_it_is_run_again() {
         assert_eq!((ways(&stage), stage.service.writes().len()), (WAYS.map(str::to_owned).to_vec(), writes));
     }
     // Switched off by then, it is as if it had never been asked for: no mark, and nothing is left to do.
-    let stage = stage_of(slow());
+    let stage = stage_of(slow()).set("READ_BACK_DEADLINE", "60s");
     let running = stage.start(&RUN);
     stage.service.wait_for("the look has begun", begun);
     running.signal("INT");

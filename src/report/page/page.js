@@ -98,7 +98,7 @@ try {
       if (wanted.every((word) => text(n).includes(word))) found.push(n);
     }
     turn(0);
-    if (groups) groups.hidden = !rests;
+    if (groups) groups.classList.toggle("away", !rests);
     if (result) result.hidden = rests;
     if (rests) count.textContent = "All " + grouped(source.length) + " rows, in groups";
   };
