@@ -61,20 +61,33 @@ fn working_directory(case: &Path) -> PathBuf {
     let directory = case.with_extension("in");
     _ = fs::remove_dir_all(&directory);
     fs::create_dir_all(directory.join("samples")).unwrap();
-    fs::copy(format!("{ROOT}/samples/leavers.csv"), directory.join("samples/leavers.csv")).unwrap();
+    for sample in ["leavers.csv", "nightly.csv", "filtered.xlsx"] {
+        fs::copy(format!("{ROOT}/samples/{sample}"), directory.join("samples").join(sample)).unwrap();
+    }
     let damaged = "desktop_id,user_name,type\nd-1,,USER\nd-2,zhang.san,ALL\n1.9E+18,li.si,USER\nd-4,wang.wu,PERSON\n";
     fs::write(directory.join("damaged.csv"), damaged).unwrap();
     directory
 }
 
-#[test]
-fn every_transcript_of_the_readme_is_what_the_program_prints() {
-    let case = Path::new(env!("CARGO_TARGET_TMPDIR")).join("readme/README.md");
+/// Runs the transcripts of a file; where they ran.
+fn run_transcripts(name: &str, text: &str) -> PathBuf {
+    let case = Path::new(env!("CARGO_TARGET_TMPDIR")).join("readme").join(name);
     let directory = working_directory(&case);
-    fs::write(&case, as_cases(&readme())).unwrap();
+    fs::write(&case, as_cases(text)).unwrap();
     let cases = trycmd::TestCases::new();
     cases.case(&case).timeout(Duration::from_secs(120)).env("HOME", directory.display().to_string());
     cases.run();
+    directory
+}
+
+#[test]
+fn every_transcript_of_the_samples_is_what_the_program_prints() {
+    run_transcripts("samples.md", &fs::read_to_string(format!("{ROOT}/samples/README.md")).unwrap());
+}
+
+#[test]
+fn every_transcript_of_the_readme_is_what_the_program_prints() {
+    let directory = run_transcripts("README.md", &readme());
     let results = fs::read_to_string(directory.join("samples/leavers.results.csv")).unwrap();
     for line in readme().lines().filter(|line| line.contains(",…,detached,") || line.contains(",…,failed,")) {
         // A shortened line of the README: all that is left of it stands in the results, in this order.

@@ -27,7 +27,8 @@ from huaweicloudsdkiam.v3 import (
 from huaweicloudsdkworkspace.v2 import (
     AssignModelInfo, AttachInstancesDesktopInfo, AttachInstancesUserInfo, BatchAttachInstancesReq,
     BatchAttachInstancesRequest, BatchDetachInstancesReq, BatchDetachInstancesRequest, DetachInstancesDesktopInfo,
-    DetachInstancesUserInfo, ListDesktopsDetailRequest, ListDesktopsRequest, ListItaSubJobsRequest, ListUsersRequest,
+    DetachInstancesUserInfo, ListDesktopPoolAuthorizedObjectsRequest, ListDesktopPoolsRequest, ListDesktopsDetailRequest,
+    ListDesktopsRequest, ListItaSubJobsRequest, ListUserGroupsRequest, ListUsersOfGroupRequest, ListUsersRequest,
     ShowDesktopDetailRequest, ShowJobRequest, WorkspaceClient)
 
 from simulator import Simulator, build_program
@@ -168,6 +169,43 @@ class Checks:
     def check_users_are_listed(self):
         users = {user.user_name for user in self.workspace.list_users(ListUsersRequest()).users}
         assert users == {user for _, _, user in SEATS}, users
+
+    def check_pools_are_listed_with_whom_they_are_authorised_for(self):
+        answer = self.workspace.list_desktop_pools(ListDesktopPoolsRequest())
+        assert answer.total_count == len(answer.desktop_pools) > 0, answer
+        people, authorised = {user for _, _, user in SEATS}, set()
+        for pool in answer.desktop_pools:
+            assert pool.id and pool.name, pool
+            found = self.workspace.list_desktop_pool_authorized_objects(
+                ListDesktopPoolAuthorizedObjectsRequest(pool_id=pool.id, limit=100, offset=0))
+            assert found.total_count == len(found.objects), found
+            for one in found.objects:
+                assert one.object_id and one.object_type in ("USER", "USER_GROUP"), one
+                authorised.add(one.object_name)
+        assert authorised & people, authorised
+
+    def check_groups_are_listed_with_their_members(self):
+        answer = self.workspace.list_user_groups(ListUserGroupsRequest())
+        assert answer.total_count == len(answer.user_groups) > 0, answer
+        ids = {user.user_name: user.id for user in self.workspace.list_users(ListUsersRequest()).users}
+        members = {}
+        for group in answer.user_groups:
+            assert group.id and group.name, group
+            found = self.workspace.list_users_of_group(ListUsersOfGroupRequest(group_id=group.id))
+            assert found.total_count == len(found.users), found
+            members.update({user.user_name: user.id for user in found.users})
+        assert members and members.items() <= ids.items(), members
+
+    def check_a_group_or_pool_that_is_not_there_is_refused_in_the_shape_of_the_service(self):
+        for ask in [lambda: self.workspace.list_users_of_group(ListUsersOfGroupRequest(group_id="nowhere")),
+                    lambda: self.workspace.list_desktop_pool_authorized_objects(
+                        ListDesktopPoolAuthorizedObjectsRequest(pool_id="nowhere", limit=10, offset=0))]:
+            try:
+                ask()
+            except ClientRequestException as error:
+                assert error.status_code == 404 and error.error_code and error.error_msg, error
+            else:
+                raise AssertionError("found")
 
     def check_a_token_is_issued_for_a_password(self):
         user = PwdPasswordUser(domain=PwdPasswordUserDomain(name="acme"), name="ops", password="pa55")
