@@ -328,9 +328,10 @@ impl Judge<'_> {
         };
         let bound = live.bound.as_deref().unwrap_or_default();
         match find(slot, bound, &self.desktop.slots) {
-            Found::One(_) => return Verdict::Done,
+            // Under way to something else it may be bound no longer than that lasts.
+            Found::One(_) if live.good().is_some() => return Verdict::Done,
             Found::Namesake => return NAMESAKE,
-            Found::Nobody => {}
+            Found::One(_) | Found::Nobody => {}
         }
         // A run that did not look detached whoever was named: perhaps nobody.
         if !self.changed.run.preflight || slot.user_group.as_ref().is_none_or(String::is_empty) {
@@ -362,7 +363,9 @@ impl Judge<'_> {
         let Some(live) = self.live else { return Verdict::Done };
         let bound = live.bound.as_deref().unwrap_or_default();
         match find(slot, bound, &self.desktop.slots) {
-            Found::Nobody => Verdict::Done,
+            Found::Nobody if live.good().is_some() => Verdict::Done,
+            // Somebody may be on the way to it; the reads after the request tell.
+            Found::Nobody => Verdict::Send(Slot { sent_group: None, seen: false, has_namesake: false, ..slot.clone() }),
             Found::Namesake => NAMESAKE,
             Found::One(_) if self.policy.in_use_skip && live.login_status == "CONNECTED" => Verdict::InUse,
             Found::One(one) => Verdict::Send(Slot {

@@ -125,6 +125,14 @@ fn p02_an_undo_sends_nothing_for_a_desktop_that_does_not_tell_who_is_bound() {
 }
 
 #[test]
+fn p02_what_a_busy_desktop_shows_is_no_row_s_end_in_an_undo() {
+    for (class, who) in [(Class::BatchAttach, vec![bound("a")]), (Class::BatchDetach, Vec::new())] {
+        let busy = LiveDesktop { attach_state: "ATTACHING".to_owned(), ..live("d1", "DEDICATED", &who) };
+        assert_eq!(words(&changed(class, &[("d1", &["a"])]), &look(&[busy]), &Policy::default()), ["1.0"]);
+    }
+}
+
+#[test]
 fn p19_no_message_of_an_undo_names_anybody() {
     let changed =
         changed(Class::BatchAttach, &[("d1", &["secretive"]), ("d2", &["secretive"]), ("d3", &["secretive"])]);
