@@ -15,18 +15,21 @@ pub enum Doubt {
     UnusualName,
     /// Somebody else of this name, who was bound beside the one that is detached, is not bound any more either.
     NamesakeGone,
+    /// Somebody else of this name was bound beside the one that is detached, and nobody looked whether he still is.
+    NamesakeUnread,
     /// Not of a row that is there: the last list had at least twice as many, and nobody knows whether this one is whole.
     ShorterList,
 }
 
 impl Doubt {
-    pub(crate) const ALL: [Self; 7] = [
+    pub(crate) const ALL: [Self; 8] = [
         Self::NearName,
         Self::OtherDomain,
         Self::UnknownUser,
         Self::TrimmedCell,
         Self::UnusualName,
         Self::NamesakeGone,
+        Self::NamesakeUnread,
         Self::ShorterList,
     ];
 
@@ -39,6 +42,7 @@ impl Doubt {
             Self::TrimmedCell => "DOUBT_TRIMMED_CELL",
             Self::UnusualName => "DOUBT_UNUSUAL_NAME",
             Self::NamesakeGone => "DOUBT_NAMESAKE_GONE",
+            Self::NamesakeUnread => "DOUBT_NAMESAKE_UNREAD",
             Self::ShorterList => "DOUBT_SHORTER_LIST",
         }
     }
@@ -52,6 +56,7 @@ impl Doubt {
             Self::TrimmedCell => "trimmed_cell",
             Self::UnusualName => "unusual_name",
             Self::NamesakeGone => "namesake_gone",
+            Self::NamesakeUnread => "namesake_unread",
             Self::ShorterList => "shorter_list",
         }
     }

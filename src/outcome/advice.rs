@@ -31,6 +31,10 @@ const OWN: &[(&str, &str)] = &[
         "Two people of this name were bound to the desktop, and none is now. Look at it in the console; attach the one who should stay again.",
     ),
     (
+        "DOUBT_NAMESAKE_UNREAD",
+        "Two people of this name were bound to the desktop, and nobody looked who still is (--verify off). Look at it in the console.",
+    ),
+    (
         "INVALID_USER_MISSING",
         "Write the user's name in the cell user_name. To detach everybody from a desktop, set type to ALL and use --allow-detach-all.",
     ),

@@ -19,15 +19,18 @@ impl Ruling {
     /// Bound before, sent, and absent since. Where a namesake went with one of them, that is said of all: such ones are
     /// to be ruled on by themselves.
     pub(super) fn detached(absences: &[Absence], evidence: &'static str) -> Self {
-        let refusal = absences.iter().any(|one| one.lacks_namesake()).then(|| Refusal {
-            code: Doubt::NamesakeGone.code().to_owned(),
-            message:
-                "somebody else of this name was bound to the desktop, too, and is not any more; look whether that was \
-                      meant: the service may go by names alone"
-                    .to_owned(),
-        });
+        let is_gone = absences.iter().any(|one| one.lacks_namesake());
         let slots = absences.iter().map(|one| one.slot());
-        Self { refusal, ..Self::success(slots, Outcome::Detached, evidence) }
+        let ruling = Self::success(slots, Outcome::Detached, evidence);
+        let words = "somebody else of this name was bound to the desktop, too, and is not any more; look whether that \
+                     was meant: the service may go by names alone";
+        if is_gone { ruling.in_doubt(Doubt::NamesakeGone, words) } else { ruling }
+    }
+
+    /// The same, and why it may not be what was meant.
+    fn in_doubt(self, doubt: Doubt, words: &str) -> Self {
+        let refusal = Refusal { code: doubt.code().to_owned(), message: words.to_owned() };
+        Self { refusal: Some(refusal), ..self }
     }
 
     /// Never seen bound, and absent.
@@ -49,9 +52,14 @@ impl Ruling {
     }
 
     /// With verification off the answer's word counts, and nothing is read.
-    pub(super) fn at_its_word(slots: Vec<SlotNo>, want_bound: bool) -> Self {
+    ///
+    /// * `beside_namesakes`: whether these have namesakes on the desktop, whom nobody named.
+    pub(super) fn at_its_word(slots: Vec<SlotNo>, want_bound: bool, beside_namesakes: bool) -> Self {
         let outcome = if want_bound { Outcome::Attached } else { Outcome::Detached };
-        Self::success(slots, outcome, RowOutcome::AT_ITS_WORD)
+        let ruling = Self::success(slots, outcome, RowOutcome::AT_ITS_WORD);
+        let words = "somebody else of this name was bound to the desktop, too, and nobody looked whether he still is \
+                     (--verify off); look at the desktop: the service may go by names alone";
+        if beside_namesakes { ruling.in_doubt(Doubt::NamesakeUnread, words) } else { ruling }
     }
 
     pub(super) fn failed(slots: Vec<SlotNo>, refusal: Refusal, evidence: &'static str) -> Self {

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use super::{
     Class, Event, FORBIDDEN_LIMIT, Instant, ItemId, Live, Look, MAX_BUSY_WAIT, Output, Part, Phase, Refusal, Ruling,
-    State, StopReason, Triage, Verdict, Watch, backoff, is_passing,
+    SlotNo, State, StopReason, Triage, Verdict, Watch, backoff, is_passing,
 };
 
 impl State {
@@ -182,7 +182,14 @@ impl State {
                 Some(refusal) => self.settle(id, Ruling::failed(slots, refusal, "the answer refused it"), out),
                 // Nobody's word can be taken, and nobody is to look.
                 None if unspoken => self.park(id, out),
-                None => self.settle(id, Ruling::at_its_word(slots, attaches), out),
+                None => {
+                    let has_namesake = |slot: &SlotNo| {
+                        !attaches && live.item.slots.get(usize::from(*slot)).is_some_and(|one| one.has_namesake)
+                    };
+                    let (beside, alone): (Vec<_>, Vec<_>) = slots.into_iter().partition(has_namesake);
+                    self.settle(id, Ruling::at_its_word(alone, attaches, false), out);
+                    self.settle(id, Ruling::at_its_word(beside, attaches, true), out);
+                }
             };
         }
         let counts_from = if refusal.is_some() { answered } else { answered + self.rules.doubt_wait };
