@@ -18,7 +18,7 @@ use super::rules::{Rules, StopReason};
 use super::state::{Done, LOOK_LASTS, Op, Output, Part, Start, State, kind_of};
 use super::verdict::{Verdict, judge};
 use crate::api::explain::clock_is_off;
-use crate::api::wire::{List, SubJob};
+use crate::api::wire::List;
 use crate::api::{Reader, Reply, Writer};
 use crate::error::Error;
 use crate::journal::record::{AnswerRecord, Attempt, ItemId, Record};
@@ -27,11 +27,8 @@ use crate::model::{Class, DesktopId, Event, Observer, Outcome, Refusal};
 use crate::pace::{Ceiling, Gates, Heard, Held, MAX_GATE, Pass, Turn};
 use crate::reconcile::evidence::ReadSpan;
 use crate::reconcile::judge::newcomers;
-use crate::reconcile::reads::{self, JobWord, ReadFault, judge_job};
+use crate::reconcile::reads::{self, JobWord, ReadFault, SubJobs, judge_job};
 use crate::text::timestamp_now;
-
-/// Sub jobs are read page by page; a job with more of them than this is not of our making.
-const MAX_SUB_JOBS: usize = 10_000;
 
 /// Everything that a run needs once its plan is durable.
 pub struct Drive {
@@ -389,37 +386,31 @@ async fn ask_job(
     if *received > 0 && parent.sub_jobs_total == Some(in_answer) {
         return Some(Ok(Some(judge_job(&parent, entries, parent.sub_jobs_total))));
     }
-    Some(match sub_jobs(context, job_id, hold).await? {
-        Ok((subs, total)) => Ok(Some(judge_job(&parent, &subs, total.or(parent.sub_jobs_total)))),
+    Some(match sub_jobs(context, job_id, parent.sub_jobs_total, hold).await? {
+        Ok(subs) => Ok(Some(judge_job(&parent, subs.found(), subs.total()))),
         Err(fault) => Err(fault),
     })
 }
 
-/// Reads the sub jobs of a job, page by page up to one that brings nothing new, and how many the list tells. `None`:
-/// stopped first.
+/// Reads the sub jobs of a job. `None`: stopped first.
+///
+/// * `total`: how many there are, as far as the job itself tells it.
 async fn sub_jobs(
     context: &Context,
     job_id: &str,
+    total: Option<u64>,
     hold: &CancellationToken,
-) -> Option<Result<(Vec<SubJob>, Option<u64>), ReadFault>> {
-    let (mut subs, mut known, mut offset, mut total) = (Vec::new(), HashSet::new(), 0_u64, None);
-    while subs.len() < MAX_SUB_JOBS {
+) -> Option<Result<SubJobs, ReadFault>> {
+    let mut subs = SubJobs::new(total);
+    while let Some(offset) = subs.next_offset() {
         let mut pass = context.gates.pass(Class::ListSubJobs, hold).await?;
         let reply = context.reader.list_sub_jobs(job_id, offset).await;
-        let result = context.heard_read(&mut pass, &reply, reads::sub_jobs);
-        let page = match result {
-            Ok(page) => page,
+        match context.heard_read(&mut pass, &reply, reads::sub_jobs) {
+            Ok(page) => subs.add(page),
             Err(fault) => return Some(Err(fault)),
-        };
-        total = page.total_count.or(total);
-        offset += u64::try_from(page.jobs.received).unwrap_or(u64::MAX);
-        let before = subs.len();
-        subs.extend(page.jobs.entries.into_iter().filter(|sub| known.insert(sub.clone())));
-        if subs.len() == before {
-            break;
         }
     }
-    Some(Ok((subs, total)))
+    Some(Ok(subs))
 }
 
 /// One write on its way.

@@ -168,6 +168,10 @@ pub(crate) struct Whole<T> {
 }
 
 impl<T> Whole<T> {
+    pub(crate) fn is_empty(&self) -> bool {
+        self.entries.is_empty()
+    }
+
     pub(crate) fn into_entries(self) -> Vec<T> {
         self.entries
     }
@@ -200,7 +204,7 @@ impl<T: Listed> Pages<T> {
     pub(crate) fn add(&mut self, page: Page<T>) -> Result<bool, &'static str> {
         let Page { entries, received, total } = page;
         if entries.len() != received {
-            return Err("an entry of the list has no usable id");
+            return Err("an entry of the list has no usable id, or stands there twice");
         }
         // An answer without a total tells none, which contradicts nothing.
         if let Some(total) = total
@@ -272,10 +276,11 @@ mod tests {
         assert_eq!(census(&[(&["a", "b"], None), (&["b"], None)]), Ok(2), "no total is no contradiction");
         assert_eq!(census(&[(&[], None)]), Ok(0));
         // Each would end well but for the one thing that is wrong with it.
-        let broken: [&[(&[&str], Option<u64>)]; 8] = [
+        let broken: [&[(&[&str], Option<u64>)]; 9] = [
             &[(&["a", "b", "c"], Some(4)), (&["d", "e"], Some(4)), (&["e"], Some(4))], // one was deleted between the pages
             &[(&["a", "b", "c"], Some(4)), (&["a", "b", "c"], Some(4))],               // the offset is ignored
             &[(&["a", "b"], Some(3)), (&["b", "a"], Some(3)), (&["a"], Some(3))],      // an id twice
+            &[(&["a", "b"], None), (&["b", "a"], None), (&["a"], None)],               // which is no end either
             &[(&["a", "b"], Some(4)), (&["b", "c"], Some(3)), (&["c"], Some(3))],      // the total moved
             &[(&["a", "b"], Some(3)), (&["b"], Some(3))],                              // fewer than told
             &[(&["a", "b"], Some(2)), (&[], Some(2))],                                 // an empty page is no end

@@ -208,6 +208,18 @@ async fn p02_a_desktop_that_does_not_tell_who_is_bound_is_asked_until_it_does_or
 }
 
 #[tokio::test(start_paused = true)]
+async fn p02_nobody_is_absent_everywhere_by_a_list_that_is_empty_after_one_that_was_not() {
+    let user = UserKey { kind: Kind::User, name: "bob".to_owned(), id: String::new(), domain: String::new() };
+    let asked = Questions { users: vec![user], ..Questions::default() };
+    let bend = |line: &str, _: &[String], _| line.contains("offset").then(|| (200, json!({"desktops": []})));
+    for (desktops, is_proved) in [(names(0..3), false), (Vec::new(), true)] {
+        let service = Service::new(desktops, Box::new(bend));
+        let seen = look(&service, &asked).await.unwrap();
+        assert_eq!((seen.is_whole, seen.is_proved), (is_proved, is_proved));
+    }
+}
+
+#[tokio::test(start_paused = true)]
 async fn p02_nobody_is_absent_everywhere_where_one_desktop_never_tells() {
     let bend = |line: &str, _: &[String], _| {
         let mut untold = desktop("d0001", "");

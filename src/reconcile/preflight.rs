@@ -82,6 +82,8 @@ pub struct Preflight {
     /// Desktops that were refused, each by itself, until the first one was shown.
     refused: AtomicU32,
     shown: AtomicBool,
+    /// Any list had a desktop.
+    listed: AtomicBool,
     reads: AtomicU64,
     random: std::sync::Mutex<fastrand::Rng>,
 }
@@ -107,6 +109,7 @@ impl Preflight {
             no_access: OnceLock::new(),
             refused: AtomicU32::new(0),
             shown: AtomicBool::new(false),
+            listed: AtomicBool::new(false),
             reads: AtomicU64::new(0),
             random: std::sync::Mutex::new(fastrand::Rng::with_seed(seed)),
         }
@@ -274,6 +277,7 @@ impl Preflight {
             let call = || self.reader.list_desktops(&query);
             match self.patiently(Class::ListDesktops, call, reads::desktops, true).await? {
                 Ok(page) => {
+                    self.listed.fetch_or(page.received > 0, Ordering::Relaxed);
                     let wanted: HashSet<_> = ids.iter().map(DesktopId::folded).collect();
                     let is_wanted = |desktop: &LiveDesktop| wanted.contains(&desktop.id.folded());
                     Ok(page.entries.into_iter().filter(is_wanted).collect())
@@ -291,7 +295,12 @@ impl Preflight {
 
     /// Every desktop of the project; `None` where the list contradicts itself each time it is read.
     pub(super) async fn census(&self) -> Result<Option<Census>, Error> {
-        self.whole("the list of desktops", |offset| self.page_from(offset)).await
+        let census = self.whole("the list of desktops", |offset| self.page_from(offset)).await?;
+        if census.as_ref().is_some_and(|census| !census.is_empty()) || !self.listed.load(Ordering::Relaxed) {
+            return Ok(census);
+        }
+        tracing::warn!("a list of desktops that is empty contradicts the one before; nothing is concluded from it");
+        Ok(None)
     }
 
     async fn page_from(&self, offset: u64) -> Result<Page<LiveDesktop>, Error> {
@@ -368,7 +377,9 @@ impl Preflight {
 
     async fn page(&self, query: &[(&str, &str)]) -> Result<Page<LiveDesktop>, Error> {
         let page = self.patiently(Class::ListDesktops, || self.reader.list_desktops(query), reads::desktops, false);
-        page.await?.map_err(|refused| Error::NoAccess(refused.explained))
+        let page = page.await?.map_err(|refused| Error::NoAccess(refused.explained))?;
+        self.listed.fetch_or(page.received > 0, Ordering::Relaxed);
+        Ok(page)
     }
 
     async fn show(&self, id: &DesktopId) -> Result<Shown, Error> {

@@ -1,5 +1,6 @@
 //! What the answer to a read says, or why it says nothing. Pure: replies in, facts or faults out.
 
+use std::collections::{HashMap, HashSet};
 use std::time::Duration;
 
 use crate::api::classify::{Judged, Meaning, classify, is_not_found, why};
@@ -99,7 +100,14 @@ pub struct Page<T> {
 /// Reads `GET …/desktops/detail`. An answer without a list is a fault: it says nothing about any desktop.
 pub fn desktops(reply: &Reply) -> Result<Page<LiveDesktop>, ReadFault> {
     let told: DesktopsAnswer = body(reply)?;
-    page(told.desktops, told.total_count, "the answer holds no list of desktops")
+    let mut page = page(told.desktops, told.total_count, "the answer holds no list of desktops")?;
+    // Which of two entries is true nobody can tell: a desktop that stands there twice was not shown.
+    let mut times: HashMap<DesktopId, u32> = HashMap::with_capacity(page.entries.len());
+    for desktop in &page.entries {
+        *times.entry(desktop.id.clone()).or_default() += 1;
+    }
+    page.entries.retain(|desktop| times.get(&desktop.id) == Some(&1));
+    Ok(page)
 }
 
 fn page<T>(list: Option<List<T>>, total: Option<u64>, missing: &str) -> Result<Page<T>, ReadFault> {
@@ -207,8 +215,8 @@ pub enum JobWord {
     Ended { failed: Vec<(String, Refusal)> },
     /// Ended badly as a whole, and no sub job says which desktop: all of them.
     FailedWhole { refusal: Refusal },
-    /// Ended, and how is not said for every desktop: those that it does not name are judged by reads alone.
-    Unclear { failed: Vec<(String, Refusal)>, said: Refusal },
+    /// Ended, and how is not said for every desktop: those that are in neither list are judged by reads alone.
+    Unclear { failed: Vec<(String, Refusal)>, well: Vec<String>, said: Refusal },
 }
 
 /// Words of a job or sub job that has not ended.
@@ -239,10 +247,64 @@ impl Stage {
     }
 }
 
+/// Sub jobs are read page by page; a job with more of them than this is not of our making.
+const MAX_SUB_JOBS: usize = 10_000;
+
+/// The sub jobs of a job, page by page up to one that brings nothing new.
+#[derive(Debug, Default)]
+pub(crate) struct SubJobs {
+    found: Vec<SubJob>,
+    known: HashSet<SubJob>,
+    received: usize,
+    total: Option<u64>,
+    ended: bool,
+}
+
+impl SubJobs {
+    /// * `total`: how many there are, as far as the job itself tells it.
+    pub(crate) fn new(total: Option<u64>) -> Self {
+        Self { total, ..Self::default() }
+    }
+
+    /// Where the next page begins, if there is one.
+    pub(crate) fn next_offset(&self) -> Option<u64> {
+        (!self.ended).then(|| u64::try_from(self.received).unwrap_or(u64::MAX))
+    }
+
+    pub(crate) fn add(&mut self, page: SubJobsAnswer) {
+        self.total = page.total_count.or(self.total);
+        let Some(List { entries, received }) = page.jobs else {
+            // None are left; or, where nothing tells how many there are, nobody knows.
+            self.total = self.total.or(self.found.is_empty().then_some(UNCOUNTED));
+            self.ended = true;
+            return;
+        };
+        self.received += received;
+        let before = self.found.len();
+        self.found.extend(entries.into_iter().filter(|sub| self.known.insert(sub.clone())));
+        self.ended = self.found.len() == before;
+        if self.found.len() > MAX_SUB_JOBS {
+            (self.total, self.ended) = (Some(UNCOUNTED), true);
+        }
+    }
+
+    pub(crate) fn found(&self) -> &[SubJob] {
+        &self.found
+    }
+
+    /// See [`judge_job`].
+    pub(crate) fn total(&self) -> Option<u64> {
+        self.total
+    }
+}
+
+/// As a total: the sub jobs could not be read to the last one, and nobody tells how many there are.
+pub(crate) const UNCOUNTED: u64 = u64::MAX;
+
 /// Reads the words of a job and its sub jobs.
 ///
 /// * `subs`: all that could be read.
-/// * `total`: how many there are, as far as anybody tells.
+/// * `total`: how many there are, as far as anybody tells, or [`UNCOUNTED`].
 pub fn judge_job(parent: &JobAnswer, subs: &[SubJob], total: Option<u64>) -> JobWord {
     let of_sub = |sub: &SubJob| Stage::of(&sub.status, &sub.end_time);
     let of_job = Stage::of(&parent.status, &parent.end_time);
@@ -280,18 +342,27 @@ pub fn judge_job(parent: &JobAnswer, subs: &[SubJob], total: Option<u64>) -> Job
     } else if let Some(sub) = nameless.first() {
         Some(of_failed(sub))
     } else if let Some(total) = total.filter(|total| *total != read) {
-        let message = format!("the job counts {total} sub jobs, and shows {read}");
+        let message = match total {
+            UNCOUNTED => "the job does not show its sub jobs to the last one".to_owned(),
+            _ => format!("the job counts {total} sub jobs, and shows {read}"),
+        };
         Some(Refusal { code: "JOB_UNCLEAR".to_owned(), message })
     } else {
         somehow
     };
-    match unclear {
-        Some(said) => JobWord::Unclear { failed, said },
-        None if of_job == Stage::Badly && failed.is_empty() => {
-            JobWord::FailedWhole { refusal: refusal(&parent.job_error_code, [&parent.fail_reason, ""]) }
-        }
-        None => JobWord::Ended { failed },
+    if let Some(said) = unclear {
+        return JobWord::Unclear { failed, well: Vec::new(), said };
     }
+    if of_job != Stage::Badly {
+        return JobWord::Ended { failed };
+    }
+    let of_job = refusal(&parent.job_error_code, [&parent.fail_reason, ""]);
+    if failed.is_empty() {
+        return JobWord::FailedWhole { refusal: of_job };
+    }
+    // It failed for these. Of the others those went well whose own sub job did.
+    let well = subs.iter().filter(|sub| of_sub(sub) == Stage::Well).map(|sub| sub.entities.desktop_id.clone());
+    JobWord::Unclear { failed, well: well.collect(), said: of_job }
 }
 
 #[cfg(test)]
@@ -311,6 +382,15 @@ mod tests {
             assert!(matches!(desktops(&answer(200, body)), Err(ReadFault::Trouble { .. })), "{body}");
         }
         assert_eq!(desktops(&answer(200, r#"{"desktops":[]}"#)).unwrap().received, 0);
+    }
+
+    #[test]
+    fn p02_a_desktop_that_stands_twice_in_one_answer_is_not_shown_by_it() {
+        let body = r#"{"desktops":[{"desktop_id":"a","attach_state":"UNATTACH"},{"desktop_id":"b"},
+            {"desktop_id":"a","attach_state":"ATTACHED"},{"desktop_id":"A"}]}"#;
+        let page = desktops(&answer(200, body)).unwrap();
+        let shown: Vec<_> = page.entries.iter().map(|desktop| desktop.id.as_str()).collect();
+        assert_eq!((shown.as_slice(), page.received), (["b", "A"].as_slice(), 4));
     }
 
     fn id(text: &str) -> DesktopId {
@@ -347,6 +427,33 @@ mod tests {
     }
 
     #[test]
+    fn p02_the_sub_jobs_of_a_job_are_read_to_the_last_page_and_no_list_of_them_is_none() {
+        // What the job counts, the pages (each with its total), and how many sub jobs are found, of how many.
+        let well: fn(&[&str]) -> Option<List<SubJob>> = |desktops| {
+            let entries: Vec<_> = desktops.iter().map(|desktop| sub("SUCCESS", desktop)).collect();
+            Some(List { received: entries.len(), entries })
+        };
+        for (counted, pages, expected) in [
+            (None, vec![(well(&["d", "e"]), None), (well(&["f"]), None), (well(&[]), None)], (3, None)),
+            (None, vec![(well(&["d"]), Some(2)), (well(&["e"]), None), (well(&["e"]), None)], (2, Some(2))),
+            (None, vec![(well(&["d"]), None), (None, None)], (1, None)),
+            (Some(0), vec![(None, None)], (0, Some(0))),
+            (None, vec![(None, None)], (0, Some(UNCOUNTED))),
+        ] {
+            let mut subs = SubJobs::new(counted);
+            for (jobs, total_count) in &pages {
+                assert!(subs.next_offset().is_some(), "{pages:?}");
+                subs.add(SubJobsAnswer { jobs: jobs.clone(), total_count: *total_count });
+            }
+            assert_eq!(
+                (subs.next_offset(), subs.found().len(), subs.total()),
+                (None, expected.0, expected.1),
+                "{pages:?}"
+            );
+        }
+    }
+
+    #[test]
     fn p02_a_good_end_is_that_of_the_job_and_of_every_sub_job_that_it_counts() {
         let ended = "2026-01-05 10:00:00";
         // The job's word and end, its sub jobs, how many it counts: what it says.
@@ -369,14 +476,17 @@ mod tests {
             ("ALMOST", "", vec![], None, "pending JOB_WORD"),
             ("running", "", vec![], None, "pending"),
             ("FAILED", ended, vec![], None, "failed JOB_FAILED"),
-            ("FAILED", ended, vec![sub("FAILED", "d"), sub("SUCCESS", "e")], Some(2), "ended"),
+            ("FAILED", ended, vec![sub("FAILED", "d"), sub("SUCCESS", "e")], Some(2), "unclear JOB_FAILED, well e"),
+            ("FAILED", ended, vec![sub("FAILED", "d")], Some(1), "unclear JOB_FAILED"),
+            ("SUCCESS", "", vec![sub("SUCCESS", "d")], Some(UNCOUNTED), "unclear JOB_UNCLEAR"),
         ] {
             let said = match judge_job(&job_in(status, end), &subs, total) {
                 JobWord::Pending(None) => "pending".to_owned(),
                 JobWord::Pending(Some(said)) => format!("pending {}", said.code),
                 JobWord::Ended { .. } => "ended".to_owned(),
                 JobWord::FailedWhole { refusal } => format!("failed {}", refusal.code),
-                JobWord::Unclear { said, .. } => format!("unclear {}", said.code),
+                JobWord::Unclear { said, well, .. } if well.is_empty() => format!("unclear {}", said.code),
+                JobWord::Unclear { said, well, .. } => format!("unclear {}, well {}", said.code, well.join(" ")),
             };
             assert_eq!(said, expected, "{status} {end} {subs:?} {total:?}");
         }

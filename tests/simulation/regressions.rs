@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use batch_detach::testing::model::Outcome;
+use batch_detach::testing::model::{DesktopId, Outcome};
 use batch_detach::testing::sim::{Auth, Blame, Effect, Fate, FateOf, Fault, Login, Matching, Op, Refused};
 
 use crate::history::{History, ResultLine};
@@ -208,6 +208,20 @@ fn p02_a_namesake_who_goes_with_the_leaver_is_told_and_one_who_stays_is_no_doubt
 }
 
 #[test]
+fn p02_without_verification_a_row_beside_a_namesake_says_that_nobody_looked() {
+    for (matching, row) in
+        [(Matching::Id, "d-00,sam,u-1"), (Matching::Name, "d-00,sam,u-1"), (Matching::Id, "d-01,bob,")]
+    {
+        let mut script = namesakes(matching);
+        script.seats.extend(Script::calm(&["d-01 bob"], "").seats);
+        script.csv = format!("desktop_id,user_name,user_id\n{row}\n");
+        script.verify = false;
+        let code = if row.contains("sam") { "DOUBT_NAMESAKE_UNREAD" } else { "" };
+        assert_eq!(ends(&script).0.code, code, "{row}");
+    }
+}
+
+#[test]
 fn a_namesake_who_was_there_before_the_run_is_no_obstacle_to_its_undo() {
     let mut script = namesakes(Matching::Id);
     script.undo = Some(TakeBack::default());
@@ -269,4 +283,26 @@ fn p06_without_a_look_one_desktop_in_two_spellings_is_one_to_the_engine() {
     script.policy.bounds.max_users_per_desktop = 1;
     script.preflight = false;
     assert_eq!(kept(&script).outcomes, [("detached", 2)].into());
+}
+
+#[test]
+fn p02_a_job_that_was_never_found_is_no_consent_for_the_next_process_either() {
+    let mut script = Script::calm(&["d-00 u0"], "d-00,,u0,,\n");
+    script.verify = false;
+    let fails = Fate::JobFails { code: "WKS.1403".to_owned(), message: "no agent".to_owned() };
+    script.scenario.fates = vec![fate(0, fails)];
+    let lost = Effect::Refuse(Refused::new(404, "WKS.0203", "The job does not exist."));
+    script.scenario.faults = [Op::ShowJob, Op::ListSubJobs].map(|op| Fault::new(op, lost.clone())).into();
+    let report = kept(&script);
+    assert_eq!(report.outcomes, [("failed", 1)].into());
+}
+
+#[test]
+fn p02_two_desktops_whose_ids_differ_by_case_alone_are_not_taken_for_each_other() {
+    for stays in ["d-00", "D-00"] {
+        let mut script = Script::calm(&["d-00 u0", "D-00 u1"], "d-00,,u0,,\nD-00,,u1,,\n");
+        let desktops = vec![DesktopId::parse(stays).unwrap()];
+        script.scenario.fates = vec![FateOf { desktops, fate: Fate::NeverUnbinds }];
+        assert_eq!(kept(&script).outcomes, [("detached", 1), ("failed", 1)].into(), "{stays}");
+    }
 }

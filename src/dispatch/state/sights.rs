@@ -1,8 +1,8 @@
 //! What follows from a read of a desktop, or of a job.
 
 use super::{
-    Absence, Bound, Class, Duration, Event, HashMap, Instant, Item, ItemId, JobEnd, JobWord, LiveDesktop, Look,
-    MAX_GATE, Output, Person, Phase, Presence, Proof, ReadFault, ReadSpan, Record, Refusal, Ruling, Seen, Sight,
+    Absence, Bound, Class, DesktopId, Duration, Event, HashMap, Instant, Item, ItemId, JobEnd, JobWord, LiveDesktop,
+    Look, MAX_GATE, Output, Person, Phase, Presence, Proof, ReadFault, ReadSpan, Record, Refusal, Ruling, Seen, Sight,
     Sighting, SlotNo, State, StopReason, Try, Watch, backoff, holds, is_passing, newcomers, rows_of,
 };
 
@@ -22,10 +22,12 @@ impl State {
         };
         self.hear_read(Class::ListDesktops, now, out);
         self.reads.listed(&asked);
-        let shown: HashMap<String, &LiveDesktop> = list.iter().map(|desktop| (desktop.id.folded(), desktop)).collect();
+        let exactly: HashMap<&DesktopId, &LiveDesktop> = list.iter().map(|desktop| (&desktop.id, desktop)).collect();
+        let spelled: HashMap<String, &LiveDesktop> =
+            list.iter().map(|desktop| (desktop.id.folded(), desktop)).collect();
         for id in &asked {
             let Some(desktop) = self.desktop_of(*id) else { continue };
-            match shown.get(&desktop.folded()) {
+            match exactly.get(&desktop).or_else(|| spelled.get(&desktop.folded())) {
                 Some(desktop) => self.sight(*id, Sight::Shown(desktop), span, now, out),
                 // A list that lacks it proves nothing: filters are fuzzy, ignored, or cut short.
                 None => self.reads.single(*id),
@@ -425,27 +427,35 @@ impl State {
         let Some(JobEnd { items, since, word }) = self.jobs.told(job_id, word, now, poll, deadline) else { return };
         let never_found =
             || Refusal { code: "JOB_NOT_FOUND".to_owned(), message: "the job was never found".to_owned() };
-        let (failed, whole, unclear) = match word {
-            Some(JobWord::Ended { failed }) => (failed, None, None),
-            Some(JobWord::FailedWhole { refusal }) => (Vec::new(), Some(refusal), None),
-            Some(JobWord::Unclear { failed, said }) => (failed, None, Some(said)),
-            Some(JobWord::Pending(Some(said))) => (Vec::new(), None, Some(said)),
-            None => (Vec::new(), None, Some(never_found())),
+        let (mut failed, mut well) = (Vec::new(), Vec::new());
+        let (mut whole, mut unclear) = (None, None);
+        match word {
+            Some(JobWord::Ended { failed: named }) => failed = named,
+            Some(JobWord::FailedWhole { refusal }) => whole = Some(refusal),
+            Some(JobWord::Unclear { failed: named, well: done, said }) => {
+                (failed, well, unclear) = (named, done, Some(said));
+            }
+            Some(JobWord::Pending(Some(said))) => unclear = Some(said),
+            None => unclear = Some(never_found()),
             Some(JobWord::Pending(None)) => {
                 for id in items {
                     self.park(id, out);
                 }
                 return;
             }
-        };
+        }
         for id in items {
             let Some(desktop) = self.desktop_of(id) else { continue };
             let named = failed.iter().find(|(name, _)| desktop.is_spelled(name)).map(|(_, refusal)| refusal.clone());
             let refusal = named.or_else(|| whole.clone());
-            out.records.push(Record::Job { item: id, job_id: job_id.to_owned(), refusal: refusal.clone() });
+            let is_silent = refusal.is_none() && unclear.is_some() && !well.iter().any(|name| desktop.is_spelled(name));
+            // What did not speak is on no record: the next process would take silence for consent. It asks again.
+            if !is_silent {
+                out.records.push(Record::Job { item: id, job_id: job_id.to_owned(), refusal: refusal.clone() });
+            }
             if let Some(live) = self.items.get_mut(&id) {
-                live.unspoken = refusal.is_none() && unclear.is_some();
-                live.said = unclear.clone().filter(|_| live.unspoken).or(live.said.take());
+                live.unspoken = is_silent;
+                live.said = unclear.clone().filter(|_| is_silent).or(live.said.take());
             }
             self.answered(id, refusal, since, now, out);
         }

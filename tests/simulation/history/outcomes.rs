@@ -136,13 +136,17 @@ impl Checker<'_> {
                     return Some("it was never sent".to_owned());
                 }
                 if !promised.verify {
+                    // No job of the simulated service claims a good end that it did not come to.
+                    let ended_well =
+                        |job: &str| job.is_empty() || !item.pooled || self.was(desktop, slot, want, from, at);
                     let clean = |sent: &&Sent<'_>| {
-                        sent.answer.is_some_and(|(_, answer)| answer.kind == AnswerKind::Answered)
-                            && sent.refused(id).is_none()
+                        sent.answer.is_some_and(|(_, answer)| {
+                            answer.kind == AnswerKind::Answered && ended_well(&answer.job_id)
+                        }) && sent.refused(id).is_none()
                             && !(want && self.has_failed_job(id, n))
                     };
                     if last.is_some_and(clean) {
-                        return None;
+                        return self.hidden(id, number, word, at);
                     }
                 }
                 if !self.is_proved(desktop, slot, want, from, at) {
@@ -220,7 +224,8 @@ impl Checker<'_> {
         let was_there = |one: &Bound| self.states_within(&item.desktop, from, planned).all(|state| state.contains(one));
         let before = at.checked_sub(self.history.promised.read_lag).unwrap_or(at);
         let is_another_there = self.states_within(&item.desktop, before, at).any(|state| state.iter().any(is_named));
-        let is_told = word.result.code == "DOUBT_NAMESAKE_GONE" || !slot.seen || is_another_there;
+        let code = if self.history.promised.verify { "DOUBT_NAMESAKE_GONE" } else { "DOUBT_NAMESAKE" };
+        let is_told = word.result.code.starts_with(code) || !slot.seen || is_another_there;
         let carried = self.sent.iter().filter(|sent| !sent.slots(id).is_empty() && sent.at() <= at);
         // Who is to go himself is no bystander.
         let of_desktop = || self.items.values().filter(|other| self.is_same(&other.desktop, &item.desktop));
@@ -229,7 +234,7 @@ impl Checker<'_> {
         let mut lost = carried
             .flat_map(|sent| sent.request.bystanders())
             .filter(|(desktop, one)| self.is_same(desktop, &item.desktop) && is_lost(one));
-        let (_, one) = lost.next().filter(|_| !is_told && self.history.promised.verify)?;
+        let (_, one) = lost.next().filter(|_| !is_told)?;
         Some(format!("{:?} of this name went with him, and nobody is told", one.user_id))
     }
 
