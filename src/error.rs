@@ -6,9 +6,9 @@ use std::path::PathBuf;
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 #[repr(u8)]
 pub enum Exit {
-    /// Every row is as wanted.
+    /// Every row is as requested.
     Done = 0,
-    /// The run ended, and some row is not as wanted.
+    /// The run ended, and some row is not as requested.
     SomeRows = 1,
     /// Usage, config or input is wrong; nothing was sent.
     Rejected = 2,

@@ -132,7 +132,7 @@ fn words(meaning: Meaning, answer: &Answer, body: &ErrorBody, asked: &Asked<'_>,
 /// A 403 that no service gave: the gateway, or whatever stands before it, lets nothing through.
 fn blocked(asked: &Asked<'_>) -> String {
     format!(
-        "{} lets this request not through; check --endpoint, the network's own filters, and that the IAM user may use the \
+        "{} does not let this request through; check --endpoint, the network's own filters, and that the IAM user may use the \
          API ({})",
         asked.endpoint, asked.who
     )

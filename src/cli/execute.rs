@@ -193,7 +193,7 @@ fn log_still(still: Option<&StillAccess>) {
     let StillAccess { people, rows, unknown, .. } = *still;
     tracing::info!(people, rows, unknown, "people still get in, or may: see still_via in the results");
     for why in &still.why {
-        tracing::info!("who still gets in is not told in full: {why}");
+        tracing::info!("it is not fully known who still gets in: {why}");
     }
     for one in &still.examples {
         tracing::debug!(line = one.line, user = one.user_name, still_via = one.still_via, "still gets in");
@@ -371,7 +371,7 @@ pub(super) fn nothing_to_do(task: &Task<'_>, view: &View, input: &Path, files: &
     let requests = requests_of(&progress);
     let what = if identity.undo_of.is_some() { "undo" } else { "run" };
     let undone = progress.undone_by.as_ref().map_or_else(String::new, |undo| {
-        format!(" (and was taken back since then, at least in part, by the undo {})", escape_untrusted(undo, 500))
+        format!(" (and was undone since then, at least in part, by the undo {})", escape_untrusted(undo, 500))
     });
     let text = format!(
         "nothing to do: {what} {} of this input is finished{undone}; --fresh starts a new one",

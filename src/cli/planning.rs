@@ -233,7 +233,7 @@ async fn list_unknown(
                     format!("{rows} {verb} {who} that is bound nowhere, and the service does not list all it knows");
                 if !policy.unknown_is_gone {
                     return Err(Error::NoAccess(format!(
-                        "{problem}: {why}\nTo take them as already detached all the same, say --unknown-users gone"
+                        "{problem}: {why}\nTo take them as already detached anyway, say --unknown-users gone"
                     )));
                 }
                 tracing::warn!("{problem}: {why}");

@@ -57,7 +57,7 @@ fn told(journal: &Path, list: &List<'_>, rows: u64) -> Result<Option<(u64, Strin
     let before = view.input_rows()?;
     Ok(before.filter(|before| is_half(rows, *before)).map(|before| {
         let note = format!(
-            "this list has {}, and the last one (run {}, {}) had {}: see that it is whole",
+            "this list has {}, and the last one (run {}, {}) had {}: check that it is complete",
             counted(rows, "row", "rows"),
             identity.run_id,
             identity.created_at.get(..10).unwrap_or(&identity.created_at),

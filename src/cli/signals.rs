@@ -1,4 +1,4 @@
-//! SIGINT, SIGTERM and SIGHUP, all the same: the first stops in good order, the second at once.
+//! SIGINT, SIGTERM and SIGHUP, all the same: the first stops with everything recorded, the second at once.
 //!
 //! One that was ignored when the process started (`nohup`) stays ignored. A limit of the file size is a full disk, not a
 //! reason to die without a word.

@@ -127,8 +127,8 @@ fn changed(name: &str, was: &str, is: &str) -> String {
 
 fn taken_back(identity: &Identity, undo: &str) -> String {
     format!(
-        "run {} is being taken back, or was, by the undo {}, so nothing more of it is sent; `batch-detach status` of that \
-         journal shows where the undo stands. To do what the input says after all, start over with --fresh",
+        "run {} is being undone, or was, by the undo {}, so nothing more of it is sent; `batch-detach status` of that \
+         journal shows how far the undo is. To do what the input says after all, start over with --fresh",
         identity.run_id,
         escape_untrusted(undo, 500)
     )

@@ -58,7 +58,7 @@ pub(super) fn what_next(path: &Path, identity: &Identity, progress: &Progress, c
     }
     if let Some(undo) = progress.undone_by.as_ref().filter(|_| !progress.finished) {
         return Next {
-            words: "It is being taken back, or was, and is not resumed; to see where its undo stands:".to_owned(),
+            words: "It is being undone, or was undone, and can't be resumed; to see how far its undo is:".to_owned(),
             command: status(undo.as_ref()),
         };
     }
@@ -113,7 +113,7 @@ fn human(identity: &Identity, progress: &Progress, counts: &Counts, running: boo
         counted(progress.chunks, "chunk", "chunks")
     ));
     if let Some(stopped) = progress.last.as_ref().and_then(|last| last.stopped.as_ref()).filter(|_| !running) {
-        let reason = if stopped.reason.is_empty() { "came to its end" } else { &stopped.reason };
+        let reason = if stopped.reason.is_empty() { "ended normally" } else { &stopped.reason };
         lines.push(format!(
             "  last process ended {} (exit code {}): {}",
             stopped.at,
@@ -144,7 +144,7 @@ fn human(identity: &Identity, progress: &Progress, counts: &Counts, running: boo
         }
     } else if progress.still_open && progress.finished {
         lines.push(String::new());
-        lines.push("  who still gets in is to be looked for".to_owned());
+        lines.push("  it is not checked yet who still gets in".to_owned());
     }
     lines.push(String::new());
     lines.push(match next.line() {

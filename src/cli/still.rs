@@ -41,7 +41,7 @@ impl Wanted<'_> {
     pub(super) async fn look(&self) -> Result<Option<String>, Error> {
         let stopped = |why: StopReason| {
             let why = why.in_words();
-            Ok(Some(format!("{why}; every row has its outcome, but who still gets in is to be looked for")))
+            Ok(Some(format!("{why}; every row has its outcome, but it is not checked yet who still gets in")))
         };
         let settings = &self.task.session.settings;
         if !self.task.looks_who_gets_in() {
@@ -52,7 +52,7 @@ impl Wanted<'_> {
         let asks = self.handle.with_view(has_leavers).await.map_err(Error::from)??;
         let preflight = planning::preflight(self.task.session, self.place, self.gates, &self.task.signals.stop);
         let (found, rows) = if asks {
-            let busy = self.task.session.screen.busy("looking who still gets in");
+            let busy = self.task.session.screen.busy("checking who still gets in");
             let until = Instant::now() + settings.read_back_deadline;
             let left = settings.max_runtime.map(|most| most.saturating_sub(self.task.began.elapsed()));
             let deadline = left.map(|left| Instant::now() + left);
@@ -65,7 +65,7 @@ impl Wanted<'_> {
                     () = at(deadline) => return stopped(StopReason::Deadline),
                     look = &mut reading => break look?,
                     _ = tick.tick() => busy.say(&format!(
-                        "looking who still gets in: {} made",
+                        "checking who still gets in: {} made",
                         counted(preflight.reads(), "read", "reads")
                     )),
                 }
@@ -74,7 +74,7 @@ impl Wanted<'_> {
         } else {
             (StillAccess::default(), Vec::new())
         };
-        tracing::info!(reads = preflight.reads(), "it was looked for who still gets in");
+        tracing::info!(reads = preflight.reads(), "checked who still gets in");
         let counts =
             self.gates.counts().into_iter().map(|(class, what, count)| (class, what.to_owned(), count)).collect();
         let records = vec![Record::StillAccess { found: Some(found), rows }, Record::Requests { counts }];
@@ -114,7 +114,7 @@ pub(super) async fn forecast(
     made: &dyn Draft,
 ) -> Result<Forecast, Error> {
     let preflight = planning::preflight(task.session, place, gates, &task.signals.stop);
-    let _busy = task.session.screen.busy("looking who would still get in");
+    let _busy = task.session.screen.busy("checking who would still get in");
     let until = Instant::now() + task.session.settings.read_back_deadline;
     let mut doors = Doors::default();
     match desktops {

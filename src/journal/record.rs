@@ -230,7 +230,7 @@ pub enum AnswerKind {
     Refused,
     /// 429: not executed, and no attempt spent.
     Throttled,
-    /// Never left this machine: no connection, or withdrawn at a stop. No attempt spent.
+    /// Never left this machine: no connection, or cancelled at a stop. No attempt spent.
     NotSent,
 }
 
@@ -390,7 +390,7 @@ pub enum Record {
         /// Records of the results of which something is known, by their number from 0: the cells of `still_via`.
         rows: Vec<(u64, String)>,
     },
-    /// The process ends in good order.
+    /// The process ends normally.
     Stopped {
         at: String,
         exit: u8,

@@ -40,9 +40,9 @@ impl StillAccess {
             (_, 0) => known,
             (0, unknown) => {
                 let who = people(unknown, "still gets in by something else", "still get in by something else");
-                format!("whether {who} could not be told")
+                format!("it is not known whether {who}")
             }
-            (_, unknown) => format!("{known}, and of {} it could not be told in full", grouped(unknown)),
+            (_, unknown) => format!("{known}, and for {} it is not fully known", grouped(unknown)),
         }
     }
 

@@ -1,4 +1,4 @@
-//! What to do about each cause of a row that is not as wanted.
+//! What to do about each cause of a row that is not as requested.
 
 use crate::model::Outcome;
 
@@ -46,11 +46,11 @@ const OWN: &[(&str, &str)] = &[
     ("INVALID_DATE*", "Write the day as 2026-11-30, or say with --date-format how days are written."),
     (
         "INVALID_DUE_TWICE",
-        "The list has the same binding with two days, and one of them is still to come. Find out which holds, and take the other row out.",
+        "The list has the same binding with two days, and one of them is still to come. Find out which one is right, and take the other row out.",
     ),
     (
         "DOUBT_SHORTER_LIST",
-        "The list is at most half as long as the last one. See that it is whole: no filter, no export that broke off.",
+        "The list is at most half as long as the last one. Check that it is complete: no filter, no export that stopped early.",
     ),
     ("INVALID_TYPE", "The cell type must be USER, GROUP or ALL, or empty (then it is USER). Correct it."),
     (
@@ -109,7 +109,7 @@ const OWN: &[(&str, &str)] = &[
     ),
     (
         "INVALID_TAKEN",
-        "Somebody else holds the desktop now, and it is for one person. Decide who shall have it: detach the other one first, or leave this row out.",
+        "Somebody else holds the desktop now, and only one person can have it. Decide who gets it: detach the other one first, or leave this row out.",
     ),
     (
         "INVALID_NOTHING_KNOWN",

@@ -110,7 +110,7 @@ impl Summary {
         Self { missing: identity.missing_rows, ..Self::default() }
     }
 
-    /// Counts one row and keeps why it is not as wanted.
+    /// Counts one row and keeps why it is not as requested.
     pub(crate) fn absorb(&mut self, row: &ResultRow<'_>) {
         let result = row.result;
         self.counts.add(result.outcome, 1);
@@ -133,7 +133,7 @@ impl Summary {
         self.unproved == 0
     }
 
-    /// Why rows are not as wanted: by outcome in the order of a summary, the most frequent first.
+    /// Why rows are not as requested: by outcome in the order of a summary, the most frequent first.
     pub(crate) fn causes(&self) -> Vec<&Cause> {
         sorted(&self.causes)
     }
@@ -337,7 +337,7 @@ impl<'a> JsonDoubt<'a> {
         (rows > 0).then_some(Self {
             kind: doubt.label(),
             error_code: doubt.code(),
-            error_msg: "this list is much shorter than the last one: see that it is whole",
+            error_msg: "this list is much shorter than the last one: check that it is complete",
             rows,
             examples: &[],
         })
@@ -438,7 +438,7 @@ fn one_cause(page: &mut Page, cause: &Cause, what: &str, style: Style, facts: &S
 fn still(page: &mut Page, found: &StillAccess) {
     page.blank();
     if !found.is_open() {
-        let line = "Nobody of these people still gets in by another desktop, by a group or by a pool.";
+        let line = "None of these people still gets in by another desktop, a group or a pool.";
         return page.paragraph("", line, Style::new());
     }
     let rows = if found.people > 0 { format!(" ({})", counted(found.rows, "row", "rows")) } else { String::new() };

@@ -5,6 +5,7 @@ use std::borrow::Cow;
 use super::address::Addressed;
 use super::context::{Ground, NONE};
 use super::matching::{Found, Matcher, Wanted, may_be, places};
+use super::show::{LEFT_IN_USE, ROW_TOO_LARGE};
 use crate::config::Protected;
 use crate::input::Field;
 use crate::model::{Bound, Doubt, Kind, Outcome, same_name};
@@ -197,13 +198,13 @@ pub(super) fn explain<'t>(ground: &Ground<'t>, row: u32, tag: Tag, to: u32) -> E
         Tag::TooManyBound => {
             "more users are bound to this desktop than one ALL row can follow; name them one by one".into()
         }
-        Tag::TooLarge => "this row alone is longer than a request may be; raise --max-request-bytes".into(),
+        Tag::TooLarge => ROW_TOO_LARGE.into(),
         Tag::NotProved => {
-            "the list of desktops contradicts itself each time it is read, so nobody can tell every desktop of \
-             this row; give the desktop_id, or run again later"
+            "the list of desktops contradicts itself each time it is read, so the desktops of this row are not all \
+             known; give the desktop_id, or run again later"
                 .into()
         }
-        Tag::InUse => "somebody works on this desktop now, and --in-use skip leaves such desktops alone".into(),
+        Tag::InUse => LEFT_IN_USE.into(),
     };
     Explained { outcome, code, message, column }
 }
@@ -255,7 +256,7 @@ fn wrong_id(ground: &Ground<'_>, row: u32, desk: u32) -> String {
             escape_untrusted(one.user_id.as_deref().unwrap_or_default(), 255)
         ),
         Some(one) => format!(
-            "the id {id} is `{}` here, not `{name}` (renamed, or a column that slipped); correct the one that is wrong",
+            "the id {id} is `{}` here, not `{name}` (renamed, or a shifted column); correct the one that is wrong",
             escape_untrusted(&one.user_name, MAX_NAME)
         ),
         None => format!("`{name}` and the id {id} do not belong together; correct the one that is wrong"),

@@ -111,6 +111,27 @@ pub(crate) fn sending(facts: &Facts<'_>, chunks: u64, canary_chunks: u64, bytes:
 /// Something that desktops are like: how many of them, and how it is said of one and of several.
 pub(crate) type Effect = (u64, &'static str, &'static str);
 
+pub(crate) const fn shut_down(desktops: u64) -> Effect {
+    (
+        desktops,
+        "is a single-user desktop and on: it shuts down at once",
+        "are single-user desktops and on: they shut down at once",
+    )
+}
+
+pub(crate) const fn hibernated(desktops: u64) -> Effect {
+    (desktops, "is hibernated: the service may refuse it", "are hibernated: the service may refuse them")
+}
+
+pub(crate) const fn busy(desktops: u64) -> Effect {
+    (desktops, "is busy: it has to wait", "are busy: they have to wait")
+}
+
+/// What is said of a row that no request can carry, in a plan and in that of an undo.
+pub(crate) const ROW_TOO_LARGE: &str = "this row alone is longer than a request may be; raise --max-request-bytes";
+/// What is said of a row that `--in-use skip` leaves out.
+pub(crate) const LEFT_IN_USE: &str = "somebody works on this desktop now, and --in-use skip leaves such desktops alone";
+
 /// What the desktops that are touched are like. False where there is nothing to say.
 pub(crate) fn desktops(page: &mut Page, effects: &[Effect]) -> bool {
     let effects = told(effects);
@@ -212,16 +233,12 @@ fn effects(page: &mut Page, stats: &PlanStats<'_>) {
 /// What unbinding does to the desktops; nothing where they were not looked at.
 pub(super) const fn effects_of(stats: &PlanStats<'_>) -> [Effect; 10] {
     [
-        (
-            stats.shut_down,
-            "is a single-user desktop and on: it shuts down at once",
-            "are single-user desktops and on: they shut down at once",
-        ),
+        shut_down(stats.shut_down),
         (stats.started, "is shared and off: it gets started", "are shared and off: they get started"),
         (stats.pooled, "belongs to a pool", "belong to pools"),
         (stats.group_stays, "keeps a user group bound", "keep a user group bound"),
         (stats.left_with_nobody, "will have no user", "will have no user"),
-        (stats.hibernated, "is hibernated: the service may refuse it", "are hibernated: the service may refuse them"),
+        hibernated(stats.hibernated),
         (
             stats.in_error,
             "is in the state ERROR: the service may refuse it",
@@ -233,7 +250,7 @@ pub(super) const fn effects_of(stats: &PlanStats<'_>) -> [Effect; 10] {
             "is in maintenance mode: the service may refuse it",
             "are in maintenance mode: the service may refuse them",
         ),
-        (stats.busy, "is busy: it has to wait", "are busy: they have to wait"),
+        busy(stats.busy),
     ]
 }
 
@@ -241,7 +258,7 @@ pub(super) const fn effects_of(stats: &PlanStats<'_>) -> [Effect; 10] {
 fn still(page: &mut Page, found: &StillAccess) {
     if !found.is_open() {
         page.blank();
-        return page.line(0, "After this nobody of these people still gets in by something else.");
+        return page.line(0, "After this, none of these people still gets in by something else.");
     }
     page.caution(&format!("After this, {}", found.in_words()));
     for one in found.examples.iter().take(STILL_SHOWN) {

@@ -321,7 +321,7 @@ impl Preflight {
         // would let a plan pass that is not allowed.
         let Some(census) = self.census().await? else {
             return Err(Error::NoAccess(
-                "how many desktops are assigned can't be told: the list of desktops contradicts itself each time it is \
+                "the number of assigned desktops is not known: the list of desktops contradicts itself each time it is \
                  read; run again later, or leave out --max-percent"
                     .to_owned(),
             ));
@@ -451,7 +451,7 @@ impl Preflight {
                 ReadFault::Throttled { .. } if closed <= MAX_GATE => {} // its gate holds the next try
                 ReadFault::Throttled { .. } => {
                     let minutes = closed.as_secs() / 60;
-                    return Err(Error::NoAccess(format!("the service asks to stay away for {minutes} minutes")));
+                    return Err(Error::NoAccess(format!("the service asks for a pause of {minutes} minutes")));
                 }
                 ReadFault::Unauthorized { .. } => self.renew(seen_renewals, &explained()).await?,
                 ReadFault::NotSent { .. }

@@ -383,7 +383,9 @@ impl Preflight {
                 let mut named = listed.named(&group.user_name).filter(|one| !one.id.is_empty());
                 match (named.next(), named.next()) {
                     (Some(one), None) => group.user_id = Some(one.id.clone()),
-                    _ => doors.note(format!("which group {} is can't be told", escape_untrusted(&group.user_name, 64))),
+                    _ => {
+                        doors.note(format!("the group {} can't be identified", escape_untrusted(&group.user_name, 64)));
+                    }
                 }
             }
             groups.retain(|group| group.user_id.is_some());

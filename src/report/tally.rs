@@ -151,7 +151,7 @@ impl Tally {
         }
     }
 
-    /// Rows that did not end as wanted, or not yet.
+    /// Rows that did not end as requested, or not yet.
     pub(crate) fn failed(&self) -> u64 {
         self.counts.get(Outcome::Failed) + self.counts.get(Outcome::Unknown)
     }

@@ -377,7 +377,7 @@ def while_it_goes_on():
         run.send_signal(signal.SIGKILL)
         run.wait()
     text = (directory / report("slow")).read_text()
-    check("a page of a run that was killed says so", "The run stopped before its end" in text and "no end on record" in text)
+    check("a page of a run that was killed says so", "The run stopped before its end" in text and "no end recorded" in text)
     left = [name for name in os.listdir(directory) if name.endswith(".tmp")]
     check("no part of a page is left behind", not left, left)
 

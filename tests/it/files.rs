@@ -113,7 +113,7 @@ fn a_list_half_as_long_as_the_last_is_told_in_plan_summary_and_log_and_no_obstac
     list(6);
     let words = |text: String| text.split_whitespace().collect::<Vec<_>>().join(" ");
     let plan = words(stage.run(&["plan", "leavers.csv"]).expect(0).stdout);
-    assert!(plan.contains(NOTE) && plan.contains(") had 12 rows: see that it is whole"), "{plan}");
+    assert!(plan.contains(NOTE) && plan.contains(") had 12 rows: check that it is complete"), "{plan}");
     // A choice of rows is no shorter list.
     let some: Vec<String> = stage.read("leavers.results.csv").lines().take(4).map(str::to_owned).collect();
     stage.write("leavers.csv", &(some.join("\n") + "\n"));

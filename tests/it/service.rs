@@ -94,7 +94,7 @@ impl Service {
         bound.into_iter().flat_map(of).collect()
     }
 
-    /// Waits until the log, looked at again and again, is as wanted.
+    /// Waits until the log, looked at again and again, shows it.
     pub(crate) fn wait_for(&self, what: &str, wanted: impl Fn(&[LogEntry]) -> bool) {
         let told = || {
             let log = self.app.log();

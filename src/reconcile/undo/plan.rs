@@ -5,6 +5,7 @@ use std::collections::{BTreeMap, HashSet};
 use super::changed::{Changed, Row};
 use crate::journal::{Fate, Item, Slot, SlotNo};
 use crate::model::{Bound, Class, DesktopId, LiveDesktop, Outcome, Person};
+use crate::plan::show::{LEFT_IN_USE, ROW_TOO_LARGE};
 use crate::plan::{Chunk, Fields, Policy, Snapshot, attach_body, attachments, bound_digest, detach_body, first_eight};
 
 /// What takes a run back: a pure function of what it changed, of what the preflight saw, and of the policy (P17).
@@ -25,7 +26,7 @@ pub(crate) struct Stats {
     pub rows: u64,
     /// Rows to be sent.
     pub to_send: u64,
-    /// Rows whose binding is as wanted already.
+    /// Rows whose binding is as requested already.
     pub done: u64,
     /// Rows that can't be sent, by code.
     pub invalid: BTreeMap<String, u64>,
@@ -256,21 +257,14 @@ fn fate<'p>(
     match verdict {
         Verdict::Send(_) => match places.next().copied().flatten() {
             Some((item, slot)) => Fate::Send { item, slot },
-            None => invalid(
-                "INVALID_TOO_LARGE",
-                "this row alone is longer than a request may be; raise --max-request-bytes",
-            ),
+            None => invalid("INVALID_TOO_LARGE", ROW_TOO_LARGE),
         },
         Verdict::Done => {
             let attaches = class == Class::BatchAttach;
             let outcome = if attaches { Outcome::AlreadyAttached } else { Outcome::AlreadyDetached };
             Fate::Fixed { outcome, code: "".into(), message: "".into() }
         }
-        Verdict::InUse => Fate::Fixed {
-            outcome: Outcome::NotSent,
-            code: "IN_USE".into(),
-            message: "somebody works on this desktop now, and --in-use skip leaves such desktops alone".into(),
-        },
+        Verdict::InUse => Fate::Fixed { outcome: Outcome::NotSent, code: "IN_USE".into(), message: LEFT_IN_USE.into() },
         Verdict::Invalid(code, message) => invalid(code, message),
     }
 }
@@ -337,7 +331,7 @@ impl Judge<'_> {
         if !self.changed.run.preflight || slot.user_group.as_ref().is_none_or(String::is_empty) {
             return Verdict::Invalid(
                 "INVALID_NOTHING_KNOWN",
-                "an undo has nothing to go by: the run did not see this binding before it (--preflight off), so neither \
+                "an undo can't tell what to attach: the run did not see this binding before it (--preflight off), so neither \
                  whether it was there nor its privilege group is known; attach it in the console",
             );
         }

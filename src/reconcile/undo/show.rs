@@ -6,7 +6,9 @@ use serde::{Serialize, Serializer};
 use super::plan::{Stats, UndoPlan, word};
 use crate::model::{Caller, Outcome};
 use crate::plan::Draft as _;
-use crate::plan::show::{Effect, FORMAT, Facts, Outline, desktops, invalid, labelled, place, sending, told};
+use crate::plan::show::{
+    Effect, FORMAT, Facts, Outline, busy, desktops, hibernated, invalid, labelled, place, sending, shut_down, told,
+};
 use crate::text::{BOLD, Page, counted as some, escape_untrusted, grouped, serialized};
 
 /// The plan in plain words, at most `width` columns wide where words allow it.
@@ -60,7 +62,7 @@ pub(super) fn outline(plan: &UndoPlan<'_>, facts: &Facts<'_>) -> Outline {
     let mut lost = Vec::new();
     if stats.to_send > 0 && attaches {
         lines.push("Each gets its own privilege group back; the data on the desktops is kept.".to_owned());
-        lost.push("sessions that were cut off, and what was not saved in them".to_owned());
+        lost.push("sessions that ended, and what was not saved in them".to_owned());
         lost.push("data on a desktop that was cleared or rebuilt since then".to_owned());
         if stats.pooled > 0 {
             let of = some(stats.pooled, "desktop here belongs to a pool", "desktops here belong to pools");
@@ -84,13 +86,9 @@ fn sums(stats: &Stats, attaches: bool) -> String {
 pub(super) const fn effects_of(stats: &Stats) -> [Effect; 4] {
     [
         (stats.in_use, "is in use now", "are in use now"),
-        (
-            stats.shut_down,
-            "is a single-user desktop and on: it shuts down at once",
-            "are single-user desktops and on: they shut down at once",
-        ),
-        (stats.hibernated, "is hibernated: the service may refuse it", "are hibernated: the service may refuse them"),
-        (stats.busy, "is busy: it has to wait", "are busy: they have to wait"),
+        shut_down(stats.shut_down),
+        hibernated(stats.hibernated),
+        busy(stats.busy),
     ]
 }
 

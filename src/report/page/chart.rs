@@ -163,7 +163,7 @@ pub(super) fn timeline(strip: &Strip, number: usize) -> Markup {
                 @for (start, end) in &strip.pauses {
                     @let x = place(*start);
                     rect.pause x=(at(x)) y=(at(TOP)) width=(at((place(*end) - x).max(1.0))) height=(at(BOTTOM - TOP)) {
-                        title { "held by a 429 from " (clock(*start)) " to " (clock(*end)) }
+                        title { "paused by a 429 from " (clock(*start)) " to " (clock(*end)) }
                     }
                 }
                 @for (n, bar) in (0_u64..).zip(&strip.bars) {
@@ -241,7 +241,7 @@ pub(super) fn legend(work: &Work, strips: &[Strip]) -> Markup {
                 li { span.swatch.(end_words(end).1) aria-hidden="true" {} (end_words(end).0) " " b { (grouped(writes)) } }
             }
             @if strips.iter().any(|strip| !strip.pauses.is_empty()) {
-                li { span.swatch.pause aria-hidden="true" {} "held by a 429" }
+                li { span.swatch.pause aria-hidden="true" {} "paused by a 429" }
             }
         }
     }

@@ -98,7 +98,7 @@ impl Group {
             Self::Invalid => ("Invalid or unknown", "Nothing is sent for these rows. Correct them, or leave them out."),
             Self::InUse => (
                 "In use now",
-                "Somebody works on these desktops now. Decide whether that can be cut off; --in-use skip leaves them alone.",
+                "Somebody works on these desktops now. Decide whether their sessions may end; --in-use skip leaves these desktops as they are.",
             ),
             Self::LeftWithNobody => (
                 "To be detached, and the desktop will have no user",
@@ -392,7 +392,7 @@ impl Page<'_> {
                 h2 #limits { "Guards and limits" }
                 div.scroll tabindex="0" role="region" aria-label="Table of guards and limits" {
                     table {
-                        caption { "Settings that hold a run of this plan back" }
+                        caption { "Settings that limit a run of this plan" }
                         thead { tr { @for name in ["Setting", "Value", "Set by"] { th scope="col" { (name) } } } }
                         tbody {
                             @for (name, value, origin) in self.about.limits {
@@ -419,7 +419,7 @@ impl Page<'_> {
                     @for (label, value) in place { dt { (capital(label)) } dd { (self.veil.text(value)) } }
                     dt { "Input" } dd { (self.veil.text(&identity.input_path)) }
                     dt { "Input SHA-256" } dd { code { (escape_untrusted(&identity.input_sha256, 128)) } }
-                    @if let Some(undone) = &identity.undo_of { dt { "Takes back" } dd { (self.veil.text(undone)) } }
+                    @if let Some(undone) = &identity.undo_of { dt { "Undoes" } dd { (self.veil.text(undone)) } }
                     dt { "Version" } dd { "batch-detach " (escape_untrusted(&identity.program_version, 40)) }
                 }
                 (plan_settings(identity, &self.veil))
@@ -431,9 +431,9 @@ impl Page<'_> {
         html! {
             footer {
                 p {
-                    "Made by batch-detach " (env!("CARGO_PKG_VERSION")) ". This page loads nothing and asks nobody; nothing was sent."
+                    "Made by batch-detach " (env!("CARGO_PKG_VERSION")) ". This page loads nothing from anywhere; nothing was sent."
                     @if self.about.redact {
-                        " Users are shown as hashes, and the list's own columns are left out; the salt was made for this page and kept nowhere."
+                        " Users are shown as hashes, and the list's own columns are left out; the salt was made for this page and not saved."
                     }
                 }
             }

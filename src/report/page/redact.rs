@@ -134,7 +134,7 @@ impl Veil {
         }
     }
 
-    /// Why a row is not as wanted. Our own messages name people whom no row names: between backticks, and some of them
+    /// Why a row is not as requested. Our own messages name people whom no row names: between backticks, and some of them
     /// in brackets.
     pub(super) fn message<'t>(&self, code: &str, text: &'t str) -> Cow<'t, str> {
         let Self::Hashed(hashed) = self else { return safe(text) };

@@ -295,7 +295,7 @@ fn figures(facts: &Facts, strips: &[Strip]) -> Markup {
             div { dt { "Bodies" } dd { (size(work.bytes)) } }
             div { dt { "Answered 429" } dd { (grouped(throttled)) } }
             @if throttled > 0 {
-                div { dt { "Held by 429s" } dd { (spell_duration(held)) } }
+                div { dt { "Paused by 429s" } dd { (spell_duration(held)) } }
                 div { dt { "Longest" } dd { (spell_duration(longest)) } }
             }
             @if !work.latency.is_empty() {
@@ -379,7 +379,7 @@ pub(super) fn identity(facts: &Facts, journal: &str) -> Markup {
                 @if let Some(agency) = &identity.caller.agency { dt { "Agency" } dd { (veil.text(&agency.to_string())) } }
                 dt { "Planned" } dd { (time(&identity.created_at)) }
                 dt { "Operator" } dd { (operator) " on " (veil.text(&identity.host)) }
-                @if let Some(undone) = &identity.undo_of { dt { "Takes back" } dd { (veil.text(undone)) } }
+                @if let Some(undone) = &identity.undo_of { dt { "Undoes" } dd { (veil.text(undone)) } }
                 dt { "Journal" } dd { (veil.text(journal)) }
                 dt { "Version" } dd { "batch-detach " (escape_untrusted(&identity.program_version, 40)) }
             }
@@ -414,7 +414,7 @@ fn processes(facts: &Facts) -> Markup {
             div.scroll tabindex="0" role="region" aria-label="Processes" {
                 table {
                     caption {
-                        "Processes that drove the run"
+                        "Processes of this run"
                         @if skipped > 0 { " (the latest " (SHOWN_PROCESSES) " of " (facts.processes.len()) ")" }
                     }
                     thead { tr { th scope="col" { "No." } th scope="col" { "Started" } th scope="col" { "Ended" } th scope="col" { "Exit code" } th scope="col" { "Why it ended" } } }
@@ -426,11 +426,11 @@ fn processes(facts: &Facts) -> Markup {
                                 @if let Some(stopped) = &process.stopped {
                                     td { (time(&stopped.at)) }
                                     td { (stopped.exit) }
-                                    td { @if stopped.reason.is_empty() { "came to its end" } @else { (facts.veil.text(&escape_untrusted(&stopped.reason, 300))) } }
+                                    td { @if stopped.reason.is_empty() { "ended normally" } @else { (facts.veil.text(&escape_untrusted(&stopped.reason, 300))) } }
                                 } @else {
                                     td { "–" }
                                     td { "–" }
-                                    td { "no end on record: at work, or killed" }
+                                    td { "no end on record: still running, or killed" }
                                 }
                             }
                         }

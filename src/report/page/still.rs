@@ -20,7 +20,7 @@ pub(super) fn still(found: &StillAccess, veil: &Veil, is_plan: bool, rows: u64) 
             @if found.is_open() {
                 p.verdict.wait { (after) (found.in_words()) "." }
             } @else {
-                p.verdict.good { (after) "nobody of these people, neither by another desktop nor by a group or a pool." }
+                p.verdict.good { (after) "none of these people, neither by another desktop nor by a group or a pool." }
             }
             @if !found.examples.is_empty() {
                 div.scroll tabindex="0" role="region" aria-label="Table of people" {

@@ -112,9 +112,9 @@ fn bottom(about: &About<'_>) -> Markup {
         footer {
             p {
                 "Made by batch-detach " (env!("CARGO_PKG_VERSION")) " on " (sections::time(about.made_at)) " from the run's journal alone. "
-                "This page loads nothing and asks nobody."
+                "This page loads nothing from anywhere."
                 @if about.redact {
-                    " Users are shown as hashes; the salt was made for this page and kept nowhere, so the same user has another hash on another page."
+                    " Users are shown as hashes; the salt was made for this page and not saved, so the same user has another hash on another page."
                 }
             }
         }

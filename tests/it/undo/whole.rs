@@ -168,7 +168,7 @@ fn an_undo_that_is_done_says_so_and_its_run_too() {
     let told = stage.run(&["undo", JOURNAL, "--yes"]).expect(0);
     assert!(told.stderr.contains("nothing to do: undo"), "{}", told.stderr);
     let told = stage.run(RUN).expect(0);
-    assert!(told.stderr.contains("taken back") && told.stderr.contains(UNDO_JOURNAL), "{}", told.stderr);
+    assert!(told.stderr.contains("undone") && told.stderr.contains(UNDO_JOURNAL), "{}", told.stderr);
     assert_eq!(stage.service.writes().len(), writes);
 }
 
