@@ -5,12 +5,16 @@ use std::borrow::Cow;
 use super::address::Addressed;
 use super::context::{Ground, NONE};
 use super::matching::{Found, Matcher, Wanted, may_be, places};
-use super::show::{LEFT_IN_USE, ROW_TOO_LARGE};
 use crate::config::Protected;
 use crate::input::Field;
 use crate::model::{Bound, Doubt, Kind, Outcome, same_name};
 use crate::text::bytes::to_usize;
 use crate::text::escape_untrusted;
+
+/// What is said of a row that no request can carry, in a plan and in that of an undo.
+pub(crate) const ROW_TOO_LARGE: &str = "this row alone is longer than a request may be; raise --max-request-bytes";
+/// What is said of a row that `--in-use skip` leaves out.
+pub(crate) const LEFT_IN_USE: &str = "somebody works on this desktop now, and --in-use skip leaves such desktops alone";
 
 /// What the plan decided on an entry.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

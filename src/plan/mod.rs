@@ -44,7 +44,7 @@ pub(crate) use bodies::{attach_body, detach_body};
 pub use detach::{Plan, PlanEntry, plan};
 pub use directory::{Account, Directory};
 pub(crate) use draft::{Draft, Touched, guard};
-pub(crate) use fate::{NEEDS_PREFLIGHT, NOT_PROVED, USER_UNKNOWN};
+pub(crate) use fate::{LEFT_IN_USE, NEEDS_PREFLIGHT, NOT_PROVED, ROW_TOO_LARGE, USER_UNKNOWN};
 pub use fingerprint::HashFacts;
 pub(crate) use fingerprint::{Fields, bound_digest, first_eight};
 pub use hints::Hint;

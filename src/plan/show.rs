@@ -127,11 +127,6 @@ pub(crate) const fn busy(desktops: u64) -> Effect {
     (desktops, "is busy: it has to wait", "are busy: they have to wait")
 }
 
-/// What is said of a row that no request can carry, in a plan and in that of an undo.
-pub(crate) const ROW_TOO_LARGE: &str = "this row alone is longer than a request may be; raise --max-request-bytes";
-/// What is said of a row that `--in-use skip` leaves out.
-pub(crate) const LEFT_IN_USE: &str = "somebody works on this desktop now, and --in-use skip leaves such desktops alone";
-
 /// What the desktops that are touched are like. False where there is nothing to say.
 pub(crate) fn desktops(page: &mut Page, effects: &[Effect]) -> bool {
     let effects = told(effects);

@@ -5,8 +5,10 @@ use std::collections::{BTreeMap, HashSet};
 use super::changed::{Changed, Row};
 use crate::journal::{Fate, Item, Slot, SlotNo};
 use crate::model::{Bound, Class, DesktopId, LiveDesktop, Outcome, Person};
-use crate::plan::show::{LEFT_IN_USE, ROW_TOO_LARGE};
-use crate::plan::{Chunk, Fields, Policy, Snapshot, attach_body, attachments, bound_digest, detach_body, first_eight};
+use crate::plan::{
+    Chunk, Fields, LEFT_IN_USE, Policy, ROW_TOO_LARGE, Snapshot, attach_body, attachments, bound_digest, detach_body,
+    first_eight,
+};
 
 /// What takes a run back: a pure function of what it changed, of what the preflight saw, and of the policy (P17).
 #[derive(Debug)]

@@ -86,7 +86,7 @@ fn a_run_that_did_not_look_gives_its_undo_nothing_to_go_by() {
     let writes = stage.service.writes().len();
     let told = stage.run(UNDO).expect(2);
     assert!(
-        told.stderr.contains("INVALID_NOTHING_KNOWN") && told.stderr.contains("nothing to go by"),
+        told.stderr.contains("INVALID_NOTHING_KNOWN") && told.stderr.contains("can't tell what to attach"),
         "{}",
         told.stderr
     );
