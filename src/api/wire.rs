@@ -676,6 +676,7 @@ mod tests {
             format!(r#""attach_user_infos": [{user}, null]"#),
             format!(r#""attach_user_infos": [{user}, {{}}]"#),
             r#""attach_user_infos": [{"user_name": 12345}]"#.to_owned(),
+            r#""attach_user_infos": [{"user_name": "ann", "type": "ROBOT"}]"#.to_owned(),
             r#""status": "A", "status": "B""#.to_owned(),
         ] {
             let one = |id: &str, more: &str| format!(r#"{{"desktop_id": "{id}", {more}}}"#);

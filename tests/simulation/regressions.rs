@@ -239,6 +239,19 @@ fn a_namesake_who_was_there_before_the_run_is_no_obstacle_to_its_undo() {
 }
 
 #[test]
+fn p02_a_namesake_who_is_bound_by_the_time_of_a_resume_is_not_the_leaver() {
+    let mut script = Script::calm(&["d-00 sam"], "d-00,,sam,,\n");
+    script.seats[0].bound.user_id = Some("u-1".to_owned());
+    let mut other = script.seats[0].clone();
+    other.bound.user_id = Some("u-2".to_owned());
+    let meanwhile = Duration::from_secs(600);
+    script.deeds = vec![(meanwhile, Deed::Unbind(id(0))), (meanwhile, Deed::Bind(other))];
+    script.deaths = vec![Death { after: Some(Duration::ZERO), ..Death::NEVER }];
+    let report = kept(&script);
+    assert_eq!((report.lives, report.outcomes), (2, [("already_detached", 1)].into()));
+}
+
+#[test]
 fn a_namesake_whom_the_run_took_too_is_no_obstacle_to_the_undo_of_the_other() {
     let mut script = namesakes(Matching::Id);
     "desktop_id,user_name,user_id\nd-00,sam,u-1\nd-00,sam,u-2\n".clone_into(&mut script.csv);

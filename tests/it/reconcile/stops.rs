@@ -1,9 +1,10 @@
 //! Ends before the end: canary, brake, time, and what a setting leaves out. Each leaves a journal that goes on.
 
 use std::fmt::Write as _;
+use std::time::Duration;
 
 use batch_detach::testing::build::{id, world};
-use batch_detach::testing::sim::{Fate, Op, World};
+use batch_detach::testing::sim::{Effect, Fate, Fault, Op, Scenario, World};
 
 use super::{at_once, seat};
 use crate::stage::{Stage, assert_tally};
@@ -81,6 +82,18 @@ fn a_run_whose_time_is_over_stops_and_goes_on_where_it_was() {
     stage.run_leavers(&["--max-desktops-per-request", "1"]).expect(0).says("resuming run");
     assert_tally(stage.column("outcome"), &[("detached", 30)]);
     assert_eq!(stage.detaches().len(), 30, "nothing was sent twice");
+}
+
+#[test]
+fn the_time_of_a_run_begins_with_its_process_and_the_reads_before_the_plan_are_part_of_it() {
+    let late = Effect::Delay(Duration::from_millis(1_500));
+    let scenario = Scenario { faults: vec![Fault::new(Op::ListDesktops, late).count(1)], ..at_once() };
+    let stage = Stage::with(world(&[("d1", &["ann"])]), scenario);
+    stage.sheet("desktop_id,user_name\nd1,ann\n");
+    stage.run_leavers(&["--max-runtime", "1s"]).expect(5).says("--max-runtime");
+    assert_eq!((stage.detaches().len(), stage.column("outcome")), (0, vec!["not_sent".to_owned()]));
+    stage.run_leavers(&[]).expect(0).says("resuming run");
+    assert_tally(stage.column("outcome"), &[("detached", 1)]);
 }
 
 #[test]
