@@ -430,7 +430,7 @@ fn processes(facts: &Facts) -> Markup {
                                 } @else {
                                     td { "–" }
                                     td { "–" }
-                                    td { "no end on record: still running, or killed" }
+                                    td { "no end recorded: still running, or killed" }
                                 }
                             }
                         }
