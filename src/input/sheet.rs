@@ -70,6 +70,10 @@ pub(super) fn read(bytes: &mut dyn Bytes, kind: Kind, options: &ReadOptions) -> 
     let mut rows = Rows::new(options, true, Table::default());
     // The reader of old formats indexes into what the file claims; a damaged file must not end the program.
     let walked = catch_unwind(AssertUnwindSafe(|| {
+        if format == Format::Xls {
+            Shown::check_xls(BufReader::new(&mut *bytes))?;
+            bytes.rewind().map_err(|error| error.to_string())?;
+        }
         let mut book = Book::open(format, BufReader::new(&mut *bytes))?;
         let chosen = book.choose(options.sheet.as_deref())?;
         let place = book.place(&chosen.name);

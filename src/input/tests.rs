@@ -654,6 +654,19 @@ fn records_and_characters_may_lie_across_blocks() {
     }
 }
 
+#[test]
+fn p18_an_old_workbook_that_claims_more_rows_than_there_can_be_is_refused_before_room_is_made_for_them() {
+    let book = include_bytes!("../../tests/input/ok-old-excel.xls");
+    let head = [0x00, 0x02, 0x0E, 0x00]; // how large a sheet is, in 14 bytes: first row, last row, first column, last column
+    let at = book.windows(4).position(|window| window == head).unwrap() + 4;
+    for (byte, value) in [(7, 0x9B), (3, 0x9B), (6, 2), (11, 2)] {
+        let mut damaged = book.to_vec();
+        damaged[at + byte] = value;
+        let told = read_as("x", &damaged, &ReadOptions::default()).unwrap_err().to_string();
+        assert!(told.contains("more rows or columns than there can be"), "{byte}: {told}");
+    }
+}
+
 proptest! {
     #[test]
     fn p18_any_bytes_end_in_rows_or_a_message(

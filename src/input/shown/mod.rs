@@ -58,6 +58,15 @@ impl Shown {
         xls::read(bytes, sheet).map(|rows| Self::new(rows, false)).map_err(|problem| damaged(&problem))
     }
 
+    /// Refuses an `.xls` whose sheets claim sizes that no sheet can have, before anything makes room for them.
+    ///
+    /// # Errors
+    /// As [`Shown::of_xlsx`].
+    pub(super) fn check_xls(bytes: impl Read + Seek) -> Result<(), String> {
+        let is_sized = xls::is_sized(bytes).map_err(|problem| damaged(&problem))?;
+        if is_sized { Ok(()) } else { Err(damaged("a sheet claims more rows or columns than there can be")) }
+    }
+
     fn new(mut rows: Vec<ShownRow>, tells_empty_results: bool) -> Self {
         rows.retain(|row| row.is_hidden || !row.marks.is_empty());
         rows.sort_by_key(|row| row.first);

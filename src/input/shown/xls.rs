@@ -19,16 +19,60 @@ const SHARED_TEXT: u16 = 0xFD;
 const LABEL: u16 = 0x204;
 const BEGIN: u16 = 0x809;
 const END: u16 = 0x0A;
+const DIMENSIONS: u16 = 0x200;
+
+/// Rows and columns that a sheet has at most.
+const MOST: (u32, u32) = (65_536, 256);
 
 pub(super) fn read(bytes: impl Read + Seek, sheet: usize) -> Result<Vec<ShownRow>, String> {
+    let stream = stream(bytes)?;
+    let (starts, styles) = globals(&stream);
+    let start = *starts.get(sheet).ok_or("the sheet is missing")?;
+    Ok(rows(stream.get(start..).unwrap_or_default(), &styles))
+}
+
+/// Whether each sheet claims a size that one can have: the reader of the cells makes room for what is claimed, and no
+/// machine has room for what a damaged byte may say.
+pub(super) fn is_sized(bytes: impl Read + Seek) -> Result<bool, String> {
+    let stream = stream(bytes)?;
+    let (starts, _) = globals(&stream);
+    Ok(starts.iter().all(|start| {
+        let sizes = of_sheet(stream.get(*start..).unwrap_or_default()).filter(|(kind, _, _)| *kind == DIMENSIONS);
+        sizes
+            .filter_map(|(_, body, _)| size(body))
+            .all(|(first, last, right)| last == 0 || right == 0 || first < last && last <= MOST.0 && right <= MOST.1)
+    }))
+}
+
+/// First row, last row and last column of a sheet, the last two counted from 1.
+fn size(body: &[u8]) -> Option<(u32, u32, u32)> {
+    Some(match body.len() {
+        10 => (short(body, 0)?.into(), short(body, 2)?.into(), short(body, 6)?.into()),
+        _ => (long(body, 0)?, long(body, 4)?, short(body, 10)?.into()),
+    })
+}
+
+fn stream(bytes: impl Read + Seek) -> Result<Vec<u8>, String> {
     let mut file = cfb::CompoundFile::open(bytes).map_err(|error| error.to_string())?;
     let mut stream = Vec::new();
     let name = ["/Workbook", "/Book"].into_iter().find(|name| file.exists(name)).ok_or("no stream Workbook")?;
     let mut book = file.open_stream(name).map_err(|error| error.to_string())?;
     book.read_to_end(&mut stream).map_err(|error| error.to_string())?;
-    let (starts, styles) = globals(&stream);
-    let start = *starts.get(sheet).ok_or("the sheet is missing")?;
-    Ok(rows(stream.get(start..).unwrap_or_default(), &styles))
+    Ok(stream)
+}
+
+/// The records of a sheet, each with its kind, and whether it stands in the sheet itself: not in a chart there.
+fn of_sheet(sheet: &[u8]) -> impl Iterator<Item = (u16, &[u8], bool)> {
+    let mut depth = 0_u32;
+    records(sheet).map_while(move |(kind, body)| {
+        match kind {
+            BEGIN => depth += 1,
+            END if depth <= 1 => return None,
+            END => depth -= 1,
+            _ => {}
+        }
+        Some((kind, body, depth == 1))
+    })
 }
 
 /// The records from here on, each with its kind.
@@ -102,15 +146,8 @@ fn small(rk: u32) -> f64 {
 
 fn rows(sheet: &[u8], styles: &[Option<String>]) -> Vec<ShownRow> {
     let mut rows: BTreeMap<u32, ShownRow> = BTreeMap::new();
-    let mut depth = 0_u32;
-    for (kind, body) in records(sheet) {
-        match kind {
-            BEGIN => depth += 1,
-            END if depth <= 1 => break,
-            END => depth -= 1,
-            _ if depth != 1 => {} // a chart inside the sheet
-            _ => _ = one(kind, body, styles, &mut rows),
-        }
+    for (kind, body, _) in of_sheet(sheet).filter(|(_, _, is_own)| *is_own) {
+        _ = one(kind, body, styles, &mut rows);
     }
     rows.into_values().collect()
 }
