@@ -58,7 +58,7 @@ pub(super) fn people(people: &People, is_looked: bool) -> Markup {
     let parts = [
         ("out", "done", out, what_out),
         ("still in", "failed", still_in, "still in: a binding of theirs stands, or something else lets them in"),
-        ("open", "unknown", open, "open: not done yet, or not known"),
+        ("open", "unknown", open, "open: not done, not known, or in doubt"),
         ("not due", "left", not_due, "not due: their day is still to come"),
     ];
     let shown = parts.map(|(name, class, count, _)| (name, class, count));

@@ -13,7 +13,7 @@ pub(super) enum Standing {
     Out,
     /// His day is still to come.
     NotDue,
-    /// Not done, or not known.
+    /// Not done, not known, or in doubt.
     Open,
     /// A binding of his stands, or something else lets him in.
     In,
@@ -23,7 +23,12 @@ impl Standing {
     fn of(row: &ResultRow<'_>) -> Self {
         let known = row.still_via.strip_suffix(NOT_TOLD).unwrap_or(row.still_via);
         let by_outcome = match row.result.outcome {
-            Outcome::Detached | Outcome::AlreadyDetached if row.still_via.is_empty() => Self::Out,
+            // In doubt, it may be somebody else whose binding stands.
+            Outcome::Detached | Outcome::AlreadyDetached
+                if row.still_via.is_empty() && row.result.doubt().is_none() =>
+            {
+                Self::Out
+            }
             Outcome::NotDue => Self::NotDue,
             Outcome::Failed | Outcome::Attached | Outcome::AlreadyAttached => Self::In,
             Outcome::Detached
@@ -107,6 +112,7 @@ impl Census {
 mod tests {
     use super::*;
     use crate::journal::RowOutcome;
+    use crate::model::Doubt;
 
     #[test]
     fn a_person_is_out_only_where_every_row_of_his_says_so() {
@@ -119,6 +125,7 @@ mod tests {
             ("half", "3", "", Outcome::Failed, ""),
             ("mark", "4", "", Outcome::Detached, "?"),
             ("left", "5", "", Outcome::NotSent, ""),
+            ("misspelt", "", "", Outcome::AlreadyDetached, ""),
             ("later", "6", "", Outcome::NotDue, ""),
             ("later", "6", "", Outcome::Detached, ""),
             // Two people of one name.
@@ -127,10 +134,11 @@ mod tests {
             ("staff", "", "GROUP", Outcome::Failed, ""),
             ("", "", "ALL", Outcome::Detached, ""),
         ] {
-            let result = RowOutcome::new(outcome, String::new(), String::new());
+            let code = if name == "misspelt" { Doubt::NearName.code() } else { "" };
+            let result = RowOutcome::new(outcome, code.to_owned(), String::new());
             let cells = ["d", "", name, id, "", kind, ""];
             census.absorb(&ResultRow { line: 2, cells, result: &result, still_via, extras: &[] });
         }
-        assert_eq!(census.people(), People { out: 2, not_due: 1, open: 3, still_in: 2, others: 2 });
+        assert_eq!(census.people(), People { out: 2, not_due: 1, open: 4, still_in: 2, others: 2 });
     }
 }

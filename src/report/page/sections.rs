@@ -64,7 +64,9 @@ fn verdict(facts: &Facts, running: bool) -> (String, &'static str) {
     if good == total {
         return (format!("All is as requested: {rows} of {}.", grouped(total)), "good");
     }
-    (format!("The run has ended: {} of {rows} are as requested, {} not.", grouped(good), grouped(total - good)), "bad")
+    let doubt = if in_doubt > 0 { format!(" ({} of them in doubt)", grouped(in_doubt)) } else { String::new() };
+    let (good, bad) = (grouped(good), grouped(total - good));
+    (format!("The run has ended: {good} of {rows} are as requested{doubt}, {bad} not."), "bad")
 }
 
 /// In whose account the run works, as far as the page may tell.
