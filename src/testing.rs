@@ -74,7 +74,7 @@ pub mod outcome {
 }
 
 pub mod pace {
-    pub use crate::pace::{Ceiling, Gates, Heard, parse_limit_text, parse_retry_after};
+    pub use crate::pace::{Ceiling, Gates, Heard, Waits, parse_limit_text, parse_retry_after};
 }
 
 pub mod plan {
@@ -85,7 +85,7 @@ pub mod reconcile {
     pub use crate::reconcile::reads;
 
     pub mod preflight {
-        pub use crate::reconcile::preflight::{Preflight, Waits};
+        pub use crate::reconcile::preflight::Preflight;
     }
 
     pub mod still {

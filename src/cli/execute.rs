@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use super::args::Format;
-use super::planning::shown;
+use super::planning::{shown, waits};
 use super::session::Session;
 use super::still::Wanted;
 use super::target::{Place, ceiling};
@@ -25,7 +25,7 @@ use crate::outcome::metrics::last_success_in;
 use crate::outcome::next::{Next, Situation, next};
 use crate::outcome::{Metrics, ResultsWriter, Summary, SummaryFacts, exit_of};
 use crate::pace::Gates;
-use crate::report::{Tee, Waits, observer};
+use crate::report::{Tee, Waited, observer};
 use crate::text::{escape_untrusted, timestamp_now};
 
 /// A run whose plan is in its journal.
@@ -52,12 +52,8 @@ pub(super) fn rules(session: &Session, identity: &Identity, began: Instant) -> R
         verify: settings.verify,
         preflight: identity.preflight,
         concurrency: settings.concurrency.get(),
-        settle_time: settings.settle_time,
-        poll_interval: settings.poll_interval,
-        doubt_wait: settings.doubt_wait,
+        waits: waits(settings),
         busy_wait: settings.busy_wait,
-        retry_base: settings.retry_base,
-        read_back_deadline: settings.read_back_deadline,
         outage_limit: settings.outage_limit,
         drain_time: settings.drain_time,
         stop_at: settings.stop_at,
@@ -82,7 +78,7 @@ pub(super) async fn execute(job: Job<'_>) -> Result<Closing, Failure> {
     let began = *began;
     let identity = store.identity().clone();
     let handle = store.handle();
-    let waits = Waits::default();
+    let waits = Waited::default();
     let watching = observer(session.shape, &session.screen, session.logged);
     let mut watching = Tee(vec![watching, Box::new(waits.clone())]);
     let resume = |exit| {
@@ -241,16 +237,10 @@ fn tell(task: &Task<'_>, summary: &Summary, end: &End, told: &Told<'_>) -> Resul
     });
     let warnings: Vec<String> = told.identity.notes.iter().chain(&told.identity.warnings).cloned().collect();
     let facts = SummaryFacts {
-        run_id: &told.identity.run_id,
-        endpoint: &told.identity.endpoint,
-        region: told.identity.region.as_deref(),
-        project: &told.identity.project_id,
-        caller: &told.identity.caller,
-        command: if undo { "undo" } else { "run" },
+        identity: told.identity,
         input: &shown(told.input),
         results: Some(&results),
         journal: Some(&journal),
-        ticket: told.identity.ticket.as_deref(),
         exit: end.exit,
         stopped: end.stopped.as_deref(),
         expected_rows: Some(told.expected),
@@ -369,7 +359,7 @@ pub(super) fn nothing_to_do(task: &Task<'_>, view: &View, input: &Path, files: &
     let exit = exit_of(summary.counts(), is_open(task, progress.still.as_ref()));
     let end = End { exit, stopped: None, canary_failed: false };
     let requests = requests_of(&progress);
-    let what = if identity.undo_of.is_some() { "undo" } else { "run" };
+    let what = identity.command();
     let undone = progress.undone_by.as_ref().map_or_else(String::new, |undo| {
         format!(" (and was undone since then, at least in part, by the undo {})", escape_untrusted(undo, 500))
     });

@@ -17,12 +17,12 @@ use crate::config::{EmptyDesktop, HiddenRows, OnInvalid, Settings, UnknownUsers}
 use crate::error::Error;
 use crate::input::{self, Field, Input, ReadOptions};
 use crate::model::Kind;
-use crate::pace::Gates;
+use crate::pace::{Gates, Waits};
 use crate::plan::{
     Bounds, NEEDS_PREFLIGHT, Policy, Snapshot, USER_UNKNOWN, Unlisted, names_by_address, plan, questions,
     unread_desktops,
 };
-use crate::reconcile::preflight::{Preflight, Waits};
+use crate::reconcile::preflight::Preflight;
 use crate::text::counted;
 use crate::text::escape_untrusted;
 
@@ -250,15 +250,19 @@ async fn list_unknown(
 
 /// The reads before a write.
 pub(super) fn preflight(session: &Session, place: &Place, gates: &Arc<Gates>, stop: &CancellationToken) -> Preflight {
-    let Settings { retry_base, settle_time, read_back_deadline, doubt_wait, poll_interval, .. } = session.settings;
     Preflight::new(
         Reader::new(place.target.clone()),
         Arc::clone(gates),
         session.settings.concurrency.get(),
-        Waits { retry_base, settle_time, read_back_deadline, doubt_wait, poll_interval },
+        waits(&session.settings),
         fastrand::u64(..),
         stop.clone(),
     )
+}
+
+pub(super) fn waits(settings: &Settings) -> Waits {
+    let Settings { retry_base, settle_time, read_back_deadline, doubt_wait, poll_interval, .. } = *settings;
+    Waits { retry_base, settle_time, read_back_deadline, doubt_wait, poll_interval }
 }
 
 /// A path as it is told to people and kept in the journal.

@@ -13,9 +13,9 @@ use super::task::started_with;
 use super::{Closing, say, width};
 use crate::error::{Error, Exit};
 use crate::journal::{Identity, Progress, RunLock, View};
-use crate::model::{Caller, Outcome, StillAccess};
+use crate::model::{Outcome, StillAccess};
 use crate::outcome::next::{Next, Situation, next};
-use crate::outcome::{Counts, exit_of};
+use crate::outcome::{Counts, JsonRun, exit_of};
 use crate::text::escape_untrusted;
 use crate::text::{counted, grouped, serialized, wrap};
 
@@ -157,15 +157,10 @@ fn human(identity: &Identity, progress: &Progress, counts: &Counts, running: boo
 fn json(identity: &Identity, progress: &Progress, counts: &Counts, running: bool, next: &Next) -> String {
     let value = JsonStatus {
         format: 1,
-        run_id: &identity.run_id,
+        run: JsonRun::of(identity),
         state: state(progress, running),
         input: &identity.input_path,
-        endpoint: &identity.endpoint,
-        region: identity.region.as_deref(),
-        project: &identity.project_id,
-        caller: &identity.caller,
         created_at: &identity.created_at,
-        ticket: identity.ticket.as_deref(),
         plan_hash: &identity.plan_hash,
         rows: progress.rows,
         open: progress.open(),
@@ -185,17 +180,13 @@ fn json(identity: &Identity, progress: &Progress, counts: &Counts, running: bool
 struct JsonStatus<'a> {
     /// Rises when a key changes its meaning or goes.
     format: u32,
-    run_id: &'a str,
+    #[serde(flatten)]
+    run: JsonRun<'a>,
     /// `running`, `stopped` or `finished`.
     state: &'a str,
     input: &'a str,
-    endpoint: &'a str,
-    region: Option<&'a str>,
-    project: &'a str,
-    caller: &'a Caller,
     /// UTC, RFC 3339.
     created_at: &'a str,
-    ticket: Option<&'a str>,
     plan_hash: &'a str,
     rows: u64,
     /// Rows without their outcome.

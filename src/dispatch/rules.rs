@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use crate::config::Percent;
 use crate::model::Class;
+use crate::pace::Waits;
 
 /// How a run behaves: the settings of the same names say what each means.
 #[derive(Debug, Clone)]
@@ -16,16 +17,9 @@ pub struct Rules {
     pub preflight: bool,
     /// Requests in flight at most.
     pub concurrency: usize,
-    /// The two reads of a proof are at least so far apart.
-    pub settle_time: Duration,
-    pub poll_interval: Duration,
-    /// After a doubt or an accepted answer "still bound" counts only from then on.
-    pub doubt_wait: Duration,
+    pub waits: Waits,
     /// First wait for a busy desktop; doubles to [`MAX_BUSY_WAIT`].
     pub busy_wait: Duration,
-    pub retry_base: Duration,
-    /// What cannot be read by then is `unknown`.
-    pub read_back_deadline: Duration,
     /// No answer at all for so long: stop, to be resumed.
     pub outage_limit: Duration,
     /// After a stop, open writes have so long to answer.
@@ -56,12 +50,8 @@ impl Default for Rules {
             verify: true,
             preflight: true,
             concurrency: 8,
-            settle_time: Duration::from_secs(5),
-            poll_interval: Duration::from_secs(5),
-            doubt_wait: Duration::from_secs(30),
+            waits: Waits::default(),
             busy_wait: Duration::from_secs(15),
-            retry_base: Duration::from_secs(1),
-            read_back_deadline: Duration::from_secs(600),
             outage_limit: Duration::from_secs(1_800),
             drain_time: Duration::from_secs(30),
             max_tries: 5,

@@ -6,9 +6,16 @@ use super::options::ReadOptions;
 use super::record::{DELIMITERS, is_blank};
 use crate::text::escape_untrusted;
 
-/// Columns of the results that are not the row's own; an input's columns of these names are replaced.
-const RESULT_COLUMNS: [&str; 10] = [
+/// The columns of a results file, before those that travel through it; an input's columns of these names are replaced.
+pub(crate) const RESULT_COLUMNS: [&str; 17] = [
     "line",
+    "desktop_id",
+    "desktop_name",
+    "user_name",
+    "user_id",
+    "user_group",
+    "type",
+    "domain",
     "outcome",
     "job_id",
     "error_code",
@@ -282,8 +289,7 @@ impl Layout {
                 self.outcome = Some(column);
             }
             // A column that another one was chosen for would stand twice in the results.
-            let replaced = result.is_some() || Field::ALL.into_iter().any(|field| is_own(&field.as_str()));
-            if !replaced {
+            if result.is_none() {
                 self.extras.push(column);
             } else if !self.is_results {
                 let header = escape_untrusted(&self.headers[column], 60);

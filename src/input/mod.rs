@@ -34,7 +34,7 @@ pub use due::Due;
 pub use fault::RowFault;
 pub(crate) use fault::report;
 pub use field::Field;
-pub(crate) use header::unread_desktops;
+pub(crate) use header::{RESULT_COLUMNS, unread_desktops};
 pub use options::{Hidden, ReadOptions};
 pub(crate) use row::can_be_read_back;
 pub use source::{Input, Source, read};

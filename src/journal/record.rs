@@ -73,6 +73,13 @@ pub struct Identity {
     pub still_access: bool,
 }
 
+impl Identity {
+    /// The command that began it: `run` or `undo`.
+    pub(crate) const fn command(&self) -> &'static str {
+        if self.undo_of.is_some() { "undo" } else { "run" }
+    }
+}
+
 /// What the plan holds for one record of the results; its words are borrowed from the plan or from the journal's block, or
 /// its own.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -14,4 +14,4 @@ pub(crate) use counts::exit_of;
 pub use metrics::Metrics;
 pub(crate) use results::ResultRow;
 pub use results::ResultsWriter;
-pub(crate) use summary::{Summary, SummaryFacts};
+pub(crate) use summary::{JsonRun, Summary, SummaryFacts};

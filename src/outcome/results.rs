@@ -4,29 +4,9 @@ use std::borrow::Cow;
 use std::fmt::Write as _;
 use std::io::{self, Write};
 
+use crate::input::RESULT_COLUMNS;
 use crate::input::guard::guard;
 use crate::text::{escape_untrusted, is_invisible};
-
-/// The columns of a results file before the input's other columns. A public interface.
-pub(crate) const COLUMNS: [&str; 17] = [
-    "line",
-    "desktop_id",
-    "desktop_name",
-    "user_name",
-    "user_id",
-    "user_group",
-    "type",
-    "domain",
-    "outcome",
-    "job_id",
-    "error_code",
-    "error_msg",
-    "attempts",
-    "request_id",
-    "chunk",
-    "finished_at",
-    "still_via",
-];
 
 pub(crate) use crate::journal::ResultRow;
 
@@ -66,7 +46,7 @@ impl<W: Write> ResultsWriter<W> {
             out.write_all("\u{FEFF}".as_bytes())?;
         }
         let mut csv = csv::Writer::from_writer(out);
-        for name in COLUMNS {
+        for name in RESULT_COLUMNS {
             csv.write_field(name)?;
         }
         for name in extra_columns {

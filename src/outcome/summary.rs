@@ -72,18 +72,11 @@ pub(crate) struct Summary {
 
 /// What a summary says besides the rows.
 pub(crate) struct SummaryFacts<'a> {
-    pub run_id: &'a str,
-    pub endpoint: &'a str,
-    pub region: Option<&'a str>,
-    pub project: &'a str,
-    pub caller: &'a Caller,
-    /// `run`, `undo` or `plan`.
-    pub command: &'a str,
+    pub identity: &'a Identity,
     /// As it was named on the command line.
     pub input: &'a str,
     pub results: Option<&'a str>,
     pub journal: Option<&'a str>,
-    pub ticket: Option<&'a str>,
     pub exit: Exit,
     /// Why the run stopped before its end.
     pub stopped: Option<&'a str>,
@@ -166,16 +159,11 @@ impl Summary {
     pub(crate) fn json(&self, facts: &SummaryFacts<'_>) -> serde_json::Result<String> {
         let json = JsonSummary {
             format: FORMAT,
-            command: facts.command,
-            run_id: facts.run_id,
-            endpoint: facts.endpoint,
-            region: facts.region,
-            project: facts.project,
-            caller: facts.caller,
+            command: facts.identity.command(),
+            run: JsonRun::of(facts.identity),
             input: facts.input,
             results: facts.results,
             journal: facts.journal,
-            ticket: facts.ticket,
             rows: self.counts.total(),
             outcomes: self.counts.iter().filter(|(outcome, rows)| *rows > 0 || !is_rare(*outcome)).map(name).collect(),
             exit_code: facts.exit.code(),
@@ -270,21 +258,41 @@ pub(crate) fn schema() -> Schema {
     serialized::<JsonSummary<'static>>()
 }
 
+/// Which run it is, where it works and as whom: the same keys in every JSON that tells of a run.
+#[derive(Serialize, JsonSchema)]
+pub(crate) struct JsonRun<'a> {
+    run_id: &'a str,
+    endpoint: &'a str,
+    region: Option<&'a str>,
+    project: &'a str,
+    caller: &'a Caller,
+    ticket: Option<&'a str>,
+}
+
+impl<'a> JsonRun<'a> {
+    pub(crate) fn of(identity: &'a Identity) -> Self {
+        Self {
+            run_id: &identity.run_id,
+            endpoint: &identity.endpoint,
+            region: identity.region.as_deref(),
+            project: &identity.project_id,
+            caller: &identity.caller,
+            ticket: identity.ticket.as_deref(),
+        }
+    }
+}
+
 /// The summary of a run or an undo.
 #[derive(Serialize, JsonSchema)]
 struct JsonSummary<'a> {
     /// Rises when a key changes its meaning or goes.
     format: u32,
     command: &'a str,
-    run_id: &'a str,
-    endpoint: &'a str,
-    region: Option<&'a str>,
-    project: &'a str,
-    caller: &'a Caller,
+    #[serde(flatten)]
+    run: JsonRun<'a>,
     input: &'a str,
     results: Option<&'a str>,
     journal: Option<&'a str>,
-    ticket: Option<&'a str>,
     rows: u64,
     outcomes: std::collections::BTreeMap<&'static str, u64>,
     exit_code: u8,
@@ -361,8 +369,8 @@ fn render(summary: &Summary, facts: &SummaryFacts<'_>, width: usize) -> Page {
         Some(why) => format!("stopped: {}", safe(why)),
         None => meaning(facts.exit).to_owned(),
     };
-    let run = if facts.run_id.is_empty() { String::new() } else { format!(" {}", facts.run_id) };
-    page.paragraph("", &format!("{}{run} of {}: {what}.", capital(facts.command), safe(facts.input)), BOLD);
+    let (command, run_id) = (capital(facts.identity.command()), &facts.identity.run_id);
+    page.paragraph("", &format!("{command} {run_id} of {}: {what}.", safe(facts.input)), BOLD);
     page.blank();
     outcomes(&mut page, summary);
     causes(&mut page, summary, facts);
@@ -464,7 +472,9 @@ fn still(page: &mut Page, found: &StillAccess) {
 
 fn about(page: &mut Page, facts: &SummaryFacts<'_>) {
     page.blank();
-    for (name, value) in [("Results", facts.results), ("Journal", facts.journal), ("Ticket", facts.ticket)] {
+    for (name, value) in
+        [("Results", facts.results), ("Journal", facts.journal), ("Ticket", facts.identity.ticket.as_deref())]
+    {
         if let Some(value) = value {
             page.fact(name, &safe(value));
         }

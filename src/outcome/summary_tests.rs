@@ -1,9 +1,10 @@
+use std::sync::LazyLock;
+
 use super::*;
 use crate::journal::RowOutcome;
+use crate::testing::build::identity;
 use crate::text::columns;
 
-/// Stands for whoever asks.
-static NOBODY: Caller = Caller { credentials: String::new(), agency: None, project_name: None };
 const ID: &str = "5f0c2a7e-9d41-4c1b-8a53-0d6b7f2e9c10";
 
 fn row<'a>(line: u64, user: &'a str, outcome: Outcome, code: &str, message: &str) -> ResultRow<'a> {
@@ -17,6 +18,15 @@ fn row<'a>(line: u64, user: &'a str, outcome: Outcome, code: &str, message: &str
     ResultRow { line, cells: [ID, "WIN-FIN-01", user, "", "", "USER", ""], result, still_via: "", extras: &[] }
 }
 
+static IDENTITY: LazyLock<Identity> = LazyLock::new(|| Identity {
+    run_id: "3f2a9c1e".to_owned(),
+    endpoint: "https://workspace.cn-north-4.myhuaweicloud.com".to_owned(),
+    region: Some("cn-north-4".to_owned()),
+    project_id: "p1".to_owned(),
+    ticket: Some("CHG-4711".to_owned()),
+    ..identity()
+});
+
 fn no_advice(_: &str) -> Option<String> {
     None
 }
@@ -28,16 +38,10 @@ fn facts<'a>(
     warnings: &'a [String],
 ) -> SummaryFacts<'a> {
     SummaryFacts {
-        run_id: "3f2a9c1e",
-        endpoint: "https://workspace.cn-north-4.myhuaweicloud.com",
-        region: Some("cn-north-4"),
-        project: "p1",
-        caller: &NOBODY,
-        command: "run",
+        identity: &IDENTITY,
         input: "leavers.csv",
         results: Some("leavers.results.csv"),
         journal: Some("leavers.results.csv.journal"),
-        ticket: Some("CHG-4711"),
         exit,
         stopped: None,
         expected_rows: None,

@@ -12,6 +12,7 @@ mod hints;
 mod limiter;
 #[cfg(test)]
 mod scenarios;
+mod waits;
 
 /// Tries without any answer before a process's first answer: then nobody is there, and nothing was sent.
 pub(crate) const FIRST_TRIES: u32 = 3;
@@ -22,3 +23,4 @@ pub use gates::{Gates, Heard};
 pub(crate) use gates::{Held, MAX_GATE, Pass, Turn};
 pub use hints::{parse_limit_text, parse_retry_after};
 pub use limiter::Ceiling;
+pub use waits::Waits;

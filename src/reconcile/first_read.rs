@@ -8,7 +8,7 @@ use bytes::Bytes;
 use futures::future::BoxFuture;
 use tokio_util::sync::CancellationToken;
 
-use super::preflight::{Preflight, Waits};
+use super::preflight::Preflight;
 use crate::api::auth::keys::KeyAuth;
 use crate::api::auth::sign::Key;
 use crate::api::auth::{Authenticator, SharedAuthenticator};
@@ -16,19 +16,27 @@ use crate::api::testing::{Act, Server, reply};
 use crate::api::{HttpOptions, HttpTransport, Reader, Target};
 use crate::error::Error;
 use crate::model::Class;
-use crate::pace::{Ceiling, Gates};
+use crate::pace::{Ceiling, Gates, Waits};
 
-async fn first_read(server: &Server, auth: SharedAuthenticator) -> Result<(), String> {
+/// Looks as often as it is told, one look after the other.
+async fn first_reads(times: usize, server: &Server, auth: SharedAuthenticator) -> Result<(), String> {
     let transport = Arc::new(HttpTransport::new(&HttpOptions::default()).unwrap());
     let target = Target { transport, auth, endpoint: server.http(), project_id: "p1".to_owned() };
     let fast = Ceiling { period: Duration::from_millis(1) };
     let gates = Gates::new(|_: Class| fast, 8, 1, false);
     let stop = CancellationToken::new();
     let look = Preflight::new(Reader::new(target), gates, 8, Waits::default(), 1, stop);
-    look.probe().await.map_err(|error| {
-        assert!(matches!(error, Error::NoAccess(_)), "{error:?}");
-        error.to_string()
-    })
+    for _ in 0..times {
+        look.probe().await.map_err(|error| {
+            assert!(matches!(error, Error::NoAccess(_)), "{error:?}");
+            error.to_string()
+        })?;
+    }
+    Ok(())
+}
+
+async fn first_read(server: &Server, auth: SharedAuthenticator) -> Result<(), String> {
+    first_reads(1, server, auth).await
 }
 
 fn key() -> SharedAuthenticator {
@@ -71,6 +79,20 @@ async fn p11_two_refusals_are_the_end_even_where_credentials_can_be_renewed() {
     let auth = Arc::new(Renewable(AtomicUsize::new(0)));
     first_read(&server, auth.clone()).await.unwrap_err();
     assert_eq!((server.seen().len(), auth.0.load(Ordering::SeqCst)), (2, 1));
+}
+
+#[tokio::test]
+async fn p11_credentials_that_were_good_in_between_are_renewed_again() {
+    let asked = AtomicUsize::new(0);
+    let ended = |nth| nth == 0 || nth == 3; // asked, renewed and proved, asked again; and once more
+    let server = Server::start(move |_| match asked.fetch_add(1, Ordering::SeqCst) {
+        nth if ended(nth) => reply(401, "", ""),
+        _ => reply(200, "", r#"{"desktops":[]}"#),
+    })
+    .await;
+    let auth = Arc::new(Renewable(AtomicUsize::new(0)));
+    first_reads(2, &server, auth.clone()).await.unwrap();
+    assert_eq!((server.seen().len(), auth.0.load(Ordering::SeqCst)), (6, 2));
 }
 
 #[tokio::test]

@@ -10,12 +10,12 @@ use serde_json::{Value, json};
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
-use super::preflight::{Preflight, Waits};
+use super::preflight::Preflight;
 use crate::api::auth::Nobody;
 use crate::api::{Answer, Reader, Reply, Target, Transport};
 use crate::error::Error;
 use crate::model::{DesktopId, Kind};
-use crate::pace::{Ceiling, Gates};
+use crate::pace::{Ceiling, Gates, Waits};
 use crate::plan::{Questions, Snapshot, UserKey};
 
 /// Answers for desktops, and is bent by each test: a request (path and query, decoded as far as these tests need), the

@@ -7,7 +7,7 @@ use std::collections::hash_map::Entry;
 use std::collections::{BTreeSet, HashMap, HashSet};
 use std::future::Future;
 use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
-use std::sync::{Arc, OnceLock};
+use std::sync::{Arc, OnceLock, PoisonError};
 use std::time::Duration;
 
 use futures::future::BoxFuture;
@@ -18,12 +18,13 @@ use tokio_util::sync::CancellationToken;
 
 use super::evidence::Census;
 use super::reads::{self, Page, ReadFault};
+use crate::api::auth::renewals::{Refused as Renewal, Renewals};
 use crate::api::wire::RawUser;
 use crate::api::{Asked, Reader, Reply, explain};
 use crate::error::Error;
 use crate::model::Class;
 use crate::model::{DesktopId, Kind, LiveDesktop, fold};
-use crate::pace::{FIRST_TRIES, Gates, Heard, MAX_GATE, backoff};
+use crate::pace::{FIRST_TRIES, Gates, Heard, MAX_GATE, Waits, backoff};
 use crate::plan::{Account, Directory, Questions, Snapshot, UserKey};
 
 /// Ids or names in one filter at most.
@@ -39,32 +40,6 @@ const REFUSED_ALIKE: u32 = 20;
 /// Longest wait before a desktop that does not tell who is bound is asked again.
 const MAX_UNTOLD_WAIT: Duration = Duration::from_secs(30);
 
-/// How long a look waits, and for what: the settings of the same names.
-#[derive(Debug, Clone, Copy)]
-pub struct Waits {
-    pub retry_base: Duration,
-    /// Between the two answers that say of a desktop that it is not there.
-    pub settle_time: Duration,
-    /// A desktop that does not tell who is bound is asked for so long, and so is one that an earlier run may have changed.
-    pub read_back_deadline: Duration,
-    /// A binding that an earlier run may still change counts as unchanged only after so long.
-    pub doubt_wait: Duration,
-    /// Between two looks at what an earlier run may have changed.
-    pub poll_interval: Duration,
-}
-
-impl Default for Waits {
-    fn default() -> Self {
-        Self {
-            retry_base: Duration::from_secs(1),
-            settle_time: Duration::from_secs(5),
-            read_back_deadline: Duration::from_secs(600),
-            doubt_wait: Duration::from_secs(30),
-            poll_interval: Duration::from_secs(5),
-        }
-    }
-}
-
 /// Reads before the first write. Every failure that does not pass is [`Error::NoAccess`], with what to do.
 pub struct Preflight {
     pub(super) reader: Reader,
@@ -72,10 +47,9 @@ pub struct Preflight {
     pub(super) concurrency: usize,
     waits: Waits,
     stop: CancellationToken,
-    /// Renewals of the credentials so far; the mutex makes it one task for everybody.
-    renewals: Mutex<u32>,
-    /// The same number, for whoever goes out with what was renewed while he waited for his turn.
-    renewed: AtomicU32,
+    renewals: std::sync::Mutex<Renewals>,
+    /// Held by the task that gets new credentials for everybody.
+    renewing: Mutex<()>,
     answered: AtomicU32,
     /// Why the credentials are refused for good: whatever else waits for its turn would be refused, too (P11).
     no_access: OnceLock<String>,
@@ -103,8 +77,8 @@ impl Preflight {
             concurrency: concurrency.max(1),
             waits,
             stop,
-            renewals: Mutex::new(0),
-            renewed: AtomicU32::new(0),
+            renewals: std::sync::Mutex::default(),
+            renewing: Mutex::new(()),
             answered: AtomicU32::new(0),
             no_access: OnceLock::new(),
             refused: AtomicU32::new(0),
@@ -421,9 +395,9 @@ impl Preflight {
     ) -> Result<Result<T, Refused>, Error> {
         let (mut failures, began) = (0, Instant::now());
         loop {
-            drop(self.renewals.lock().await); // while they are being renewed nothing goes out
+            drop(self.renewing.lock().await); // meanwhile nothing goes out
             let Some(mut pass) = self.gates.pass(class, &self.stop).await else { return Err(stopped()) };
-            let seen_renewals = self.renewed.load(Ordering::Relaxed);
+            let generation = self.renewals().generation();
             if let Some(why) = self.no_access.get() {
                 return Err(Error::NoAccess(why.clone()));
             }
@@ -439,6 +413,7 @@ impl Preflight {
             let fault = match result {
                 Ok(value) => {
                     self.answered.fetch_add(1, Ordering::Relaxed);
+                    self.renewals().proved(generation);
                     return Ok(Ok(value));
                 }
                 Err(fault) => fault,
@@ -453,7 +428,7 @@ impl Preflight {
                     let minutes = closed.as_secs() / 60;
                     return Err(Error::NoAccess(format!("the service asks for a pause of {minutes} minutes")));
                 }
-                ReadFault::Unauthorized { .. } => self.renew(seen_renewals, &explained()).await?,
+                ReadFault::Unauthorized { .. } => self.renew(generation, &explained()).await?,
                 ReadFault::NotSent { .. }
                 | ReadFault::Lost { .. }
                 | ReadFault::Trouble { .. }
@@ -485,34 +460,36 @@ impl Preflight {
         }
     }
 
-    /// After a 401: new credentials, once, by whoever comes first.
-    async fn renew(&self, seen: u32, explained: &str) -> Result<(), Error> {
-        let mut renewals = self.renewals.lock().await;
-        if *renewals > seen {
-            return Ok(()); // somebody else did while this one was out
-        }
-        let auth = &self.reader.target().auth;
+    fn renewals(&self) -> std::sync::MutexGuard<'_, Renewals> {
+        self.renewals.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// After a 401: new credentials, by whoever comes first.
+    async fn renew(&self, generation: u32, explained: &str) -> Result<(), Error> {
+        let _turn = self.renewing.lock().await;
         let refused = |more: &str| Error::NoAccess(self.no_access.get_or_init(|| format!("{explained}{more}")).clone());
-        if *renewals > 0 {
-            return Err(refused("; renewing them did not help"));
+        let verdict = self.renewals().refused(generation);
+        match verdict {
+            Renewal::Outdated => return Ok(()), // somebody else did while this one was out
+            Renewal::Again => return Err(refused("; renewing them did not help")),
+            Renewal::Renew => {}
         }
-        match auth.renew().await {
-            Ok(true) => {
-                *renewals += 1;
-                self.renewed.store(*renewals, Ordering::Relaxed);
-                // Proved by one request before the others go on: a second refusal is the last (P11).
-                let Some(mut pass) = self.gates.pass(Class::ListDesktops, &self.stop).await else { return Ok(()) };
-                self.reads.fetch_add(1, Ordering::Relaxed);
-                let result = reads::desktops(&self.reader.list_desktops(&[("limit", "1")]).await);
-                self.heard(&mut pass, &result);
-                match result {
-                    Err(ReadFault::Unauthorized { .. }) => Err(refused("; renewing them did not help")),
-                    _ => Ok(()),
-                }
-            }
-            Ok(false) => Err(refused("")),
-            Err(why) => Err(refused(&format!("; they could not be renewed: {why}"))),
+        match self.reader.target().auth.renew().await {
+            Ok(true) => self.renewals().renewed(),
+            Ok(false) => return Err(refused("")),
+            Err(why) => return Err(refused(&format!("; they could not be renewed: {why}"))),
         }
+        // Proved by one request before the others go on: a second refusal is the last (P11).
+        let Some(mut pass) = self.gates.pass(Class::ListDesktops, &self.stop).await else { return Ok(()) };
+        self.reads.fetch_add(1, Ordering::Relaxed);
+        let result = reads::desktops(&self.reader.list_desktops(&[("limit", "1")]).await);
+        self.heard(&mut pass, &result);
+        match result {
+            Ok(_) => self.renewals().proved(generation + 1),
+            Err(ReadFault::Unauthorized { .. }) => return Err(refused("; renewing them did not help")),
+            Err(_) => {}
+        }
+        Ok(())
     }
 }
 

@@ -11,9 +11,9 @@ pub(crate) mod page;
 pub(crate) mod progress;
 pub(crate) mod screen;
 pub(crate) mod tally;
-pub(crate) mod waits;
+pub(crate) mod waited;
 
 pub(crate) use logs::{records_on_stderr, start_logging, stderr_has_records};
 pub(crate) use observers::{Look, Shape, Tee, observer};
 pub(crate) use screen::Screen;
-pub(crate) use waits::Waits;
+pub(crate) use waited::Waited;

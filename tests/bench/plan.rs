@@ -6,7 +6,8 @@ use std::hint::black_box;
 
 use batch_detach::input::{Input, ReadOptions, Source, read};
 use batch_detach::plan::{HashFacts, Policy, Snapshot, plan};
-use batch_detach::testing::model::{Bound, DesktopId, Kind, LiveDesktop};
+use batch_detach::testing::build;
+use batch_detach::testing::model::{Bound, Kind, LiveDesktop};
 use criterion::{BenchmarkId, Criterion, Throughput, criterion_group, criterion_main};
 
 const ROWS: usize = 1_000_000;
@@ -30,7 +31,7 @@ fn rows(desktops: usize) -> Input {
 
 fn world(desktops: usize) -> Snapshot {
     let live = (0..desktops).map(|desktop| {
-        let id = DesktopId::parse(&desktop_id(desktop)).expect("an id");
+        let id = desktop_id(desktop);
         let bound = (desktop..ROWS).step_by(desktops).map(|user| Bound {
             kind: Kind::User,
             user_name: format!("user{user:07}"),
@@ -38,20 +39,8 @@ fn world(desktops: usize) -> Snapshot {
             user_group: Some("users".to_owned()),
             domain: None,
         });
-        let live = LiveDesktop {
-            id: id.clone(),
-            name: format!("PC-{desktop}"),
-            status: "ACTIVE".to_owned(),
-            task_status: String::new(),
-            attach_state: "ATTACHED".to_owned(),
-            desktop_type: "SHARED".to_owned(),
-            pool_id: None,
-            login_status: "REGISTERED".to_owned(),
-            in_maintenance: false,
-            frozen: false,
-            bound: Some(bound.collect()),
-        };
-        (id, Some(live))
+        let live = LiveDesktop { bound: Some(bound.collect()), ..build::live(&id, &[]) };
+        (live.id.clone(), Some(live))
     });
     Snapshot { desktops: live.collect::<HashMap<_, _>>(), ..Snapshot::default() }
 }

@@ -14,8 +14,8 @@ use batch_detach::testing::config::Percent;
 use batch_detach::testing::dispatch::{Drive, Ended, Rules, StopReason, drive};
 use batch_detach::testing::journal::{Entry, Identity, Item, Journal, MemoryJournal, Record};
 use batch_detach::testing::model::{Bound, Class, DesktopId, Outcome};
-use batch_detach::testing::pace::{Ceiling, Gates};
-use batch_detach::testing::reconcile::preflight::{Preflight, Waits};
+use batch_detach::testing::pace::{Ceiling, Gates, Waits};
+use batch_detach::testing::reconcile::preflight::Preflight;
 use batch_detach::testing::sim::{App, Auth, Change, Matching};
 use batch_detach::testing::undo::plan as plan_undo;
 use tokio::time::{Instant, sleep, sleep_until};
@@ -250,8 +250,8 @@ impl Recorded {
             write_period: script.write_period,
             read_period: script.read_period,
             max_tries: usize::try_from(rules.max_tries).unwrap_or(usize::MAX),
-            settle_time: rules.settle_time,
-            doubt_wait: rules.doubt_wait,
+            settle_time: rules.waits.settle_time,
+            doubt_wait: rules.waits.doubt_wait,
             heard_after: script.commit_takes,
             verify: script.verify,
             may_detach_all: script.policy.allow_detach_all,

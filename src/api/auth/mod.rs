@@ -9,6 +9,7 @@ pub(crate) mod login;
 pub(crate) mod metadata;
 pub(crate) mod profile;
 pub(crate) mod provider;
+pub(crate) mod renewals;
 pub(crate) mod renewing;
 pub(crate) mod sign;
 mod temporary;

@@ -1,9 +1,9 @@
 //! What happened, and who has to know of it: credentials, outages, each kind of answer.
 
 use super::{
-    Class, Done, Duration, Event, Instant, Output, ReadFault, Refusal, Refused, Sight, State, StopReason, Try, Verdict,
-    kind_of,
+    Class, Done, Duration, Event, Instant, Output, ReadFault, Refusal, Sight, State, StopReason, Try, Verdict, kind_of,
 };
+use crate::api::auth::renewals::Refused;
 
 /// What a write came to, for the clock of an outage, and in whose words.
 fn outage_word(verdict: &Verdict) -> (Try, String) {
@@ -88,11 +88,11 @@ impl State {
                 self.reads.out -= 1;
                 match result {
                     Ok(Some(desktop)) => {
-                        self.hear_read(Class::ShowDesktop, now, out);
+                        self.hear_read(Class::ShowDesktop, generation, now, out);
                         self.sight(item, Sight::Shown(&desktop), span, now, out);
                     }
                     Ok(None) => {
-                        self.hear_read(Class::ShowDesktop, now, out);
+                        self.hear_read(Class::ShowDesktop, generation, now, out);
                         self.sight(item, Sight::Nowhere, span, now, out);
                     }
                     Err(fault) => self.read_failed(Class::ShowDesktop, &[item], &fault, generation, now, out),
@@ -112,7 +112,7 @@ impl State {
                 Err(fault) if fault.is_silence() => {
                     self.tried(Class::ListDesktops, Try::Silence, &fault.in_words(), now, out);
                 }
-                Err(_) | Ok(()) => self.hear_read(Class::ListDesktops, now, out),
+                Err(_) | Ok(()) => self.hear_read(Class::ListDesktops, generation, now, out),
             },
         }
         self.judge_canary(out);
@@ -136,9 +136,9 @@ impl State {
         }
     }
 
-    pub(super) fn hear_read(&mut self, class: Class, now: Instant, out: &mut Output) {
+    pub(super) fn hear_read(&mut self, class: Class, generation: u32, now: Instant, out: &mut Output) {
         self.tried(class, Try::Success, "", now, out);
-        self.link.prove();
+        self.link.prove(generation);
     }
 
     pub(super) fn unauthorized(&mut self, generation: u32, cause: &Refusal, out: &mut Output) {

@@ -34,7 +34,7 @@ impl State {
             phase: Phase::Queued,
             busy_rounds: 0,
             busy_since: None,
-            deadline: now + self.rules.read_back_deadline,
+            deadline: now + self.rules.waits.read_back_deadline,
             overtime: 0,
             waited: Duration::ZERO,
             item: open.item,
@@ -95,8 +95,8 @@ impl State {
                 self.parts.set_aside(live.item.desktop.clone(), part);
                 continue;
             }
-            live.phase = Phase::Looking(Watch::new(&live.open, now, self.rules.settle_time, want_bound));
-            live.deadline = now + self.rules.read_back_deadline;
+            live.phase = Phase::Looking(Watch::new(&live.open, now, self.rules.waits.settle_time, want_bound));
+            live.deadline = now + self.rules.waits.read_back_deadline;
             live.overtime = 0;
             self.parts.hold(&live.item.desktop, id);
             self.reads.schedule(id, now);

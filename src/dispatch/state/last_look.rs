@@ -60,8 +60,8 @@ impl LastLook {
             open: HashMap::new(),
             unchecked: 0,
             want_bound: rules.class == Class::BatchAttach,
-            apart: rules.settle_time,
-            poll: rules.poll_interval,
+            apart: rules.waits.settle_time,
+            poll: rules.waits.poll_interval,
         }
     }
 
@@ -202,14 +202,14 @@ mod tests {
             assert!(look.ask() && !look.ask());
             let result = RowOutcome::new(before, "WKS.1".to_owned(), "no".to_owned());
             let settled = vec![Settlement { item: 1, slots: vec![0], result }];
-            look.begin(vec![(item(), settled)], now + rules.read_back_deadline);
+            look.begin(vec![(item(), settled)], now + rules.waits.read_back_deadline);
             let mut seen = None;
             for holds_anna in reads {
                 assert!(!look.is_done());
                 let span = ReadSpan { began: now, ended: now };
                 let bound: &[&str] = if *holds_anna { &["anna"] } else { &[] };
                 seen = look.see(1, Sight::Shown(&fixture::desktop(bound, "")), span, now);
-                now += rules.settle_time;
+                now += rules.waits.settle_time;
             }
             let Some(Seen::Checked(corrected)) = seen else { panic!("{before} {reads:?}: {seen:?}") };
             let corrected = corrected.iter().map(|(to, from, rows)| {
@@ -225,10 +225,10 @@ mod tests {
     async fn what_cannot_be_read_in_time_stays_as_it_is() {
         let (now, rules) = (Instant::now(), Rules::default());
         let mut look = LastLook::new(&rules);
-        look.begin(vec![(item(), Vec::new())], now + rules.read_back_deadline);
+        look.begin(vec![(item(), Vec::new())], now + rules.waits.read_back_deadline);
         assert!(!look.give_up(1, now));
-        assert!(!look.give_up(1, now + rules.read_back_deadline), "one more read");
-        assert!(look.give_up(1, now + rules.read_back_deadline));
+        assert!(!look.give_up(1, now + rules.waits.read_back_deadline), "one more read");
+        assert!(look.give_up(1, now + rules.waits.read_back_deadline));
         assert_eq!((look.is_done(), look.unchecked), (true, 1));
     }
 }

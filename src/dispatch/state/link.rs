@@ -7,6 +7,7 @@ use std::time::Duration;
 use tokio::time::Instant;
 
 use super::super::rules::{Rules, StopReason};
+use crate::api::auth::renewals::{Refused, Renewals};
 use crate::model::Class;
 use crate::pace::FIRST_TRIES;
 
@@ -24,11 +25,9 @@ pub(super) enum Access {
 #[expect(clippy::struct_excessive_bools, reason = "each is a fact of its own, and none excludes another")]
 pub(super) struct Link {
     pub(super) access: Access,
-    /// Which credentials are in use, counted by renewals.
-    pub(super) generation: u32,
+    renewals: Renewals,
     /// Rises whenever what waits at the gates must not go out any more.
     pub(super) epoch: u32,
-    renewed_since_success: bool,
     renew_asked: bool,
     /// What the latest 401 said.
     pub(super) refusal: String,
@@ -72,23 +71,12 @@ struct Failing {
 /// machine was asleep, and an outage is counted anew.
 const LONGEST_PAUSE: Duration = Duration::from_secs(20 * 60);
 
-/// What a 401 leads to.
-#[derive(Debug, PartialEq, Eq)]
-pub(super) enum Refused {
-    /// It was asked with credentials that are being replaced, or have been.
-    Outdated,
-    Renew,
-    /// They were renewed, and nothing succeeded since.
-    Again,
-}
-
 impl Link {
     pub(super) fn new(proved: bool, resumed: bool) -> Self {
         Self {
             access: if proved { Access::Proved } else { Access::Unproved },
-            generation: 0,
+            renewals: Renewals::default(),
             epoch: 0,
-            renewed_since_success: false,
             renew_asked: false,
             refusal: String::new(),
             answered: proved,
@@ -138,12 +126,17 @@ impl Link {
         })
     }
 
-    /// An answer came that the credentials were good for.
-    pub(super) fn prove(&mut self) {
+    /// Which credentials a request that begins now goes out with.
+    pub(super) fn generation(&self) -> u32 {
+        self.renewals.generation()
+    }
+
+    /// An answer came that the credentials of this generation were good for.
+    pub(super) fn prove(&mut self, generation: u32) {
         if self.access == Access::Unproved {
             self.access = Access::Proved;
         }
-        self.renewed_since_success = false;
+        self.renewals.proved(generation);
     }
 
     /// A write left.
@@ -167,16 +160,13 @@ impl Link {
 
     /// A 401. Sending pauses at the first one, and the credentials are renewed once for everybody.
     pub(super) fn unauthorized(&mut self, generation: u32) -> Refused {
-        if generation != self.generation || self.access == Access::Renewing {
-            return Refused::Outdated;
+        let refused = self.renewals.refused(generation);
+        if refused == Refused::Renew {
+            self.access = Access::Renewing;
+            self.renew_asked = false;
+            self.epoch += 1;
         }
-        if self.renewed_since_success {
-            return Refused::Again;
-        }
-        self.access = Access::Renewing;
-        self.renew_asked = false;
-        self.epoch += 1;
-        Refused::Renew
+        refused
     }
 
     /// Whether to renew now: once, and when nothing is under way any more.
@@ -187,8 +177,7 @@ impl Link {
     }
 
     pub(super) fn renewed(&mut self) {
-        self.generation += 1;
-        self.renewed_since_success = true;
+        self.renewals.renewed();
         self.access = Access::Unproved;
     }
 }
@@ -200,21 +189,13 @@ mod tests {
     use super::*;
 
     #[tokio::test(start_paused = true)]
-    async fn p11_a_second_401_after_a_renewal_ends_it_and_a_success_between_does_not() {
-        for (proved_between, expected) in [(false, Refused::Again), (true, Refused::Renew)] {
-            let mut link = Link::new(true, false);
-            assert_eq!(link.unauthorized(0), Refused::Renew);
-            assert_eq!(link.unauthorized(0), Refused::Outdated, "one renewal for everybody");
-            assert!(!link.ask_renewal(1), "while a request is under way");
-            assert!(link.ask_renewal(0) && !link.ask_renewal(0));
-            link.renewed();
-            assert_eq!((link.access, link.generation), (Access::Unproved, 1));
-            assert_eq!(link.unauthorized(0), Refused::Outdated, "it was asked with the old ones");
-            if proved_between {
-                link.prove();
-            }
-            assert_eq!(link.unauthorized(1), expected);
-        }
+    async fn p11_a_renewal_waits_for_what_is_under_way_and_is_asked_for_once() {
+        let mut link = Link::new(true, false);
+        assert_eq!(link.unauthorized(0), Refused::Renew);
+        assert!(!link.ask_renewal(1), "while a request is under way");
+        assert!(link.ask_renewal(0) && !link.ask_renewal(0));
+        link.renewed();
+        assert_eq!((link.access, link.generation()), (Access::Unproved, 1));
     }
 
     #[tokio::test(start_paused = true)]

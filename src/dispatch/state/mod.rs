@@ -39,7 +39,7 @@ use crate::text::timestamp_now;
 use brakes::Brakes;
 use jobs::{JobEnd, Jobs};
 use last_look::{LastLook, Seen};
-use link::{Access, Link, Refused, Try};
+use link::{Access, Link, Try};
 use parts::Parts;
 use reads::Reads;
 use ruling::Ruling;

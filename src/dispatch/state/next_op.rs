@@ -66,7 +66,7 @@ impl State {
 
     /// Which credentials are in use, counted by renewals.
     pub(crate) fn generation(&self) -> u32 {
-        self.link.generation
+        self.link.generation()
     }
 
     /// Rises whenever what waits at the gates must not go out any more: it is withdrawn, and comes again.
@@ -130,7 +130,7 @@ impl State {
         while let Some(id) = self.reads.next_single() {
             if let Some(desktop) = self.desktop_of(id) {
                 self.reads.out += 1;
-                return Some(Op::Show { item: id, desktop, generation: self.link.generation });
+                return Some(Op::Show { item: id, desktop, generation: self.link.generation() });
             }
         }
         if self.reads.ask_turn(now) {
@@ -139,7 +139,7 @@ impl State {
         }
         let job_id = self.jobs.ask(now)?;
         self.reads.out += 1;
-        Some(Op::Job { job_id, generation: self.link.generation })
+        Some(Op::Job { job_id, generation: self.link.generation() })
     }
 
     pub(super) fn desktop_of(&self, id: ItemId) -> Option<DesktopId> {
@@ -156,7 +156,7 @@ impl State {
         if batch.is_empty() {
             self.reads.out -= 1;
         }
-        (batch, self.link.generation)
+        (batch, self.link.generation())
     }
 
     pub(super) fn next_write(&mut self, now: Instant) -> Option<Op> {
@@ -208,7 +208,7 @@ impl State {
             at: String::new(),
         };
         self.next_attempt += 1;
-        Op::Write { part, attempt, desktops, users, generation: self.link.generation }
+        Op::Write { part, attempt, desktops, users, generation: self.link.generation() }
     }
 
     /// The items of a write, for its body.

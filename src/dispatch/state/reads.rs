@@ -53,10 +53,10 @@ impl Reads {
             alone: HashSet::new(),
             turn_asked: false,
             out: 0,
-            first_look: FIRST_LOOK.min(rules.settle_time),
-            longest_first_look: rules.doubt_wait.max(rules.settle_time),
+            first_look: FIRST_LOOK.min(rules.waits.settle_time),
+            longest_first_look: rules.waits.doubt_wait.max(rules.waits.settle_time),
             began: now,
-            step: rules.poll_interval.min(rules.settle_time) / 4,
+            step: rules.waits.poll_interval.min(rules.waits.settle_time) / 4,
         }
     }
 

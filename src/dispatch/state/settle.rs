@@ -65,7 +65,7 @@ impl State {
         for (item, _) in &list {
             self.reads.schedule(item.id, now);
         }
-        self.last_look.begin(list, now + self.rules.read_back_deadline);
+        self.last_look.begin(list, now + self.rules.waits.read_back_deadline);
     }
 
     /// What one of the last reads leads to.

@@ -20,7 +20,7 @@ impl State {
             Ok(list) => list,
             Err(fault) => return self.list_failed(asked, &fault, generation, now, out),
         };
-        self.hear_read(Class::ListDesktops, now, out);
+        self.hear_read(Class::ListDesktops, generation, now, out);
         self.reads.listed(&asked);
         let exactly: HashMap<&DesktopId, &LiveDesktop> = list.iter().map(|desktop| (&desktop.id, desktop)).collect();
         let spelled: HashMap<String, &LiveDesktop> =
@@ -44,7 +44,7 @@ impl State {
             return self.read_failed(Class::ListDesktops, &asked, fault, generation, now, out);
         }
         self.read_failed(Class::ListDesktops, &[], fault, generation, now, out);
-        let wait = if is_broken { self.rules.retry_base } else { Duration::ZERO };
+        let wait = if is_broken { self.rules.waits.retry_base } else { Duration::ZERO };
         self.reads.divide(asked, now + wait);
     }
 
@@ -65,8 +65,8 @@ impl State {
             | ReadFault::Trouble { .. }
             | ReadFault::Broken { .. } => {
                 self.tried(class, Try::Silence, &fault.in_words(), now, out);
-                backoff(self.link.silent.min(6), self.rules.retry_base, self.random.f64())
-                    .max(self.rules.retry_base / 2)
+                backoff(self.link.silent.min(6), self.rules.waits.retry_base, self.random.f64())
+                    .max(self.rules.waits.retry_base / 2)
             }
             ReadFault::Throttled { hint, .. } => {
                 self.tried(class, Try::PutOff, &fault.in_words(), now, out);
@@ -84,11 +84,11 @@ impl State {
             ReadFault::Halt { why, .. } => {
                 self.link.shut();
                 self.stop(StopReason::Endpoint(why.clone()), out);
-                self.rules.poll_interval
+                self.rules.waits.poll_interval
             }
             ReadFault::Forbidden { .. } | ReadFault::Refused { .. } => {
                 self.tried(class, Try::Success, "", now, out);
-                self.rules.poll_interval
+                self.rules.waits.poll_interval
             }
         };
         let hopeless = matches!(fault, ReadFault::Forbidden { .. } | ReadFault::Refused { .. });
@@ -159,7 +159,7 @@ impl State {
             self.parked += 1;
             self.brakes.left_open();
             let rows: u64 = live.open.iter().map(|slot| rows_of(&live.item, *slot)).sum();
-            let wait = self.rules.read_back_deadline;
+            let wait = self.rules.waits.read_back_deadline;
             let unread = live.unread.as_deref().unwrap_or("no good read of the desktop came in time");
             out.records.extend(live.unknown(unread));
             let why = format!("{rows} row(s) of desktop {} could not be read in time", live.item.desktop);
@@ -219,10 +219,10 @@ impl State {
     /// "not found", some time later.
     fn found_nowhere(&mut self, id: ItemId, proofs: &[Proof], now: Instant, out: &mut Output) {
         let Some(live) = self.items.get(&id) else { return };
-        let again = now + self.rules.settle_time;
+        let again = now + self.rules.waits.settle_time;
         if live.tries > 0 {
             // It was sent before, and is gone perhaps only after that.
-            return self.watch(id, now, now + self.rules.read_back_deadline, again);
+            return self.watch(id, now, now + self.rules.waits.read_back_deadline, again);
         }
         let gone = Proved::of(proofs).gone;
         if gone.is_empty() {
@@ -240,7 +240,7 @@ impl State {
 
     /// A look before the first send: what is gone is settled, the rest may go (nothing is added to it).
     fn looked(&mut self, id: ItemId, desktop: &LiveDesktop, span: ReadSpan, now: Instant, out: &mut Output) {
-        let poll = self.rules.poll_interval;
+        let poll = self.rules.waits.poll_interval;
         let want_bound = self.rules.class == Class::BatchAttach;
         let Some(live) = self.items.get_mut(&id) else { return };
         let Some(bound) = desktop.bound.as_deref() else {
@@ -278,7 +278,7 @@ impl State {
         }
         if !done.is_empty() && was_sent {
             // It was sent before: what is gone now may be gone by that, and one read does not prove it.
-            return self.watch(id, now, now + self.rules.read_back_deadline, now + self.rules.settle_time);
+            return self.watch(id, now, now + self.rules.waits.read_back_deadline, now + self.rules.waits.settle_time);
         }
         if !done.is_empty() {
             self.settle(id, Ruling::found_so(&done, want_bound), out);
@@ -332,7 +332,7 @@ impl State {
             return;
         }
         let half = watch.is_half_proved();
-        let next = if half { span.ended + self.rules.settle_time } else { now + self.rules.poll_interval };
+        let next = if half { span.ended + self.rules.waits.settle_time } else { now + self.rules.waits.poll_interval };
         // The first read may come past the deadline: the proof that it begins gets its second one.
         let is_second = half && now >= live.deadline && live.overtime < 2;
         if is_second && let Some(live) = self.items.get_mut(&id) {
@@ -383,7 +383,7 @@ impl State {
                 let others_open = matches!(&live.phase, Phase::Watching(watch) if !watch.is_done());
                 if others_open && let Phase::Watching(watch) = &mut live.phase {
                     let counts_from = watch.unwanted_counts_from();
-                    let (apart, want) = (self.rules.settle_time, self.rules.class == Class::BatchAttach);
+                    let (apart, want) = (self.rules.waits.settle_time, self.rules.class == Class::BatchAttach);
                     *watch = Watch::new(&live.open, counts_from, apart, want);
                 } else {
                     self.send_again(id, now);
@@ -415,7 +415,7 @@ impl State {
     ) {
         let word = match result {
             Ok(word) => {
-                self.hear_read(Class::ShowJob, now, out);
+                self.hear_read(Class::ShowJob, generation, now, out);
                 word
             }
             Err(fault) => {
@@ -423,7 +423,7 @@ impl State {
                 Some(JobWord::Pending(None))
             }
         };
-        let (poll, deadline) = (self.rules.poll_interval, self.rules.read_back_deadline);
+        let (poll, deadline) = (self.rules.waits.poll_interval, self.rules.waits.read_back_deadline);
         let Some(JobEnd { items, since, word }) = self.jobs.told(job_id, word, now, poll, deadline) else { return };
         let never_found =
             || Refusal { code: "JOB_NOT_FOUND".to_owned(), message: "the job was never found".to_owned() };

@@ -18,7 +18,7 @@ impl State {
         out: &mut Output,
     ) {
         if verdict.is_answer() && !matches!(verdict, Verdict::Unauthorized { .. }) {
-            self.link.prove();
+            self.link.prove(generation);
         }
         if !matches!(verdict, Verdict::NotSent { .. }) {
             part.failures = 0;
@@ -43,14 +43,14 @@ impl State {
                 }
             }
             Verdict::NotSent { cause } => {
-                let wait = backoff(part.failures, self.rules.retry_base, self.random.f64());
+                let wait = backoff(part.failures, self.rules.waits.retry_base, self.random.f64());
                 part.failures += 1;
                 out.events.push(Event::Waiting { why: format!("no connection: {cause}"), wait });
                 self.back_later(part, now + wait);
             }
             Verdict::Throttled { .. } => self.requeue(part), // its gate is closed by now
             Verdict::Later { .. } => {
-                let wait = backoff(part.failures, self.rules.retry_base, self.random.f64());
+                let wait = backoff(part.failures, self.rules.waits.retry_base, self.random.f64());
                 part.failures += 1;
                 self.back_later(part, now + wait);
             }
@@ -152,10 +152,10 @@ impl State {
         for id in &items {
             if let Some(live) = self.items.get_mut(id) {
                 live.phase = Phase::InJob;
-                live.deadline = now + self.rules.read_back_deadline;
+                live.deadline = now + self.rules.waits.read_back_deadline;
             }
         }
-        let due = now + self.reads.first_look().min(self.rules.poll_interval);
+        let due = now + self.reads.first_look().min(self.rules.waits.poll_interval);
         self.jobs.follow(job_id, items, due, now);
     }
 
@@ -192,24 +192,24 @@ impl State {
                 }
             };
         }
-        let counts_from = if refusal.is_some() { answered } else { answered + self.rules.doubt_wait };
+        let counts_from = if refusal.is_some() { answered } else { answered + self.rules.waits.doubt_wait };
         // A refusal changes nothing, and a job's end is its work's end: there is nothing to wait for.
         let is_over = refusal.is_some() || matches!(live.phase, Phase::InJob);
         live.waited = if is_over { Duration::ZERO } else { self.reads.first_look() };
         let first = if is_over { now } else { self.reads.on_grid(now + self.reads.first_look()) };
-        self.watch(id, counts_from, answered + self.rules.read_back_deadline, first);
+        self.watch(id, counts_from, answered + self.rules.waits.read_back_deadline, first);
     }
 
     pub(super) fn doubt(&mut self, id: ItemId, sent: Instant) {
-        let ready = sent + self.rules.doubt_wait;
-        self.watch(id, ready, sent + self.rules.read_back_deadline, ready);
+        let ready = sent + self.rules.waits.doubt_wait;
+        self.watch(id, ready, sent + self.rules.waits.read_back_deadline, ready);
         if let Some(live) = self.items.get_mut(&id) {
             live.ever_doubt = true;
         }
     }
 
     pub(super) fn watch(&mut self, id: ItemId, counts_from: Instant, deadline: Instant, first: Instant) {
-        let (apart, want_bound) = (self.rules.settle_time, self.rules.class == Class::BatchAttach);
+        let (apart, want_bound) = (self.rules.waits.settle_time, self.rules.class == Class::BatchAttach);
         if let Some(live) = self.items.get_mut(&id) {
             live.phase = Phase::Watching(Watch::new(&live.open, counts_from, apart, want_bound));
             live.deadline = deadline;
@@ -244,7 +244,7 @@ impl State {
         for id in &part.items {
             if let Some(live) = self.items.get_mut(id) {
                 live.phase = Phase::Triage(number);
-                live.deadline = now + self.rules.read_back_deadline;
+                live.deadline = now + self.rules.waits.read_back_deadline;
             }
             self.reads.schedule(*id, now);
         }
@@ -310,7 +310,7 @@ impl State {
     }
 
     pub(super) fn wait_busy(&mut self, id: ItemId, now: Instant) {
-        let (base, limit) = (self.rules.busy_wait, self.rules.read_back_deadline);
+        let (base, limit) = (self.rules.busy_wait, self.rules.waits.read_back_deadline);
         if let Some(live) = self.items.get_mut(&id) {
             let since = *live.busy_since.get_or_insert(now);
             live.deadline = since + limit;

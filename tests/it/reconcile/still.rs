@@ -6,8 +6,8 @@ use std::time::Duration;
 
 use batch_detach::testing::api::Reader;
 use batch_detach::testing::model::{Bound, DesktopId, Kind, Outcome, StillAccess};
-use batch_detach::testing::pace::{Ceiling, Gates};
-use batch_detach::testing::reconcile::preflight::{Preflight, Waits};
+use batch_detach::testing::pace::{Ceiling, Gates, Waits};
+use batch_detach::testing::reconcile::preflight::Preflight;
 use batch_detach::testing::reconcile::still::Doors;
 use batch_detach::testing::sim::{App, Effect, Fault, Op, Refused, Scenario, Seat, World};
 use tokio::time::Instant;

@@ -13,9 +13,9 @@ const OTHER: &str = "other";
 
 /// Adds up the waits as they are announced. A clone shares the sums: one goes to the engine, one stays.
 #[derive(Debug, Clone, Default)]
-pub(crate) struct Waits(Arc<Mutex<BTreeMap<&'static str, Duration>>>);
+pub(crate) struct Waited(Arc<Mutex<BTreeMap<&'static str, Duration>>>);
 
-impl Waits {
+impl Waited {
     /// By reason, for [`crate::outcome::Metrics::waits`]; both reasons are always there.
     pub(crate) fn sums(&self) -> Vec<(String, Duration)> {
         let sums = self.0.lock().unwrap_or_else(PoisonError::into_inner);
@@ -23,7 +23,7 @@ impl Waits {
     }
 }
 
-impl Observer for Waits {
+impl Observer for Waited {
     fn on_event(&mut self, event: &Event) {
         let (reason, wait) = match event {
             Event::Throttled { wait, .. } => (THROTTLED, *wait),
@@ -51,7 +51,7 @@ mod tests {
 
     #[test]
     fn waits_add_up_by_reason_and_the_kept_clone_sees_them() {
-        let kept = Waits::default();
+        let kept = Waited::default();
         let mut told = kept.clone();
         for seconds in [2, 3] {
             told.on_event(&Event::Throttled { class: Class::BatchDetach, wait: Duration::from_secs(seconds) });
