@@ -12,7 +12,7 @@ TEXT = re.compile(r'iov_base="((?:[^"\\]|\\.)*)"')
 
 
 def calls(trace):
-    """`(name, arguments, result, position of its entry, position of its return)` in order of their entries."""
+    """`(name, arguments, result, position of its entry, position of its return, thread)` in order of their entries."""
     open_calls, found = {}, []
     for position, line in enumerate(trace.splitlines()):
         match = CALL.match(line)
@@ -25,7 +25,7 @@ def calls(trace):
                 continue
             entry[1] += rest
         else:
-            entry = [name, rest, None, position, None]
+            entry = [name, rest, None, position, None, thread]
             found.append(entry)
             if rest.endswith("<unfinished ...>"):
                 open_calls[thread] = entry
@@ -37,7 +37,7 @@ def calls(trace):
 
 def sent_bodies(found):
     """Position of the first byte of each write request, and the hash of its body."""
-    for name, arguments, _, entered, _ in found:
+    for name, arguments, _, entered, _, _ in found:
         if name in ("writev", "sendmsg", "sendto", "write") and "POST /v2/" in arguments:
             parts = [codecs.escape_decode(text.encode())[0] for text in TEXT.findall(arguments)]
             body = b"".join(parts).partition(b"\r\n\r\n")[2]
@@ -66,7 +66,7 @@ def careless_renames(trace, target):
     found = calls(trace)
     synced = [call for call in found if call[0] in ("fsync", "fdatasync") and call[2] == "0"]
     bad, renames = [], 0
-    for name, arguments, result, entered, returned in found:
+    for name, arguments, result, entered, returned, _ in found:
         paths = re.findall(r'"((?:[^"\\]|\\.)*)"', arguments)
         if not name.startswith("rename") or result != "0" or len(paths) != 2 or paths[1] != str(target):
             continue
@@ -78,16 +78,21 @@ def careless_renames(trace, target):
     return bad, renames
 
 
-def first_injected(found):
-    """Where the first call failed on order, if one did."""
-    return min((call[4] for call in found if call[2] and "(INJECTED)" in call[2]), default=None)
+def first_injected(found, path=""):
+    """The first call (on files of this path) that failed on order, if one did."""
+    failed = (call for call in found if call[2] and "(INJECTED)" in call[2] and str(path) in call[1])
+    return min(failed, key=lambda call: call[4], default=None)
 
 
-def sent_against(found, journal, position):
-    """Write requests that left after a call at `position` had failed, though they should not have.
+def sent_against(found, journal):
+    """Write requests that left after a call on the journal had failed, though they should not have.
 
-    As many may as the runtime has threads: the intent of each was durable, its turn had come, and it was on its way to the
+    The intent of each must have been durable before. Until the thread that the call failed for goes on, nobody can know of
+    it; then as many may still leave as the runtime has threads: their turn had come, and they were on their way to the
     socket at that very moment.
     """
-    after = [(entered, sha256) for entered, sha256 in sent_bodies(found) if entered > position]
-    return [sha256 for n, (_, sha256) in enumerate(after) if n >= THREADS or not durable_before(found, journal, sha256, position)]
+    failed = first_injected(found, journal)
+    known = min((call[3] for call in found if call[5] == failed[5] and call[3] > failed[4]), default=failed[4])
+    after = [(entered, sha256) for entered, sha256 in sent_bodies(found) if entered > failed[4]]
+    late = [sha256 for entered, sha256 in after if entered > known][THREADS:]
+    return late + [sha256 for _, sha256 in after if not durable_before(found, journal, sha256, failed[4])]
