@@ -11,6 +11,7 @@
 //! keeps all cells in one text. What is wrong with the file as a whole is an [`Error`](crate::error::Error); what
 //! is wrong with a row is a [`RowFault`], and the row stays in the table.
 
+mod cell;
 mod due;
 mod encoding;
 mod fast;
@@ -30,12 +31,12 @@ mod table;
 mod tests;
 mod twice;
 
+pub(crate) use cell::can_be_read_back;
 pub use due::Due;
 pub use fault::RowFault;
 pub(crate) use fault::report;
 pub use field::Field;
 pub(crate) use header::{RESULT_COLUMNS, unread_desktops};
 pub use options::{Hidden, ReadOptions};
-pub(crate) use row::can_be_read_back;
 pub use source::{Input, Source, read};
 pub use table::{RowRef, Table};
