@@ -560,5 +560,4 @@ fn capital(word: &str) -> String {
 }
 
 #[cfg(test)]
-#[path = "summary_tests.rs"]
 mod tests;
