@@ -24,6 +24,7 @@ const fn advice_at(code: &'static str, status: u16, meaning: &'static str, actio
 
 const AGAIN: &str = "run again later; what is settled is not sent again";
 const SUPPORT: &str = "run again later; if it stays, report the request id to Huawei Cloud support";
+const BY_STATE: &str = "wake the desktop if it hibernates, or wait until its task has ended; then run again";
 const KEYS: &str = "check the access key, secret key or token, and the source that they come from";
 
 /// Codes of the gateway in front of the service. The numbers of one code stand together: the first without a status,
@@ -125,11 +126,7 @@ const SERVICE: &[Advice] = &[
     advice_of("WKS.0407", "the desktop is busy with another task", "run again once the task has ended"),
     advice_of("WKS.0915", "what the request names does not exist", "check the ids in the input"),
     advice_of("WKS.00000003", "Workspace is not fully activated", "finish the activation of Workspace in the console"),
-    advice_of(
-        "WKS.00010032",
-        "the desktop's state does not allow it now",
-        "wake the desktop if it hibernates, or wait until its task has ended; then run again",
-    ),
+    advice_of("WKS.00010032", "the desktop's state does not allow it now", BY_STATE),
     advice_of(
         "WKS.00010099",
         "Workspace is not activated in this project and region",
@@ -235,6 +232,16 @@ pub(crate) fn advice(code: &str, status: Option<u16>) -> Option<&'static Advice>
     named.or_else(|| STATUS.iter().find(|advice| code.is_empty() && advice.status == status && status.is_some()))
 }
 
+/// [`advice`]'s action for an answer of which the message is known, too: a desktop's state says more than its code.
+pub(crate) fn action_on(code: &str, message: &str) -> Option<&'static str> {
+    let action = advice(code, None)?.action;
+    Some(if action == BY_STATE && message.contains("[HIBERNATED]") {
+        "wake the desktop, then run again"
+    } else {
+        action
+    })
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -257,6 +264,13 @@ mod tests {
             seen += 1;
         }
         assert!(seen > 60, "{seen}");
+    }
+
+    #[test]
+    fn a_state_that_the_answer_names_decides_what_helps() {
+        let code = "WKS.00010032";
+        assert_eq!(action_on(code, "status is [HIBERNATED] and deny"), Some("wake the desktop, then run again"));
+        assert_eq!(action_on(code, "status is [REBOOTING] and deny"), Some(BY_STATE));
     }
 
     #[test]

@@ -27,7 +27,7 @@ pub(crate) mod wire;
 pub(crate) use access::{AccessOptions, prepare};
 pub(crate) use auth::chain::files as credential_files;
 pub use client::{Reader, Target, Writer};
-pub(crate) use codes::advice;
+pub(crate) use codes::{action_on, advice};
 pub(crate) use env::ProcessEnv;
 pub(crate) use explain::{Asked, explain};
 pub use fault::ErrorBody;

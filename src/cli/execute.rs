@@ -13,20 +13,20 @@ use super::still::Wanted;
 use super::target::{Place, ceiling};
 use super::task::{Files, Task};
 use super::{Closing, Failure, colour, note, say, width};
-use crate::api::{Reader, Writer, advice};
+use crate::api::{Reader, Writer, action_on};
 use crate::config::StillAccess as Asked;
 use crate::dispatch::{Drive, Ended, Rules, StopReason, drive};
 use crate::error::{Error, Exit};
 use crate::files;
 use crate::journal::record::Record;
 use crate::journal::{Identity, Journal as _, Progress, Store, View, beside};
-use crate::model::{Class, Doubt, Given, Observer, StillAccess};
+use crate::model::{Class, Doubt, Given, Observer, Outcome, StillAccess};
 use crate::outcome::metrics::last_success_in;
 use crate::outcome::next::{Next, Situation, next};
-use crate::outcome::{Metrics, ResultsWriter, Summary, SummaryFacts, exit_of};
+use crate::outcome::{Counts, Metrics, ResultsWriter, Summary, SummaryFacts, exit_of};
 use crate::pace::Gates;
 use crate::report::{Tee, Waited, observer};
-use crate::text::{escape_untrusted, timestamp_now};
+use crate::text::{counted, escape_untrusted, timestamp_now};
 
 /// A run whose plan is in its journal.
 pub(super) struct Job<'a> {
@@ -163,7 +163,7 @@ pub(super) async fn execute(job: Job<'_>) -> Result<Closing, Failure> {
     };
     let next = tell(task, &summary, &end, &told)?;
     drop(lock);
-    Ok(Closing { exit, why: why(end.stopped, totals.still.as_ref()), next: Some(next) })
+    Ok(Closing { exit, why: why(end.stopped, summary.counts(), totals.still.as_ref()), next: Some(next) })
 }
 
 /// The log has the number of rows in doubt; names of people only where more is asked for.
@@ -202,8 +202,16 @@ fn is_open(task: &Task<'_>, still: Option<&StillAccess>) -> bool {
 }
 
 /// What the last line adds to what the exit code means.
-fn why(stopped: Option<String>, still: Option<&StillAccess>) -> Option<String> {
-    stopped.or_else(|| still.filter(|still| still.is_open()).map(StillAccess::in_words))
+fn why(stopped: Option<String>, counts: &Counts, still: Option<&StillAccess>) -> Option<String> {
+    let unknown = counts.get(Outcome::Unknown);
+    let undone = counts.total() - counts.successes() - unknown;
+    let parts = [
+        (undone > 0).then(|| counted(undone, "row is not done", "rows are not done")),
+        (unknown > 0).then(|| format!("of {} it is not known", counted(unknown, "row", "rows"))),
+        still.filter(|still| still.is_open()).map(StillAccess::in_words),
+    ];
+    let parts: Vec<String> = parts.into_iter().flatten().collect();
+    stopped.or_else(|| (!parts.is_empty()).then(|| parts.join("; ")))
 }
 
 /// What the summary names.
@@ -250,7 +258,7 @@ fn tell(task: &Task<'_>, summary: &Summary, end: &End, told: &Told<'_>) -> Resul
         took: told.took,
         warnings: &warnings,
         next: &next,
-        advice: &|code| advice(code, None).map(|advice| advice.action.to_owned()),
+        advice: &|code, message| action_on(code, message).map(str::to_owned),
     };
     match task.options.output.format {
         Format::Human => say(&summary.human(&facts, width(), colour()))?,
@@ -379,5 +387,5 @@ pub(super) fn nothing_to_do(task: &Task<'_>, view: &View, input: &Path, files: &
         took: Duration::ZERO,
     };
     let next = tell(task, &summary, &end, &told)?;
-    Ok(Closing { exit, why: why(end.stopped, progress.still.as_ref()), next: Some(next) })
+    Ok(Closing { exit, why: why(end.stopped, summary.counts(), progress.still.as_ref()), next: Some(next) })
 }

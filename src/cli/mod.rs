@@ -79,16 +79,22 @@ pub fn main(args: impl IntoIterator<Item = OsString>) -> ExitCode {
             let code = u8::try_from(error.exit_code()).unwrap_or(Exit::Rejected.code());
             _ = error.print();
             if code != Exit::Done.code() {
-                tell_end(Exit::Rejected, None, Some(&help_of(&words)));
+                tell_end(Exit::Rejected, false, None, Some(&help_of(&words)));
             }
             return ExitCode::from(code);
         }
+    };
+    let plans = match &cli.command {
+        Command::Plan(_) => true,
+        Command::Run(args) => args.options.safety.dry_run,
+        Command::Undo(args) => args.options.safety.dry_run,
+        _ => false,
     };
     let outcome = std::panic::catch_unwind(|| dispatch(cli));
     let (exit, code) = match outcome {
         Ok(Ok(closing)) => {
             if let Some(next) = &closing.next {
-                tell_end(closing.exit, closing.why.as_deref(), Some(next));
+                tell_end(closing.exit, plans, closing.why.as_deref(), Some(next));
             }
             (closing.exit, closing.exit.code())
         }
@@ -102,13 +108,13 @@ pub fn main(args: impl IntoIterator<Item = OsString>) -> ExitCode {
             tell("ERROR", "error", &painted);
             let exit = failure.error.exit();
             let next = failure.next.or_else(|| after(&failure.error, &words));
-            tell_end(exit, None, next.as_ref());
+            tell_end(exit, plans, None, next.as_ref());
             (exit, exit.code())
         }
         Err(_) => (Exit::Fault, Exit::Fault.code()),
     };
     if exit == Exit::Fault {
-        tell_end(Exit::Fault, None, None);
+        tell_end(Exit::Fault, plans, None, None);
     }
     ExitCode::from(code)
 }
@@ -167,11 +173,11 @@ fn in_words(error: &Error) -> String {
     text
 }
 
-fn tell_end(exit: Exit, why: Option<&str>, next: Option<&Next>) {
+fn tell_end(exit: Exit, plans: bool, why: Option<&str>, next: Option<&Next>) {
     complain(&match (stderr_has_records(), std::io::stderr().is_terminal()) {
-        (true, _) => last_record(exit, why, next),
-        (false, true) => last_words(exit, why, next, Screen::columns()),
-        (false, false) => last_line(exit, why, next),
+        (true, _) => last_record(exit, plans, why, next),
+        (false, true) => last_words(exit, plans, why, next, Screen::columns()),
+        (false, false) => last_line(exit, plans, why, next),
     });
 }
 

@@ -21,7 +21,7 @@ use crate::sim::{App, Scenario, Seat, World};
 use crate::text::escape_untrusted;
 
 /// The simulator's name as an endpoint and as a project: never taken for a real one.
-pub(super) const SIMULATOR: &str = "simulator";
+pub(super) use crate::journal::SIMULATOR;
 /// The simulated world is the same each time.
 pub(super) const SEED: u64 = 1;
 

@@ -35,7 +35,7 @@ pub use record::{
     AnswerKind, AnswerRecord, Attempt, AttemptId, Entry, Fate, Identity, Item, ItemId, OpenItem, Progress, Recheck,
     Record, Resume, RowOutcome, Settlement, Slot, SlotNo,
 };
-pub(crate) use record::{EntryRef, LastAttempt, Process, ResultRow, Sent};
+pub(crate) use record::{EntryRef, LastAttempt, Process, ResultRow, SIMULATOR, Sent};
 pub(crate) use schema::beside;
 pub(crate) use seam::Past;
 pub use seam::{Journal, JournalError};

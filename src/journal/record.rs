@@ -73,10 +73,18 @@ pub struct Identity {
     pub still_access: bool,
 }
 
+/// What a run has for an endpoint that works on the simulator.
+pub(crate) const SIMULATOR: &str = "simulator";
+
 impl Identity {
     /// The command that began it: `run` or `undo`.
     pub(crate) const fn command(&self) -> &'static str {
         if self.undo_of.is_some() { "undo" } else { "run" }
+    }
+
+    /// Whether it works on the simulator that is a part of this program: nothing real is changed.
+    pub(crate) fn is_simulated(&self) -> bool {
+        self.endpoint == SIMULATOR
     }
 }
 

@@ -155,8 +155,14 @@ const OWN: &[(&str, &str)] = &[
 
 /// What to do about rows of this outcome and code, in one or two sentences.
 ///
-/// * `api`: advice for the API's codes; it is asked for codes that are not our own.
-pub(crate) fn advice(outcome: Outcome, code: &str, api: &dyn Fn(&str) -> Option<String>) -> Option<String> {
+/// * `message`: what the service said of all of them; empty where it said different things.
+/// * `api`: advice for the API's codes and messages; it is asked for codes that are not our own.
+pub(crate) fn advice(
+    outcome: Outcome,
+    code: &str,
+    message: &str,
+    api: &dyn Fn(&str, &str) -> Option<String>,
+) -> Option<String> {
     let own = OWN.iter().find(|(pattern, _)| match pattern.strip_suffix('*') {
         Some(start) => code.starts_with(start),
         None => code == *pattern,
@@ -181,7 +187,7 @@ pub(crate) fn advice(outcome: Outcome, code: &str, api: &dyn Fn(&str) -> Option<
         | Outcome::Planned => return None,
     };
     // What an API code says of a doubt is only its cause: asking again comes first.
-    let api = if outcome == Outcome::Failed && !code.is_empty() { api(code) } else { None };
+    let api = if outcome == Outcome::Failed && !code.is_empty() { api(code, message) } else { None };
     Some(api.unwrap_or_else(|| by_outcome.to_owned()))
 }
 
@@ -189,7 +195,7 @@ pub(crate) fn advice(outcome: Outcome, code: &str, api: &dyn Fn(&str) -> Option<
 mod tests {
     use super::*;
 
-    fn nothing(_: &str) -> Option<String> {
+    fn nothing(_: &str, _: &str) -> Option<String> {
         None
     }
 
@@ -197,25 +203,25 @@ mod tests {
     fn every_pattern_of_the_table_can_be_reached() {
         for (pattern, text) in OWN {
             let code = pattern.replace('*', "99");
-            assert_eq!(advice(Outcome::Failed, &code, &nothing).as_deref(), Some(*text), "{pattern}");
+            assert_eq!(advice(Outcome::Failed, &code, "", &nothing).as_deref(), Some(*text), "{pattern}");
         }
     }
 
     #[test]
     fn codes_of_the_api_ask_who_knows_them() {
-        let api = |code: &str| (code == "WKS.00010032").then(|| "wake it up".to_owned());
-        assert_eq!(advice(Outcome::Failed, "WKS.00010032", &api).as_deref(), Some("wake it up"));
-        assert!(advice(Outcome::Failed, "WKS.9", &api).is_some_and(|text| text.contains("documentation")));
+        let api = |code: &str, _: &str| (code == "WKS.00010032").then(|| "wake it up".to_owned());
+        assert_eq!(advice(Outcome::Failed, "WKS.00010032", "", &api).as_deref(), Some("wake it up"));
+        assert!(advice(Outcome::Failed, "WKS.9", "", &api).is_some_and(|text| text.contains("documentation")));
     }
 
     #[test]
     fn a_doubt_is_asked_again_whatever_its_cause() {
-        let api = |_: &str| Some("resend".to_owned());
-        assert!(advice(Outcome::Unknown, "WKS.1", &api).is_some_and(|text| text.contains("asks the service")));
+        let api = |_: &str, _: &str| Some("resend".to_owned());
+        assert!(advice(Outcome::Unknown, "WKS.1", "", &api).is_some_and(|text| text.contains("asks the service")));
     }
 
     #[test]
     fn successes_need_no_advice() {
-        assert_eq!(advice(Outcome::Detached, "", &nothing), None);
+        assert_eq!(advice(Outcome::Detached, "", "", &nothing), None);
     }
 }

@@ -51,8 +51,16 @@ impl Next {
 }
 
 /// What an exit code means, in words.
-pub(crate) const fn meaning(exit: Exit) -> &'static str {
+///
+/// * `plans`: of a command that only plans, and so changes nothing whatever it finds.
+pub(crate) const fn meaning(exit: Exit, plans: bool) -> &'static str {
     match exit {
+        Exit::Done if plans => "the plan is made, nothing was changed",
+        Exit::SomeRows if plans => "the plan is made, nothing was changed; some rows would not be done",
+        Exit::Rejected if plans => "the command line, a setting or the input is wrong; nothing was changed",
+        Exit::Refused if plans => "a guard or an approval refuses this plan; nothing was changed",
+        Exit::NoAccess if plans => "no plan: credentials, permission or the endpoint failed; nothing was changed",
+        Exit::Stopped if plans => "stopped before the plan was made; nothing was changed",
         Exit::Done => "all is as requested",
         Exit::SomeRows => "done, but not all is as requested",
         Exit::Rejected => "the command line, a setting or the input is wrong; nothing was sent",
@@ -65,16 +73,17 @@ pub(crate) const fn meaning(exit: Exit) -> &'static str {
 }
 
 /// What the exit code means, and in whose words it came to that.
-fn ending(exit: Exit, why: Option<&str>) -> String {
+fn ending(exit: Exit, plans: bool, why: Option<&str>) -> String {
     let why = why.map(|why| format!(" ({why})")).unwrap_or_default();
-    format!("exit code {}: {}{why}", exit.code(), meaning(exit))
+    format!("exit code {}: {}{why}", exit.code(), meaning(exit, plans))
 }
 
 /// The last line on standard error: what the exit code means, and what to type.
 ///
-/// * `why`: why a run stopped before its end.
-pub(crate) fn last_line(exit: Exit, why: Option<&str>, next: Option<&Next>) -> String {
-    let line = ending(exit, why);
+/// * `plans`: as [`meaning`] takes it.
+/// * `why`: why a run stopped before its end, or what it left.
+pub(crate) fn last_line(exit: Exit, plans: bool, why: Option<&str>, next: Option<&Next>) -> String {
+    let line = ending(exit, plans, why);
     match (next.and_then(Next::line), next) {
         (Some(command), _) => format!("{line}; next: {command}"),
         // Nothing to type, but something to do first.
@@ -84,12 +93,12 @@ pub(crate) fn last_line(exit: Exit, why: Option<&str>, next: Option<&Next>) -> S
 }
 
 /// [`last_line`] for a terminal: where that is too narrow, the command stands on a line of its own.
-pub(crate) fn last_words(exit: Exit, why: Option<&str>, next: Option<&Next>, width: usize) -> String {
-    let line = last_line(exit, why, next);
+pub(crate) fn last_words(exit: Exit, plans: bool, why: Option<&str>, next: Option<&Next>, width: usize) -> String {
+    let line = last_line(exit, plans, why, next);
     match next.and_then(Next::line) {
         _ if columns(&line) <= width => line,
         Some(command) => {
-            let words = format!("{}; next:", ending(exit, why));
+            let words = format!("{}; next:", ending(exit, plans, why));
             format!("{}\n  {command}", wrap(&words, width).join("\n"))
         }
         None => wrap(&line, width).join("\n"),
@@ -97,12 +106,12 @@ pub(crate) fn last_words(exit: Exit, why: Option<&str>, next: Option<&Next>, wid
 }
 
 /// [`last_line`] as a record, for `--log-format json`; without a newline.
-pub(crate) fn last_record(exit: Exit, why: Option<&str>, next: Option<&Next>) -> String {
+pub(crate) fn last_record(exit: Exit, plans: bool, why: Option<&str>, next: Option<&Next>) -> String {
     let level = if exit == Exit::Done { "INFO" } else { "ERROR" };
     let record = LogRecord {
         timestamp: timestamp_now(),
         level,
-        message: meaning(exit),
+        message: meaning(exit, plans),
         event: Some("exit"),
         target: None,
         fields: BTreeMap::from([
@@ -197,10 +206,11 @@ pub(crate) fn approve(of: &Situation<'_>, hash: &str, day: Option<&str>) -> Next
     if let Some(day) = day.filter(|_| !is_repeated) {
         options.extend(["--as-of", day]);
     }
-    let words = "To do exactly this plan, once, without a question. If a row, or who is bound to one of its desktops, \
-                 has changed since then, it refuses:";
-    let alone = "The list came from standard input: give it again to `run`, with --results FILE and with --approved \
-                 and the hash above.";
+    let words = "If you agree, give this plan hash to the operator. The operator runs the command below: it does \
+                 exactly this plan, once, and asks nothing more. If the list or the bindings have changed in between, \
+                 it stops, and changes nothing.";
+    let alone = "If you agree, give this plan hash to the operator. The list came from standard input: the operator \
+                 gives it again to `run`, with --results FILE, --approved and this hash.";
     of.again(&options, words, alone)
 }
 
@@ -381,25 +391,35 @@ mod tests {
         let rows = counts(&[Outcome::NotSent]);
         let next = next(&situation(Exit::Stopped, &rows));
         insta::assert_snapshot!(
-            last_line(Exit::Stopped, None, Some(&next)),
+            last_line(Exit::Stopped, false, None, Some(&next)),
             @"exit code 5: stopped before its end; it can go on; next: batch-detach run 'Q3 leavers.results.csv.journal'"
         );
-        assert_eq!(last_line(Exit::Done, None, None), "exit code 0: all is as requested");
+        assert_eq!(last_line(Exit::Done, false, None, None), "exit code 0: all is as requested");
         // On a terminal that is too narrow the command is not broken within a word.
-        let told = last_line(Exit::Stopped, None, Some(&next));
-        assert_eq!(last_words(Exit::Stopped, None, Some(&next), told.len()), told);
-        assert_eq!(last_words(Exit::Stopped, None, Some(&next), told.len() - 1), told.replace("next: ", "next:\n  "));
+        let told = last_line(Exit::Stopped, false, None, Some(&next));
+        let words = |width| last_words(Exit::Stopped, false, None, Some(&next), width);
+        assert_eq!((words(told.len()), words(told.len() - 1)), (told.clone(), told.replace("next: ", "next:\n  ")));
     }
+
+    #[test]
+    fn what_only_plans_never_says_that_something_is_done() {
+        for exit in [Exit::Done, Exit::SomeRows, Exit::Rejected, Exit::Refused, Exit::NoAccess, Exit::Stopped] {
+            let line = last_line(exit, true, None, None);
+            assert!(line.ends_with("nothing was changed") || line.contains("nothing was changed; "), "{line}");
+            assert!(!line.contains("as requested") && !line.contains("go on"), "{line}");
+        }
+    }
+
     #[test]
     fn the_last_record_says_the_same_to_a_program() {
         let rows = counts(&[Outcome::NotSent]);
         let next = next(&situation(Exit::Stopped, &rows));
         let record: serde_json::Value =
-            serde_json::from_str(&last_record(Exit::Stopped, Some("no success"), Some(&next))).unwrap();
+            serde_json::from_str(&last_record(Exit::Stopped, false, Some("no success"), Some(&next))).unwrap();
         assert_eq!(record["exit_code"], 5);
         assert_eq!(record["why"], "no success");
         assert_eq!(record["next"], "batch-detach run 'Q3 leavers.results.csv.journal'");
-        let done: serde_json::Value = serde_json::from_str(&last_record(Exit::Done, None, None)).unwrap();
+        let done: serde_json::Value = serde_json::from_str(&last_record(Exit::Done, false, None, None)).unwrap();
         assert!(done["next"].is_null() && done["level"] == "INFO");
     }
 }

@@ -29,6 +29,8 @@ const SHOWN_CAUSES: usize = 12;
 const SHOWN_STILL: usize = 5;
 /// Characters of a message on the screen.
 const SHOWN_MESSAGE: usize = 300;
+/// Of a run against the simulator, for whoever reads no more than the top.
+pub(crate) const SIMULATED: &str = "This was a simulation: nothing real was changed.";
 /// The code of the rows that came after [`MAX_CAUSES`].
 const OTHER_CODES: &str = "(other codes)";
 
@@ -41,6 +43,8 @@ pub(crate) struct Cause {
     pub message: String,
     /// Whether some rows said it in other words (often only another desktop's id).
     pub varied: bool,
+    /// Whether all of them name the same state, or none.
+    pub one_state: bool,
     pub rows: u64,
     pub examples: Vec<Place>,
 }
@@ -93,8 +97,8 @@ pub(crate) struct SummaryFacts<'a> {
     /// What the operator should know though no row says it: a cut-off file.
     pub warnings: &'a [String],
     pub next: &'a Next,
-    /// Advice for the API's codes.
-    pub advice: &'a dyn Fn(&str) -> Option<String>,
+    /// Advice for the API's codes and messages.
+    pub advice: &'a dyn Fn(&str, &str) -> Option<String>,
 }
 
 impl Summary {
@@ -167,7 +171,7 @@ impl Summary {
             rows: self.counts.total(),
             outcomes: self.counts.iter().filter(|(outcome, rows)| *rows > 0 || !is_rare(*outcome)).map(name).collect(),
             exit_code: facts.exit.code(),
-            exit: meaning(facts.exit),
+            exit: meaning(facts.exit, false),
             stopped: facts.stopped,
             verified: self.is_verified(),
             attempts: self.attempts,
@@ -186,7 +190,7 @@ impl Summary {
                     error_msg: &cause.message,
                     rows: cause.rows,
                     examples: &cause.examples,
-                    advice: advice(cause.outcome, &cause.code, facts.advice),
+                    advice: cause.advice(facts.advice),
                 })
                 .collect(),
             doubts: self
@@ -204,6 +208,20 @@ impl Summary {
     }
 }
 
+impl Cause {
+    /// What to do about it.
+    ///
+    /// * `api`: as [`advice`] takes it.
+    pub(crate) fn advice(&self, api: &dyn Fn(&str, &str) -> Option<String>) -> Option<String> {
+        advice(self.outcome, &self.code, if self.one_state { &self.message } else { "" }, api)
+    }
+}
+
+/// The state that a message names: `status is [HIBERNATED] and …`.
+fn state_in(message: &str) -> &str {
+    message.split(['[', ']']).nth(1).unwrap_or_default()
+}
+
 /// Counts a row under its code.
 fn keep(causes: &mut Vec<Cause>, row: &ResultRow<'_>) {
     let result = row.result;
@@ -219,6 +237,7 @@ fn keep(causes: &mut Vec<Cause>, row: &ResultRow<'_>) {
             code: code.to_owned(),
             message: message.clone().into_owned(),
             varied: false,
+            one_state: true,
             rows: 0,
             examples: Vec::new(),
         });
@@ -227,6 +246,7 @@ fn keep(causes: &mut Vec<Cause>, row: &ResultRow<'_>) {
     let cause = &mut causes[place];
     cause.rows += 1;
     cause.varied |= cause.message != message;
+    cause.one_state &= state_in(&cause.message) == state_in(&message);
     if cause.examples.len() < MAX_EXAMPLES {
         cause.examples.push(Place {
             line: row.line,
@@ -367,10 +387,13 @@ fn render(summary: &Summary, facts: &SummaryFacts<'_>, width: usize) -> Page {
     let mut page = Page::new(width);
     let what = match facts.stopped {
         Some(why) => format!("stopped: {}", safe(why)),
-        None => meaning(facts.exit).to_owned(),
+        None => meaning(facts.exit, false).to_owned(),
     };
     let (command, run_id) = (capital(facts.identity.command()), &facts.identity.run_id);
     page.paragraph("", &format!("{command} {run_id} of {}: {what}.", safe(facts.input)), BOLD);
+    if facts.identity.is_simulated() {
+        page.paragraph("", SIMULATED, Style::new());
+    }
     page.blank();
     outcomes(&mut page, summary);
     causes(&mut page, summary, facts);
@@ -437,7 +460,7 @@ fn one_cause(page: &mut Page, cause: &Cause, what: &str, style: Style, facts: &S
     if left > 0 {
         page.paragraph("  - ", &format!("and {} more", grouped(left)), DIM);
     }
-    if let Some(advice) = advice(cause.outcome, &cause.code, facts.advice) {
+    if let Some(advice) = cause.advice(facts.advice) {
         page.paragraph("  ", &format!("What to do: {}", safe(&advice)), Style::new());
     }
 }

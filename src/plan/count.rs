@@ -41,7 +41,7 @@ impl<'t> Plan<'t> {
             stats.count_left(self, slots);
             Some((
                 self.ground.id(desk),
-                Touched::new(stats.in_use > 0, stats.left_with_nobody > 0, &effects_of(&stats)),
+                Touched::new(stats.in_use > 0, stats.stuck > 0, stats.left_with_nobody > 0, &effects_of(&stats)),
             ))
         });
         touched.collect()
@@ -108,6 +108,7 @@ impl<'t> PlanStats<'t> {
                         entry.desk().filter(|&desk| left.insert(desk)).and_then(|desk| plan.ground.live(desk))
                     {
                         self.note_in_use(live);
+                        self.in_use_left_out += 1;
                     }
                 }
                 _ => {}

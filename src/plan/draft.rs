@@ -73,20 +73,22 @@ pub(crate) trait Draft {
 }
 
 /// What somebody should know of a desktop who approves that it is touched.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, Default)]
 pub(crate) struct Touched {
     pub in_use: bool,
+    /// The service may refuse it for the state that it is in.
+    pub may_be_refused: bool,
     /// Its last binding goes.
     pub left_with_nobody: bool,
-    /// What it is like, each as the end of a sentence on it.
-    pub words: Vec<&'static str>,
+    /// What it is like.
+    pub effects: Vec<Effect>,
 }
 
 impl Touched {
     /// * `effects`: with the counts of this desktop alone.
-    pub(crate) fn new(in_use: bool, left_with_nobody: bool, effects: &[Effect]) -> Self {
-        let words = effects.iter().filter(|(count, ..)| *count > 0).map(|(_, one, _)| *one).collect();
-        Self { in_use, left_with_nobody, words }
+    pub(crate) fn new(in_use: bool, may_be_refused: bool, left_with_nobody: bool, effects: &[Effect]) -> Self {
+        let effects = effects.iter().filter(|effect| effect.desktops > 0).copied().collect();
+        Self { in_use, may_be_refused, left_with_nobody, effects }
     }
 }
 

@@ -51,7 +51,7 @@ pub(crate) fn human(plan: &Plan<'_>, facts: &Facts<'_>, width: usize) -> String 
     let mut page = Page::new(width);
     heading(&mut page, plan, facts, stats);
     counts(&mut page, facts, plan);
-    effects(&mut page, stats);
+    desktops(&mut page, &outline(plan, facts).effects);
     if let Some(found) = facts.still {
         still(&mut page, found);
     }
@@ -77,7 +77,7 @@ fn heading(page: &mut Page, plan: &Plan<'_>, facts: &Facts<'_>, stats: &PlanStat
     page.styled(BOLD, &line);
     place(page, facts);
     if !plan.looked() {
-        page.line(2, "The live bindings were not looked at (--preflight off): who is already gone is not known.");
+        page.line(2, "The live bindings were not looked at (--preflight off): who is already detached is not known.");
     }
 }
 
@@ -108,40 +108,74 @@ pub(crate) fn sending(facts: &Facts<'_>, chunks: u64, canary_chunks: u64, bytes:
     line
 }
 
-/// Something that desktops are like: how many of them, and how it is said of one and of several.
-pub(crate) type Effect = (u64, &'static str, &'static str);
+/// Something that desktops are like.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Effect {
+    /// How many of them.
+    pub desktops: u64,
+    /// How it is said of one and of several.
+    pub one: &'static str,
+    pub many: &'static str,
+    /// In a word or two, beside the name of a desktop.
+    pub mark: &'static str,
+    /// The end of a sentence on a desktop.
+    pub alone: &'static str,
+}
+
+impl Effect {
+    pub(crate) const fn new(desktops: u64, one: &'static str, many: &'static str, mark: &'static str) -> Self {
+        Self { desktops, one, many, mark, alone: one }
+    }
+}
+
+/// The mark of a desktop with a connected session.
+pub(crate) const IN_USE: &str = "in use now";
 
 pub(crate) const fn shut_down(desktops: u64) -> Effect {
-    (
-        desktops,
-        "is a single-user desktop and on: it shuts down at once",
-        "are single-user desktops and on: they shut down at once",
-    )
+    Effect {
+        alone: "is a single-user desktop and switched on now: it shuts down immediately",
+        ..Effect::new(
+            desktops,
+            "single-user desktop is switched on now: it shuts down immediately",
+            "single-user desktops are switched on now: they shut down immediately",
+            "switched on now",
+        )
+    }
 }
 
 pub(crate) const fn hibernated(desktops: u64) -> Effect {
-    (desktops, "is hibernated: the service may refuse it", "are hibernated: the service may refuse them")
+    Effect::new(
+        desktops,
+        "is hibernated: the service may refuse it",
+        "are hibernated: the service may refuse them",
+        "hibernated",
+    )
 }
 
 pub(crate) const fn busy(desktops: u64) -> Effect {
-    (desktops, "is busy: it has to wait", "are busy: they have to wait")
+    Effect::new(desktops, "is busy: it has to wait", "are busy: they have to wait", "busy")
 }
 
-/// What the desktops that are touched are like. False where there is nothing to say.
-pub(crate) fn desktops(page: &mut Page, effects: &[Effect]) -> bool {
-    let effects = told(effects);
+/// What the desktops that are touched are like, see [`told`].
+pub(crate) fn desktops(page: &mut Page, effects: &[String]) {
     if !effects.is_empty() {
         page.title("Of the desktops touched");
-        for effect in &effects {
+        for effect in effects {
             page.item(effect);
         }
     }
-    !effects.is_empty()
 }
 
 /// Those effects that there are, in words.
-pub(crate) fn told(effects: &[Effect]) -> Vec<String> {
-    effects.iter().filter(|(count, ..)| *count > 0).map(|(count, one, many)| some(*count, one, many)).collect()
+///
+/// * `touched`: how many desktops there are in all.
+pub(crate) fn told(effects: &[Effect], touched: u64) -> Vec<String> {
+    let words = |effect: &Effect| match effect.desktops {
+        2 if touched == 2 => format!("both {}", effect.many),
+        all if all > 2 && all == touched => format!("all {} {}", grouped(all), effect.many),
+        some_of_them => some(some_of_them, effect.one, effect.many),
+    };
+    effects.iter().filter(|effect| effect.desktops > 0).map(words).collect()
 }
 
 /// The plan in sentences, for what is laid out otherwise than a page of plain text.
@@ -149,6 +183,8 @@ pub(crate) fn told(effects: &[Effect]) -> Vec<String> {
 pub(crate) struct Outline {
     /// What will happen: the counts; where something is sent, what it is, and how.
     pub lines: Vec<String>,
+    /// Desktops by name that somebody should look at.
+    pub named: Vec<String>,
     /// What the desktops that are touched are like.
     pub effects: Vec<String>,
     /// What an undo does not bring back.
@@ -162,18 +198,27 @@ pub(crate) fn outline(plan: &Plan<'_>, facts: &Facts<'_>) -> Outline {
     if stats.to_send() > 0 {
         lines.extend([parts(stats), sending(facts, stats.chunks, stats.canary_chunks, stats.bytes)]);
     }
-    Outline { lines, effects: told(&effects_of(stats)), lost: Vec::new() }
+    let mut names = Vec::from_iter(named("unknown", stats.unknown_desktops, &stats.unknown_named));
+    let in_use = if stats.in_use_left_out > 0 {
+        some(stats.in_use, "desktop is in use now and left out", "desktops are in use now and left out")
+    } else {
+        let is = if stats.in_use == 1 { "is" } else { "are" };
+        let of = some(stats.desktops, "desktop touched", "desktops touched");
+        format!("{} of the {of} {is} in use now", grouped(stats.in_use))
+    };
+    names.extend(named(&in_use, stats.in_use, &stats.in_use_named));
+    names.extend(named("may be refused", stats.stuck, &stats.stuck_named));
+    Outline { lines, named: names, effects: told(&effects_of(stats), stats.desktops), lost: Vec::new() }
 }
 
 /// The counts of all rows.
 fn sums(facts: &Facts<'_>, stats: &PlanStats<'_>) -> String {
     let mut parts = vec![
         format!("{} to detach", grouped(stats.to_send())),
-        format!("{} already gone", grouped(stats.already_detached)),
+        format!("{} already detached", grouped(stats.already_detached)),
     ];
     let mut add = |count: u64, text: String| parts.extend((count > 0).then_some(text));
     add(stats.unknown_desktops, some(stats.unknown_desktops, "desktop unknown", "desktops unknown"));
-    add(stats.in_use, format!("{} in use now", grouped(stats.in_use)));
     add(stats.invalid_total(), some(stats.invalid_total(), "invalid row", "invalid rows"));
     let day = facts.covered.settings.get("as-of").map_or(String::new(), |day| format!(" on {day}"));
     add(stats.not_due, format!("{} not due{day}", grouped(stats.not_due)));
@@ -186,8 +231,8 @@ fn parts(stats: &PlanStats<'_>) -> String {
     let mut kinds = Vec::new();
     let mut add = |count: u64, one: &str, many: &str| kinds.extend((count > 0).then(|| some(count, one, many)));
     add(stats.send_users, "row for a user", "rows for users");
-    add(stats.send_groups, "for a group", "for groups");
-    add(stats.send_all, "for everybody on a desktop (ALL)", "for everybody on their desktops (ALL)");
+    add(stats.send_groups, "row for a group", "rows for groups");
+    add(stats.send_all, "row for everybody on a desktop (ALL)", "rows for everybody on their desktops (ALL)");
     let mut line = format!("{}; {}", kinds.join(", "), some(stats.desktops, "desktop touched", "desktops touched"));
     if stats.duplicates > 0 {
         let repeat = some(stats.duplicates, "row repeats a binding and is", "rows repeat a binding and are");
@@ -197,18 +242,16 @@ fn parts(stats: &PlanStats<'_>) -> String {
 }
 
 fn counts(page: &mut Page, facts: &Facts<'_>, plan: &Plan<'_>) {
-    let stats = plan.stats();
-    let Outline { lines, .. } = outline(plan, facts);
-    let mut lines = lines.iter();
+    let Outline { lines, named, .. } = outline(plan, facts);
+    let mut lines = lines.iter().chain(&named);
     lines.by_ref().take(1).for_each(|sums| page.title(sums));
     lines.for_each(|line| page.line(2, line));
-    named(page, "unknown", stats.unknown_desktops, &stats.unknown_named);
-    named(page, "in use now", stats.in_use, &stats.in_use_named);
 }
 
-fn named(page: &mut Page, what: &str, count: u64, names: &[&str]) {
+/// The first of those that something is said of; nothing where there are none.
+fn named(what: &str, count: u64, names: &[&str]) -> Option<String> {
     if names.is_empty() {
-        return;
+        return None;
     }
     let mut line = format!("{what}: ");
     line.push_str(&names.iter().map(|name| escape_untrusted(name, 60)).collect::<Vec<_>>().join(", "));
@@ -216,34 +259,40 @@ fn named(page: &mut Page, what: &str, count: u64, names: &[&str]) {
     if rest > 0 {
         _ = write!(line, " and {} more", grouped(rest));
     }
-    page.line(2, &line);
-}
-
-fn effects(page: &mut Page, stats: &PlanStats<'_>) {
-    if desktops(page, &effects_of(stats)) {
-        named(page, "may be refused", stats.stuck, &stats.stuck_named);
-    }
+    Some(line)
 }
 
 /// What unbinding does to the desktops; nothing where they were not looked at.
 pub(super) const fn effects_of(stats: &PlanStats<'_>) -> [Effect; 10] {
     [
         shut_down(stats.shut_down),
-        (stats.started, "is shared and off: it gets started", "are shared and off: they get started"),
-        (stats.pooled, "belongs to a pool", "belong to pools"),
-        (stats.group_stays, "keeps a user group bound", "keep a user group bound"),
-        (stats.left_with_nobody, "will have no user", "will have no user"),
+        Effect::new(
+            stats.started,
+            "is shared and off: it gets started",
+            "are shared and off: they get started",
+            "shared and off",
+        ),
+        Effect::new(stats.pooled, "belongs to a pool", "belong to pools", "in a pool"),
+        Effect::new(stats.group_stays, "keeps a user group bound", "keep a user group bound", "a group stays bound"),
+        Effect::new(stats.left_with_nobody, "will have no user", "will have no user", "no user left"),
         hibernated(stats.hibernated),
-        (
+        Effect::new(
             stats.in_error,
             "is in the state ERROR: the service may refuse it",
             "are in the state ERROR: the service may refuse them",
+            "in the state ERROR",
         ),
-        (stats.frozen, "is frozen: the service may refuse it", "are frozen: the service may refuse them"),
-        (
+        Effect::new(
+            stats.frozen,
+            "is frozen: the service may refuse it",
+            "are frozen: the service may refuse them",
+            "frozen",
+        ),
+        Effect::new(
             stats.in_maintenance,
             "is in maintenance mode: the service may refuse it",
             "are in maintenance mode: the service may refuse them",
+            "in maintenance mode",
         ),
         busy(stats.busy),
     ]
@@ -587,15 +636,15 @@ mod tests {
   project      p1
   credentials  HW_AUTH_TOKEN
 
-4 to detach, 1 already gone, 3 desktops unknown, 1 in use now, 4 invalid rows
+4 to detach, 1 already detached, 3 desktops unknown, 4 invalid rows
   4 rows for users; 3 desktops touched; 1 row repeats a binding and is sent once
   2 requests, 385 bytes in all; sending takes less than 1 s at the ceiling of
     100/min
   unknown: d8, d9, d7
-  in use now: PC-d1
+  1 of the 3 desktops touched is in use now: PC-d1
 
 Of the desktops touched
-  - 2 are single-user desktops and on: they shut down at once
+  - 2 single-user desktops are switched on now: they shut down immediately
   - 1 belongs to a pool
   - 1 keeps a user group bound
   - 2 will have no user

@@ -33,6 +33,8 @@ pub struct PlanStats<'t> {
     /// Desktops with a connected session: touched, or left out for it.
     pub in_use: u64,
     pub in_use_named: Vec<&'t str>,
+    /// Of those: left out for it.
+    pub in_use_left_out: u64,
     /// Of those touched: hibernated ones, which the service may not unbind.
     pub hibernated: u64,
     /// Of those touched: in the state `ERROR`.

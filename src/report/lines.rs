@@ -105,10 +105,14 @@ impl Observer for Lines {
         self.tally.lock().unwrap_or_else(PoisonError::into_inner).absorb(event, Instant::now());
         match event {
             Event::Begun { rows, settled, chunks_open, ceiling_per_s, resumed, .. } => self.say(format!(
-                "{} {}, {} settled; {} to send, at most {}",
+                "{} {}{}; {} to send, at most {}",
                 if *resumed { "resuming:" } else { "starting:" },
                 counted(*rows, "row", "rows"),
-                grouped(*settled),
+                match (settled, resumed) {
+                    (0, _) => String::new(),
+                    (_, true) => format!(", {} done before", grouped(*settled)),
+                    (_, false) => format!(", {}", counted(*settled, "needs nothing", "need nothing")),
+                },
                 counted(*chunks_open, "request", "requests"),
                 spell_rate(*ceiling_per_s),
             )),
@@ -175,7 +179,7 @@ mod tests {
         drop(lines);
         sleep(Duration::from_secs(100)).await;
         insta::assert_snapshot!(kept.text(), @r"
-        batch-detach: starting: 2,000 rows, 0 settled; 20 requests to send, at most 100/min
+        batch-detach: starting: 2,000 rows; 20 requests to send, at most 100/min
         batch-detach: 1,000 of 2,000 rows (50%) settled; 0 requests sent, 0 answered; 0 rows failed; 0/min of 100/min; sending; about 30 s left
         batch-detach: 1,000 of 2,000 rows (50%) settled; 0 requests sent, 0 answered; 0 rows failed; 0/min of 100/min; sending; about 1 min left
         batch-detach: stopping: interrupted

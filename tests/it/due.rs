@@ -80,7 +80,7 @@ fn a_list_with_days_to_come_is_refused_before_anything_is_read_until_it_is_said_
     }
     assert_eq!(stage.service.received(), 0);
     let ended = stage.run(&["plan", "leavers.csv", "--due-column", "last_day"]).expect(0);
-    assert!(ended.stdout.contains("1 to detach, 0 already gone, 1 not due on "), "{}", ended.stdout);
+    assert!(ended.stdout.contains("1 to detach, 0 already detached, 1 not due on "), "{}", ended.stdout);
     assert_eq!(ended.next(), ["run", "leavers.csv", "--due-column", "last_day"]);
     let ended = stage.run(&["plan", "leavers.csv", "--due-column=-"]).expect(0);
     assert!(ended.stdout.contains("2 to detach"), "{}", ended.stdout);

@@ -46,7 +46,7 @@ fn a_list_that_is_to_be_held_back_by_dates_is_never_done_as_a_whole() {
     let sheet = directory.path().join("leavers.csv");
     std::fs::write(&sheet, "desktop_id,user_name,last_day\nd-1,anna,9999-12-31\nd-2,bert,2000-01-01\n").unwrap();
     let shown = |more: &[&str]| String::from_utf8(plan(&sheet, more).stdout).unwrap();
-    assert!(shown(&["--due-column", "last_day"]).contains("1 to detach, 0 already gone, 1 not due"));
+    assert!(shown(&["--due-column", "last_day"]).contains("1 to detach, 0 already detached, 1 not due"));
     assert_eq!(plan(&sheet, &["--as-of", "2026-11-30"]).status.code(), Some(2), "of which column?");
     assert!(shown(&["--due-column", "-"]).contains("2 to detach"));
 }

@@ -80,6 +80,39 @@ fn every_row_of_the_results_is_in_the_page_with_its_outcome_and_the_lists_own_co
         }
     }
     assert!(page.contains("50 out, 4 still in"), "the picture of the people");
+    assert!(page.contains("4 people still get in: 3 by something else, and 1 because their own row is not done."));
+    let named = page.split_once("<table class=\"people\">").unwrap().1.split_once("</table>").unwrap().0;
+    assert_eq!(named.matches("<tr><td>").count(), 4, "all whom the picture counts, each with a reason: {named}");
+    for reason in
+        ["another desktop: ", "a pool: ", "a group: ", "their own row is not done: desktop WS-FSS-015, failed"]
+    {
+        assert!(named.contains(reason), "{reason}: {named}");
+    }
+    assert!(named.contains("Wake the desktop, then run again."), "{named}");
+    assert!(page.contains("This was a simulation: nothing real was changed."));
+}
+
+#[test]
+fn a_plan_has_the_rows_that_need_a_look_first_and_says_once_what_all_have() {
+    let directory = tempfile::tempdir().unwrap();
+    let csv = format!("{}/samples/leavers.csv", env!("CARGO_MANIFEST_DIR"));
+    program(directory.path()).args(["plan", &csv, "--simulate", "--html", "plan.html"]).assert().code(0);
+    let page = std::fs::read_to_string(directory.path().join("plan.html")).unwrap();
+    let groups: Vec<_> = page.split("<section aria-labelledby=\"").filter(|part| part.contains(" data-all=")).collect();
+    let ids: Vec<_> = groups.iter().map(|part| part.split('"').next().unwrap()).collect();
+    assert_eq!(ids, ["still-rows", "may-be-refused", "in-use", "no-user", "done"]);
+    for (group, rows) in groups.iter().zip([3, 1, 3, 53, 1]) {
+        assert_eq!(group.matches("<tr data-o=").count(), rows);
+        assert!(group.matches("shuts down immediately").count() <= 1, "{group}");
+        assert!(page.contains(&format!("<a href=\"#{}\">", group.split('"').next().unwrap())));
+    }
+    for said in [
+        "3 of the 44 desktops touched are in use now: WS-RND-001, WS-FIN-003, WS-RND-009.",
+        "May be refused: WS-FSS-015.",
+    ] {
+        assert!(page.contains(said), "{said}");
+    }
+    assert!(page.contains("nothing real was changed, and nothing real will be changed."));
 }
 
 #[test]

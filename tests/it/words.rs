@@ -152,6 +152,11 @@ fn the_last_line_names_the_code_and_the_command_that_comes_next() {
         assert!(ended.last_line().starts_with(&format!("exit code {code}: ")), "{words:?}: {}", ended.stderr);
         assert_eq!(ended.next().join(" "), next, "{words:?}");
     }
+    // A plan does nothing, whatever comes of it.
+    for words in [&["plan", "leavers.csv"][..], &["run", "leavers.csv", "--dry-run"]] {
+        let planned = stage.run(words).expect(0);
+        assert!(planned.last_line().starts_with("exit code 0: the plan is made, nothing was changed; next: "));
+    }
     // Nothing is left to do, so no command is named.
     stage.leavers([("d-0", "leaver-0")]);
     let done = stage.run(&["run", "leavers.csv", "--yes"]).expect(0);

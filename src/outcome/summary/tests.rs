@@ -27,7 +27,7 @@ static IDENTITY: LazyLock<Identity> = LazyLock::new(|| Identity {
     ..identity()
 });
 
-fn no_advice(_: &str) -> Option<String> {
+fn no_advice(_: &str, _: &str) -> Option<String> {
     None
 }
 

@@ -92,7 +92,10 @@ impl Draft for UndoPlan<'_> {
         let touched = self.items.iter().filter_map(|item| {
             let mut stats = Stats::default();
             stats.count_desktop(self.live(&item.desktop)?, !self.attaches());
-            Some((item.desktop.as_str(), Touched::new(stats.in_use > 0, false, &show::effects_of(&stats))))
+            Some((
+                item.desktop.as_str(),
+                Touched::new(stats.in_use > 0, stats.hibernated > 0, false, &show::effects_of(&stats)),
+            ))
         });
         touched.collect()
     }

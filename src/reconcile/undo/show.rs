@@ -7,7 +7,8 @@ use super::plan::{Stats, UndoPlan, word};
 use crate::model::{Caller, Outcome};
 use crate::plan::Draft as _;
 use crate::plan::show::{
-    Effect, FORMAT, Facts, Outline, busy, desktops, hibernated, invalid, labelled, place, sending, shut_down, told,
+    Effect, FORMAT, Facts, IN_USE, Outline, busy, desktops, hibernated, invalid, labelled, place, sending, shut_down,
+    told,
 };
 use crate::text::{BOLD, Page, counted as some, escape_untrusted, grouped, serialized};
 
@@ -32,7 +33,7 @@ pub(crate) fn human(plan: &UndoPlan<'_>, facts: &Facts<'_>, width: usize) -> Str
         let left = some(plan.changed.left, "other row of that run stays", "other rows of that run stay");
         page.line(2, &format!("{left} out: not changed by it, or not asked for."));
     }
-    let Outline { lines, lost, .. } = outline(plan, facts);
+    let Outline { lines, lost, effects, .. } = outline(plan, facts);
     let mut lines = lines.iter();
     lines.by_ref().take(1).for_each(|sums| page.title(sums));
     lines.for_each(|line| page.line(2, line));
@@ -42,7 +43,7 @@ pub(crate) fn human(plan: &UndoPlan<'_>, facts: &Facts<'_>, width: usize) -> Str
             page.item(what);
         }
     }
-    desktops(&mut page, &effects_of(&stats));
+    desktops(&mut page, &effects);
     let what = "they are left out (--only-user, --only-desktop, or --on-invalid skip)";
     invalid(&mut page, facts, what, plan.faults().into_iter(), |code| stats.invalid.get(code).copied());
     page.blank();
@@ -69,12 +70,12 @@ pub(super) fn outline(plan: &UndoPlan<'_>, facts: &Facts<'_>) -> Outline {
             lost.push(format!("a pool's choice: {of}, and whom the pool gave another one since then keeps that one"));
         }
     }
-    Outline { lines, effects: told(&effects_of(&stats)), lost }
+    Outline { lines, named: Vec::new(), effects: told(&effects_of(&stats), stats.desktops), lost }
 }
 
 /// The counts of all rows.
 fn sums(stats: &Stats, attaches: bool) -> String {
-    let (verb, done) = if attaches { ("attach", "attached already") } else { ("detach", "already gone") };
+    let (verb, done) = if attaches { ("attach", "already attached") } else { ("detach", "already detached") };
     let mut parts = vec![format!("{} to {verb}", grouped(stats.to_send)), format!("{} {done}", grouped(stats.done))];
     let mut add = |count: u64, text: String| parts.extend((count > 0).then_some(text));
     add(stats.invalid_total(), some(stats.invalid_total(), "invalid row", "invalid rows"));
@@ -85,7 +86,7 @@ fn sums(stats: &Stats, attaches: bool) -> String {
 /// What the desktops are like.
 pub(super) const fn effects_of(stats: &Stats) -> [Effect; 4] {
     [
-        (stats.in_use, "is in use now", "are in use now"),
+        Effect::new(stats.in_use, "is in use now", "are in use now", IN_USE),
         shut_down(stats.shut_down),
         hibernated(stats.hibernated),
         busy(stats.busy),

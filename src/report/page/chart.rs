@@ -52,12 +52,13 @@ pub(super) fn outcomes(counts: &Counts) -> Markup {
 ///
 /// * `is_looked`: whether it was looked for what else lets them in.
 pub(super) fn people(people: &People, is_looked: bool) -> Markup {
-    let People { out, not_due, open, still_in, others } = *people;
+    let People { out, not_due, open, groups, everybody, nameless, .. } = *people;
+    let still_in = people.still_in();
     let what_out =
         if is_looked { "out: nothing was found by which they still get in" } else { "out, by what the list names" };
     let parts = [
         ("out", "done", out, what_out),
-        ("still in", "failed", still_in, "still in: a binding of theirs stands, or something else lets them in"),
+        ("still in", "failed", still_in, "still in: their own row is not done, or something else lets them in"),
         ("open", "unknown", open, "open: not done, not known, or in doubt"),
         ("not due", "left", not_due, "not due: their day is still to come"),
     ];
@@ -70,11 +71,12 @@ pub(super) fn people(people: &People, is_looked: bool) -> Markup {
                     li { span.swatch.(class) aria-hidden="true" {} b { (grouped(*count)) } " " (words) }
                 }
             }
-            @if others > 0 {
-                figcaption {
-                    (counted(others, "row names a group or everybody, and is", "rows name groups or everybody, and are"))
-                    " not counted here."
-                }
+            @for (rows, one, many) in [
+                (groups, "row names a group, and is", "rows name groups, and are"),
+                (everybody, "row is for everybody on a desktop, and is", "rows are for everybody on a desktop, and are"),
+                (nameless, "row names nobody, and is", "rows name nobody, and are"),
+            ] {
+                @if rows > 0 { figcaption { (counted(rows, one, many)) " not counted here." } }
             }
         }
     }

@@ -3,7 +3,7 @@
 use std::collections::HashSet;
 use std::hash::{BuildHasher as _, RandomState};
 
-use super::people::{Census, People};
+use super::people::{Census, Insider, People};
 use super::redact::{Hashed, Names, Veil};
 use super::timeline::Work;
 use crate::error::Error;
@@ -19,9 +19,10 @@ pub(super) struct Facts {
     pub(super) summary: Summary,
     pub(super) work: Work,
     pub(super) desktops: u64,
-    pub(super) bindings: u64,
     /// People of the list, by where they stand.
     pub(super) people: People,
+    /// The first of those who still get in.
+    pub(super) insiders: Vec<Insider>,
     /// Rows of people who still get in, or may.
     pub(super) rows_still_in: u64,
     pub(super) veil: Veil,
@@ -49,10 +50,9 @@ impl Facts {
             Ok(())
         })?;
         // A desktop may be in several chunks. Its hash is enough to know it again.
-        let (mut desktops, mut bindings, hasher) = (HashSet::new(), 0, RandomState::new());
-        view.for_each_item(|item, outcomes| {
+        let (mut desktops, hasher) = (HashSet::new(), RandomState::new());
+        view.for_each_item(|item, _| {
             desktops.insert(hasher.hash_one(&item.desktop));
-            bindings += to_u64(outcomes.len());
             for slot in item.slots.iter().filter(|_| redact) {
                 names.add(&slot.user_name);
                 slot.user_id.iter().for_each(|id| names.add(id));
@@ -66,8 +66,8 @@ impl Facts {
         })?;
         let veil = if redact { Veil::Hashed(Hashed::new(names)?) } else { Veil::Open };
         let desktops = to_u64(desktops.len());
-        let people = census.people();
-        Ok(Self { identity, progress, processes, summary, work, desktops, bindings, people, rows_still_in, veil })
+        let (people, insiders) = census.people();
+        Ok(Self { identity, progress, processes, summary, work, desktops, people, insiders, rows_still_in, veil })
     }
 
     /// Rows that count as done and may mean somebody else.

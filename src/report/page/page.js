@@ -20,7 +20,13 @@ try {
   };
   const fromGroups = () => {
     const rows = Array.from(groups.querySelectorAll("tr[data-o]"));
-    return fromTable(rows, (n) => rows[n].cloneNode(true));
+    return fromTable(rows, (n) => {
+      const made = rows[n].cloneNode(true), said = document.createElement("small");
+      // What the heading of its group says of all its rows.
+      said.textContent = rows[n].closest("section").dataset.all;
+      made.lastElementChild.append(said);
+      return made;
+    });
   };
   const fromData = () => {
     const rows = JSON.parse(data.textContent);
@@ -117,7 +123,7 @@ try {
   back.addEventListener("click", () => turn(Math.max(0, first - PAGE)));
   forth.addEventListener("click", () => turn(first + PAGE));
   // A link to rows of one kind asks for them; one to a group must find it there.
-  for (const link of document.querySelectorAll("a[data-show], .tile a")) {
+  for (const link of document.querySelectorAll("a[data-show], .tile a" + (groups ? ", nav a" : ""))) {
     link.addEventListener("click", () => {
       show.value = link.dataset.show || "";
       words.value = "";

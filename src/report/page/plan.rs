@@ -13,11 +13,10 @@ use super::sections::{capital, next_step, plan_settings, time};
 use super::still::still;
 use crate::error::Error;
 use crate::journal::{EntryRef, Fate, Identity, ResultRow};
-use crate::model::{Class, Doubt, Outcome, Ways};
+use crate::model::{Class, Doubt, NOT_TOLD, Outcome, Ways};
 use crate::outcome::next::Next;
-use crate::outcome::results::safe;
 use crate::outcome::summary::words_of;
-use crate::plan::show::{Facts, Outline};
+use crate::plan::show::{Effect, Facts, IN_USE, Outline};
 use crate::plan::{Draft, Touched};
 use crate::text::{counted, escape_untrusted, grouped};
 
@@ -48,6 +47,10 @@ pub(crate) struct About<'a> {
 enum Group {
     Doubt,
     Invalid,
+    /// Whatever is done for the row, its person gets in by something else.
+    StillIn,
+    /// Sent, though the desktop's state may not allow it.
+    MayBeRefused,
     /// Not sent, or sent though the desktop is in use.
     InUse,
     LeftWithNobody,
@@ -59,26 +62,33 @@ enum Group {
 }
 
 impl Group {
-    const ALL: [Self; 8] = [
+    const ALL: [Self; 10] = [
         Self::Doubt,
         Self::Invalid,
+        Self::StillIn,
+        Self::MayBeRefused,
         Self::InUse,
-        Self::LeftWithNobody,
         Self::Other,
+        Self::LeftWithNobody,
         Self::Send,
         Self::Done,
         Self::NotDue,
     ];
 
-    fn of(entry: &EntryRef<'_>, touched: &HashMap<&str, Touched>) -> Self {
+    /// * `still_via`: by what the row's person would still get in.
+    fn of(entry: &EntryRef<'_>, still_via: &str, touched: &HashMap<&str, Touched>) -> Self {
+        let gets_in = !matches!(still_via, "" | NOT_TOLD);
         match entry.fate {
+            Fate::Send { .. } if gets_in => Self::StillIn,
             Fate::Send { .. } => match touched.get(entry.cells[0]) {
+                Some(desktop) if desktop.may_be_refused => Self::MayBeRefused,
                 Some(desktop) if desktop.in_use => Self::InUse,
                 Some(desktop) if desktop.left_with_nobody => Self::LeftWithNobody,
                 _ => Self::Send,
             },
             Fate::Fixed { outcome, code, .. } => match outcome {
                 Outcome::AlreadyDetached | Outcome::AlreadyAttached if Doubt::of_code(code).is_some() => Self::Doubt,
+                Outcome::AlreadyDetached if gets_in => Self::StillIn,
                 Outcome::AlreadyDetached | Outcome::AlreadyAttached => Self::Done,
                 Outcome::Invalid => Self::Invalid,
                 Outcome::NotSent if code == "IN_USE" => Self::InUse,
@@ -96,6 +106,15 @@ impl Group {
                 "Nobody of this name is bound there, so nothing would be sent. Check whether somebody else is meant.",
             ),
             Self::Invalid => ("Invalid or unknown", "Nothing is sent for these rows. Correct them, or leave them out."),
+            Self::StillIn => (
+                "Still get in",
+                "After this, these people still get in by something else, which no row of the list names.",
+            ),
+            Self::MayBeRefused => (
+                "May be refused",
+                "The service may refuse these rows, for the state that their desktops are in. Wake or repair the \
+                 desktops first, or accept that these rows fail and have to be run again.",
+            ),
             Self::InUse => (
                 "In use now",
                 "Somebody works on these desktops now. Decide whether their sessions may end; --in-use skip leaves these desktops as they are.",
@@ -118,6 +137,8 @@ impl Group {
         match self {
             Self::Doubt => "doubt",
             Self::Invalid => "invalid",
+            Self::StillIn => "still-rows",
+            Self::MayBeRefused => "may-be-refused",
             Self::InUse => "in-use",
             Self::LeftWithNobody => "no-user",
             Self::Send => "send",
@@ -130,7 +151,8 @@ impl Group {
     /// The class of the style sheet that colours it.
     const fn class(self) -> &'static str {
         match self {
-            Self::Doubt | Self::InUse => "unknown",
+            Self::StillIn => class(Outcome::Failed),
+            Self::Doubt | Self::MayBeRefused | Self::InUse => "unknown",
             Self::Invalid => class(Outcome::Invalid),
             Self::LeftWithNobody | Self::Send => "planned",
             Self::Done => class(Outcome::AlreadyDetached),
@@ -150,7 +172,8 @@ pub(crate) fn write(
     trouble: &dyn Fn(std::io::Error) -> Error,
 ) -> Result<(), Error> {
     let touched = plan.touched();
-    let (mut counts, mut rows_still_in, mut ways) = ([0_u64; Group::ALL.len()], 0, about.ways);
+    let (mut rows_still_in, mut ways) = (0, about.ways);
+    let mut tallies: [Tally; Group::ALL.len()] = Group::ALL.map(Tally::of);
     let mut names = Names::default();
     if about.redact {
         names.add(&about.identity.operator);
@@ -158,11 +181,12 @@ pub(crate) fn write(
         about.protected.iter().for_each(|pattern| names.add(pattern));
     }
     plan.for_each_entry(&mut |entry| {
-        let of = Group::of(&entry, &touched);
-        if let Some((_, rows)) = Group::ALL.iter().zip(&mut counts).find(|(group, _)| **group == of) {
-            *rows += 1;
+        let still_via = ways.next(&entry.cells, entry.fate.foreseen().outcome);
+        let of = Group::of(&entry, still_via, &touched);
+        if let Some(tally) = tallies.iter_mut().find(|tally| tally.group == of) {
+            tally.add(touched.get(entry.cells[0]).filter(|_| matches!(entry.fate, Fate::Send { .. })));
         }
-        rows_still_in += u64::from(!ways.next(&entry.cells, entry.fate.foreseen().outcome).is_empty());
+        rows_still_in += u64::from(!still_via.is_empty());
         if about.redact {
             names.add(entry.cells[2]);
             names.add(entry.cells[3]);
@@ -171,22 +195,24 @@ pub(crate) fn write(
     })?;
     let veil = if about.redact { Veil::Hashed(Hashed::new(names)?) } else { Veil::Open };
     let page = Page { about, veil, touched, attaches: about.identity.class == Class::BatchAttach };
-    let groups = || Group::ALL.into_iter().zip(counts).filter(|(_, rows)| *rows > 0);
+    let groups = || tallies.iter().filter(|tally| tally.rows > 0);
     let mut put = |text: &str| out.write_all(text.as_bytes()).map_err(trouble);
     put(&head(&page.title()).into_string())?;
     put("<body>")?;
-    put(&page.top().into_string())?;
+    put(&page.top(groups()).into_string())?;
     put("<main id=\"main\">")?;
     put(&page.overview(&plan.outline(about.facts), groups()).into_string())?;
     if let Some(found) = about.facts.still {
-        put(&still(found, &page.veil, true, rows_still_in).into_string())?;
+        put(&still(found, &page.veil, rows_still_in).into_string())?;
     }
-    let kinds = groups().map(|(group, rows)| (group.id(), group.words(page.attaches).0, rows));
+    // The rows of people who still get in are asked for by their own mark, which others have, too.
+    let kinds = groups().filter(|tally| tally.group != Group::StillIn);
+    let kinds = kinds.map(|tally| (tally.group.id(), tally.group.words(page.attaches).0, tally.rows));
     let kinds = kinds.chain([(STILL_IN, "still gets in, or may", rows_still_in)]);
-    put(&page.all_rows(counts.iter().sum(), kinds).into_string())?;
+    put(&page.all_rows(tallies.iter().map(|tally| tally.rows).sum(), kinds).into_string())?;
     put("<div id=\"groups\">")?;
-    for (group, rows) in groups() {
-        page.rows(plan, group, rows, &mut put)?;
+    for tally in groups() {
+        page.rows(plan, tally, &mut put)?;
     }
     put("</div>")?;
     put(&page.limits().into_string())?;
@@ -194,6 +220,43 @@ pub(crate) fn write(
     put("</main>")?;
     put(&page.bottom().into_string())?;
     put(&tail().into_string())
+}
+
+/// The rows of a group, and how many of them have what their desktops are like.
+struct Tally {
+    group: Group,
+    rows: u64,
+    effects: Vec<(Effect, u64)>,
+}
+
+impl Tally {
+    const fn of(group: Group) -> Self {
+        Self { group, rows: 0, effects: Vec::new() }
+    }
+
+    /// Counts a row.
+    fn add(&mut self, desktop: Option<&Touched>) {
+        self.rows += 1;
+        for effect in desktop.map(|desktop| &desktop.effects).into_iter().flatten() {
+            match self.effects.iter_mut().find(|(known, _)| known.mark == effect.mark) {
+                Some((_, rows)) => *rows += 1,
+                None => self.effects.push((*effect, 1)),
+            }
+        }
+    }
+
+    /// Whether all rows have it, so that it is said once.
+    fn is_common(&self, mark: &str) -> bool {
+        (self.group == Group::InUse && mark == IN_USE)
+            || self.effects.iter().any(|(effect, rows)| effect.mark == mark && *rows == self.rows)
+    }
+
+    /// What is said once, for a row that stands alone.
+    fn common(&self) -> String {
+        let in_use = (self.group == Group::InUse).then_some(IN_USE);
+        let others = self.effects.iter().map(|(effect, _)| effect.mark).filter(|mark| *mark != IN_USE);
+        in_use.into_iter().chain(others.filter(|mark| self.is_common(mark))).collect::<Vec<_>>().join(" · ")
+    }
 }
 
 struct Page<'a> {
@@ -211,42 +274,59 @@ impl Page<'_> {
         format!("{kind}: {}", escape_untrusted(&self.veil.text(&name), 200))
     }
 
-    fn top(&self) -> Markup {
+    fn top<'t>(&self, groups: impl Iterator<Item = &'t Tally>) -> Markup {
         let About { identity, redact, .. } = self.about;
         html! {
             a.skip href="#main" { "Skip to the plan" }
             header {
                 p.product {
                     "batch-detach"
-                    @if identity.endpoint == "simulator" { " " span.badge { "simulated" } }
+                    @if identity.is_simulated() { " " span.badge { "simulated" } }
                     @if *redact { " " span.badge { "redacted" } }
                 }
                 h1 { (self.title()) }
+                @if identity.is_simulated() {
+                    p.note { strong { "This is a simulation: nothing real was changed, and nothing real will be changed." } }
+                }
                 p.facts {
                     span.badge.state { "nothing sent" }
                     " planned " (time(&identity.created_at))
                     @if !redact { " by " (self.veil.user(&identity.operator)) " on " (self.veil.text(&identity.host)) }
                     @if let Some(ticket) = &identity.ticket { " for ticket " strong { (self.veil.text(ticket)) } }
                 }
+                nav aria-label="Sections" {
+                    ul {
+                        li { a href="#overview" { "What will happen" } }
+                        li { a href="#approve" { "To approve it" } }
+                        @if self.about.facts.still.is_some() { li { a href="#still" { "Who still gets in" } } }
+                        li { a href="#rows" { "All rows" } }
+                        @for tally in groups {
+                            li { a href={ "#" (tally.group.id()) } { (tally.group.words(self.attaches).0) " (" (grouped(tally.rows)) ")" } }
+                        }
+                        li { a href="#limits" { "Guards and limits" } }
+                        li { a href="#identity" { "Where it goes" } }
+                    }
+                }
             }
         }
     }
 
     /// What will happen, at a glance, and how it is approved.
-    fn overview(&self, outline: &Outline, groups: impl Iterator<Item = (Group, u64)>) -> Markup {
-        let Outline { lines, effects, lost } = outline;
+    fn overview<'t>(&self, outline: &Outline, groups: impl Iterator<Item = &'t Tally>) -> Markup {
+        let Outline { lines, named, effects, lost } = outline;
         let About { identity, facts, refused, next, .. } = self.about;
         html! {
             section aria-labelledby="overview" {
                 h2 #overview { "What will happen" }
                 @for (n, line) in lines.iter().enumerate() {
-                    @if n == 0 { p.verdict.wait { (safe(line)) "." } } @else { p { (safe(line)) "." } }
+                    @if n == 0 { p.verdict.wait { (line) "." } } @else { p { (line) "." } }
                 }
+                @for line in named { p { (capital(&self.veil.text(line))) "." } }
                 ul.tiles {
-                    @for (group, rows) in groups {
+                    @for Tally { group, rows, .. } in groups {
                         li.tile.(group.class()) {
                             a href={ "#" (group.id()) } {
-                                span.name { (group.words(self.attaches).0) } b { (grouped(rows)) }
+                                span.name { (group.words(self.attaches).0) } b { (grouped(*rows)) }
                             }
                         }
                     }
@@ -312,22 +392,37 @@ impl Page<'_> {
     fn rows(
         &self,
         plan: &dyn Draft,
-        group: Group,
-        rows: u64,
+        tally: &Tally,
         put: &mut impl FnMut(&str) -> Result<(), Error>,
     ) -> Result<(), Error> {
+        let (group, rows) = (tally.group, tally.rows);
         let (title, words) = group.words(self.attaches);
         let id = group.id();
-        put(&format!("<section aria-labelledby=\"{id}\">"))?;
+        // Our own words: no markup is in them.
+        put(&format!("<section aria-labelledby=\"{id}\" data-all=\"{}\">", tally.common()))?;
         let heading = html! {
             h2 #(id) { (title) " (" (counted(rows, "row", "rows")) ")" }
             @if !words.is_empty() { p { (words) } }
+            @if !tally.effects.is_empty() {
+                ul {
+                    @for (effect, of) in &tally.effects {
+                        li {
+                            @match (*of == rows, rows) {
+                                (true, 1) => {},
+                                (true, _) => "All rows: ",
+                                (false, _) => { (counted(*of, "row", "rows")) ": " },
+                            }
+                            "the desktop " (effect.alone)
+                        }
+                    }
+                }
+            }
         };
         put(&heading.into_string())?;
         let (mut at, mut ways) = (0, self.about.ways);
         plan.for_each_entry(&mut |entry| {
             let still_via = ways.next(&entry.cells, entry.fate.foreseen().outcome);
-            if Group::of(&entry, &self.touched) != group {
+            if Group::of(&entry, still_via, &self.touched) != group {
                 return Ok(());
             }
             if at % PART == 0 {
@@ -335,7 +430,7 @@ impl Page<'_> {
                 put(&self.part_start(title, at, rows))?;
             }
             at += 1;
-            put(&self.row(&entry, group, still_via).into_string())
+            put(&self.row(&entry, tally, still_via).into_string())
         })?;
         put(&part_end(at))?;
         put("</section>")
@@ -360,11 +455,12 @@ impl Page<'_> {
         start
     }
 
-    fn row(&self, entry: &EntryRef<'_>, group: Group, still_via: &str) -> Markup {
+    fn row(&self, entry: &EntryRef<'_>, tally: &Tally, still_via: &str) -> Markup {
         let result = entry.fate.foreseen();
         let row = ResultRow { line: entry.line, cells: entry.cells, result: &result, still_via, extras: entry.extras };
         let shown = Shown::new(&row, &self.veil);
         let desktop = self.touched.get(entry.cells[0]).filter(|_| result.outcome == Outcome::Planned);
+        let group = tally.group;
         html! {
             tr data-o=(if shown.is_still_in() { format!("{} {STILL_IN}", group.id()) } else { group.id().to_owned() }) {
                 th scope="row" { (entry.line) }
@@ -375,10 +471,9 @@ impl Page<'_> {
                 td {
                     (shown.reason())
                     @if let Some(desktop) = desktop {
-                        @let in_use = desktop.in_use && !desktop.words.contains(&IN_USE);
-                        @for (n, words) in in_use.then_some(IN_USE).iter().chain(&desktop.words).enumerate() {
-                            @if n == 0 { "The desktop " } @else { "; it " } (words)
-                        }
+                        @let others = desktop.effects.iter().map(|effect| effect.mark).filter(|mark| *mark != IN_USE);
+                        @let marks = desktop.in_use.then_some(IN_USE).into_iter().chain(others);
+                        (marks.filter(|mark| !tally.is_common(mark)).collect::<Vec<_>>().join(" · "))
                     }
                 }
             }
@@ -440,9 +535,6 @@ impl Page<'_> {
         }
     }
 }
-
-/// What a desktop in use is said to be.
-const IN_USE: &str = "is in use now";
 
 /// Ends the table before the row at this place; nothing before the first.
 fn part_end(at: u64) -> String {
@@ -522,12 +614,13 @@ mod tests {
 
     #[test]
     fn of_a_long_group_all_but_the_first_rows_are_folded() {
-        let rows = (0..=2 * PART).fold(String::new(), |rows, n| format!("{rows}d{n},u{n}\n"));
+        // The first one's person still gets in, and stands in a group of its own.
+        let rows = (0..=2 * PART + 1).fold(String::new(), |rows, n| format!("{rows}d{n},u{n}\n"));
         let page = page(&format!("desktop_id,user_name\n{rows}"), false);
         assert_eq!(page.matches("<summary>Rows ").count(), 2);
         assert!(page.contains("<summary>Rows 501 to 1,000</summary>"));
         assert!(page.contains("<summary>Rows 1,001 to 1,001</summary>"));
-        assert_eq!(page.matches("<tr data-o=").count(), 1_001);
+        assert_eq!(page.matches("<tr data-o=").count(), 1_002);
         for element in ["details", "table", "section", "tbody"] {
             let (open, closed) = (format!("<{element}"), format!("</{element}>"));
             assert_eq!(page.matches(&open).count(), page.matches(&closed).count(), "{element}");

@@ -256,7 +256,7 @@ pub(super) fn search<'a>(total: u64, kinds: impl Iterator<Item = (&'a str, &'a s
                     option value=(mark) { (words) " (" (grouped(rows)) ")" }
                 }
             }
-            p #hint { "Any part of a row: a user, a desktop, a code, a message, a line. A row must have all of several words." }
+            p #hint { "Any part of a row: a user, a desktop, a code, a message, a line. If you type several words, only rows with all of them are shown." }
         }
         p #count role="status" aria-live="polite" {}
     }

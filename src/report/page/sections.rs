@@ -7,11 +7,10 @@ use super::facts::{Facts, to_u64};
 use super::redact::Veil;
 use super::rows::{IN_DOUBT, class};
 use super::timeline::{Strip, date_of};
-use crate::api::advice as api_advice;
+use crate::api::{action_on, advice as api_advice};
 use crate::journal::Identity;
 use crate::model::Class;
 use crate::model::Outcome;
-use crate::outcome::advice::advice;
 use crate::outcome::next::Next;
 use crate::outcome::summary::{Cause, Place, words_of};
 use crate::text::escape_untrusted;
@@ -97,7 +96,6 @@ pub(super) fn overview(facts: &Facts, running: bool, next: &Next) -> Markup {
     let total = counts.total().max(1);
     let (verdict, mood) = verdict(facts, running);
     let identity = &facts.identity;
-    let verb = if identity.class == Class::BatchAttach { "attach" } else { "detach" };
     html! {
         section aria-labelledby="overview" {
             h2 #overview { "What happened" }
@@ -120,9 +118,9 @@ pub(super) fn overview(facts: &Facts, running: bool, next: &Next) -> Markup {
             }
             p.sum { (counts) }
             p {
-                "The plan: " (verb) " " (counted(facts.bindings, "binding", "bindings")) " of "
-                (counted(facts.desktops, "desktop", "desktops")) " in " (counted(facts.progress.chunks, "request", "requests"))
-                ", as " (counted(counts.total(), "row", "rows")) " of " i { (facts.veil.text(&identity.input_path)) } " ask."
+                "The list is " i { (facts.veil.text(&identity.input_path)) } ". To do it, the plan had "
+                (counted(facts.progress.chunks, "request", "requests")) " for "
+                (counted(facts.desktops, "desktop", "desktops")) "."
             }
             @for note in identity.notes.iter().chain(&identity.warnings) {
                 p.note { strong { "Note: " } (facts.veil.text(note)) }
@@ -206,8 +204,7 @@ pub(super) fn causes(facts: &Facts) -> Markup {
 }
 
 fn cause(facts: &Facts, cause: &Cause) -> Markup {
-    let what_to_do =
-        advice(cause.outcome, &cause.code, &|code| api_advice(code, None).map(|advice| advice.action.to_owned()));
+    let what_to_do = cause.advice(&|code, message| action_on(code, message).map(str::to_owned));
     let meaning = api_advice(&cause.code, None).map(|advice| advice.meaning);
     let more = cause.rows.saturating_sub(to_u64(cause.examples.len()));
     html! {
@@ -258,7 +255,8 @@ pub(super) fn requests(facts: &Facts) -> Markup {
             @if work.count() == 0 {
                 p { "No write was sent." }
             } @else {
-                (figures(facts, &strips))
+                @let (first, technical) = figures(facts, &strips);
+                (first)
                 (chart::legend(work, &strips))
                 @let skipped = strips.len().saturating_sub(SHOWN_STRIPS);
                 @if skipped > 0 { p { "Pictures of the latest " (SHOWN_STRIPS) " processes that wrote; " (skipped) " before them are left out." } }
@@ -269,31 +267,42 @@ pub(super) fn requests(facts: &Facts) -> Markup {
                         details { summary { "These figures as a table" } (chart::timeline_table(strip)) }
                     }
                 }
-                @if !work.latency.is_empty() {
-                    h3 { "How long the answers took" }
-                    figure {
-                        (chart::latencies(work))
-                        details { summary { "These figures as a table" } (chart::latencies_table(work)) }
+                details {
+                    summary { "Technical details" }
+                    (technical)
+                    @if !work.latency.is_empty() {
+                        h3 { "How long the answers took" }
+                        figure {
+                            (chart::latencies(work))
+                            details { summary { "These figures as a table" } (chart::latencies_table(work)) }
+                        }
                     }
+                    (tallies(facts))
                 }
             }
-            (tallies(facts))
+            @if work.count() == 0 && !facts.progress.requests.is_empty() {
+                details { summary { "Technical details" } (tallies(facts)) }
+            }
         }
     }
 }
 
-/// The figures that matter, one a box.
-fn figures(facts: &Facts, strips: &[Strip]) -> Markup {
+/// The figures that matter, one a box; those for everybody, and those for whoever knows the API.
+fn figures(facts: &Facts, strips: &[Strip]) -> (Markup, Markup) {
     let work = &facts.work;
     let throttled = work.ends[super::timeline::end_of(Some(crate::journal::AnswerKind::Throttled))];
     let held: std::time::Duration = strips.iter().map(|strip| strip.held().0).sum();
     let longest = strips.iter().map(|strip| strip.held().1).max().unwrap_or_default();
     let ceiling = strips.last().and_then(|strip| strip.per_minute);
     let quantile = |of: f64| milliseconds(work.latency.value_at_quantile(of));
-    html! {
+    let first = html! {
         dl.figures {
-            div { dt { "Writes" } dd { (grouped(work.count())) } }
-            @if let Some(ceiling) = ceiling { div { dt { "Ceiling" } dd { (spell_rate(ceiling / 60.0)) } } }
+            div { dt { "Requests sent" } dd { (grouped(work.count())) } }
+            @if let Some(ceiling) = ceiling { div { dt { "At most" } dd { (spell_rate(ceiling / 60.0)) } } }
+        }
+    };
+    let technical = html! {
+        dl.figures {
             div { dt { "Bodies" } dd { (size(work.bytes)) } }
             div { dt { "Answered 429" } dd { (grouped(throttled)) } }
             @if throttled > 0 {
@@ -307,7 +316,8 @@ fn figures(facts: &Facts, strips: &[Strip]) -> Markup {
                 div { dt { "Slowest" } dd { (milliseconds(work.latency.max())) } }
             }
         }
-    }
+    };
+    (first, technical)
 }
 
 fn milliseconds(ms: u64) -> String {

@@ -10,11 +10,12 @@ use super::facts::Facts;
 use super::frame::{head, tail};
 use super::rows::{self, ALL_AS_DATA, ALL_IN_HTML, PAGER, Pick, SOME_IN_HTML, Shown};
 use super::sections;
-use super::still::still;
+use super::still::{is_told, still_in};
 use crate::error::Error;
 use crate::journal::{Identity, Progress, View};
 use crate::outcome::Counts;
 use crate::outcome::next::Next;
+use crate::outcome::summary::SIMULATED;
 use crate::text::escape_untrusted;
 use crate::text::{counted, grouped};
 
@@ -51,9 +52,7 @@ pub(crate) fn write(
         put(&top(&facts, about).into_string())?;
         put("<main id=\"main\">")?;
         put(&sections::overview(&facts, about.running, &next).into_string())?;
-        if let Some(found) = &facts.progress.still {
-            put(&still(found, &facts.veil, false, facts.rows_still_in).into_string())?;
-        }
+        put(&still_in(&facts).into_string())?;
         put(&sections::doubts(&facts).into_string())?;
         put(&sections::causes(&facts).into_string())?;
         put(&sections::requests(&facts).into_string())?;
@@ -83,8 +82,9 @@ fn top(facts: &Facts, about: &About<'_>) -> Markup {
     html! {
         a.skip href="#main" { "Skip to the report" }
         header {
-            p.product { "batch-detach" @if identity.endpoint == "simulator" { " " span.badge { "simulated" } } @if about.redact { " " span.badge { "redacted" } } }
+            p.product { "batch-detach" @if identity.is_simulated() { " " span.badge { "simulated" } } @if about.redact { " " span.badge { "redacted" } } }
             h1 { (title(facts)) }
+            @if identity.is_simulated() { p.note { strong { (SIMULATED) } } }
             p.facts {
                 span.badge.state { (state) }
                 " planned " (sections::time(&identity.created_at))
@@ -95,7 +95,7 @@ fn top(facts: &Facts, about: &About<'_>) -> Markup {
             nav aria-label="Sections" {
                 ul {
                     li { a href="#overview" { "What happened" } }
-                    @if facts.progress.still.is_some() { li { a href="#still" { "Who still gets in" } } }
+                    @if is_told(facts) { li { a href="#still" { "Who still gets in" } } }
                     @if !facts.summary.rows_in_doubt().is_empty() { li { a href="#doubts" { "Rows in doubt" } } }
                     @if !facts.summary.causes().is_empty() { li { a href="#causes" { "Why, and what to do" } } }
                     li { a href="#requests" { "Requests" } }

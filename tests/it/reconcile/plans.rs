@@ -190,7 +190,7 @@ fn the_plan_names_what_is_in_use_and_what_the_service_may_refuse() {
     let stage = Stage::with(world, at_once());
     stage.sheet("desktop_id,user_name\nd1,ann\nd2,bob\nd3,cara\nd4,dan\nd5,eve\nd5,gone\n");
     let plan = stage.plan_leavers(&[]).expect(0);
-    let plan = plan.says("5 to detach, 1 already gone, 1 in use now").says("in use now: D1");
+    let plan = plan.says("5 to detach, 1 already detached").says("1 of the 5 desktops touched is in use now: D1");
     let plan = plan.says("1 is hibernated: the service may refuse it").says("1 is frozen: the service may refuse it");
     plan.says("may be refused: D2, D3").says("1 belongs to a pool");
     stage.run_leavers(&[]).expect(1);
@@ -207,7 +207,7 @@ fn a_name_that_the_service_does_not_know_is_hinted_at_with_the_nearest() {
     let plan = stage
         .plan_leavers(&["--empty-desktop=every", "--unknown-users=gone"])
         .expect(0)
-        .says("1 to detach, 3 already gone");
+        .says("1 to detach, 3 already detached");
     let plan = plan.says("line 2: `zhang.sann` is not bound to d1, and the service knows no user of this name");
     let plan = plan.says("the nearest name is `zhang.san`");
     let plan = plan.says("line 4: `wang.wu` holds no desktop, and the service knows no user of this name");

@@ -103,11 +103,15 @@ fn desktops_in_use_are_left_when_told_so_and_named_in_any_case() {
     world.doom(&id("d1"), Fate::Connected);
     let stage = Stage::with(world, at_once());
     stage.sheet("desktop_id,user_name\nd1,ann\nd1,bob\nd1,nobody\nd2,cara\n");
-    stage.plan_leavers(&["--in-use", "skip"]).expect(1).says("1 in use now").says("2 left out").says("in use now: D1");
+    stage
+        .plan_leavers(&["--in-use", "skip"])
+        .expect(1)
+        .says("2 left out")
+        .says("1 desktop is in use now and left out: D1");
     stage.run_leavers(&["--in-use", "skip"]).expect(1);
     assert_eq!(stage.column("outcome"), ["not_sent", "not_sent", "already_detached", "detached"]);
     assert_eq!(stage.column("error_code"), ["IN_USE", "IN_USE", "", ""]);
     assert_eq!(stage.service.names("d1").len(), 2);
-    stage.run_leavers(&["--fresh"]).expect(0).says("in use now: D1");
+    stage.run_leavers(&["--fresh"]).expect(0).says("is in use now: D1");
     assert!(stage.service.names("d1").is_empty());
 }
