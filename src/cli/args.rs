@@ -171,10 +171,10 @@ pub struct SafetyOptions {
     /// Ask no question [default: ask; without a terminal, refuse]
     #[arg(short, long)]
     pub yes: bool,
-    /// Do exactly this plan, once, unasked [default: none]
+    /// Do exactly this plan, once, and ask nothing more [default: none]
     ///
-    /// PLAN is a file from `plan --format json`, or the hash in it. Refused if the plan made now is another one; the
-    /// differing rows are named where a file was given.
+    /// PLAN is a file from `plan --format json`, or the hash in it. If the list or the bindings have changed in
+    /// between, it stops, and changes nothing; the differing rows are named where a file was given.
     #[arg(long, value_name = "PLAN")]
     pub approved: Option<String>,
     /// Only plan, as `plan` does [default: off]

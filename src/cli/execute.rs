@@ -389,3 +389,24 @@ pub(super) fn nothing_to_do(task: &Task<'_>, view: &View, input: &Path, files: &
     let next = tell(task, &summary, &end, &told)?;
     Ok(Closing { exit, why: why(end.stopped, summary.counts(), progress.still.as_ref()), next: Some(next) })
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_last_line_names_all_that_is_left() {
+        let mut counts = Counts::default();
+        counts.add(Outcome::Detached, 5);
+        assert_eq!(why(None, &counts, None), None);
+        counts.add(Outcome::Failed, 1);
+        counts.add(Outcome::Invalid, 1);
+        counts.add(Outcome::Unknown, 1);
+        let still = StillAccess { people: 3, ..StillAccess::default() };
+        assert_eq!(
+            why(None, &counts, Some(&still)).as_deref(),
+            Some("2 rows are not done; of 1 row it is not known; 3 people still get in by something else")
+        );
+        assert_eq!(why(Some("a signal".to_owned()), &counts, Some(&still)).as_deref(), Some("a signal"));
+    }
+}

@@ -9,8 +9,8 @@ use tokio::time::{Instant, MissedTickBehavior, interval_at};
 
 use super::tally::Tally;
 use crate::model::{Event, Observer};
+use crate::text::counted;
 use crate::text::spell_rate;
-use crate::text::{counted, grouped};
 
 /// Between two lines.
 const EVERY: Duration = Duration::from_secs(30);
@@ -110,7 +110,7 @@ impl Observer for Lines {
                 counted(*rows, "row", "rows"),
                 match (settled, resumed) {
                     (0, _) => String::new(),
-                    (_, true) => format!(", {} done before", grouped(*settled)),
+                    (_, true) => format!(", {} their outcome already", counted(*settled, "has", "have")),
                     (_, false) => format!(", {}", counted(*settled, "needs nothing", "need nothing")),
                 },
                 counted(*chunks_open, "request", "requests"),

@@ -100,6 +100,20 @@ fn a_summary_tells_a_stranger_what_happened_why_and_what_to_do() {
 }
 
 #[test]
+fn what_to_do_follows_the_state_only_where_all_rows_name_the_same() {
+    let advice = |states: [&str; 2]| {
+        let mut summary = Summary::default();
+        for (line, state) in (1..).zip(states) {
+            let message = format!("status is [{state}] and deny operation [detach], resource id [{line}]");
+            summary.absorb(&row(line, "li.na", Outcome::Failed, "WKS.00010032", &message));
+        }
+        summary.causes()[0].advice(&|_, message| Some(message.to_owned())).unwrap()
+    };
+    assert!(advice(["HIBERNATED", "HIBERNATED"]).contains("[HIBERNATED]"), "the ids differ, the states do not");
+    assert_eq!(advice(["HIBERNATED", "ERROR"]), "");
+}
+
+#[test]
 fn colour_is_there_only_where_it_is_asked_for() {
     let next = retry();
     let facts = facts(Exit::SomeRows, &next, &[], &[]);

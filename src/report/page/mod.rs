@@ -8,6 +8,7 @@
 mod chart;
 mod facts;
 mod frame;
+mod groups;
 mod people;
 pub(crate) mod plan;
 mod redact;

@@ -184,6 +184,11 @@ fn a_plan_of_an_undo_writes_nothing_and_can_be_approved_once() {
     assert_eq!((&value["counts"]["to_attach"], value["rows"].as_array().map(Vec::len)), (&Value::from(4), Some(4)));
     assert!(!stage.has(UNDO_JOURNAL));
     let told = stage.run(&["undo", JOURNAL, "--dry-run", "--requests", "-"]).expect(0);
+    assert!(
+        told.last_line().starts_with("exit code 0: the plan is made, nothing was changed; "),
+        "{}",
+        told.last_line()
+    );
     assert!(told.stdout.starts_with("{\"assign_model\":") && told.stdout.lines().count() == 1, "{}", told.stdout);
 
     // Without --yes and a terminal nothing is done.
