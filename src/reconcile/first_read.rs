@@ -81,6 +81,20 @@ async fn p11_two_refusals_are_the_end_even_where_credentials_can_be_renewed() {
     assert_eq!((server.seen().len(), auth.0.load(Ordering::SeqCst)), (2, 1));
 }
 
+#[tokio::test(start_paused = true)]
+async fn p11_what_waits_for_its_turn_as_the_credentials_are_renewed_does_not_go_out_with_unproved_ones() {
+    let server = Server::start(|_| reply(401, "", "")).await;
+    let auth = Arc::new(Renewable(AtomicUsize::new(0)));
+    let transport = Arc::new(HttpTransport::new(&HttpOptions::default()).unwrap());
+    let target = Target { transport, auth: auth.clone(), endpoint: server.http(), project_id: "p1".to_owned() };
+    let slow = Ceiling { period: Duration::from_secs(60) };
+    let gates = Gates::new(|_: Class| slow, 8, 1, false);
+    let look = Preflight::new(Reader::new(target), gates, 8, Waits::default(), 1, CancellationToken::new());
+    let looks = futures::future::join_all((0..6).map(|_| look.probe())).await;
+    assert!(looks.iter().all(Result::is_err));
+    assert_eq!((server.seen().len(), auth.0.load(Ordering::SeqCst)), (2, 1), "the first, and the one that proves");
+}
+
 #[tokio::test]
 async fn p11_credentials_that_were_good_in_between_are_renewed_again() {
     let asked = AtomicUsize::new(0);

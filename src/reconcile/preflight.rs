@@ -12,7 +12,7 @@ use std::time::Duration;
 
 use futures::future::BoxFuture;
 use futures::stream::{self, StreamExt as _, TryStreamExt as _};
-use tokio::sync::Mutex;
+use tokio::sync::RwLock;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
@@ -48,8 +48,8 @@ pub struct Preflight {
     waits: Waits,
     stop: CancellationToken,
     renewals: std::sync::Mutex<Renewals>,
-    /// Held by the task that gets new credentials for everybody.
-    renewing: Mutex<()>,
+    /// Written by the task that gets new credentials for everybody, until they are proved.
+    renewing: RwLock<()>,
     answered: AtomicU32,
     /// Why the credentials are refused for good: whatever else waits for its turn would be refused, too (P11).
     no_access: OnceLock<String>,
@@ -78,7 +78,7 @@ impl Preflight {
             waits,
             stop,
             renewals: std::sync::Mutex::default(),
-            renewing: Mutex::new(()),
+            renewing: RwLock::new(()),
             answered: AtomicU32::new(0),
             no_access: OnceLock::new(),
             refused: AtomicU32::new(0),
@@ -395,8 +395,11 @@ impl Preflight {
     ) -> Result<Result<T, Refused>, Error> {
         let (mut failures, began) = (0, Instant::now());
         loop {
-            drop(self.renewing.lock().await); // meanwhile nothing goes out
+            drop(self.renewing.read().await); // meanwhile nothing goes out
             let Some(mut pass) = self.gates.pass(class, &self.stop).await else { return Err(stopped()) };
+            if self.renewing.try_read().is_err() {
+                continue; // nor does what was waiting for its turn as it began: the turn is lost
+            }
             let generation = self.renewals().generation();
             if let Some(why) = self.no_access.get() {
                 return Err(Error::NoAccess(why.clone()));
@@ -466,7 +469,7 @@ impl Preflight {
 
     /// After a 401: new credentials, by whoever comes first.
     async fn renew(&self, generation: u32, explained: &str) -> Result<(), Error> {
-        let _turn = self.renewing.lock().await;
+        let _turn = self.renewing.write().await;
         let refused = |more: &str| Error::NoAccess(self.no_access.get_or_init(|| format!("{explained}{more}")).clone());
         let verdict = self.renewals().refused(generation);
         match verdict {

@@ -63,6 +63,11 @@ use Oddity::{
 
 const NAMESAKE: &str = "namesake-";
 
+/// The id of somebody else of that name: one of four, and nobody's of another name.
+fn namesake(of: &Bound, rng: &mut fastrand::Rng) -> String {
+    format!("{NAMESAKE}{}-{}", of.user_name, rng.u32(..4))
+}
+
 impl Oddity {
     /// All kinds, and their names for `SIM_ODD`.
     pub(crate) const ALL: [(Self, &str); 20] = [
@@ -214,7 +219,7 @@ impl Oddity {
             Namesakes => {
                 for _ in 0..=rng.usize(..3) {
                     let mut seat = script.seats[rng.usize(..script.seats.len())].clone();
-                    seat.bound.user_id = Some(format!("{NAMESAKE}{}", rng.u32(..4)));
+                    seat.bound.user_id = Some(namesake(&seat.bound, rng));
                     let at = Duration::from_millis([0, rng.u64(..20_000), rng.u64(..600_000)][rng.usize(..3)]);
                     script.deeds.push((at, Deed::Bind(seat)));
                 }
@@ -226,7 +231,7 @@ impl Oddity {
                 rng.shuffle(&mut seats);
                 seats.truncate(rng.usize(..3));
                 for mut seat in seats {
-                    seat.bound.user_id = Some(format!("{NAMESAKE}{}", rng.u32(..4)));
+                    seat.bound.user_id = Some(namesake(&seat.bound, rng));
                     script.seats.push(seat);
                 }
                 script.name_people_by_id(rng);
@@ -255,7 +260,7 @@ impl Oddity {
                     match rng.u8(..4) {
                         0 => seat.bound.user_name = format!("new{}", rng.u32(..3)),
                         1 => {}
-                        _ => seat.bound.user_id = Some(format!("{NAMESAKE}{}", rng.u32(..4))),
+                        _ => seat.bound.user_id = Some(namesake(&seat.bound, rng)),
                     }
                     let at = Duration::from_millis([0, 0, rng.u64(..20_000), rng.u64(..600_000)][rng.usize(..4)]);
                     let deed = match rng.u8(..8) {

@@ -6,6 +6,7 @@ use batch_detach::testing::model::{DesktopId, Outcome};
 use batch_detach::testing::sim::{Auth, Blame, Effect, Fate, FateOf, Fault, Login, Matching, Op, Refused};
 
 use crate::history::{History, ResultLine};
+use crate::oddity::Oddity;
 use crate::run::{Report, judge, record, run};
 use crate::script::{Death, Deed, Script, TakeBack, id};
 
@@ -45,6 +46,14 @@ fn p10_a_desktop_that_is_refused_as_busy_and_looks_idle_is_tried_five_times_at_m
     let mut script = Script::calm(&["d-00 u0"], "d-00,,u0,,\n");
     script.scenario.fates = vec![fate(0, Fate::Frozen)];
     assert_eq!(kept(&script).outcomes, [("failed", 1)].into());
+}
+
+#[test]
+fn p10_a_request_that_was_divided_stays_divided_when_its_desktops_are_looked_at_again() {
+    // A service that is busy for ever, and looks that have grown old when the turn to send comes.
+    for seed in [15_440, 18_225] {
+        kept(&Script::odd(seed, &Oddity::ALL.map(|(odd, _)| odd)));
+    }
 }
 
 #[test]

@@ -16,7 +16,7 @@ use batch_detach::testing::journal::{Entry, Identity, Item, Journal, MemoryJourn
 use batch_detach::testing::model::{Bound, Class, DesktopId, Outcome};
 use batch_detach::testing::pace::{Ceiling, Gates, Waits};
 use batch_detach::testing::reconcile::preflight::Preflight;
-use batch_detach::testing::sim::{App, Auth, Change, Matching};
+use batch_detach::testing::sim::{App, Auth, Change, Fate, Matching};
 use batch_detach::testing::undo::plan as plan_undo;
 use tokio::time::{Instant, sleep, sleep_until};
 use tokio_util::sync::CancellationToken;
@@ -245,6 +245,7 @@ impl Recorded {
         let requests = app.log().into_iter().zip(witnessed).take(until).skip(self.from);
         let requests = requests.map(|(entry, (durable, reply))| Request { entry, durable: Some(durable), reply });
         let rules = Rules::default();
+        let never = script.scenario.fates.iter().filter(|of| matches!(of.fate, Fate::NeverUnbinds));
         let promised = Promised {
             class: self.class,
             write_period: script.write_period,
@@ -254,8 +255,10 @@ impl Recorded {
             doubt_wait: rules.waits.doubt_wait,
             heard_after: script.commit_takes,
             verify: script.verify,
+            looked: script.preflight,
             may_detach_all: script.policy.allow_detach_all,
             ids_in_any_case: script.scenario.world.matching == Matching::AnyCase,
+            never_done: never.flat_map(|of| of.desktops.clone()).collect(),
             read_lag: script.scenario.world.read_lag,
         };
         Some(History {

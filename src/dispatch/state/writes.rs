@@ -231,11 +231,22 @@ impl State {
         let chunk = part.label.chunk;
         let mut items = part.items;
         let second = items.split_off(items.len().div_ceil(2));
-        let halves = [items, second]
-            .map(|items| Part { looked_at: part.looked_at, ..Part::new(self.parts.next_label(chunk), items) });
+        let halves = [items, second].map(|items| self.part_of_its_own(chunk, items, part.looked_at));
         for half in halves.into_iter().rev() {
             self.requeue(half);
         }
+    }
+
+    /// A part of a chunk that was divided. Its items know its label, by which they go together from now on: by the old one
+    /// a look before the next attempt would bring together what was divided, without end.
+    fn part_of_its_own(&mut self, chunk: u32, items: Vec<ItemId>, looked_at: Option<Instant>) -> Part {
+        let label = self.parts.next_label(chunk);
+        for id in &items {
+            if let Some(live) = self.items.get_mut(id) {
+                live.label = label;
+            }
+        }
+        Part { looked_at, ..Part::new(label, items) }
     }
 
     pub(super) fn triage(&mut self, part: Part, cause: Refusal, now: Instant) {
@@ -283,15 +294,12 @@ impl State {
         }
         let chunk = part.label.chunk;
         if !rest.is_empty() {
-            let rest = Part { looked_at: part.looked_at, ..Part::new(self.parts.next_label(chunk), rest) };
+            let rest = self.part_of_its_own(chunk, rest, part.looked_at);
             self.requeue(rest);
         }
         if !busy.is_empty() {
-            // They become a part of their own.
-            let label = self.parts.next_label(chunk);
-            for id in busy {
+            for id in self.part_of_its_own(chunk, busy, None).items {
                 if let Some(live) = self.items.get_mut(&id) {
-                    live.label = label;
                     live.refusal = Some(cause.clone());
                 }
                 self.wait_busy(id, now);

@@ -5,7 +5,7 @@ use std::collections::{HashMap, HashSet};
 use sha2::{Digest as _, Sha256};
 
 use crate::error::Error;
-use crate::journal::{Identity, Item, ItemId, Past, SlotNo};
+use crate::journal::{Identity, Item, ItemId, Past, Slot, SlotNo};
 use crate::model::Class;
 use crate::model::{DesktopId, Kind, Outcome, fold};
 use crate::plan::Questions;
@@ -45,6 +45,8 @@ pub(crate) struct Changed {
     /// Each desktop once, in the order of the run's plan, with the bindings to take back; `rows` of a slot counts those
     /// of [`Changed::rows`].
     pub desktops: Vec<Item>,
+    /// Who else of the run's plan was bound to a desktop before it: the run did not change them, or they were not asked for.
+    pub beside: HashMap<DesktopId, Vec<Slot>>,
     /// Bindings of which it is not known yet whether the run changed them: desktop and slot.
     pub in_doubt: HashSet<(usize, usize)>,
     /// Records of the run's results that stay out: it did not change them, or they were not asked for.
@@ -63,7 +65,7 @@ impl Changed {
         let wanted = if class == Class::BatchAttach { Outcome::Detached } else { Outcome::Attached };
         let mut filter = Filter::new(only);
         let (rows, desktops, in_doubt) = (Vec::new(), Vec::new(), HashSet::new());
-        let mut made = Self { journal, run, class, rows, desktops, in_doubt, left: 0 };
+        let mut made = Self { journal, run, class, rows, desktops, beside: HashMap::new(), in_doubt, left: 0 };
         let mut by_id: HashMap<DesktopId, usize> = HashMap::new();
         let mut places: HashMap<(ItemId, SlotNo), (usize, usize)> = HashMap::new();
         // Bindings that an `ALL` row alone stands for, by its item.
@@ -73,6 +75,9 @@ impl Changed {
                 let in_doubt = *outcome == Outcome::Unknown;
                 let changed = in_doubt || *outcome == wanted;
                 if slot.kind == Kind::All || !changed || !filter.takes(&slot.user_name, item.desktop.as_str()) {
+                    if slot.seen && slot.kind != Kind::All {
+                        made.beside.entry(item.desktop.clone()).or_default().push(slot.clone());
+                    }
                     continue;
                 }
                 let desktop = *by_id.entry(item.desktop.clone()).or_insert(made.desktops.len());
@@ -84,7 +89,7 @@ impl Changed {
                 if slot.rows == 0 {
                     of_all.entry(item.id).or_default().push(number);
                 }
-                of_desktop.slots.push(crate::journal::Slot { rows: 0, ..slot.clone() });
+                of_desktop.slots.push(Slot { rows: 0, ..slot.clone() });
                 places.insert((item.id, number), place);
                 if in_doubt {
                     made.in_doubt.insert(place);

@@ -81,14 +81,14 @@ enum Found<'b> {
 
 /// Never somebody else.
 ///
-/// * `others`: whom the run took from the same desktop. They, too, were there before it.
-fn find<'b>(slot: &Slot, bound: &'b [Bound], others: &[Slot]) -> Found<'b> {
+/// * `others`: of the same desktop, who was there before the run as well.
+fn find<'b, 's>(slot: &Slot, bound: &'b [Bound], others: impl Iterator<Item = &'s Slot> + Clone) -> Found<'b> {
     let ours = slot.person();
     if let Some(one) = bound.iter().find(|one| ours.is(&Person::from(*one))) {
         return Found::One(one);
     }
     // One who was beside him before the run is no obstacle, and nobody to judge him by.
-    let was_there = |one: &Bound| slot.has_namesake || others.iter().any(|other| other.person().is(&one.into()));
+    let was_there = |one: &Bound| slot.has_namesake || others.clone().any(|other| other.person().is(&one.into()));
     let came = bound.iter().any(|one| ours.is_named_as(&one.into()) && !was_there(one));
     if came { Found::Namesake } else { Found::Nobody }
 }
@@ -315,6 +315,12 @@ impl Judge<'_> {
         if self.changed.class == Class::BatchAttach { self.attach(slot) } else { self.detach(slot) }
     }
 
+    /// Who of the run's plan was bound to the desktop before it, whatever became of him.
+    fn were_there(&self) -> impl Iterator<Item = &Slot> + Clone {
+        let beside = self.changed.beside.get(&self.desktop.desktop);
+        self.desktop.slots.iter().chain(beside.into_iter().flatten())
+    }
+
     fn attach(&self, slot: &Slot) -> Verdict {
         let Some(live) = self.live else {
             return Verdict::Invalid(
@@ -323,7 +329,7 @@ impl Judge<'_> {
             );
         };
         let bound = live.bound.as_deref().unwrap_or_default();
-        match find(slot, bound, &self.desktop.slots) {
+        match find(slot, bound, self.were_there()) {
             // Under way to something else it may be bound no longer than that lasts.
             Found::One(_) if live.good().is_some() => return Verdict::Done,
             Found::Namesake => return NAMESAKE,
@@ -337,7 +343,7 @@ impl Judge<'_> {
                  whether it was there nor its privilege group is known; attach it in the console",
             );
         }
-        let ours = |one: &&Bound| self.desktop.slots.iter().any(|slot| slot.person().is(&Person::from(*one)));
+        let ours = |one: &&Bound| self.were_there().any(|slot| slot.person().is(&Person::from(*one)));
         // Whoever was bound beside our leaver before the run is no obstacle: the desktop can hold several.
         if is_single(live) && !self.desktop.shared && !bound.iter().all(|one| ours(&one)) {
             tracing::debug!(
@@ -358,7 +364,7 @@ impl Judge<'_> {
         // A desktop that is gone took its bindings with it: the first undo saw it.
         let Some(live) = self.live else { return Verdict::Done };
         let bound = live.bound.as_deref().unwrap_or_default();
-        match find(slot, bound, &self.desktop.slots) {
+        match find(slot, bound, self.were_there()) {
             Found::Nobody if live.good().is_some() => Verdict::Done,
             // Somebody may be on the way to it; the reads after the request tell.
             Found::Nobody => Verdict::Send(Slot { sent_group: None, seen: false, has_namesake: false, ..slot.clone() }),

@@ -42,8 +42,16 @@ fn changed(class: Class, of: &[(&str, &[&str])]) -> Changed {
     let class_of_run = if class == Class::BatchAttach { Class::BatchDetach } else { Class::BatchAttach };
     let run = Identity { class: class_of_run, plan_hash: "0f".to_owned(), ..build::identity() };
     let journal = String::new();
-    let mut made =
-        Changed { journal, run, class, rows: Vec::new(), desktops: Vec::new(), in_doubt: HashSet::new(), left: 0 };
+    let mut made = Changed {
+        journal,
+        run,
+        class,
+        rows: Vec::new(),
+        desktops: Vec::new(),
+        beside: HashMap::new(),
+        in_doubt: HashSet::new(),
+        left: 0,
+    };
     for (at, (desktop, users)) in of.iter().enumerate() {
         for (number, user) in users.iter().enumerate() {
             let cells = [desktop, "", user, "", "", "USER", ""].map(str::to_owned);
@@ -100,6 +108,17 @@ fn each_row_of_an_undo_is_judged_against_who_is_bound_now() {
         "INVALID_PROTECTED",
     ];
     assert_eq!(words(&changed, &look, &policy), expected);
+}
+
+#[test]
+fn p02_whom_the_run_could_not_detach_is_no_obstacle_to_the_undo_of_a_namesake_beside_him() {
+    let mut changed = changed(Class::BatchAttach, &[("d1", &["sam"])]);
+    let other = Bound { user_id: Some("another".to_owned()), ..bound("sam") };
+    let look = look(&[live("d1", "DEDICATED", std::slice::from_ref(&other))]);
+    assert_eq!(words(&changed, &look, &Policy::default()), ["INVALID_ID_MISMATCH"], "he came since");
+    let beside = Slot { user_id: other.user_id, ..slot("sam") };
+    changed.beside.insert(id("d1"), vec![beside]);
+    assert_eq!(words(&changed, &look, &Policy::default()), ["1.0"]);
 }
 
 #[test]

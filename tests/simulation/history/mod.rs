@@ -17,12 +17,13 @@ use batch_detach::testing::journal::{
 };
 use batch_detach::testing::model::Class;
 use batch_detach::testing::model::{Bound, DesktopId, Kind, Outcome, Refusal};
-use batch_detach::testing::sim::{Change, LogEntry, Op};
+use batch_detach::testing::sim::{Change, Executed, LogEntry, Op};
 use serde_json::Value;
 use tokio::time::Instant;
 
 /// What was promised to this run.
 #[derive(Debug, Clone)]
+#[expect(clippy::struct_excessive_bools, reason = "each is a fact of its own")]
 pub(crate) struct Promised {
     /// [`Class::BatchAttach`] for an undo: what is said of "bound" and "absent" below is then the other way round.
     pub(crate) class: Class,
@@ -38,10 +39,14 @@ pub(crate) struct Promised {
     /// How long an answer takes to become durable; before that nobody hears of it.
     pub(crate) heard_after: Duration,
     pub(crate) verify: bool,
+    /// Whether the run looked before its plan; else nobody can know who was bound beside whom.
+    pub(crate) looked: bool,
     /// `--allow-detach-all`.
     pub(crate) may_detach_all: bool,
     /// Whether the server compares ids without case.
     pub(crate) ids_in_any_case: bool,
+    /// Desktops of which it says that they are done, and never does them.
+    pub(crate) never_done: Vec<DesktopId>,
     /// How old what a read of this server shows can be.
     pub(crate) read_lag: Duration,
 }
@@ -204,6 +209,10 @@ impl Sent<'_> {
 
     fn slots(&self, item: ItemId) -> &[SlotNo] {
         self.attempt.carries.iter().find(|(id, _)| *id == item).map_or(&[], |(_, slots)| slots)
+    }
+
+    fn refused_nobody(&self) -> bool {
+        self.answer.is_some_and(|(_, answer)| answer.refused.is_empty())
     }
 
     fn refused(&self, item: ItemId) -> Option<&Refusal> {

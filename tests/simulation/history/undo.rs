@@ -19,7 +19,17 @@ impl Checker<'_> {
         for entry in &history.entries {
             let Fate::Fixed { outcome, code, .. } = &entry.fate else { continue };
             let Some(desktop) = self.looked_for(&entry.cells[0]) else { continue };
-            let before = history.first.get(&desktop).map_or(&[][..], Vec::as_slice);
+            let before = history.first.get(&desktop).filter(|_| history.promised.looked);
+            // Who went by somebody else's hand was perhaps gone as the run looked.
+            let went = |one: &&Bound| {
+                history.changes.iter().any(|change| {
+                    change.request.is_none()
+                        && !change.attached
+                        && self.is_same(&change.desktop, &desktop)
+                        && change.bound == **one
+                })
+            };
+            let before: Vec<&Bound> = before.into_iter().flatten().filter(|one| !went(one)).collect();
             let was = |meant: &dyn Fn(&Bound) -> bool| {
                 self.states_within(&desktop, from, to).any(|state| state.iter().any(meant))
             };
