@@ -57,6 +57,11 @@ fn p10_a_request_that_was_divided_stays_divided_when_its_desktops_are_looked_at_
 }
 
 #[test]
+fn a_canary_whose_desktops_cannot_be_read_is_judged_though_others_of_its_rows_wait_for_them() {
+    kept(&Script::odd(67_608, &Oddity::ALL.map(|(odd, _)| odd)));
+}
+
+#[test]
 fn p02_a_doubt_on_a_desktop_that_then_stays_refused_is_settled_by_reads_and_not_left_unknown_for_ever() {
     let mut script = Script::calm(&["d-00 u0"], "d-00,,u0,,\n");
     script.scenario.world.hibernated = Blame::Request;

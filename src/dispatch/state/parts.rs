@@ -217,7 +217,7 @@ impl Parts {
 
     /// An item is given up, and keeps its desktop: what waited for it along with others goes without it.
     ///
-    /// * `is_on`: whether an item is of that desktop.
+    /// * `is_on`: whether an item is of that desktop, or of another one that was given up.
     pub(super) fn give_up(&mut self, desktop: &DesktopId, is_on: impl Fn(ItemId) -> bool) {
         for part in self.aside.remove(desktop).unwrap_or_default() {
             self.aside_items -= part.items.len();
@@ -231,6 +231,10 @@ impl Parts {
                 None => self.set_aside(desktop.clone(), part),
             }
         }
+    }
+
+    pub(super) fn has_aside(&self, desktop: &DesktopId) -> bool {
+        self.aside.contains_key(desktop)
     }
 
     /// Takes apart what can't go in this process, each item by itself, and what can; `None` where it is all of one kind.

@@ -164,8 +164,15 @@ impl State {
             out.records.extend(live.unknown(unread));
             let why = format!("{rows} row(s) of desktop {} could not be read in time", live.item.desktop);
             out.events.push(Event::Waiting { why, wait });
-            let items = &self.items;
-            self.parts.give_up(&desktop, |id| items.get(&id).is_some_and(|live| live.item.desktop == desktop));
+            if self.parts.has_aside(&desktop) {
+                // What is on another desktop that nobody can tell of stays aside, too: it would only come back to there,
+                // with nobody to judge a canary after that.
+                let parked = self.items.values().filter(|live| matches!(live.phase, Phase::Parked));
+                let parked: std::collections::HashSet<&DesktopId> = parked.map(|live| &live.item.desktop).collect();
+                let items = &self.items;
+                let is_stuck = |id| items.get(&id).is_some_and(|live| parked.contains(&live.item.desktop));
+                self.parts.give_up(&desktop, is_stuck);
+            }
         }
     }
 

@@ -229,7 +229,9 @@ impl Checker<'_> {
         let is_named =
             |one: &Bound| one.kind == slot.kind && one.user_name.to_lowercase() == slot.user_name.to_lowercase();
         let was_there = |one: &Bound| self.states_within(&item.desktop, from, planned).all(|state| state.contains(one));
-        let before = at.checked_sub(self.history.promised.read_lag).unwrap_or(at);
+        // The last read was on its way for a while, and what it shows may be older still.
+        let window = self.history.promised.read_lag + self.history.promised.settle_time;
+        let before = at.checked_sub(window).unwrap_or(at);
         let is_another_there = self.states_within(&item.desktop, before, at).any(|state| state.iter().any(is_named));
         let code = if self.history.promised.verify { "DOUBT_NAMESAKE_GONE" } else { "DOUBT_NAMESAKE" };
         let is_told = word.result.code.starts_with(code) || !slot.seen || is_another_there;
