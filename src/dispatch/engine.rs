@@ -97,6 +97,10 @@ pub async fn drive(run: Drive, observer: &mut dyn Observer) -> Result<Ended, Err
     let mut drain_until: Option<Instant> = None;
     let mut probing = false;
     loop {
+        // Before anything is begun: where the time was over already, nothing may leave.
+        if state.stop_reason().is_none() && deadline.is_some_and(|at| Instant::now() >= at) {
+            state.stop(StopReason::Deadline, &mut out);
+        }
         flush(&run.journal, &mut out, observer).await?;
         if state.stop_reason().is_some() && drain_until.is_none() {
             drain_until = Some(Instant::now() + run.rules.drain_time);
@@ -141,11 +145,7 @@ pub async fn drive(run: Drive, observer: &mut dyn Observer) -> Result<Ended, Err
                     next = ops.try_join_next();
                 }
             }
-            () = sleep_to(wake) => {
-                if deadline.is_some_and(|at| Instant::now() >= at) {
-                    state.stop(StopReason::Deadline, &mut out);
-                }
-            }
+            () = sleep_to(wake) => {}
         }
     }
     ops.abort_all();
