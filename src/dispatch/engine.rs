@@ -97,11 +97,14 @@ pub async fn drive(run: Drive, observer: &mut dyn Observer) -> Result<Ended, Err
     let mut drain_until: Option<Instant> = None;
     let mut probing = false;
     loop {
-        // Before anything is begun: where the time was over already, nothing may leave.
-        if state.stop_reason().is_none() && deadline.is_some_and(|at| Instant::now() >= at) {
-            state.stop(StopReason::Deadline, &mut out);
-        }
         flush(&run.journal, &mut out, observer).await?;
+        // One instant for all questions: what comes due between two would be neither begun nor waited for.
+        let now = Instant::now();
+        // Before anything is begun: where the time was over already, nothing may leave.
+        if deadline.is_some_and(|at| at <= now) && state.stop_reason().is_none() && state.has_work() {
+            state.stop(StopReason::Deadline, &mut out);
+            flush(&run.journal, &mut out, observer).await?;
+        }
         if state.stop_reason().is_some() && drain_until.is_none() {
             drain_until = Some(Instant::now() + run.rules.drain_time);
             hold.cancel();
@@ -111,8 +114,6 @@ pub async fn drive(run: Drive, observer: &mut dyn Observer) -> Result<Ended, Err
             hold.cancel();
             hold = CancellationToken::new();
         }
-        // One instant for both questions: what comes due between two would be neither begun nor waited for.
-        let now = Instant::now();
         while let Some(op) = state.next_op(now) {
             spawn(&mut ops, &context, &state, op, &hold);
         }
@@ -124,7 +125,7 @@ pub async fn drive(run: Drive, observer: &mut dyn Observer) -> Result<Ended, Err
             probing = true;
             ops.spawn(probe(Arc::clone(&context), state.generation(), hold.clone()));
         }
-        let wake = state.wake_at(now).into_iter().chain(deadline.filter(|_| drain_until.is_none())).min();
+        let wake = state.wake_at(now).into_iter().chain(deadline.filter(|at| *at > now && drain_until.is_none())).min();
         tokio::select! {
             biased;
             () = run.abandon.cancelled() => return Ok(Ended::Abandoned),

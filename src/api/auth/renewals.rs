@@ -26,6 +26,11 @@ impl Renewals {
         self.generation
     }
 
+    /// Whether somebody was told to get new ones, and has not got them yet.
+    pub(crate) const fn is_under_way(&self) -> bool {
+        self.is_under_way
+    }
+
     /// A 401 to a request of this generation.
     pub(crate) fn refused(&mut self, generation: u32) -> Refused {
         if generation != self.generation || self.is_under_way {

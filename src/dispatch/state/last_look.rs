@@ -85,6 +85,11 @@ impl LastLook {
         self.open.get(&id).map(|recheck| &recheck.item)
     }
 
+    /// Whether something is to be read, as far as the journal was asked.
+    pub(super) fn has_reads(&self) -> bool {
+        !self.open.is_empty()
+    }
+
     pub(super) fn is_done(&self) -> bool {
         self.stage == Stage::Begun && self.open.is_empty()
     }

@@ -17,7 +17,6 @@ pub(super) enum Access {
     Proved,
     /// Not yet answered with these credentials: one request out at a time.
     Unproved,
-    Renewing,
 }
 
 /// See the module.
@@ -162,11 +161,15 @@ impl Link {
     pub(super) fn unauthorized(&mut self, generation: u32) -> Refused {
         let refused = self.renewals.refused(generation);
         if refused == Refused::Renew {
-            self.access = Access::Renewing;
             self.renew_asked = false;
             self.epoch += 1;
         }
         refused
+    }
+
+    /// Whether the credentials are being replaced: nothing new goes out with the old ones.
+    pub(super) fn is_renewing(&self) -> bool {
+        self.renewals.is_under_way()
     }
 
     /// Whether to renew now: once, and when nothing is under way any more.

@@ -52,11 +52,16 @@ impl State {
             && self.items.len() == self.parked + self.parts.items_aside()
     }
 
+    /// Whether anything is left that costs the service a request.
+    pub(crate) fn has_work(&self) -> bool {
+        !self.is_quiet() || self.last_look.has_reads()
+    }
+
     /// When something becomes due without anything happening; `None` where only what is under way can bring more.
     ///
     /// * `now`: the instant at which [`State::next_op`] said `None`; at a later one something due is lost from sight.
     pub(crate) fn wake_at(&self, now: Instant) -> Option<Instant> {
-        if self.stop.is_some() || self.link.access == Access::Renewing {
+        if self.stop.is_some() || self.link.is_renewing() {
             return None;
         }
         // What is due already waits for a place, and something under way will free one.
@@ -79,7 +84,7 @@ impl State {
         if self.stop.is_some() {
             return None;
         }
-        if self.link.access == Access::Renewing {
+        if self.link.is_renewing() {
             return self.link.ask_renewal(self.reads.out + self.writes_out).then_some(Op::Renew);
         }
         if self.may_read()
@@ -92,7 +97,7 @@ impl State {
         }
         let free = match self.link.access {
             Access::Proved => self.writes_out < self.rules.concurrency,
-            _ => self.reads.out + self.writes_out == 0,
+            Access::Unproved => self.reads.out + self.writes_out == 0,
         };
         if free {
             if let Some(op) = self.next_write(now) {
@@ -117,7 +122,7 @@ impl State {
     fn may_read(&self) -> bool {
         match self.link.access {
             Access::Proved => self.reads.out < self.rules.concurrency,
-            _ => self.reads.out + self.writes_out == 0,
+            Access::Unproved => self.reads.out + self.writes_out == 0,
         }
     }
 
@@ -150,7 +155,7 @@ impl State {
     /// The turn of a read has come: what is due now; empty where nothing is any more.
     pub(crate) fn read_turn(&mut self, now: Instant) -> (Vec<(ItemId, DesktopId)>, u32) {
         self.reads.end_turn();
-        let paused = self.stop.is_some() || self.link.access == Access::Renewing;
+        let paused = self.stop.is_some() || self.link.is_renewing();
         let due = if paused { Vec::new() } else { self.reads.take_due(now) };
         let batch: Vec<_> = due.into_iter().filter_map(|id| Some((id, self.desktop_of(id)?))).collect();
         if batch.is_empty() {

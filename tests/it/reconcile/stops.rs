@@ -97,6 +97,16 @@ fn the_time_of_a_run_begins_with_its_process_and_the_reads_before_the_plan_are_p
 }
 
 #[test]
+fn a_time_that_is_over_does_not_stop_a_run_with_nothing_left_to_do() {
+    let late = Effect::Delay(Duration::from_millis(1_500));
+    let scenario = Scenario { faults: vec![Fault::new(Op::ListDesktops, late).count(1)], ..at_once() };
+    let stage = Stage::with(world(&[("d1", &["bob"])]), scenario);
+    stage.sheet("desktop_id,user_name\nd1,ann\n");
+    stage.run_leavers(&["--max-runtime", "1s", "--unknown-users", "gone", "--still-access", "off"]).expect(0);
+    assert_tally(stage.column("outcome"), &[("already_detached", 1)]);
+}
+
+#[test]
 fn desktops_in_use_are_left_when_told_so_and_named_in_any_case() {
     let people: Vec<(&str, &[&str])> = vec![("d1", &["ann", "bob"]), ("d2", &["cara"]), ("d3", &["dan"])];
     let mut world = world(&people);
