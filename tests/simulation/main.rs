@@ -1,7 +1,7 @@
 //! Seeded simulation of the real core in paused time, and the history checker that judges it.
 //!
 //! ```text
-//! cargo test --test simulation                               1,000 seeds
+//! cargo test --test simulation                               500 seeds
 //! SIM_SEED=4711 cargo test --test simulation every_seed      that seed alone, with its trace
 //! SIM_SEEDS=1000000 cargo test --release --test simulation every_seed
 //! ```
@@ -28,7 +28,7 @@ use oddity::Oddity;
 use run::{Report, run};
 use script::Script;
 
-const SEEDS: u64 = 1_000;
+const SEEDS: u64 = 500;
 /// Failing seeds that are told if `SIM_SHOWN` does not say how many; the others are counted.
 const SHOWN: u64 = 10;
 
