@@ -37,7 +37,7 @@ pub(super) fn as_text(cell: &str) -> &str {
     inside.filter(|inside| !inside.contains('"')).map_or(cell, trim)
 }
 
-/// See [`Record::is_plain`].
+/// Whether it is printable ASCII that JSON writes as it stands.
 pub(super) fn is_plain(text: &str) -> bool {
     !holds(text.as_bytes(), is_odd)
 }

@@ -88,7 +88,7 @@ pub(super) fn whom<'t>(cells: RowRef<'t>, addressed: Option<Addressed<'t>>) -> W
 
 /// See the module. Desktops are numbered as they are first seen.
 #[derive(Debug)]
-pub(super) struct Ground<'t> {
+pub(super) struct Context<'t> {
     pub(super) input: &'t Input,
     pub(super) look: Option<&'t Snapshot>,
     pub(super) protect: Protected,
@@ -111,7 +111,7 @@ pub(super) struct Numbers<'t> {
     given: Vec<u32>,
     /// The numbers of the input's ids; made for the first one that was found by name or by user.
     ids: HashMap<&'t str, u32>,
-    /// Desktops of [`Ground::found`].
+    /// Desktops of [`Context::found`].
     found: HashMap<&'t str, u32>,
     /// By the id in lower case, where ids of the list differ by case alone, and nobody looked.
     folded: Option<HashMap<String, u32>>,
@@ -126,7 +126,7 @@ impl Numbers<'_> {
     }
 }
 
-impl<'t> Ground<'t> {
+impl<'t> Context<'t> {
     pub(super) fn new(input: &'t Input, look: Option<&'t Snapshot>, protect: &Protected) -> Self {
         let addressed = addressed(input, look.and_then(|look| look.users.as_ref()));
         let protect = protect.clone();

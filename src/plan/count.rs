@@ -37,10 +37,10 @@ impl<'t> Plan<'t> {
         let touched = self.slots_by_desktop().filter_map(|slots| {
             let desk = self.items[to_usize(slots.first()?.item)].desk;
             let mut stats = PlanStats::default();
-            stats.count_desktop(self.ground.live(desk)?);
+            stats.count_desktop(self.context.live(desk)?);
             stats.count_left(self, slots);
             Some((
-                self.ground.id(desk),
+                self.context.id(desk),
                 Touched::new(stats.in_use > 0, stats.stuck > 0, stats.left_with_nobody > 0, &effects_of(&stats)),
             ))
         });
@@ -70,7 +70,7 @@ impl<'t> PlanStats<'t> {
         // Every desktop that is touched has exactly one first slice.
         for item in plan.items.iter().filter(|item| plan.is_first_part(item)) {
             stats.desktops += 1;
-            if let Some(live) = plan.ground.live(item.desk) {
+            if let Some(live) = plan.context.live(item.desk) {
                 stats.count_desktop(live);
             }
         }
@@ -82,7 +82,7 @@ impl<'t> PlanStats<'t> {
         let mut left = HashSet::new();
         for (entry, (record, tag)) in plan.entries().zip(plan.entries.iter()) {
             if tag == Tag::Send {
-                match plan.ground.row(record.row).kind().unwrap_or_default() {
+                match plan.context.row(record.row).kind().unwrap_or_default() {
                     Kind::All => self.send_all += 1,
                     Kind::Group | Kind::UserGroup => self.send_groups += 1,
                     Kind::User => self.send_users += 1,
@@ -105,7 +105,7 @@ impl<'t> PlanStats<'t> {
                 }
                 Tag::InUse => {
                     if let Some(live) =
-                        entry.desk().filter(|&desk| left.insert(desk)).and_then(|desk| plan.ground.live(desk))
+                        entry.desk().filter(|&desk| left.insert(desk)).and_then(|desk| plan.context.live(desk))
                     {
                         self.note_in_use(live);
                         self.in_use_left_out += 1;
@@ -160,7 +160,7 @@ impl<'t> PlanStats<'t> {
     /// Who is left on a desktop.
     fn count_left(&mut self, plan: &Plan<'t>, slots: &[SlotRec]) {
         let Some(item) = slots.first().map(|slot| &plan.items[to_usize(slot.item)]) else { return };
-        let Some(bound) = plan.ground.live(item.desk).and_then(|live| live.bound.as_deref()) else { return };
+        let Some(bound) = plan.context.live(item.desk).and_then(|live| live.bound.as_deref()) else { return };
         let sent: HashSet<u32> = slots.iter().map(|slot| slot.bound).collect();
         let mut stay = places(bound).filter(|(place, _)| !item.all && !sent.contains(place)).peekable();
         self.left_with_nobody += u64::from(!bound.is_empty() && stay.peek().is_none());

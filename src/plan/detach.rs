@@ -4,7 +4,7 @@ use std::collections::HashSet;
 use std::sync::OnceLock;
 
 use super::bodies::DetachBody;
-use super::context::{EntryRec, Ground, ItemRec, NONE, SlotRec};
+use super::context::{Context, EntryRec, ItemRec, NONE, SlotRec};
 use super::entries::{Entries, entries};
 use super::fate::{Explained, Tag, explain, way_out};
 use super::hints::{Hint, hints};
@@ -24,7 +24,7 @@ use crate::text::bytes::to_usize;
 /// policy (P17). It borrows from the first two, and holds some 30 bytes a row and 20 a desktop itself.
 #[derive(Debug)]
 pub struct Plan<'t> {
-    pub(super) ground: Ground<'t>,
+    pub(super) context: Context<'t>,
     pub(super) entries: Entries,
     pub(super) slots: Vec<SlotRec>,
     /// In the order of chunks.
@@ -37,19 +37,19 @@ pub struct Plan<'t> {
 
 /// Makes the plan. `look`: what the preflight saw; `None` without one (`--preflight off`).
 pub fn plan<'t>(input: &'t Input, look: Option<&'t Snapshot>, policy: &Policy) -> Plan<'t> {
-    let mut ground = Ground::new(input, look, &policy.protect);
-    let mut entries = entries(&mut ground, policy);
-    let (mut slots, mut items) = judge(&ground, policy, &mut entries);
-    let unlisted = settle(&ground, policy, &mut entries);
-    let hints = hints(&ground, &entries);
-    let is_pooled = |desk| ground.live(desk).is_some_and(LiveDesktop::is_pooled);
+    let mut context = Context::new(input, look, &policy.protect);
+    let mut entries = entries(&mut context, policy);
+    let (mut slots, mut items) = judge(&context, policy, &mut entries);
+    let unlisted = settle(&context, policy, &mut entries);
+    let hints = hints(&context, &entries);
+    let is_pooled = |desk| context.live(desk).is_some_and(LiveDesktop::is_pooled);
     let chunks = pack(&mut items, &policy.bounds, policy.canary, is_pooled);
     for (at, item) in (0u32..).zip(&items) {
         for slot in &mut slots[item.slots()] {
             slot.item = at;
         }
     }
-    Plan { ground, entries, slots, items, chunks, hints, unlisted, stats: OnceLock::new() }
+    Plan { context, entries, slots, items, chunks, hints, unlisted, stats: OnceLock::new() }
 }
 
 /// One record of the results to be: a view into the plan.
@@ -69,7 +69,7 @@ impl<'t> PlanEntry<'_, 't> {
     }
 
     fn row(&self) -> RowRef<'t> {
-        self.plan.ground.row(self.record().row)
+        self.plan.context.row(self.record().row)
     }
 
     /// The line (or sheet row) that its row starts on.
@@ -90,7 +90,7 @@ impl<'t> PlanEntry<'_, 't> {
 
     /// The user or group as the row gives it, or as the service names whom its address means.
     pub fn user(&self) -> &'t str {
-        self.plan.ground.wanted(self.record().row).name
+        self.plan.context.wanted(self.record().row).name
     }
 
     /// The slot that it is sent as, with the desktop's number.
@@ -126,10 +126,10 @@ impl<'t> PlanEntry<'_, 't> {
             fill(Field::UserName, self.user());
         }
         if let Some(desk) = self.desk() {
-            fill(Field::DesktopId, self.plan.ground.id(desk));
-            fill(Field::DesktopName, self.plan.ground.live(desk).map_or("", |live| live.name.as_str()));
+            fill(Field::DesktopId, self.plan.context.id(desk));
+            fill(Field::DesktopName, self.plan.context.live(desk).map_or("", |live| live.name.as_str()));
         }
-        let seen = self.slot().and_then(|(desk, slot)| self.plan.ground.slot_bound(desk, slot));
+        let seen = self.slot().and_then(|(desk, slot)| self.plan.context.slot_bound(desk, slot));
         if let Some(one) = seen {
             fill(Field::Type, one.kind.as_str());
             fill(Field::UserId, one.user_id.as_deref().unwrap_or_default());
@@ -162,11 +162,11 @@ impl<'t> PlanEntry<'_, 't> {
 
     fn explained(&self) -> Explained<'t> {
         let record = self.record();
-        let explained = explain(&self.plan.ground, record.row, self.tag(), record.to);
+        let explained = explain(&self.plan.context, record.row, self.tag(), record.to);
         let hints = &self.plan.hints;
         match hints.binary_search_by_key(&self.at, |hint| hint.entry) {
             Ok(place) if self.tag() == Tag::Unknown => {
-                let way_out = way_out(&self.plan.ground.wanted(record.row));
+                let way_out = way_out(&self.plan.context.wanted(record.row));
                 Explained { message: format!("{}; {way_out}", hints[place].words()).into(), ..explained }
             }
             Ok(place) => Explained {
@@ -220,11 +220,11 @@ impl<'t> Plan<'t> {
 
     /// Whether the live bindings were looked at.
     pub fn looked(&self) -> bool {
-        self.ground.look.is_some()
+        self.context.look.is_some()
     }
 
     pub fn input(&self) -> &'t Input {
-        self.ground.input
+        self.context.input
     }
 
     /// One record of the results to be for each row, in input order; for a row without a desktop one for each desktop
@@ -268,9 +268,9 @@ impl<'t> Plan<'t> {
         self.input().table.warm_text(&rows, &mut Vec::new());
         for item in items {
             let slots = &self.slots[item.slots()];
-            let id_is_plain = slots.first().is_some_and(|slot| self.ground.id_is_plain(item.desk, slot));
-            let users = slots.iter().map(|slot| self.ground.binding(item.desk, slot));
-            body.desktop(self.ground.id(item.desk), id_is_plain, item.all, users);
+            let id_is_plain = slots.first().is_some_and(|slot| self.context.id_is_plain(item.desk, slot));
+            let users = slots.iter().map(|slot| self.context.binding(item.desk, slot));
+            body.desktop(self.context.id(item.desk), id_is_plain, item.all, users);
         }
         body.end();
     }
@@ -278,7 +278,7 @@ impl<'t> Plan<'t> {
     /// What the journal holds of each desktop's share of each chunk, in the order of chunks, with all that an undo needs.
     pub fn items(&self) -> impl Iterator<Item = journal::Item> {
         self.items.iter().zip(1u32..).map(|(item, id)| {
-            let live = self.ground.live(item.desk);
+            let live = self.context.live(item.desk);
             let with_namesake = self.with_namesake(item);
             let slot = |slot| self.journal_slot(item.desk, slot, with_namesake.contains(&slot.bound));
             journal::Item {
@@ -290,21 +290,21 @@ impl<'t> Plan<'t> {
                 all: item.all,
                 slots: self.slots[item.slots()].iter().map(slot).collect(),
                 seen: live.is_some(),
-                shared: self.ground.bound(item.desk).len() > 1,
+                shared: self.context.bound(item.desk).len() > 1,
             }
         })
     }
 
     fn desktop_id(&self, desk: u32) -> DesktopId {
-        match self.ground.live(desk) {
+        match self.context.live(desk) {
             Some(live) => live.id.clone(),
-            None => DesktopId::parse(self.ground.id(desk)).expect("ids that are none were refused"),
+            None => DesktopId::parse(self.context.id(desk)).expect("ids that are none were refused"),
         }
     }
 
     fn journal_slot(&self, desk: u32, slot: &SlotRec, has_namesake: bool) -> journal::Slot {
-        let sent = self.ground.binding(desk, slot);
-        let seen = self.ground.slot_bound(desk, slot);
+        let sent = self.context.binding(desk, slot);
+        let seen = self.context.slot_bound(desk, slot);
         let kept = match seen {
             Some(one) => one.user_group.as_deref(),
             None => sent.sent_group,
@@ -325,7 +325,7 @@ impl<'t> Plan<'t> {
 
     /// Which bindings of an item's desktop (their places) have a namesake beside them who stays.
     fn with_namesake(&self, item: &ItemRec) -> HashSet<u32> {
-        let bound = self.ground.bound(item.desk);
+        let bound = self.context.bound(item.desk);
         if item.all || bound.len() < 2 {
             return HashSet::new();
         }
@@ -355,7 +355,7 @@ impl<'t> Plan<'t> {
     pub fn faults(&self) -> impl Iterator<Item = RowFault> {
         self.entries().filter(|entry| entry.outcome() == Outcome::Invalid).flat_map(|entry| {
             let row = to_usize(entry.record().row);
-            let own = &self.ground.input.faults;
+            let own = &self.context.input.faults;
             let own = if entry.tag() == Tag::Fault {
                 &own[to_usize(entry.record().to)..own.partition_point(|fault| fault.row <= row)]
             } else {

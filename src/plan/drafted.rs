@@ -22,7 +22,7 @@ impl Draft for Plan<'_> {
     }
 
     fn guard(&self, policy: &Policy) -> Result<(), String> {
-        guard(self.stats().desktops, self.ground.look.and_then(|look| look.assigned_desktops), policy)
+        guard(self.stats().desktops, self.context.look.and_then(|look| look.assigned_desktops), policy)
     }
 
     fn write_requests(&self, covered: HashFacts<'_>, out: &mut dyn Write) -> io::Result<String> {

@@ -5,7 +5,7 @@ use std::sync::atomic::AtomicU32;
 use std::sync::atomic::Ordering::Relaxed;
 
 use super::address::Addressed;
-use super::context::{EntryRec, Ground, NONE, Numbers, place};
+use super::context::{Context, EntryRec, NONE, Numbers, place};
 use super::fast::shares::{shares, side_by_side};
 use super::fate::Tag;
 use super::matching::{Wanted, are_one_person, has_id, may_be, narrow};
@@ -74,14 +74,14 @@ impl Entries {
 }
 
 /// One entry a row; for a row without a desktop one for each desktop found, by id, at least one.
-pub(super) fn entries(ground: &mut Ground<'_>, policy: &Policy) -> Entries {
-    match desks_of_all(ground, policy, SHARE) {
+pub(super) fn entries(context: &mut Context<'_>, policy: &Policy) -> Entries {
+    match desks_of_all(context, policy, SHARE) {
         Some(to) => {
-            ground.number_all();
+            context.number_all();
             let tags = vec![Tag::Send; to.len()];
             Entries { rows: EntryRows::default(), to, tags }
         }
-        None => one_by_one(ground, policy),
+        None => one_by_one(context, policy),
     }
 }
 
@@ -89,15 +89,15 @@ pub(super) fn entries(ground: &mut Ground<'_>, policy: &Policy) -> Entries {
 /// depends on another's, and desktops are numbered as their ids are. `None` for any other list.
 ///
 /// * `least`: rows that a thread looks at, at least.
-fn desks_of_all(ground: &Ground<'_>, policy: &Policy, least: usize) -> Option<Vec<u32>> {
-    let Input { table, faults, not_due, .. } = ground.input;
-    if ground.look.is_some() || !policy.protect.is_empty() || !faults.is_empty() || !not_due.is_empty() {
+fn desks_of_all(context: &Context<'_>, policy: &Policy, least: usize) -> Option<Vec<u32>> {
+    let Input { table, faults, not_due, .. } = context.input;
+    if context.look.is_some() || !policy.protect.is_empty() || !faults.is_empty() || !not_due.is_empty() {
         return None;
     }
     let are_ids = side_by_side(shares(table.desktops() - 1, least), |share| {
         share.into_iter().all(|desk| DesktopId::is_one(table.desktop(place(desk + 1))))
     });
-    if !are_ids.into_iter().all(|are| are) || ground.has_ids_in_two_cases() {
+    if !are_ids.into_iter().all(|are| are) || context.has_ids_in_two_cases() {
         return None;
     }
     let of = side_by_side(shares(table.len(), least), |share| {
@@ -120,13 +120,13 @@ fn desks_of_all(ground: &Ground<'_>, policy: &Policy, least: usize) -> Option<Ve
 /// Rows, or entries, that pay for their way between threads.
 const SHARE: usize = 65_536;
 
-fn one_by_one(ground: &mut Ground<'_>, policy: &Policy) -> Entries {
-    let rows = ground.input.table.len();
+fn one_by_one(context: &mut Context<'_>, policy: &Policy) -> Entries {
+    let rows = context.input.table.len();
     let (to, tags) = (Vec::with_capacity(rows), Vec::with_capacity(rows));
     let mut entries = Entries { rows: EntryRows::default(), to, tags };
     let mut numbers = Numbers::default();
-    let mut faults = ground.input.faults.iter().enumerate().peekable();
-    let mut not_due = ground.input.not_due.iter().peekable();
+    let mut faults = context.input.faults.iter().enumerate().peekable();
+    let mut not_due = context.input.not_due.iter().peekable();
     for row in 0..place(rows) {
         let mut fault = None;
         while let Some((at, of)) = faults.next_if(|(_, fault)| fault.row <= to_usize(row)) {
@@ -137,25 +137,25 @@ fn one_by_one(ground: &mut Ground<'_>, policy: &Policy) -> Entries {
         } else if not_due.next_if(|&&late| late == row).is_some() {
             entries.settled(row, Tag::NotDue);
         } else {
-            one_row(ground, policy, &mut numbers, row, &mut entries);
+            one_row(context, policy, &mut numbers, row, &mut entries);
         }
     }
     entries
 }
 
-fn one_row<'t>(ground: &mut Ground<'t>, policy: &Policy, numbers: &mut Numbers<'t>, row: u32, entries: &mut Entries) {
-    let cells = ground.row(row);
+fn one_row<'t>(context: &mut Context<'t>, policy: &Policy, numbers: &mut Numbers<'t>, row: u32, entries: &mut Entries) {
+    let cells = context.row(row);
     // No text is touched that need not be: for a million rows it lies all over the memory.
     let id = cells.desktop();
     let has_id = id != 0;
     let Some(kind) = cells.kind() else { return entries.settled(row, Tag::Type) };
     // Faults of the input say so already; here it must hold whatever the reader lets through (P5).
-    let is_addressed = kind == Kind::User && ground.input.table.has(Field::UserEmail) && !cells.email().is_empty();
+    let is_addressed = kind == Kind::User && context.input.table.has(Field::UserEmail) && !cells.email().is_empty();
     if kind != Kind::All && cells.lacks(Field::UserName) && !is_addressed {
         return entries.settled(row, Tag::UserMissing);
     }
     if !policy.protect.is_empty() {
-        let Wanted { name, id, .. } = ground.wanted(row);
+        let Wanted { name, id, .. } = context.wanted(row);
         if [name, id, cells.email()].into_iter().any(|text| policy.protect.covers(text)) {
             return entries.settled(row, Tag::ProtectedUser);
         }
@@ -171,21 +171,21 @@ fn one_row<'t>(ground: &mut Ground<'t>, policy: &Policy, numbers: &mut Numbers<'
             return entries.settled(row, Tag::AllNotAllowed);
         }
     }
-    let Some(look) = ground.look else {
+    let Some(look) = context.look else {
         if !has_id || kind == Kind::All || cells.lacks(Field::UserName) {
             return entries.settled(row, Tag::NeedsPreflight);
         }
-        let Some(desk) = given(ground, numbers, id) else { return entries.settled(row, Tag::DesktopId) };
+        let Some(desk) = given(context, numbers, id) else { return entries.settled(row, Tag::DesktopId) };
         return entries.open(row, desk);
     };
-    if is_addressed && let Some(tag) = wrong_address(ground, row) {
+    if is_addressed && let Some(tag) = wrong_address(context, row) {
         return entries.settled(row, tag);
     }
     let name = cells.get(Field::DesktopName);
     if has_id {
-        let Some(desk) = given(ground, numbers, id) else { return entries.settled(row, Tag::DesktopId) };
-        match ground.live(desk) {
-            None if look.unreadable.contains_key(ground.id(desk)) => entries.push(row, desk, Tag::DesktopUnreadable),
+        let Some(desk) = given(context, numbers, id) else { return entries.settled(row, Tag::DesktopId) };
+        match context.live(desk) {
+            None if look.unreadable.contains_key(context.id(desk)) => entries.push(row, desk, Tag::DesktopUnreadable),
             None => entries.push(row, desk, Tag::DesktopNotFound),
             Some(live) if !name.is_empty() && !live.name.is_empty() && !same_name(name, &live.name) => {
                 entries.push(row, desk, Tag::DesktopMismatch);
@@ -195,11 +195,11 @@ fn one_row<'t>(ground: &mut Ground<'t>, policy: &Policy, numbers: &mut Numbers<'
     } else if !look.is_proved {
         entries.settled(row, Tag::NotProved);
     } else if !name.is_empty() {
-        match ground.named(name) {
+        match context.named(name) {
             [] => entries.settled(row, Tag::NameNotFound),
             [only] => {
-                let desk = ground.number_found(numbers, only.as_str());
-                if ground.live(desk).is_some() {
+                let desk = context.number_found(numbers, only.as_str());
+                if context.live(desk).is_some() {
                     entries.open(row, desk);
                 } else {
                     entries.push(row, desk, Tag::NameNotFound);
@@ -208,15 +208,15 @@ fn one_row<'t>(ground: &mut Ground<'t>, policy: &Policy, numbers: &mut Numbers<'
             _ => entries.settled(row, Tag::NameAmbiguous),
         }
     } else {
-        by_user(ground, look, numbers, row, entries);
+        by_user(context, look, numbers, row, entries);
     }
 }
 
 /// What is wrong with the address that a row gives.
-fn wrong_address(ground: &Ground<'_>, row: u32) -> Option<Tag> {
-    let cells = ground.row(row);
+fn wrong_address(context: &Context<'_>, row: u32) -> Option<Tag> {
+    let cells = context.row(row);
     let (name, id) = (cells.get(Field::UserName), cells.get(Field::UserId));
-    match ground.addressed(row) {
+    match context.addressed(row) {
         Some(Addressed::One(account)) => {
             let is_other = (!name.is_empty() && !same_name(name, &account.name))
                 || (!id.is_empty() && !account.id.is_empty() && id != account.id);
@@ -225,7 +225,7 @@ fn wrong_address(ground: &Ground<'_>, row: u32) -> Option<Tag> {
         Some(Addressed::Several) => Some(Tag::AddressAmbiguous),
         // Whoever is known by the name beside it has another address, or none.
         Some(Addressed::Nobody) => {
-            let users = ground.look.and_then(|look| look.users.as_ref());
+            let users = context.look.and_then(|look| look.users.as_ref());
             let is_known = || users.is_some_and(|users| users.named(name).next().is_some());
             (name.is_empty() || is_known()).then_some(Tag::AddressUnknown)
         }
@@ -234,21 +234,21 @@ fn wrong_address(ground: &Ground<'_>, row: u32) -> Option<Tag> {
 }
 
 /// The number of the desktop that a row gives the id of; `None` where it can't be one.
-fn given<'t>(ground: &mut Ground<'t>, numbers: &mut Numbers<'t>, id: u32) -> Option<u32> {
-    let may_be = numbers.known(id).is_some() || DesktopId::is_one(ground.input.table.desktop(id));
-    may_be.then(|| ground.number(numbers, id))
+fn given<'t>(context: &mut Context<'t>, numbers: &mut Numbers<'t>, id: u32) -> Option<u32> {
+    let may_be = numbers.known(id).is_some() || DesktopId::is_one(context.input.table.desktop(id));
+    may_be.then(|| context.number(numbers, id))
 }
 
 /// The entries of a row that names a user alone.
 fn by_user<'t>(
-    ground: &mut Ground<'t>,
+    context: &mut Context<'t>,
     look: &'t Snapshot,
     numbers: &mut Numbers<'t>,
     row: u32,
     entries: &mut Entries,
 ) {
-    let wanted = ground.wanted(row);
-    let held = ground.held(row);
+    let wanted = context.wanted(row);
+    let held = context.held(row);
     // Over all desktops together: a name in two domains is two people, even where no single desktop shows both.
     let mut people: Vec<(&DesktopId, &Bound)> = Vec::new();
     let mut untold: Vec<&DesktopId> = Vec::new();
@@ -287,7 +287,7 @@ fn by_user<'t>(
     };
     let before = entries.len();
     for id in held.iter().filter(mine) {
-        let desk = ground.number_found(numbers, id.as_str());
+        let desk = context.number_found(numbers, id.as_str());
         entries.push(row, desk, tag);
     }
     if entries.len() == before {
@@ -424,10 +424,10 @@ mod tests {
             }
             let input = input(&csv);
             let policy = Policy::default();
-            let mut ground = Ground::new(&input, None, &policy.protect);
-            let entries = one_by_one(&mut ground, &policy);
-            let ids: Vec<_> = (0..place(ground.desks())).map(|desk| ground.id(desk)).collect();
-            let mut whole = Ground::new(&input, None, &policy.protect);
+            let mut context = Context::new(&input, None, &policy.protect);
+            let entries = one_by_one(&mut context, &policy);
+            let ids: Vec<_> = (0..place(context.desks())).map(|desk| context.id(desk)).collect();
+            let mut whole = Context::new(&input, None, &policy.protect);
             match desks_of_all(&whole, &policy, 2) {
                 Some(to) => {
                     whole.number_all();

@@ -3,7 +3,7 @@
 use std::borrow::Cow;
 
 use super::address::Addressed;
-use super::context::{Ground, NONE};
+use super::context::{Context, NONE};
 use super::matching::{Found, Matcher, Wanted, may_be, places};
 use crate::config::Protected;
 use crate::input::Field;
@@ -137,14 +137,14 @@ const MAX_NAME: usize = 64;
 const MAX_LISTED: usize = 5;
 
 /// Puts a decision into words. `to`: of the entry ([`EntryRec`](super::context::EntryRec)).
-pub(super) fn explain<'t>(ground: &Ground<'t>, row: u32, tag: Tag, to: u32) -> Explained<'t> {
+pub(super) fn explain<'t>(context: &Context<'t>, row: u32, tag: Tag, to: u32) -> Explained<'t> {
     let (outcome, mut code, field) = tag.verdict();
     let mut column = field.map(Field::as_str);
-    let cells = ground.row(row);
+    let cells = context.row(row);
     let get = |field| escape_untrusted(cells.get(field), MAX_NAME);
     let message: Cow<'t, str> = match tag {
         Tag::Send | Tag::Gone | Tag::GoneEverywhere | Tag::NobodyBound | Tag::NotDue => "".into(),
-        Tag::Fault => match ground.input.faults.get(to_usize(to)) {
+        Tag::Fault => match context.input.faults.get(to_usize(to)) {
             Some(fault) => {
                 code = fault.code;
                 column = fault.column.as_deref();
@@ -166,14 +166,14 @@ pub(super) fn explain<'t>(ground: &Ground<'t>, row: u32, tag: Tag, to: u32) -> E
         Tag::DesktopNotFound => {
             "no desktop of this project has this id; correct it, or take the row out if the desktop is gone".into()
         }
-        Tag::DesktopUnreadable => unreadable(ground, to).into(),
+        Tag::DesktopUnreadable => unreadable(context, to).into(),
         Tag::NameAmbiguous => {
-            let ids = ground.named(cells.get(Field::DesktopName)).iter().map(|id| escape_untrusted(id.as_str(), 255));
+            let ids = context.named(cells.get(Field::DesktopName)).iter().map(|id| escape_untrusted(id.as_str(), 255));
             let list = list(ids);
             format!("several desktops have this name ({list}); give the desktop_id of the one that is meant").into()
         }
         Tag::DesktopMismatch => {
-            let theirs = ground.live(to).map_or("", |live| live.name.as_str());
+            let theirs = context.live(to).map_or("", |live| live.name.as_str());
             format!(
                 "the desktop of this id is named `{}`, not `{}`; correct one of the two",
                 escape_untrusted(theirs, MAX_NAME),
@@ -185,20 +185,20 @@ pub(super) fn explain<'t>(ground: &Ground<'t>, row: u32, tag: Tag, to: u32) -> E
         Tag::ProtectedDesktop => "this desktop is protected (--protect); take the row out".into(),
         Tag::ProtectedBinding => format!(
             "`{}` is bound to this desktop and protected (--protect); name the others one by one instead of ALL",
-            protected(ground, to).map_or_else(String::new, |(_, one)| escape_untrusted(&one.user_name, MAX_NAME))
+            protected(context, to).map_or_else(String::new, |(_, one)| escape_untrusted(&one.user_name, MAX_NAME))
         )
         .into(),
-        Tag::WrongId => wrong_id(ground, row, to).into(),
-        Tag::Ambiguous | Tag::AmbiguousAcross => ambiguous(ground, row, to, tag).into(),
-        Tag::Unknown => format!("{}; {}", not_known(ground.wanted(row).kind), way_out(&ground.wanted(row))).into(),
-        Tag::UnknownGone => format!("taken as already detached, but {}", not_known(ground.wanted(row).kind)).into(),
+        Tag::WrongId => wrong_id(context, row, to).into(),
+        Tag::Ambiguous | Tag::AmbiguousAcross => ambiguous(context, row, to, tag).into(),
+        Tag::Unknown => format!("{}; {}", not_known(context.wanted(row).kind), way_out(&context.wanted(row))).into(),
+        Tag::UnknownGone => format!("taken as already detached, but {}", not_known(context.wanted(row).kind)).into(),
         Tag::AddressUnknown => {
             "no user of the service has this address; correct it, write the user's name, or say --column user_email=- where \
              these are not the addresses that the service knows"
                 .into()
         }
         Tag::AddressAmbiguous => "several users of the service have this address; write the user's name or id".into(),
-        Tag::AddressMismatch => address_mismatch(ground, row).into(),
+        Tag::AddressMismatch => address_mismatch(context, row).into(),
         Tag::TooManyBound => {
             "more users are bound to this desktop than one ALL row can follow; name them one by one".into()
         }
@@ -213,8 +213,8 @@ pub(super) fn explain<'t>(ground: &Ground<'t>, row: u32, tag: Tag, to: u32) -> E
     Explained { outcome, code, message, column }
 }
 
-fn unreadable(ground: &Ground<'_>, desk: u32) -> String {
-    match ground.look.and_then(|look| look.unreadable.get(ground.id(desk))) {
+fn unreadable(context: &Context<'_>, desk: u32) -> String {
+    match context.look.and_then(|look| look.unreadable.get(context.id(desk))) {
         Some(said) => format!("the service refuses to show this desktop ({said}); correct the id, or take the row out"),
         None => {
             "the service does not tell who is bound to this desktop, or contradicts itself, each time it is asked; \
@@ -235,8 +235,8 @@ fn needs_preflight(kind: Option<Kind>, desktop_name: &str) -> &'static str {
 }
 
 /// The first protected binding of a desktop.
-pub(super) fn protected<'t>(ground: &Ground<'t>, desk: u32) -> Option<(u32, &'t Bound)> {
-    places(ground.bound(desk)).find(|(_, one)| is_protected(&ground.protect, one))
+pub(super) fn protected<'t>(context: &Context<'t>, desk: u32) -> Option<(u32, &'t Bound)> {
+    places(context.bound(desk)).find(|(_, one)| is_protected(&context.protect, one))
 }
 
 /// Whether a binding is protected, by its name or its id.
@@ -245,12 +245,12 @@ pub(super) fn is_protected(protect: &Protected, one: &Bound) -> bool {
         && (protect.covers(&one.user_name) || one.user_id.as_deref().is_some_and(|id| protect.covers(id)))
 }
 
-fn wrong_id(ground: &Ground<'_>, row: u32, desk: u32) -> String {
-    let cells = ground.row(row);
+fn wrong_id(context: &Context<'_>, row: u32, desk: u32) -> String {
+    let cells = context.row(row);
     let (name, id) =
         (escape_untrusted(cells.get(Field::UserName), MAX_NAME), escape_untrusted(cells.get(Field::UserId), 255));
-    let bound = ground.bound(desk);
-    let owner = match Matcher::new(bound, 1).find(&ground.wanted(row), &mut Vec::new()) {
+    let bound = context.bound(desk);
+    let owner = match Matcher::new(bound, 1).find(&context.wanted(row), &mut Vec::new()) {
         Found::WrongId(place) => bound.get(to_usize(place)),
         Found::One(_) | Found::Nobody | Found::Several => None,
     };
@@ -297,16 +297,16 @@ pub(super) fn way_out(wanted: &Wanted<'_>) -> String {
     "correct it, or take the row out; --unknown-users gone is for lists that keep people who were deleted".to_owned()
 }
 
-fn address_mismatch(ground: &Ground<'_>, row: u32) -> String {
-    let theirs = match ground.addressed(row) {
+fn address_mismatch(context: &Context<'_>, row: u32) -> String {
+    let theirs = match context.addressed(row) {
         Some(Addressed::One(account)) => escape_untrusted(&account.name, MAX_NAME),
         _ => String::new(),
     };
     format!("this is the address of `{theirs}`, and the row names somebody else beside it; correct one of the two")
 }
 
-fn ambiguous(ground: &Ground<'_>, row: u32, desk: u32, tag: Tag) -> String {
-    let wanted = ground.wanted(row);
+fn ambiguous(context: &Context<'_>, row: u32, desk: u32, tag: Tag) -> String {
+    let wanted = context.wanted(row);
     let mut domains = Vec::new();
     let mut note = |live: &[Bound]| {
         for (_, one) in places(live).filter(|(_, one)| may_be(one, &wanted)) {
@@ -324,14 +324,14 @@ fn ambiguous(ground: &Ground<'_>, row: u32, desk: u32, tag: Tag) -> String {
         }
     };
     let place = if tag == Tag::AmbiguousAcross || desk == NONE {
-        for id in ground.held(row) {
-            if let Some(live) = ground.look.and_then(|look| look.desktops.get(id)?.as_ref()) {
+        for id in context.held(row) {
+            if let Some(live) = context.look.and_then(|look| look.desktops.get(id)?.as_ref()) {
                 note(live.bound.as_deref().unwrap_or_default());
             }
         }
         "in this project"
     } else {
-        note(ground.bound(desk));
+        note(context.bound(desk));
         "on this desktop"
     };
     format!("several people {place} have this name ({}); add domain or user_id", list(domains.into_iter()))

@@ -233,7 +233,7 @@ impl Plan<'_> {
         for item in &self.items {
             hash.raw(&item.first.to_le_bytes());
             hash.raw(&item.len.to_le_bytes());
-            hash.raw(&[u8::from(self.ground.live(item.desk).is_some())]);
+            hash.raw(&[u8::from(self.context.live(item.desk).is_some())]);
             hash.raw(&digests.bound_to(item.desk));
         }
     }
@@ -304,7 +304,7 @@ pub(super) struct Digests<'p, 't> {
 
 impl<'p, 't> Digests<'p, 't> {
     pub(super) fn new(plan: &'p Plan<'t>) -> Self {
-        let desks = if plan.looked() { plan.ground.desks() } else { 0 };
+        let desks = if plan.looked() { plan.context.desks() } else { 0 };
         Self { plan, desks: vec![None; desks] }
     }
 
@@ -315,7 +315,8 @@ impl<'p, 't> Digests<'p, 't> {
         hash.text(entry.outcome().as_str());
         match entry.slot() {
             Some((desk, slot)) => {
-                let Binding { kind, user_name, user_id, sent_group, domain, .. } = self.plan.ground.binding(desk, slot);
+                let Binding { kind, user_name, user_id, sent_group, domain, .. } =
+                    self.plan.context.binding(desk, slot);
                 hash.text(kind.as_str());
                 hash.text(user_name);
                 hash.optional(user_id);
@@ -333,7 +334,7 @@ impl<'p, 't> Digests<'p, 't> {
     fn bound_to(&mut self, desk: u32) -> [u8; 32] {
         let plan = self.plan;
         let Some(known) = self.desks.get_mut(to_usize(desk)) else { return [0; 32] };
-        *known.get_or_insert_with(|| bound_digest(plan.ground.live(desk).and_then(|live| live.bound.as_deref())))
+        *known.get_or_insert_with(|| bound_digest(plan.context.live(desk).and_then(|live| live.bound.as_deref())))
     }
 }
 

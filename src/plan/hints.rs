@@ -2,7 +2,7 @@
 
 use std::fmt::Write as _;
 
-use super::context::Ground;
+use super::context::Context;
 use super::entries::Entries;
 use super::fate::{Tag, not_known};
 use super::matching::distance;
@@ -61,9 +61,9 @@ pub(super) const KEPT: usize = 1_000;
 const COMPARISONS: usize = 200_000;
 
 /// What the first rows may have meant that are taken as already detached.
-pub(super) fn hints<'t>(ground: &Ground<'t>, entries: &Entries) -> Vec<Hint<'t>> {
+pub(super) fn hints<'t>(context: &Context<'t>, entries: &Entries) -> Vec<Hint<'t>> {
     let mut hints = Hints::default();
-    if ground.look.is_none() {
+    if context.look.is_none() {
         return hints.kept; // nobody was seen to be gone
     }
     for (entry, (record, tag)) in entries.iter().enumerate() {
@@ -71,8 +71,8 @@ pub(super) fn hints<'t>(ground: &Ground<'t>, entries: &Entries) -> Vec<Hint<'t>>
             break;
         }
         match tag {
-            Tag::Gone => hints.note(ground, entry, record.row, record.to, false),
-            Tag::Unknown | Tag::UnknownGone => hints.note(ground, entry, record.row, record.to, true),
+            Tag::Gone => hints.note(context, entry, record.row, record.to, false),
+            Tag::Unknown | Tag::UnknownGone => hints.note(context, entry, record.row, record.to, true),
             _ => {}
         }
     }
@@ -87,17 +87,17 @@ struct Hints<'t> {
 
 impl<'t> Hints<'t> {
     /// Looks for what a row may have meant, whose user is not bound to this desktop, or to any where it names none.
-    fn note(&mut self, ground: &Ground<'t>, entry: usize, row: u32, desk: u32, unknown_user: bool) {
-        let seen = ground.live(desk);
-        let wanted = ground.wanted(row);
-        let bound = ground.bound(desk);
+    fn note(&mut self, context: &Context<'t>, entry: usize, row: u32, desk: u32, unknown_user: bool) {
+        let seen = context.live(desk);
+        let wanted = context.wanted(row);
+        let bound = context.bound(desk);
         self.compared += bound.len();
         let here = || bound.iter().filter(|one| one.kind == wanted.kind);
         let other_domain =
             here().find(|one| same_name(&one.user_name, wanted.name)).and_then(|one| one.domain.as_deref());
         let mut nearest = closest(wanted.name, here().map(|one| one.user_name.as_str()));
         if let (true, None, Some(listed)) =
-            (unknown_user, nearest, ground.look.and_then(|look| look.directory(wanted.kind)))
+            (unknown_user, nearest, context.look.and_then(|look| look.directory(wanted.kind)))
         {
             self.compared += listed.names().len();
             nearest = closest(wanted.name, listed.names());
@@ -105,7 +105,7 @@ impl<'t> Hints<'t> {
         if nearest.is_some() || unknown_user {
             let desktop = seen.map_or("", |live| live.id.as_str());
             let (user, kind) = (wanted.name, wanted.kind);
-            let line = ground.row(row).line();
+            let line = context.row(row).line();
             self.kept.push(Hint { entry, line, user, kind, desktop, nearest, unknown_user, other_domain });
         }
     }

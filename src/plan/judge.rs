@@ -6,7 +6,7 @@ use std::sync::mpsc::{Receiver, sync_channel};
 use hashbrown::{DefaultHashBuilder, HashTable};
 
 use super::bodies::{EMPTY_BODY, desktop_len};
-use super::context::{Ground, ItemRec, NONE, SlotRec, place};
+use super::context::{Context, ItemRec, NONE, SlotRec, place};
 use super::entries::{ByDesk, Entries, EntryRows, by_desk};
 use super::fast::shares::threads;
 use super::fate::{Tag, is_protected, protected};
@@ -40,7 +40,7 @@ struct Judged {
 
 /// Judges desktops one after another.
 struct Judge<'p, 't> {
-    ground: &'p Ground<'t>,
+    context: &'p Context<'t>,
     policy: &'p Policy,
     fates: Vec<Result<u32, Tag>>,
     slots: Vec<SlotRec>,
@@ -57,9 +57,9 @@ struct Judge<'p, 't> {
 }
 
 impl<'p, 't> Judge<'p, 't> {
-    fn new(ground: &'p Ground<'t>, policy: &'p Policy) -> Self {
+    fn new(context: &'p Context<'t>, policy: &'p Policy) -> Self {
         Self {
-            ground,
+            context,
             policy,
             fates: Vec::new(),
             slots: Vec::new(),
@@ -89,9 +89,9 @@ impl<'p, 't> Judge<'p, 't> {
                 warm = next.end;
                 self.ahead.clear();
                 self.ahead.extend(next.map(row));
-                let table = &self.ground.input.table;
+                let table = &self.context.input.table;
                 // Without a look nearly every row is judged by what it is found by.
-                match self.ground.look {
+                match self.context.look {
                     Some(_) => table.warm_text(&self.ahead, &mut self.places),
                     None => table.warm(&self.ahead, &mut self.places),
                 }
@@ -115,7 +115,7 @@ impl<'p, 't> Judge<'p, 't> {
             return;
         }
         self.verdicts.clear();
-        match (self.ground.look, self.ground.live(desk)) {
+        match (self.context.look, self.context.live(desk)) {
             (None, _) => self.verdicts.resize(order.len(), Verdict::AsGiven),
             (Some(_), Some(live)) => self.against(desk, live, order),
             (Some(_), None) => self.verdicts.resize(order.len(), Verdict::Fixed(Tag::DesktopNotFound)),
@@ -123,7 +123,7 @@ impl<'p, 't> Judge<'p, 't> {
         let first = self.slots.len();
         let fates = self.fates.len();
         let all = self.bind(desk, order);
-        let frame = desktop_len(self.ground.id(desk), all);
+        let frame = desktop_len(self.context.id(desk), all);
         self.fit(desk, first, fates, frame, all);
         self.slice(desk, first, frame, all);
     }
@@ -143,9 +143,9 @@ impl<'p, 't> Judge<'p, 't> {
         let matcher = Matcher::new(bound, order.len());
         let left = self.policy.in_use_skip && live.login_status == "CONNECTED";
         for &row in order {
-            let wanted = self.ground.wanted(row);
+            let wanted = self.context.wanted(row);
             let verdict = if wanted.kind == Kind::All {
-                match protected(self.ground, desk) {
+                match protected(self.context, desk) {
                     Some(_) => Verdict::Fixed(Tag::ProtectedBinding),
                     None if nobody => Verdict::Fixed(Tag::NobodyBound),
                     None if bound.len() + order.len() >= usize::from(u16::MAX) => Verdict::Fixed(Tag::TooManyBound),
@@ -176,7 +176,7 @@ impl<'p, 't> Judge<'p, 't> {
     /// Makes the desktop's slots, and says which one each entry becomes. Whether it is an `ALL`.
     fn bind(&mut self, desk: u32, order: &[u32]) -> bool {
         let first = self.slots.len();
-        let bound = self.ground.bound(desk);
+        let bound = self.context.bound(desk);
         let all = self.verdicts.iter().any(|verdict| matches!(verdict, Verdict::All));
         self.slot_of.clear();
         self.slot_of.resize(bound.len(), NONE);
@@ -204,17 +204,17 @@ impl<'p, 't> Judge<'p, 't> {
                     }
                     *slot_of
                 }
-                Verdict::AsGiven => self.given.find(self.ground, &self.slots, row).unwrap_or_else(|| {
+                Verdict::AsGiven => self.given.find(self.context, &self.slots, row).unwrap_or_else(|| {
                     let slot = place(self.slots.len());
                     self.slots.push(SlotRec { row, bound: NONE, rows: 0, item: 0 });
-                    self.given.add(self.ground, &self.slots, slot);
+                    self.given.add(self.context, &self.slots, slot);
                     slot
                 }),
             };
             self.fates.push(Ok(slot));
             let slot = &mut self.slots[to_usize(slot)];
             slot.rows += 1;
-            if slot.row == NONE || (lacks_group(self.ground, slot.row) && !lacks_group(self.ground, row)) {
+            if slot.row == NONE || (lacks_group(self.context, slot.row) && !lacks_group(self.context, row)) {
                 slot.row = row;
             }
         }
@@ -226,7 +226,7 @@ impl<'p, 't> Judge<'p, 't> {
     /// * `first`, `fates`: where the desktop's slots, and the fates of its entries, begin.
     /// * `frame`: bytes of the desktop without its users.
     fn fit(&mut self, desk: u32, first: usize, fates: usize, frame: usize, all: bool) {
-        let ground = self.ground;
+        let context = self.context;
         let bounds = &self.policy.bounds;
         let room = bounds.max_bytes.saturating_sub(EMPTY_BODY + frame);
         self.lens.clear();
@@ -236,7 +236,7 @@ impl<'p, 't> Judge<'p, 't> {
             }
             return;
         }
-        self.lens.extend(self.slots[first..].iter().map(|slot| ground.user_len(desk, slot)));
+        self.lens.extend(self.slots[first..].iter().map(|slot| context.user_len(desk, slot)));
         if self.lens.iter().any(|&len| len > room) {
             let lens = std::mem::take(&mut self.lens);
             self.drop_slots(first, fates, |at| lens[at] > room);
@@ -295,8 +295,8 @@ impl<'p, 't> Judge<'p, 't> {
     }
 }
 
-fn lacks_group(ground: &Ground<'_>, row: u32) -> bool {
-    ground.row(row).lacks(Field::UserGroup)
+fn lacks_group(context: &Context<'_>, row: u32) -> bool {
+    context.row(row).lacks(Field::UserGroup)
 }
 
 /// The slots of one desktop that go out as given, to find the same binding again.
@@ -321,11 +321,12 @@ impl Given {
         self.index.clear();
     }
 
-    fn find(&self, ground: &Ground<'_>, slots: &[SlotRec], row: u32) -> Option<u32> {
-        let mark = ground.row(row).mark();
+    fn find(&self, context: &Context<'_>, slots: &[SlotRec], row: u32) -> Option<u32> {
+        let mark = context.row(row).mark();
         // Nearly always it tells that they differ, and no text is looked up then.
-        let same =
-            |&(theirs, slot): &(u32, u32)| theirs == mark && key(ground, slots[to_usize(slot)].row) == key(ground, row);
+        let same = |&(theirs, slot): &(u32, u32)| {
+            theirs == mark && key(context, slots[to_usize(slot)].row) == key(context, row)
+        };
         let found = if self.slots.len() <= COMPARED {
             self.slots.iter().copied().find(same)
         } else {
@@ -334,9 +335,9 @@ impl Given {
         found.map(|(_, slot)| slot)
     }
 
-    fn add(&mut self, ground: &Ground<'_>, slots: &[SlotRec], slot: u32) {
+    fn add(&mut self, context: &Context<'_>, slots: &[SlotRec], slot: u32) {
         let hash = |&(mark, _): &(u32, u32)| self.hasher.hash_one(mark);
-        let mark = ground.row(slots[to_usize(slot)].row).mark();
+        let mark = context.row(slots[to_usize(slot)].row).mark();
         self.slots.push((mark, slot));
         if self.slots.len() == COMPARED + 1 {
             for slot in &self.slots {
@@ -349,8 +350,8 @@ impl Given {
 }
 
 /// What makes two rows the same binding where the service does not say.
-fn key<'t>(ground: &Ground<'t>, row: u32) -> (Kind, &'t str, &'t str, &'t str) {
-    let wanted = ground.wanted(row);
+fn key<'t>(context: &Context<'t>, row: u32) -> (Kind, &'t str, &'t str, &'t str) {
+    let wanted = context.wanted(row);
     (wanted.kind, wanted.name, wanted.id, wanted.domain)
 }
 
@@ -363,38 +364,38 @@ const AHEAD: usize = 2;
 ///
 /// No desktop's judgement depends on another's: threads take the runs in turn, and what they find is put together in the
 /// order of desktops.
-pub(super) fn judge(ground: &Ground<'_>, policy: &Policy, entries: &mut Entries) -> (Vec<SlotRec>, Vec<ItemRec>) {
-    judge_by(ground, policy, entries, threads(), RUN)
+pub(super) fn judge(context: &Context<'_>, policy: &Policy, entries: &mut Entries) -> (Vec<SlotRec>, Vec<ItemRec>) {
+    judge_by(context, policy, entries, threads(), RUN)
 }
 
 fn judge_by(
-    ground: &Ground<'_>,
+    context: &Context<'_>,
     policy: &Policy,
     entries: &mut Entries,
     threads: usize,
     run: usize,
 ) -> (Vec<SlotRec>, Vec<ItemRec>) {
-    let by_desk = by_desk(ground.desks(), entries);
+    let by_desk = by_desk(context.desks(), entries);
     let (by_desk, runs) = (&by_desk, &*by_desk.runs(run));
     let Entries { rows, to, tags } = entries;
     let rows = &*rows;
     let threads = threads.min(runs.len()).max(1);
     let mut slots: Vec<SlotRec> = Vec::with_capacity(by_desk.len());
-    let mut items: Vec<ItemRec> = Vec::with_capacity(ground.desks());
+    let mut items: Vec<ItemRec> = Vec::with_capacity(context.desks());
     std::thread::scope(|scope| {
         let share = |nth: usize| runs.iter().skip(nth).step_by(threads).cloned();
         // Where the system has no thread left, its share is judged here.
         let others = (1..threads).map(|nth| {
             let (found, others) = sync_channel(AHEAD);
             let work = move || {
-                let mut judge = Judge::new(ground, policy);
+                let mut judge = Judge::new(context, policy);
                 // An error: nobody wants the rest.
                 _ = share(nth).try_for_each(|desks| found.send(judge.run(by_desk, rows, desks)));
             };
             std::thread::Builder::new().spawn_scoped(scope, work).ok().map(|_| others)
         });
         let others: Vec<Option<Receiver<Judged>>> = std::iter::once(None).chain(others).collect();
-        let mut judge = Judge::new(ground, policy);
+        let mut judge = Judge::new(context, policy);
         for (desks, nth) in runs.iter().zip((0..threads).cycle()) {
             let judged = match &others[nth] {
                 Some(others) => others.recv().expect("a thread ends early only by a panic, which the scope passes on"),
@@ -441,9 +442,9 @@ mod tests {
             let bounds = Bounds { max_users_per_desktop: 2, max_bytes: if large { 140 } else { 1 << 20 }, ..Bounds::default() };
             let policy = Policy { bounds, ..Policy::default() };
             let judged = |threads: usize, run: usize| {
-                let mut ground = Ground::new(&input, looked.then_some(&seen), &policy.protect);
-                let mut entries = entries(&mut ground, &policy);
-                let judged = judge_by(&ground, &policy, &mut entries, threads, run);
+                let mut context = Context::new(&input, looked.then_some(&seen), &policy.protect);
+                let mut entries = entries(&mut context, &policy);
+                let judged = judge_by(&context, &policy, &mut entries, threads, run);
                 format!("{judged:?} {entries:?}")
             };
             prop_assert_eq!(judged(threads, run), judged(1, 1_000));

@@ -4,7 +4,7 @@
 use std::borrow::Cow;
 use std::collections::{HashMap, HashSet};
 
-use super::context::Ground;
+use super::context::Context;
 use super::directory::Directory;
 use super::entries::Entries;
 use super::fate::Tag;
@@ -33,16 +33,16 @@ enum Standing {
 }
 
 /// Judges each entry that would be already detached because nobody of that name was found.
-pub(super) fn settle(ground: &Ground<'_>, policy: &Policy, entries: &mut Entries) -> Unlisted {
+pub(super) fn settle(context: &Context<'_>, policy: &Policy, entries: &mut Entries) -> Unlisted {
     let mut unlisted = Unlisted::default();
-    let Some(look) = ground.look else { return unlisted };
+    let Some(look) = context.look else { return unlisted };
     let mut everybody = None;
     for at in 0..entries.len() {
         let (record, tag) = entries.get(at);
         if !matches!(tag, Tag::Gone | Tag::GoneEverywhere) {
             continue;
         }
-        let wanted = ground.wanted(record.row);
+        let wanted = context.wanted(record.row);
         let bound = everybody.get_or_insert_with(|| Everybody::in_sight(look));
         let gone = policy.unknown_is_gone && !is_qualified(wanted.name);
         entries.tags[at] = match standing(&wanted, bound, look.directory(wanted.kind)) {

@@ -206,3 +206,30 @@ fn no_two_files_import_each_other_by_whatever_way() {
     }
     assert!(left.is_empty(), "each of these imports another one of them: {left:#?}");
 }
+
+#[test]
+fn every_file_and_function_that_the_tests_documents_name_is_there() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let read = |name: &str| {
+        let found = ["", "src", "tests", "tests/bench"].iter().map(|folder| root.join(folder).join(name));
+        found.map(std::fs::read_to_string).find_map(Result::ok)
+    };
+    for document in ["tests/README.md", "tests/bench/README.md"] {
+        for line in read(document).unwrap().lines() {
+            // In the first cell of a row functions follow the file that they are in.
+            let first_cell =
+                line.strip_prefix("| `").map_or(0, |rest| rest.split(" |").next().unwrap_or_default().len());
+            let (mut at, mut file) = (0, None);
+            for (n, piece) in line.split('`').enumerate() {
+                let (is_quoted, is_first) = (n % 2 == 1, at <= first_cell);
+                at += piece.len() + 1;
+                if is_quoted && Path::new(piece).extension().is_some_and(|ending| ending == "rs") {
+                    file = Some(read(piece).unwrap_or_else(|| panic!("{document} names {piece}, which is not there")));
+                } else if is_quoted && is_first && !root.join("src").join(piece).is_dir() {
+                    let is_there = file.as_ref().is_none_or(|text| text.contains(&format!("fn {piece}")));
+                    assert!(is_there, "{document} names {piece}, which is not in its file: {line}");
+                }
+            }
+        }
+    }
+}

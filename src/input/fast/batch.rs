@@ -48,7 +48,7 @@ pub(in crate::input) struct NewRow<'r> {
     pub(in crate::input) line: u64,
     /// What its type means.
     pub(in crate::input) kind: Option<Kind>,
-    /// See [`Record::is_plain`](crate::input::record::Record::is_plain).
+    /// Whether all its cells are printable ASCII that JSON writes as it stands.
     pub(in crate::input) is_plain: bool,
     /// Its desktop's, where the input has such a column.
     pub(in crate::input) id: Option<&'r str>,
