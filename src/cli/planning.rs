@@ -103,9 +103,9 @@ pub(super) fn how_to_read(settings: &Settings) -> ReadOptions {
 }
 
 /// What is wrong with rows whatever the service says: by the file alone and, where that has faults, by what the options
-/// forbid. Where it has none, a look finds more that they forbid, and all of it is told then.
+/// forbid. Where it has none, the plan finds all that they forbid, and it is told then.
 pub(super) fn faults_before_a_look(input: &Input, policy: &Policy, settings: &Settings) -> Vec<input::RowFault> {
-    if input.faults.is_empty() && settings.preflight {
+    if input.faults.is_empty() {
         return Vec::new();
     }
     let mut faults: Vec<_> = plan(input, None, policy).faults().collect();

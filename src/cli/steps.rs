@@ -463,10 +463,7 @@ fn preview(task: &Task<'_>, subject: &impl Subject, made: &dyn Draft, sight: &Si
     let about = identity(task, subject, made, sight.place, hash);
     let is_undo = about.undo_of.is_some();
     let mut counts = Counts::default();
-    made.for_each_entry(&mut |entry| {
-        counts.add(entry.fate.foreseen().outcome, 1);
-        Ok(())
-    })?;
+    made.outcomes().for_each(|outcome| counts.add(outcome, 1));
     if let Some(results) = &output.results {
         write_results(made, &about, sight.forecast.as_ref(), results)?;
     }

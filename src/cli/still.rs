@@ -128,7 +128,7 @@ pub(super) async fn forecast(
     in_time(until, &mut doors, async |doors| preflight.all_members(doors).await).await?;
     let mut look = doors.into_look();
     made.for_each_entry(&mut |entry| {
-        look.record(entry.line, &entry.cells, entry.fate.foreseen().outcome);
+        look.record(entry.line, &entry.cells, entry.fate.outcome());
         Ok(())
     })?;
     let (found, rows) = look.finish();

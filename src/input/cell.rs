@@ -26,6 +26,13 @@ pub(crate) fn can_be_read_back(field: Field, text: &str) -> bool {
 
 /// Whether quotes that should have been taken off are part of the cell.
 pub(super) fn is_quoted(cell: &str) -> bool {
+    // Most cells: told by two bytes.
+    if let [first, .., last] = cell.as_bytes()
+        && first.is_ascii_alphanumeric()
+        && last.is_ascii_alphanumeric()
+    {
+        return false;
+    }
     let pairs = [
         ('\'', '\''),
         ('\u{201c}', '\u{201d}'),

@@ -112,6 +112,14 @@ impl Fate<'_> {
         }
     }
 
+    /// What would become of the record if all went well.
+    pub(crate) fn outcome(&self) -> Outcome {
+        match self {
+            Self::Send { .. } => Outcome::Planned,
+            Self::Fixed { outcome, .. } => *outcome,
+        }
+    }
+
     /// What the results would say of it before anything is sent.
     pub(crate) fn foreseen(&self) -> RowOutcome {
         match self {

@@ -115,10 +115,8 @@ impl<'t> PlanEntry<'_, 't> {
         let mut cells = row.cells();
         cells[Field::DesktopId.index()] = row.get(Field::DesktopId);
         let mut fill = |field: Field, found: &'t str| {
-            if let Some((_, cell)) =
-                Field::ALL.iter().zip(&mut cells).find(|(known, cell)| **known == field && cell.is_empty())
-                && can_be_read_back(field, found)
-            {
+            let cell = &mut cells[field.index()];
+            if cell.is_empty() && can_be_read_back(field, found) {
                 *cell = found;
             }
         };

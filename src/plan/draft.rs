@@ -11,6 +11,7 @@ use super::show::{Effect, Facts, Outline};
 use crate::error::Error;
 use crate::input::RowFault;
 use crate::journal::{EntryRef, Item};
+use crate::model::Outcome;
 
 /// What `plan` shows, and what `run` and `undo` carry out: every row's fate, and the requests. The same value is looked
 /// at, guarded, approved, asked about and written to the journal, so that nothing can be sent which was not shown.
@@ -61,6 +62,9 @@ pub(crate) trait Draft {
 
     /// How many chunks the canary takes: those with the lowest numbers.
     fn canary_chunks(&self) -> usize;
+
+    /// What would become of each record, in order, if all went well.
+    fn outcomes(&self) -> Box<dyn Iterator<Item = Outcome> + '_>;
 
     /// Every record of the results to be, in order.
     ///

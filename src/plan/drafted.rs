@@ -14,6 +14,7 @@ use super::show::{self, FORMAT, Facts, Outline};
 use crate::error::Error;
 use crate::input::RowFault;
 use crate::journal::{self, EntryRef};
+use crate::model::Outcome;
 use crate::text::counted;
 
 impl Draft for Plan<'_> {
@@ -82,6 +83,10 @@ impl Draft for Plan<'_> {
 
     fn canary_chunks(&self) -> usize {
         self.canary_chunks()
+    }
+
+    fn outcomes(&self) -> Box<dyn Iterator<Item = Outcome> + '_> {
+        Box::new(self.entries().map(|entry| entry.outcome()))
     }
 
     fn for_each_entry(&self, f: &mut dyn FnMut(EntryRef<'_>) -> Result<(), Error>) -> Result<(), Error> {

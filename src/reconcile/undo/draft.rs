@@ -147,6 +147,10 @@ impl Draft for UndoPlan<'_> {
         self.canary_chunks()
     }
 
+    fn outcomes(&self) -> Box<dyn Iterator<Item = Outcome> + '_> {
+        Box::new(self.rows().map(|(_, fate)| fate.outcome()))
+    }
+
     fn for_each_entry(&self, f: &mut dyn FnMut(EntryRef<'_>) -> Result<(), Error>) -> Result<(), Error> {
         let mut extras = Vec::new();
         for (row, fate) in self.rows() {

@@ -63,7 +63,7 @@ pub(crate) fn write(
         about.protected.iter().for_each(|pattern| names.add(pattern));
     }
     plan.for_each_entry(&mut |entry| {
-        let still_via = ways.next(&entry.cells, entry.fate.foreseen().outcome);
+        let still_via = ways.next(&entry.cells, entry.fate.outcome());
         let of = Group::of(&entry, still_via, &touched);
         if let Some(tally) = tallies.iter_mut().find(|tally| tally.group == of) {
             tally.add(touched.get(entry.cells[0]).filter(|_| matches!(entry.fate, Fate::Send { .. })));
@@ -267,7 +267,7 @@ impl Page<'_> {
         put(&heading.into_string())?;
         let (mut at, mut ways) = (0, self.about.ways);
         plan.for_each_entry(&mut |entry| {
-            let still_via = ways.next(&entry.cells, entry.fate.foreseen().outcome);
+            let still_via = ways.next(&entry.cells, entry.fate.outcome());
             if Group::of(&entry, still_via, &self.touched) != group {
                 return Ok(());
             }
