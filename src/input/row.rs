@@ -245,7 +245,11 @@ impl<'o, R: Rest> Rows<'o, R> {
             if is_trimmed && matches!(field, Field::UserName | Field::UserId) {
                 doubt(&mut self.doubts, self.kept, Doubt::TrimmedCell);
             }
-            cells[field.index()] = if layout.is_results { unguard(trimmed) } else { as_text(trimmed) };
+            cells[field.index()] = match layout.is_results {
+                true => unguard(trimmed),
+                false if record.is_plain => trimmed, // without a quote
+                false => as_text(trimmed),
+            };
         }
         let kind = Kind::parse(cells[Field::Type.index()]);
         let others = layout.present.iter().filter(|(field, _)| *field != Field::DesktopId);
@@ -570,7 +574,7 @@ fn whole_line(layout: &Layout, record: &Record<'_>) -> Option<u8> {
 
 /// What a person sees of the row that its cells do not say.
 fn check_looks(layout: &Layout, record: &Record<'_>, fault: &mut impl FnMut(Option<Field>, &'static str, String)) {
-    for (field, column) in layout.read() {
+    for (field, column) in layout.read().filter(|_| !record.marks.is_empty()) {
         for (code, message) in unlike_looks(record, column) {
             fault(Some(field), code, message.to_owned());
         }
