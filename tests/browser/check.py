@@ -87,6 +87,7 @@ class Page:
 
     def __init__(self, browser, url, **options):
         self.context = browser.new_context(**options)
+        self.context.set_default_timeout(300_000)  # a bound for what hangs: other work on the machine may slow all else
         self.page = self.context.new_page()
         self.said, self.asked = [], []
         self.page.on("console", lambda message: self.said.append(message.text))
@@ -96,7 +97,11 @@ class Page:
         self.meter = self.context.new_cdp_session(self.page)
         self.meter.send("Performance.enable", {"timeDomain": "threadTicks"})
         self.page.goto(url)
-        self.opened = {one["name"]: one["value"] for one in self.meter.send("Performance.getMetrics")["metrics"]}
+        self.opened = self.worked()
+
+    def worked(self):
+        """Seconds that the page has worked so far."""
+        return next(one["value"] for one in self.meter.send("Performance.getMetrics")["metrics"] if one["name"] == "TaskDuration")
 
     def __enter__(self):
         return self.page, self
@@ -117,7 +122,7 @@ def tiles(page):
 
 def search(page, words):
     page.fill("#words", words)
-    page.wait_for_timeout(400)
+    page.press("#words", "Enter")  # at once, where typing alone waits for the next letter
     return page.inner_text("#count")
 
 
@@ -136,8 +141,7 @@ def numbers_are_those_of_the_results(page, name):
         said = search(page, bad[-1]["line"] + " " + bad[-1]["error_code"])
         shown = page.inner_text("#table tbody")
         check(f"{name}: a failed row is found by its line and code", bad[-1]["user_name"] in shown, said)
-        page.fill("#words", "")
-        page.wait_for_timeout(400)
+        search(page, "")
 
 
 def accessible(page, what):
@@ -192,7 +196,7 @@ def middle_run(browser, base):
     program("run", "middle.csv", "--simulate", "--yes", code=1)
     name = report("middle")
     with Page(browser, f"{base}/{name}") as (page, seen):
-        usable = seen.opened["TaskDuration"]
+        usable = seen.opened
         check("5,000 rows are usable within a second", usable < 1, f"{usable:.2f} s, "
               f"{(directory / name).stat().st_size / 1e6:.1f} MB")
         numbers_are_those_of_the_results(page, "middle")
@@ -218,7 +222,7 @@ def large_run(browser, base):
     check("the page of 100,000 rows is made", True, f"{time.monotonic() - start:.1f} s, "
           f"{(directory / name).stat().st_size / 1e6:.1f} MB")
     with Page(browser, f"{base}/{name}") as (page, seen):
-        usable = seen.opened["TaskDuration"]
+        usable = seen.opened
         check("100,000 rows open", usable < 5, f"{usable:.2f} s")
         numbers_are_those_of_the_results(page, "large")
         rows = results_of("large")
@@ -326,21 +330,15 @@ def large_plan(browser, base):
     made = f"{time.monotonic() - start:.1f} s, {(directory / 'plan-large.html').stat().st_size / 1e6:.1f} MB"
     rows = list(csv.DictReader(open(directory / "large.csv", encoding="utf-8-sig", newline="")))
     with Page(browser, f"{base}/plan-large.html") as (page, seen):
-        usable = seen.opened["TaskDuration"]
+        usable = seen.opened
         check("plan: 100,000 rows open", usable < 8, f"{usable:.2f} s; made in {made}")
         page.wait_for_timeout(4000)
-        took = page.evaluate("""async (words) => {
-            const box = document.getElementById("words"), form = document.getElementById("search"), times = [];
-            for (const text of words) {
-                box.value = text;
-                const start = performance.now();
-                form.requestSubmit();
-                await new Promise((done) => requestAnimationFrame(() => setTimeout(done)));
-                times.push(performance.now() - start);
-            }
-            return times;
-        }""", [rows[77_777]["user_name"], rows[77_777]["desktop_id"]])
-        check("plan: 100,000 rows are searched while one types", max(took) < 1_000, f"{took[0]:.0f} and {took[1]:.0f} ms")
+        took = []
+        for words in [rows[77_777]["user_name"], rows[77_777]["desktop_id"]]:
+            before = seen.worked()
+            search(page, words)
+            took.append(seen.worked() - before)
+        check("plan: 100,000 rows are searched while one types", max(took) < 1, f"{took[0]:.2f} s and {took[1]:.2f} s")
         said, alike = page.inner_text("#count"), sum(row["desktop_id"] == rows[77_777]["desktop_id"] for row in rows)
         check("plan: a desktop far down is found", f"of {alike} found of 100,000" in said
               and rows[77_777]["user_name"] in page.inner_text("#table tbody"), said)

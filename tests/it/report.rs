@@ -2,9 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::os::unix::fs::PermissionsExt as _;
-use std::path::{Path, PathBuf};
-use std::sync::OnceLock;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::path::Path;
 
 use assert_cmd::Command;
 
@@ -23,49 +21,78 @@ fn program(directory: &Path) -> Command {
     command
 }
 
-/// A directory with the run of `samples/leavers.csv` against the simulator.
-fn run() -> &'static Path {
-    static DIRECTORY: OnceLock<PathBuf> = OnceLock::new();
-    DIRECTORY.get_or_init(|| {
-        let directory = Path::new(env!("CARGO_TARGET_TMPDIR")).join("report");
-        _ = std::fs::remove_dir_all(&directory);
-        std::fs::create_dir_all(&directory).unwrap();
-        let sample = concat!(env!("CARGO_MANIFEST_DIR"), "/samples/leavers.csv");
-        std::fs::copy(sample, directory.join("leavers.csv")).unwrap();
-        program(&directory).args(["run", "leavers.csv", "--simulate", "--yes", "--ticket", "HR-4711"]).assert().code(1);
-        directory
-    })
-}
+/// A directory of its own, with the run of `samples/leavers.csv` against the simulator.
+struct Ran(tempfile::TempDir);
 
 const JOURNAL: &str = "leavers.results.csv.journal";
 
-fn results() -> Vec<BTreeMap<String, String>> {
-    let text = std::fs::read_to_string(run().join("leavers.results.csv")).unwrap();
+impl Ran {
+    fn new() -> Self {
+        let ran = Self(tempfile::tempdir().unwrap());
+        let sample = concat!(env!("CARGO_MANIFEST_DIR"), "/samples/leavers.csv");
+        std::fs::copy(sample, ran.path().join("leavers.csv")).unwrap();
+        ran.program().args(["run", "leavers.csv", "--simulate", "--yes", "--ticket", "HR-4711"]).assert().code(1);
+        ran
+    }
+
+    fn path(&self) -> &Path {
+        self.0.path()
+    }
+
+    fn program(&self) -> Command {
+        program(self.path())
+    }
+
+    fn text(&self, file: &str) -> String {
+        std::fs::read_to_string(self.path().join(file)).unwrap()
+    }
+
+    fn results(&self) -> Vec<BTreeMap<String, String>> {
+        rows(&self.text("leavers.results.csv"))
+    }
+
+    fn sample(&self) -> Vec<BTreeMap<String, String>> {
+        rows(&self.text("leavers.csv"))
+    }
+
+    /// The page of the run, by `report` with these options.
+    fn page(&self, words: &[&str]) -> String {
+        let told = self.program().args(["report", JOURNAL, "--output", "page.html"]).args(words).assert().code(0);
+        assert!(String::from_utf8_lossy(&told.get_output().stdout).contains("61 rows"));
+        self.text("page.html")
+    }
+
+    /// The page of the sample's plan, by `plan` with these options.
+    fn plan_page(&self, words: &[&str]) -> String {
+        self.program()
+            .args(["plan", "leavers.csv", "--simulate", "--html", "plan.html"])
+            .args(words)
+            .assert()
+            .success();
+        assert_eq!(self.path().join("plan.html").metadata().unwrap().permissions().mode() & 0o777, 0o600);
+        self.text("plan.html")
+    }
+}
+
+fn rows(text: &str) -> Vec<BTreeMap<String, String>> {
     let mut reader = csv::Reader::from_reader(text.trim_start_matches('\u{feff}').as_bytes());
     reader.deserialize().map(Result::unwrap).collect()
 }
 
-fn page(words: &[&str]) -> String {
-    static PAGES: AtomicUsize = AtomicUsize::new(0);
-    let name = format!("{}.html", PAGES.fetch_add(1, Ordering::Relaxed));
-    let output =
-        program(run()).args(["report", JOURNAL, "--output", &name]).args(words).assert().code(0).get_output().clone();
-    assert!(String::from_utf8(output.stdout).unwrap().contains("61 rows"));
-    std::fs::read_to_string(run().join(name)).unwrap()
-}
-
 #[test]
 fn the_page_stands_beside_the_journal_for_its_owner_alone() {
-    program(run()).args(["report", JOURNAL]).assert().code(0);
-    let path = run().join("leavers.report.html");
+    let ran = Ran::new();
+    ran.program().args(["report", JOURNAL]).assert().code(0);
+    let path = ran.path().join("leavers.report.html");
     assert_eq!(path.metadata().unwrap().permissions().mode() & 0o777, 0o600);
     assert!(std::fs::read_to_string(path).unwrap().ends_with("</html>\n"));
 }
 
 #[test]
 fn every_row_of_the_results_is_in_the_page_with_its_outcome_and_the_lists_own_columns() {
-    let page = page(&[]);
-    let results = results();
+    let ran = Ran::new();
+    let page = ran.page(&[]);
+    let results = ran.results();
     assert_eq!(page.matches("<tr data-o=").count(), results.len());
     for row in &results {
         let (line, outcome) = (&row["line"], &row["outcome"]);
@@ -117,15 +144,17 @@ fn a_plan_has_the_rows_that_need_a_look_first_and_says_once_what_all_have() {
 
 #[test]
 fn a_line_to_copy_keeps_a_rehearsal_a_rehearsal() {
-    assert!(page(&[]).contains("batch-detach run leavers.results.csv --only failed --simulate"));
-    let status = program(run()).args(["status", JOURNAL]).assert().code(0).get_output().stdout.clone();
+    let ran = Ran::new();
+    assert!(ran.page(&[]).contains("batch-detach run leavers.results.csv --only failed --simulate"));
+    let status = ran.program().args(["status", JOURNAL]).assert().code(0).get_output().stdout.clone();
     assert!(String::from_utf8(status).unwrap().contains("--only failed --simulate"));
 }
 
 #[test]
 fn a_redacted_page_names_nobody() {
-    let (one, other) = (page(&["--redact"]).to_lowercase(), page(&["--redact"]).to_lowercase());
-    for row in results() {
+    let ran = Ran::new();
+    let (one, other) = (ran.page(&["--redact"]).to_lowercase(), ran.page(&["--redact"]).to_lowercase());
+    for row in ran.results() {
         for cell in ["user_name", "user_id"] {
             let name = row[cell].to_lowercase();
             assert!(name.is_empty() || !one.contains(&name), "{name}");
@@ -137,39 +166,29 @@ fn a_redacted_page_names_nobody() {
 
 #[test]
 fn the_runs_own_files_are_never_replaced() {
-    for file in ["leavers.results.csv", JOURNAL, "../report/leavers.results.csv"] {
-        let before = std::fs::read(run().join(file)).unwrap();
-        program(run()).args(["report", JOURNAL, "--output", file]).assert().code(2);
-        assert_eq!(std::fs::read(run().join(file)).unwrap(), before, "{file}");
+    let ran = Ran::new();
+    let roundabout = format!("../{}/leavers.results.csv", ran.path().file_name().unwrap().display());
+    for file in ["leavers.results.csv", JOURNAL, &roundabout] {
+        let before = std::fs::read(ran.path().join(file)).unwrap();
+        ran.program().args(["report", JOURNAL, "--output", file]).assert().code(2);
+        assert_eq!(std::fs::read(ran.path().join(file)).unwrap(), before, "{file}");
     }
 }
 
 #[test]
 fn what_is_no_journal_is_refused_and_what_cannot_be_written_is_said() {
-    program(run()).args(["report", "leavers.csv"]).assert().code(2);
-    program(run()).args(["report", "nothing.journal"]).assert().code(2);
-    program(run()).args(["report", JOURNAL, "--output", "no/such/directory.html"]).assert().code(2);
-}
-
-/// The page of the sample's plan, by `plan` with these options.
-fn plan_page(words: &[&str]) -> String {
-    static PAGES: AtomicUsize = AtomicUsize::new(0);
-    let name = format!("plan-{}.html", PAGES.fetch_add(1, Ordering::Relaxed));
-    program(run()).args(["plan", "leavers.csv", "--simulate", "--html", &name]).args(words).assert().success();
-    let path = run().join(name);
-    assert_eq!(path.metadata().unwrap().permissions().mode() & 0o777, 0o600);
-    std::fs::read_to_string(path).unwrap()
-}
-
-fn sample() -> Vec<BTreeMap<String, String>> {
-    csv::Reader::from_path(run().join("leavers.csv")).unwrap().deserialize().map(Result::unwrap).collect()
+    let ran = Ran::new();
+    ran.program().args(["report", "leavers.csv"]).assert().code(2);
+    ran.program().args(["report", "nothing.journal"]).assert().code(2);
+    ran.program().args(["report", JOURNAL, "--output", "no/such/directory.html"]).assert().code(2);
 }
 
 #[test]
 fn every_row_of_a_plan_is_in_its_page_with_its_own_columns_and_what_asks_for_a_decision_comes_first() {
-    let page = plan_page(&[]);
-    assert_eq!(page.matches("<tr data-o=").count(), sample().len());
-    for (row, line) in sample().iter().zip(2..) {
+    let ran = Ran::new();
+    let page = ran.plan_page(&[]);
+    assert_eq!(page.matches("<tr data-o=").count(), ran.sample().len());
+    for (row, line) in ran.sample().iter().zip(2..) {
         let at = page.find(&format!("<th scope=\"row\">{line}</th>")).unwrap_or_else(|| panic!("line {line}"));
         let (of_row, _) = page[at..].split_once("</tr>").unwrap();
         for cell in ["desktop_id", "desktop_name", "user_name", "department", "last_day", "ticket"] {
@@ -183,26 +202,28 @@ fn every_row_of_a_plan_is_in_its_page_with_its_own_columns_and_what_asks_for_a_d
 
 #[test]
 fn the_command_of_a_plans_page_approves_just_that_plan() {
+    let ran = Ran::new();
     let words = ["plan", "leavers.csv", "--simulate", "--format", "json", "--html", "both.html"];
-    let json = program(run()).args(words).assert().success().get_output().stdout.clone();
+    let json = ran.program().args(words).assert().success().get_output().stdout.clone();
     let plan: serde_json::Value = serde_json::from_slice(&json).unwrap();
     let hash = plan["hash"].as_str().unwrap();
-    let page = std::fs::read_to_string(run().join("both.html")).unwrap();
+    let page = ran.text("both.html");
     let (_, command) = page.split_once("<code>batch-detach ").unwrap();
     let (command, _) = command.split_once("</code>").unwrap();
     assert!(command.contains(hash), "{command}");
     // It is done, as far as the simulator lets it, and a second time it is refused.
-    let fresh = run().join("approved");
+    let fresh = ran.path().join("approved");
     std::fs::create_dir_all(&fresh).unwrap();
-    std::fs::copy(run().join("leavers.csv"), fresh.join("leavers.csv")).unwrap();
+    std::fs::copy(ran.path().join("leavers.csv"), fresh.join("leavers.csv")).unwrap();
     program(&fresh).args(command.split(' ')).assert().code(1);
     program(&fresh).args(command.split(' ')).arg("--fresh").assert().code(3);
 }
 
 #[test]
 fn a_redacted_plan_names_nobody() {
-    let page = plan_page(&["--redact", "--protect", "ceo.secret"]).to_lowercase();
-    for row in sample() {
+    let ran = Ran::new();
+    let page = ran.plan_page(&["--redact", "--protect", "ceo.secret"]).to_lowercase();
+    for row in ran.sample() {
         let name = row["user_name"].to_lowercase();
         assert!(name.is_empty() || !page.contains(&name), "{name}");
     }
@@ -211,7 +232,8 @@ fn a_redacted_plan_names_nobody() {
 
 #[test]
 fn a_plans_page_is_never_written_over_the_list_and_goes_with_a_plan_alone() {
-    let before = std::fs::read(run().join("leavers.csv")).unwrap();
+    let ran = Ran::new();
+    let before = std::fs::read(ran.path().join("leavers.csv")).unwrap();
     for words in [
         &["plan", "leavers.csv", "--simulate", "--html", "./leavers.csv"][..],
         &["plan", "leavers.csv", "--simulate", "--html", JOURNAL],
@@ -220,18 +242,19 @@ fn a_plans_page_is_never_written_over_the_list_and_goes_with_a_plan_alone() {
         &["plan", "leavers.csv", "--simulate", "--redact"],
         &["run", "leavers.csv", "--simulate", "--html", "page.html", "--fresh", "--yes"],
     ] {
-        program(run()).args(words).assert().code(2);
+        ran.program().args(words).assert().code(2);
     }
-    assert_eq!(std::fs::read(run().join("leavers.csv")).unwrap(), before);
-    assert!(!run().join("page.html").exists());
+    assert_eq!(std::fs::read(ran.path().join("leavers.csv")).unwrap(), before);
+    assert!(!ran.path().join("page.html").exists());
 }
 
 #[test]
 fn the_plan_of_an_undo_has_its_page_too() {
+    let ran = Ran::new();
     let words = ["undo", JOURNAL, "--dry-run", "--html", "undo.html"];
-    program(run()).args(words).assert().success();
-    let page = std::fs::read_to_string(run().join("undo.html")).unwrap();
-    let attached = results().iter().filter(|row| row["outcome"] == "detached").count();
+    ran.program().args(words).assert().success();
+    let page = ran.text("undo.html");
+    let attached = ran.results().iter().filter(|row| row["outcome"] == "detached").count();
     assert_eq!(page.matches("to be attached</span>").count(), attached);
     assert!(page.contains("batch-detach undo leavers.results.csv.journal --approved "), "the command");
 }
