@@ -24,6 +24,21 @@ pub(crate) fn can_be_read_back(field: Field, text: &str) -> bool {
         && !is_damaged(text)
 }
 
+/// Whether a plain cell is within all bounds, without quotes around it, and nothing that a spreadsheet made: nearly every
+/// cell is, and few bytes tell it. One that is may still be told as not.
+#[inline]
+pub(super) fn is_ordinary(cell: &str) -> bool {
+    let bytes = cell.as_bytes();
+    let [first, .., last] = bytes else { return false };
+    bytes.len() <= MAX_USER_NAME
+        && last.is_ascii_alphanumeric()
+        && match first {
+            b'E' => false, // `Err:502`
+            b'0'..=b'9' => !is_scientific(bytes),
+            _ => first.is_ascii_alphabetic(),
+        }
+}
+
 /// Whether quotes that should have been taken off are part of the cell.
 pub(super) fn is_quoted(cell: &str) -> bool {
     // Most cells: told by two bytes.
@@ -165,6 +180,15 @@ mod tests {
             let kind = if group { Kind::Group } else { Kind::User };
             let is_usual_one = |c: char| c.is_alphanumeric() || c == '_' || (c == '.' && !group);
             prop_assert_eq!(is_usual(&name, kind), name.chars().all(is_usual_one));
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn an_ordinary_cell_is_one_that_no_rule_would_refuse(cell in "[!-~]{0,12}|[0-9E+.-]{2,9}|Err:[0-9]{1,3}|[a-z]{60,70}") {
+            if is_ordinary(&cell) {
+                prop_assert!(!is_damaged(&cell) && !is_quoted(&cell) && cell.len() <= MAX_USER_NAME && !matches!(&*cell, "." | ".."));
+            }
         }
     }
 

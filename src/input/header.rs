@@ -134,8 +134,8 @@ pub(super) struct Layout {
     pub(super) headers: Vec<String>,
     /// The file's column for each field.
     pub(super) fields: [Option<usize>; Field::READ.len()],
-    /// The fields of [`Field::ALL`] that have a column, in their order, each with its column.
-    pub(super) present: Vec<(Field, usize)>,
+    /// Every field that has a column, in the order of [`Field::READ`], each with its column.
+    pub(super) read: Vec<(Field, usize)>,
     /// The file's columns that travel through.
     pub(super) extras: Vec<usize>,
     /// The columns that say from which day on a row is due, as [`ReadOptions::due`] asks for them.
@@ -179,11 +179,11 @@ impl Layout {
             }
         }
 
-        let present = Field::ALL.into_iter().zip(fields).filter_map(|(field, column)| Some((field, column?))).collect();
+        let read = Field::READ.into_iter().zip(fields).filter_map(|(field, column)| Some((field, column?))).collect();
         let (extras, notes) = (Vec::new(), Vec::new());
         let error_code = result_column("error_code");
         let days = days(&options.due, &headers, &normal)?;
-        let mut layout = Self { headers, fields, present, extras, days, outcome: None, error_code, is_results, notes };
+        let mut layout = Self { headers, fields, read, extras, days, outcome: None, error_code, is_results, notes };
         layout.require_user_name(&normal)?;
         let says_no_desktop = is_none(Field::DesktopId) || is_none(Field::DesktopName);
         layout.look_for_misspelt(&normal, says_no_desktop, &is_none)?;
@@ -191,9 +191,9 @@ impl Layout {
         Ok(layout)
     }
 
-    /// Every field that has a column, with its column.
-    pub(super) fn read(&self) -> impl Iterator<Item = (Field, usize)> {
-        Field::READ.into_iter().zip(self.fields).filter_map(|(field, column)| Some((field, column?)))
+    /// The fields of [`Field::ALL`] that have a column, in their order.
+    pub(super) fn present(&self) -> impl Iterator<Item = Field> {
+        self.read.iter().map(|&(field, _)| field).filter(|&field| field != Field::UserEmail)
     }
 
     pub(super) fn column_of(&self, field: Field) -> Option<usize> {

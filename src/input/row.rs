@@ -2,7 +2,7 @@
 
 use jiff::civil::Date;
 
-use super::cell::{is_damaged, is_quoted, is_usual, max_chars, unlike_looks};
+use super::cell::{is_damaged, is_ordinary, is_quoted, is_usual, max_chars, unlike_looks};
 use super::due::{Day, Due};
 use super::fast::{Batch, Full, NewRow, Rest, too_much};
 use super::fault::RowFault;
@@ -72,7 +72,7 @@ impl Checked {
     /// * `table`: it holds the rows.
     pub(super) fn complete(self, mut table: Table) -> Collected {
         let layout = self.layout;
-        let fields: Vec<_> = layout.present.iter().map(|&(field, _)| field).collect();
+        let fields: Vec<_> = layout.present().collect();
         let email = layout.column_of(Field::UserEmail);
         let email = layout.extras.iter().position(|&column| Some(column) == email);
         table.finish(&fields, layout.extras.iter().map(|&column| layout.headers[column].clone()).collect(), email);
@@ -237,7 +237,7 @@ impl<'o, R: Rest> Rows<'o, R> {
             }
         }
         let mut cells = [""; Field::READ.len()];
-        for (field, column) in layout.read() {
+        for &(field, column) in &layout.read {
             let given = record.cell(column);
             let trimmed = trim(given);
             let is_trimmed = trimmed.len() != given.len();
@@ -252,8 +252,8 @@ impl<'o, R: Rest> Rows<'o, R> {
             };
         }
         let kind = Kind::parse(cells[Field::Type.index()]);
-        let others = layout.present.iter().filter(|(field, _)| *field != Field::DesktopId);
-        let fields = others.map(|(field, _)| cells[field.index()]);
+        let others = layout.present().filter(|&field| field != Field::DesktopId);
+        let fields = others.map(|field| cells[field.index()]);
         let extras = layout.extras.iter().map(|&column| {
             let cell = record.cell(column);
             if layout.is_results { unguard(cell) } else { cell }
@@ -333,9 +333,10 @@ impl<'o, R: Rest> Rows<'o, R> {
             self.unusual.0 += 1;
             doubt(&mut self.doubts, row, Doubt::UnusualName);
         }
-        for (field, column) in layout.read() {
+        let is_clean = record.is_plain && record.marks.is_empty();
+        for &(field, column) in &layout.read {
             let text = cell(field);
-            if text.is_empty() || field == Field::Type {
+            if text.is_empty() || field == Field::Type || (is_clean && is_ordinary(text)) {
                 continue;
             }
             let max = max_chars(field);
@@ -574,9 +575,11 @@ fn whole_line(layout: &Layout, record: &Record<'_>) -> Option<u8> {
 
 /// What a person sees of the row that its cells do not say.
 fn check_looks(layout: &Layout, record: &Record<'_>, fault: &mut impl FnMut(Option<Field>, &'static str, String)) {
-    for (field, column) in layout.read().filter(|_| !record.marks.is_empty()) {
-        for (code, message) in unlike_looks(record, column) {
-            fault(Some(field), code, message.to_owned());
+    if !record.marks.is_empty() {
+        for &(field, column) in &layout.read {
+            for (code, message) in unlike_looks(record, column) {
+                fault(Some(field), code, message.to_owned());
+            }
         }
     }
     if let Some(delimiter) = whole_line(layout, record) {
