@@ -1,5 +1,6 @@
 //! The reads that make an outcome true: before the writes, between them, and after.
 
+mod accounts;
 pub(crate) mod evidence;
 #[cfg(test)]
 mod first_read;

@@ -19,13 +19,12 @@ use tokio_util::sync::CancellationToken;
 use super::evidence::Census;
 use super::reads::{self, Page, ReadFault};
 use crate::api::auth::renewals::{Refused as Renewal, Renewals};
-use crate::api::wire::RawUser;
 use crate::api::{Asked, Reader, Reply, explain};
 use crate::error::Error;
 use crate::model::Class;
-use crate::model::{DesktopId, Kind, LiveDesktop, fold};
+use crate::model::{DesktopId, LiveDesktop, fold};
 use crate::pace::{FIRST_TRIES, Gates, Heard, MAX_GATE, Waits, backoff};
-use crate::plan::{Account, Directory, Questions, Snapshot, UserKey};
+use crate::plan::{Questions, Snapshot, UserKey};
 
 /// Ids or names in one filter at most.
 const PER_FILTER: usize = 100;
@@ -301,45 +300,6 @@ impl Preflight {
             ));
         };
         Ok(count(census.into_entries().iter().filter(|desktop| is_assigned(desktop)).count()))
-    }
-
-    /// All users, or all user groups, that the service knows; where it refuses to list them, what that means. The list
-    /// has no order that would prove it whole, so it is read until a page brings nobody new: whoever it lacks is said to
-    /// be unknown, and nothing is done about them.
-    pub async fn directory(&self, kind: Kind) -> Result<Result<Directory, String>, Error> {
-        let is_group = kind == Kind::Group;
-        let limit = if is_group { "100" } else { "1000" };
-        let (mut accounts, mut seen, mut offset) = (Vec::new(), HashSet::new(), 0_u64);
-        loop {
-            let from = offset.to_string();
-            let query = [("limit", limit), ("offset", from.as_str())];
-            let page = if is_group {
-                self.patiently(
-                    Class::ListUserGroups,
-                    || self.reader.list_user_groups(&query),
-                    reads::user_groups,
-                    false,
-                )
-                .await?
-            } else {
-                self.patiently(Class::ListUsers, || self.reader.list_users(&query), reads::users, false).await?
-            };
-            let page = match page {
-                Ok(page) => page,
-                Err(refused) => return Ok(Err(refused.explained)),
-            };
-            offset += count(page.received);
-            let before = accounts.len();
-            for RawUser { id, user_name: name, user_email: email, domain } in page.entries {
-                let key = if id.is_empty() { name.clone() } else { id.clone() };
-                if !name.is_empty() && seen.insert(key) {
-                    accounts.push(Account { id, name, email, domain });
-                }
-            }
-            if accounts.len() == before {
-                return Ok(Ok(Directory::new(accounts)));
-            }
-        }
     }
 
     /// What a refusal means and what to do about it.

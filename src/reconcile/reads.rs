@@ -141,22 +141,16 @@ pub fn sub_jobs(reply: &Reply) -> Result<SubJobsAnswer, ReadFault> {
     body(reply)
 }
 
-/// Reads `GET …/users`: those of one page.
-pub fn users(reply: &Reply) -> Result<List<RawUser>, ReadFault> {
-    let told: UsersAnswer = body(reply)?;
-    told.users.ok_or_else(|| nonsense("the answer holds no list of users"))
-}
-
-/// Reads `GET …/groups`: those of one page.
-pub fn user_groups(reply: &Reply) -> Result<List<RawUser>, ReadFault> {
-    let told: UserGroupsAnswer = body(reply)?;
-    told.user_groups.ok_or_else(|| nonsense("the answer holds no list of user groups"))
-}
-
-/// Reads `GET …/groups/{id}/users`: the members on one page.
-pub fn group_users(reply: &Reply) -> Result<Page<RawUser>, ReadFault> {
+/// Reads `GET …/users`, or `GET …/groups/{id}/users`: those on one page.
+pub fn users(reply: &Reply) -> Result<Page<RawUser>, ReadFault> {
     let told: UsersAnswer = body(reply)?;
     page(told.users, told.total_count, "the answer holds no list of users")
+}
+
+/// Reads `GET …/groups`: those on one page.
+pub fn user_groups(reply: &Reply) -> Result<Page<RawUser>, ReadFault> {
+    let told: UserGroupsAnswer = body(reply)?;
+    page(told.user_groups, None, "the answer holds no list of user groups")
 }
 
 /// Reads `GET …/desktop-pools`: the pools on one page.

@@ -395,8 +395,7 @@ impl Preflight {
             let read = |offset: u64| async move {
                 let from = offset.to_string();
                 let query = [("limit", MEMBERS), ("offset", from.as_str())];
-                self.listed(Class::ListGroupUsers, || self.reader.list_group_users(id, &query), reads::group_users)
-                    .await
+                self.listed(Class::ListGroupUsers, || self.reader.list_group_users(id, &query), reads::users).await
             };
             let members = self.whole_or_why("the list of a group's members", read).await?;
             Ok((group, members.into_entries()))

@@ -336,7 +336,11 @@ def large_plan(browser, base):
         took = []
         for words in [rows[77_777]["user_name"], rows[77_777]["desktop_id"]]:
             before = seen.worked()
-            search(page, words)
+            page.evaluate("""async (words) => {
+                document.getElementById("words").value = words;
+                document.getElementById("search").requestSubmit();
+                await new Promise((done) => requestAnimationFrame(() => setTimeout(done)));
+            }""", words)
             took.append(seen.worked() - before)
         check("plan: 100,000 rows are searched while one types", max(took) < 1, f"{took[0]:.2f} s and {took[1]:.2f} s")
         said, alike = page.inner_text("#count"), sum(row["desktop_id"] == rows[77_777]["desktop_id"] for row in rows)

@@ -231,6 +231,24 @@ mod tests {
 
     use super::*;
 
+    /// One of few ids, so that many are equal: short ones, UUIDs that differ by a digit or two, and what only looks like one.
+    fn id(seed: u16) -> String {
+        let digit = |of: u16, digits: &str| digits.chars().nth(usize::from(of) % digits.chars().count()).unwrap();
+        match seed % 8 {
+            0 => "00000000-0000-0000-0000-000000000000".to_owned(),
+            1..=3 => (0..seed / 8 % 4).map(|at| digit(seed >> (5 + 2 * at), "ab张")).collect(),
+            _ => {
+                let (first, middle, last) = (seed >> 3, seed >> 9, seed >> 11);
+                format!(
+                    "0{}1a01a0-0000-0{}ff-0000-00000000000{}",
+                    digit(first, "01a"),
+                    digit(middle, "0f"),
+                    digit(last, "0fF")
+                )
+            }
+        }
+    }
+
     proptest! {
         #[test]
         fn another_digit_makes_another_uuid(id in "[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}", at in 0..36_usize, to in "[ -~]") {
@@ -245,7 +263,7 @@ mod tests {
 
         #[test]
         fn equal_ids_have_one_number_and_numbers_go_by_first_sight(
-            batches in prop::collection::vec(prop::collection::vec("[ab张]{0,3}|[01a]{8}-0000-[0f]{4}-0000-0{11}[0fF]|0{8}(-0000){3}-0{12}", 0..90), 0..8),
+            batches in prop::collection::vec(prop::collection::vec(any::<u16>().prop_map(id), 0..90), 0..8),
         ) {
             let (mut ids, mut plain) = (Ids::default(), HashMap::from([(String::new(), 0)]));
             for batch in batches {
