@@ -2,6 +2,8 @@
 
 use jiff::civil::Date;
 
+use crate::text::{counted, escape_untrusted, shell_quote};
+
 /// Whether rows wait for a day that the list says.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub enum Due {
@@ -48,6 +50,60 @@ pub(super) enum Day {
     /// Day and month, or month and day: the earlier date and the later one.
     Either(Date, Date),
     Unreadable,
+}
+
+/// Days in columns of known names, in a list of which nobody said what they mean.
+#[derive(Debug, Default)]
+pub(super) struct Unasked {
+    /// Rows whose day may be still to come, and of the first the line, the column and the day.
+    to_come: (u64, Option<(u64, usize, Date)>),
+    /// Cells that hold something else than a date, and of the first the line and the column.
+    unread: (u64, Option<(u64, usize)>),
+}
+
+impl Unasked {
+    pub(super) fn note(&mut self, day: Day, today: Date, column: usize, line: u64) {
+        match day {
+            // Which of the two it is nobody knows: where one is to come, somebody has to say.
+            Day::Known(day) | Day::Either(_, day) if day > today => {
+                self.to_come.0 += 1;
+                self.to_come.1.get_or_insert((line, column, day));
+            }
+            Day::Known(_) | Day::Either(..) => {}
+            Day::Unreadable => {
+                self.unread.0 += 1;
+                self.unread.1.get_or_insert((line, column));
+            }
+        }
+    }
+
+    /// * `headers`: of all columns.
+    ///
+    /// # Errors
+    /// In words, where days are still to come.
+    pub(super) fn refuse(&self, headers: &[String]) -> Result<(), String> {
+        let (rows, Some((line, column, day))) = &self.to_come else { return Ok(()) };
+        let header = headers.get(*column).map_or("", String::as_str);
+        let (name, quoted) = (escape_untrusted(header, 60), shell_quote(header));
+        Err(format!(
+            "the column \"{name}\" says days that are still to come ({}, the first on line {line}: {day}), and nothing says \
+             what that means. To leave those rows until their day, say --due-column {quoted}; to do all rows now, say \
+             --due-column -",
+            counted(*rows, "row", "rows")
+        ))
+    }
+
+    pub(super) fn unread_note(&self, headers: &[String]) -> Option<String> {
+        let (cells, first) = &self.unread;
+        let (line, column) = first.as_ref()?;
+        let header = headers.get(*column).map_or("", String::as_str);
+        Some(format!(
+            "the column \"{}\" may hold days that are still to come: {} can't be read as a date (the first on line {line}). \
+             Say --due-column and --date-format, if they count",
+            escape_untrusted(header, 60),
+            counted(*cells, "cell", "cells")
+        ))
+    }
 }
 
 /// Headers of columns that hold people's last days, normalised.

@@ -23,6 +23,7 @@ mod kind;
 mod options;
 mod record;
 mod row;
+mod rules;
 mod sheet;
 mod shown;
 mod source;

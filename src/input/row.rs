@@ -1,19 +1,18 @@
 //! From records to rows: the header first, then every rule that a row can break without a look at the API.
 
-use jiff::civil::Date;
-
-use super::cell::{is_damaged, is_ordinary, is_quoted, is_usual, max_chars, unlike_looks};
-use super::due::{Day, Due};
+use super::cell::{is_usual, unlike_looks};
+use super::due::{Day, Due, Unasked};
 use super::fast::{Batch, Full, NewRow, Rest, too_much};
 use super::fault::RowFault;
 use super::field::Field;
 use super::guard::unguard;
 use super::header::{self, Layout};
 use super::options::{Hidden, ReadOptions};
-use super::record::{DELIMITERS, MAX_CELL, MAX_COLUMNS, MAX_LONG_CELL, MAX_RECORD, Mark, Record, Sink, as_text, trim};
+use super::record::{MAX_CELL, MAX_COLUMNS, MAX_LONG_CELL, MAX_RECORD, Mark, Record, Sink, as_text, trim};
+use super::rules::{DESKTOP_MISSING, check_cells, check_looks, check_type, no_day};
 use super::table::Table;
 use crate::model::{Doubt, Kind, Outcome};
-use crate::text::{counted, escape_untrusted, is_invisible, shell_quote};
+use crate::text::escape_untrusted;
 
 /// Faults of one input: they are kept, and with more the file as a whole is the wrong one.
 const MAX_FAULTS: usize = 1_000_000;
@@ -333,53 +332,7 @@ impl<'o, R: Rest> Rows<'o, R> {
             self.unusual.0 += 1;
             doubt(&mut self.doubts, row, Doubt::UnusualName);
         }
-        let is_clean = record.is_plain && record.marks.is_empty();
-        for &(field, column) in &layout.read {
-            let text = cell(field);
-            if text.is_empty() || field == Field::Type || (is_clean && is_ordinary(text)) {
-                continue;
-            }
-            let max = max_chars(field);
-            if text.len() > max && text.chars().count() > max {
-                let message = format!("longer than {max} characters; correct it (an unbalanced quote looks like this)");
-                fault(Some(field), "INVALID_TOO_LONG", message);
-            }
-            if !record.is_plain
-                && let Some(c) = text.chars().find(|&c| c.is_control() || is_invisible(c))
-            {
-                let message = match c {
-                    '\n' | '\r' => {
-                        "a line break inside the cell; remove it (an unbalanced quote looks like this)".to_owned()
-                    }
-                    _ => format!("an invisible character, {}, inside the cell; type it anew", c.escape_unicode()),
-                };
-                fault(Some(field), "INVALID_CONTROL_CHARACTER", message);
-            }
-            if field == Field::DesktopId && matches!(text, "." | "..") {
-                let message = "this can't be the id of a desktop; write the id, or leave the cell empty and give the \
-                               desktop's name";
-                fault(Some(field), "INVALID_DESKTOP_ID", message.to_owned());
-            }
-            let is_marked = record.marks.contains(&(column, Mark::Damaged));
-            if !layout.is_results && is_quoted(text) {
-                let message =
-                    "still in quotes; take them off (in CSV nothing, not even a blank, may stand before a quote)";
-                fault(Some(field), "INVALID_QUOTED_CELL", message.to_owned());
-            }
-            if is_marked || is_damaged(text) || (!record.is_plain && text.contains('\u{FFFD}')) {
-                let message = if text.contains('\u{FFFD}') {
-                    // The rest of it is somebody's name.
-                    "a character was lost when the file was saved in another encoding; enter the cell anew".to_owned()
-                } else {
-                    format!(
-                        "\"{}\" is what a spreadsheet made of the real value; format the column as text and enter it \
-                         anew",
-                        escape_untrusted(text, 40)
-                    )
-                };
-                fault(Some(field), "INVALID_DAMAGED_CELL", message);
-            }
-        }
+        check_cells(layout, record, cells, &mut fault);
         // Why the cell is empty may be told already.
         let says_why = |fault: &RowFault| {
             matches!(fault.code, "INVALID_RAGGED" | "INVALID_MERGED_CELL" | "INVALID_FORMULA" | "INVALID_LINE_IN_CELL")
@@ -449,10 +402,10 @@ impl<'o, R: Rest> Rows<'o, R> {
         if self.records == 0 && self.options.only.is_none() {
             return Err("the file has a header line, but no row".to_owned());
         }
-        self.unasked.refuse(&layout)?;
+        self.unasked.refuse(&layout.headers)?;
         self.rest.take(&mut self.batch)?;
         let mut notes = layout.notes.clone();
-        notes.extend(self.unasked.unread_note(&layout));
+        notes.extend(self.unasked.unread_note(&layout.headers));
         if *hidden > 0 {
             notes.push(format!("{hidden} hidden or filtered rows were passed over (--hidden-rows skip)"));
         }
@@ -472,83 +425,11 @@ impl<'o, R: Rest> Rows<'o, R> {
     }
 }
 
-/// Days in columns of known names, in a list of which nobody said what they mean.
-#[derive(Debug, Default)]
-struct Unasked {
-    /// Rows whose day may be still to come, and of the first the line, the column and the day.
-    to_come: (u64, Option<(u64, usize, Date)>),
-    /// Cells that hold something else than a date, and of the first the line and the column.
-    unread: (u64, Option<(u64, usize)>),
-}
-
-impl Unasked {
-    fn note(&mut self, day: Day, today: Date, column: usize, line: u64) {
-        match day {
-            // Which of the two it is nobody knows: where one is to come, somebody has to say.
-            Day::Known(day) | Day::Either(_, day) if day > today => {
-                self.to_come.0 += 1;
-                self.to_come.1.get_or_insert((line, column, day));
-            }
-            Day::Known(_) | Day::Either(..) => {}
-            Day::Unreadable => {
-                self.unread.0 += 1;
-                self.unread.1.get_or_insert((line, column));
-            }
-        }
-    }
-
-    /// # Errors
-    /// In words, where days are still to come.
-    fn refuse(&self, layout: &Layout) -> Result<(), String> {
-        let (rows, Some((line, column, day))) = &self.to_come else { return Ok(()) };
-        let header = layout.headers.get(*column).map_or("", String::as_str);
-        let (name, quoted) = (escape_untrusted(header, 60), shell_quote(header));
-        Err(format!(
-            "the column \"{name}\" says days that are still to come ({}, the first on line {line}: {day}), and nothing says \
-             what that means. To leave those rows until their day, say --due-column {quoted}; to do all rows now, say \
-             --due-column -",
-            counted(*rows, "row", "rows")
-        ))
-    }
-
-    fn unread_note(&self, layout: &Layout) -> Option<String> {
-        let (cells, first) = &self.unread;
-        let (line, column) = first.as_ref()?;
-        let header = layout.headers.get(*column).map_or("", String::as_str);
-        Some(format!(
-            "the column \"{}\" may hold days that are still to come: {} can't be read as a date (the first on line {line}). \
-             Say --due-column and --date-format, if they count",
-            escape_untrusted(header, 60),
-            counted(*cells, "cell", "cells")
-        ))
-    }
-}
-
 /// Whether the row is an earlier run's result that was done there: then it was due.
 fn was_due(layout: &Layout, record: &Record<'_>) -> bool {
     let word = layout.outcome.filter(|_| layout.is_results).map(|column| trim(record.cell(column)));
     let outcome = word.and_then(|word| Outcome::parse(&word.to_ascii_lowercase()));
     outcome.is_some_and(|outcome| !matches!(outcome, Outcome::NotDue | Outcome::Invalid | Outcome::Planned))
-}
-
-/// What is wrong with a cell that should say a day; `None` where it says one.
-fn no_day(cell: &str, day: Day) -> Option<(&'static str, &'static str)> {
-    match day {
-        Day::Known(_) => None,
-        _ if cell.is_empty() => Some((
-            "INVALID_DATE_MISSING",
-            "the day is missing, and without it nobody knows whether the row is due; write it as 2026-11-30",
-        )),
-        Day::Either(..) => Some((
-            "INVALID_DATE_AMBIGUOUS",
-            "this is one day where the month comes first, and another where the day does; say which with --date-format \
-             %d/%m/%Y or --date-format %m/%d/%Y",
-        )),
-        Day::Unreadable => Some((
-            "INVALID_DATE",
-            "this is not read as a date; write it as 2026-11-30, or say how it is written with --date-format",
-        )),
-    }
 }
 
 /// Keeps the first doubt about the row that is being checked.
@@ -557,83 +438,5 @@ fn doubt(doubts: &mut Vec<(u32, Doubt)>, row: usize, doubt: Doubt) {
         && doubts.last().is_none_or(|&(last, _)| last != row)
     {
         doubts.push((row, doubt));
-    }
-}
-
-/// The code of a row that lacks its desktop.
-const DESKTOP_MISSING: &str = "INVALID_DESKTOP_MISSING";
-
-/// The delimiter of a line that stands in its first cell whole: as many values as there are columns, and no other cell.
-fn whole_line(layout: &Layout, record: &Record<'_>) -> Option<u8> {
-    let columns = layout.headers.len();
-    if columns < 2 || (1..record.ends.len()).any(|column| !trim(record.cell(column)).is_empty()) {
-        return None;
-    }
-    let cell = record.cell(0).as_bytes();
-    DELIMITERS.into_iter().find(|delimiter| cell.split(|byte| byte == delimiter).count() == columns)
-}
-
-/// What a person sees of the row that its cells do not say.
-fn check_looks(layout: &Layout, record: &Record<'_>, fault: &mut impl FnMut(Option<Field>, &'static str, String)) {
-    if !record.marks.is_empty() {
-        for &(field, column) in &layout.read {
-            for (code, message) in unlike_looks(record, column) {
-                fault(Some(field), code, message.to_owned());
-            }
-        }
-    }
-    if let Some(delimiter) = whole_line(layout, record) {
-        let message = format!(
-            "the whole line stands in one cell, in quotes, with {} between its values; take off the quotes around the \
-                 line",
-            if delimiter == b'\t' { "tabs".to_owned() } else { format!("`{}`", char::from(delimiter)) }
-        );
-        fault(None, "INVALID_LINE_IN_CELL", message);
-    }
-}
-
-/// What the row's type asks of its other cells.
-fn check_type(
-    kind: Option<Kind>,
-    cells: &[&str; Field::READ.len()],
-    has_desktop: bool,
-    forbid_all: bool,
-    fault: &mut impl FnMut(Option<Field>, &'static str, String),
-) {
-    let cell = |field: Field| cells[field.index()];
-    let has_user = !cell(Field::UserName).is_empty() || !cell(Field::UserEmail).is_empty();
-    match kind {
-        None => {
-            let message = format!(
-                "the type \"{}\" is none of USER, GROUP and ALL; write one of them, or leave it empty for USER",
-                escape_untrusted(cell(Field::Type), 40)
-            );
-            fault(Some(Field::Type), "INVALID_TYPE", message);
-        }
-        Some(Kind::All) => {
-            // One that names a user, or no desktop, is wrong in itself: it may not be meant for everybody.
-            if forbid_all && has_desktop && !has_user {
-                let message = "type ALL detaches everybody from the desktop; if that is meant, add --allow-detach-all";
-                fault(Some(Field::Type), "INVALID_ALL_NOT_ALLOWED", message.to_owned());
-            }
-            if has_user {
-                let message = "a row of type ALL detaches everybody and names no user; empty this cell, or write \
-                               USER or GROUP as the type";
-                let column = if cell(Field::UserName).is_empty() { Field::UserEmail } else { Field::UserName };
-                fault(Some(column), "INVALID_ALL_WITH_USER", message.to_owned());
-            }
-            if !has_desktop {
-                let message = "a row of type ALL needs a desktop; write its id or its name";
-                fault(Some(Field::DesktopId), DESKTOP_MISSING, message.to_owned());
-            }
-        }
-        Some(kind @ (Kind::User | Kind::Group | Kind::UserGroup))
-            if !has_user || (kind != Kind::User && cell(Field::UserName).is_empty()) =>
-        {
-            let message = "the user is missing, and an empty user is never read as everybody; write the name, or \
-                           the type ALL for everybody on this desktop";
-            fault(Some(Field::UserName), "INVALID_USER_MISSING", message.to_owned());
-        }
-        Some(Kind::User | Kind::Group | Kind::UserGroup) => {}
     }
 }

@@ -47,7 +47,7 @@ impl Preflight {
                 Err(refused) => return Ok(Err(refused.explained)),
             };
         }
-        Ok(Ok(Directory::new(found.accounts)))
+        Ok(Ok(Directory::new(found.all)))
     }
 
     /// The page of users, or of user groups, that begins with the entry of this number.
@@ -68,7 +68,7 @@ impl Preflight {
 /// Whom the pages have shown so far.
 #[derive(Default)]
 struct Accounts {
-    accounts: Vec<Account>,
+    all: Vec<Account>,
     /// Their ids, or names where they have none.
     keys: HashSet<String>,
     /// Entries of the pages, readable or not.
@@ -79,14 +79,14 @@ impl Accounts {
     /// Whether the page brought somebody new.
     fn add(&mut self, page: Page<RawUser>) -> bool {
         self.received += count(page.received);
-        let before = self.accounts.len();
+        let before = self.all.len();
         for RawUser { id, user_name: name, user_email: email, domain } in page.entries {
             let key = if id.is_empty() { name.clone() } else { id.clone() };
             if !name.is_empty() && self.keys.insert(key) {
-                self.accounts.push(Account { id, name, email, domain });
+                self.all.push(Account { id, name, email, domain });
             }
         }
-        self.accounts.len() > before
+        self.all.len() > before
     }
 }
 
