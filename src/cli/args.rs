@@ -386,6 +386,18 @@ impl ApiOptions {
     }
 }
 
+impl Command {
+    /// Whether it shows what would be done, and can't do it.
+    pub fn only_plans(&self) -> bool {
+        match self {
+            Self::Plan(_) => true,
+            Self::Run(args) => args.options.safety.dry_run,
+            Self::Undo(args) => args.options.safety.dry_run,
+            _ => false,
+        }
+    }
+}
+
 impl UndoArgs {
     /// The users that it is for; none is all.
     pub fn only_users(&self) -> Vec<String> {

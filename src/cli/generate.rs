@@ -18,7 +18,7 @@ pub(super) fn completions(shell: clap_complete::Shell) -> Result<Closing, Error>
 pub(super) fn schema(of: SchemaOf) -> Result<Closing, Error> {
     let schema = match of {
         SchemaOf::Plan => {
-            let (run, undo) = (crate::plan::show::schema(), crate::reconcile::undo::schema());
+            let (run, undo) = (crate::plan::document::schema(), crate::reconcile::undo::schema());
             schemars::json_schema!({ "title": "A plan, of a run or of an undo", "anyOf": [run, undo] })
         }
         SchemaOf::Summary => crate::outcome::summary::schema(),

@@ -84,12 +84,7 @@ pub fn main(args: impl IntoIterator<Item = OsString>) -> ExitCode {
             return ExitCode::from(code);
         }
     };
-    let plans = match &cli.command {
-        Command::Plan(_) => true,
-        Command::Run(args) => args.options.safety.dry_run,
-        Command::Undo(args) => args.options.safety.dry_run,
-        _ => false,
-    };
+    let plans = cli.command.only_plans();
     let outcome = std::panic::catch_unwind(|| dispatch(cli));
     let (exit, code) = match outcome {
         Ok(Ok(closing)) => {

@@ -1,7 +1,7 @@
 //! A journal without a disk, for simulations: what is durable and what is not yet are kept apart, so that a crash can
 //! happen between any two commits.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -23,6 +23,8 @@ use super::seam::{Journal, JournalError, Past};
 pub struct MemoryJournal {
     identity: Arc<Identity>,
     entries: Arc<Vec<Entry>>,
+    /// The items of each chunk.
+    chunks: Arc<HashMap<u32, Vec<ItemId>>>,
     inner: Arc<Mutex<Inner>>,
 }
 
@@ -86,6 +88,10 @@ impl Durable {
 impl MemoryJournal {
     /// The plan is durable from the start.
     pub fn new(identity: Identity, entries: Vec<Entry>, items: Vec<Item>) -> Self {
+        let mut chunks: HashMap<u32, Vec<ItemId>> = HashMap::new();
+        for item in &items {
+            chunks.entry(item.chunk).or_default().push(item.id);
+        }
         let durable = Durable { history: History::new(items), ..Durable::default() };
         let inner = Inner {
             durable,
@@ -99,7 +105,8 @@ impl MemoryJournal {
             life: 0,
             latency: Duration::ZERO,
         };
-        Self { identity: identity.into(), entries: entries.into(), inner: Mutex::new(inner).into() }
+        let (identity, entries) = (identity.into(), entries.into());
+        Self { identity, entries, chunks: chunks.into(), inner: Mutex::new(inner).into() }
     }
 
     fn inner(&self) -> MutexGuard<'_, Inner> {
@@ -330,10 +337,8 @@ impl Journal for MemoryJournal {
     }
 
     fn chunk(&self, number: u32) -> BoxFuture<'_, Result<Vec<OpenItem>, JournalError>> {
-        let open = self.read(|history| {
-            let of_chunk = history.items.values().filter(|item| item.chunk == number);
-            of_chunk.filter_map(|item| history.open_item(item.id)).collect()
-        });
+        let items = self.chunks.get(&number).map_or(&[][..], Vec::as_slice);
+        let open = self.read(|history| items.iter().filter_map(|id| history.open_item(*id)).collect());
         Box::pin(std::future::ready(Ok(open)))
     }
 

@@ -317,8 +317,9 @@ impl<'t> Context<'t> {
             let cells = self.row(slot.row);
             let is_plain = cells.is_plain() && !self.addressed.contains_key(&slot.row);
             if let (true, Some(kind @ (Kind::User | Kind::Group))) = (is_plain, cells.kind()) {
-                let optional = [Field::UserId, Field::UserGroup, Field::Domain].map(|field| cells.len(field));
-                return plain_user_len(kind, cells.len(Field::UserName), optional);
+                let [name, optional @ ..] =
+                    cells.lens([Field::UserName, Field::UserId, Field::UserGroup, Field::Domain]);
+                return plain_user_len(kind, name, optional);
             }
         }
         user_len(&self.binding(desk, slot))

@@ -7,10 +7,11 @@ use serde_json::Value;
 
 use super::approve::{PlannedRow, compare_facts, compare_rows};
 use super::detach::Plan;
+use super::document::{self, FORMAT};
 use super::draft::{Draft, Touched, guard};
 use super::fingerprint::{Digests, HashFacts};
 use super::policy::Policy;
-use super::show::{self, FORMAT, Facts, Outline};
+use super::show::{self, Facts, Outline};
 use crate::error::Error;
 use crate::input::RowFault;
 use crate::journal::{self, EntryRef};
@@ -43,7 +44,7 @@ impl Draft for Plan<'_> {
     }
 
     fn json(&self, facts: &Facts<'_>) -> serde_json::Result<String> {
-        serde_json::to_string(&show::json(self, facts))
+        serde_json::to_string(&document::json(self, facts))
     }
 
     fn compare(&self, approved: &Value, covered: HashFacts<'_>) -> Vec<String> {
@@ -102,5 +103,33 @@ impl Draft for Plan<'_> {
 
     fn items(&self) -> Box<dyn Iterator<Item = journal::Item> + '_> {
         Box::new(self.items())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::atomic::Ordering;
+
+    use super::super::show::tests::shown;
+    use super::*;
+
+    /// How often cells of rows are looked up for the preview of a list of so many.
+    fn looked_up(rows: usize) -> u64 {
+        let list: String = (0..rows).map(|n| format!("desktop-{},user-{n}\n", n / 4)).collect();
+        shown(&format!("desktop_id,user_name\n{list}"), None, |plan, facts| {
+            let made: &dyn Draft = plan;
+            made.write_requests(facts.covered, &mut io::sink()).unwrap();
+            made.human(facts, 80);
+            assert_eq!(made.outcomes().count(), rows);
+            assert!(made.guard(&Policy::default()).is_ok() && made.question().is_some());
+            plan.input().table.looked_up.load(Ordering::Relaxed)
+        })
+    }
+
+    #[test]
+    fn a_preview_looks_up_no_row_oftener_than_its_plan_and_its_body_need() {
+        let for_a_thousand = looked_up(2_000) - looked_up(1_000);
+        // Whether it names a user, how long the user is in a body, and the body.
+        assert_eq!(for_a_thousand, 3_000);
     }
 }

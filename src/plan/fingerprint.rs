@@ -25,7 +25,7 @@ pub struct HashFacts<'a> {
     pub settings: &'a BTreeMap<String, String>,
 }
 
-/// Bytes that begin every hash: a change of what is covered changes them, and [`super::show::FORMAT`] with them.
+/// Bytes that begin every hash: a change of what is covered changes them, and [`super::document::FORMAT`] with them.
 const VERSION: &[u8] = b"batch-detach plan 2\n";
 
 /// Bytes of bodies that are handed over together, and how many such blocks may wait.

@@ -214,7 +214,8 @@ impl<'p, 't> Judge<'p, 't> {
             self.fates.push(Ok(slot));
             let slot = &mut self.slots[to_usize(slot)];
             slot.rows += 1;
-            if slot.row == NONE || (lacks_group(self.context, slot.row) && !lacks_group(self.context, row)) {
+            let is_better = || lacks_group(self.context, slot.row) && !lacks_group(self.context, row);
+            if slot.row == NONE || (slot.row != row && is_better()) {
                 slot.row = row;
             }
         }

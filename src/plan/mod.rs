@@ -14,6 +14,7 @@ mod context;
 mod count;
 mod detach;
 mod directory;
+pub(crate) mod document;
 mod draft;
 mod drafted;
 mod entries;
@@ -27,16 +28,15 @@ mod judge;
 mod matching;
 mod policy;
 mod questions;
-mod undo_chunks;
-mod unknown;
-mod unread;
-
 pub(crate) mod show;
 mod snapshot;
 mod split;
 mod stats;
 #[cfg(test)]
 mod tests;
+mod undo_chunks;
+mod unknown;
+mod unread;
 
 pub use address::names_by_address;
 pub(crate) use approve::{PlannedRow, compare_facts, compare_rows};

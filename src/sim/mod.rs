@@ -16,6 +16,7 @@ mod doorman;
 mod gateway;
 mod limiter;
 mod op;
+mod people;
 mod query;
 mod read;
 mod rehearsal;

@@ -3,10 +3,10 @@
 usage: measure.py PROGRAM SERVER FOLDER [--peers PYTHON] [--runs N] [TARGET ...]
 
 PROGRAM: the release build; SERVER: the built bench `server`; FOLDER: where inputs and journals go, on a real disk.
-PYTHON: an interpreter with polars and huaweicloudsdkworkspace. TARGET: plan, large-plan, run, ceiling, small, idle,
-journals; all of them where none is named.
+PYTHON: an interpreter with polars and huaweicloudsdkworkspace. TARGET: plan, large-plan, run, ceiling, floor, small,
+idle, journals; all of them where none is named.
 """
-import argparse, json, os, pathlib, statistics, subprocess, sys, time, urllib.request
+import argparse, json, os, pathlib, statistics, subprocess, sys, time, urllib.error, urllib.request
 
 HERE = pathlib.Path(__file__).parent
 PORT = 18099
@@ -66,11 +66,11 @@ class Bench:
     def server(self, latency_ms=0, *words):
         return Server([self.asked.server, "--port", str(PORT), "--latency-ms", str(latency_ms), *map(str, words)])
 
-    def write(self, path, *words, preflight="off"):
+    def write(self, path, *words, preflight="off", verify="off"):
         """A fresh run against the server."""
         for name in self.folder.glob("r.csv*"):
             name.unlink()
-        return self.program("run", path, "--results", "r.csv", "--yes", "--preflight", preflight, "--verify", "off",
+        return self.program("run", path, "--results", "r.csv", "--yes", "--preflight", preflight, "--verify", verify,
                             "--endpoint", f"http://127.0.0.1:{PORT}", "--project-id", "project-1", "--progress", "off",
                             *words)
 
@@ -138,6 +138,19 @@ class Bench:
             used = (stats["writes"] - 2) / (stats["span_s"] - stats["first_gap_s"]) / 50
             print(f"    {used:.2%} from the first answer on")
 
+    def floor(self):
+        """With all that is on by default: the least that it could take is the writes at their ceiling, the time that they
+        are given to settle, and one read."""
+        latency, settle = 0.2, 5
+        for desktops in [6_000, 60_000]:
+            path = self.input(desktops, 1)
+            with self.server(200, "--world", path):
+                words = ["--write-rate", "10/s", "--read-rate", "20/s"]
+                run = self.write(path, *words, preflight="on", verify="on")
+            tell(f"run, {desktops // 100} chunks at 10/s, all on", [run])
+            floor = desktops / 100 / 10 + settle + latency
+            print(f"    {run['wall'] / floor:.3f} times the floor of {floor:.1f} s")
+
     def small(self):
         path = self.input(100, 4)
         with self.server():
@@ -186,6 +199,8 @@ class Server:
             try:
                 self.get("reset")
                 return
+            except urllib.error.HTTPError:
+                return  # it is there, and knows no such path
             except OSError:
                 time.sleep(0.05)
         raise SystemExit("the server does not answer")
@@ -212,7 +227,7 @@ def main():
     parser.add_argument("targets", nargs="*")
     bench = Bench(parser.parse_intermixed_args())
     bench.folder.mkdir(parents=True, exist_ok=True)
-    for target in bench.asked.targets or ["plan", "large-plan", "run", "ceiling", "small", "idle", "journals"]:
+    for target in bench.asked.targets or ["plan", "large-plan", "run", "ceiling", "floor", "small", "idle", "journals"]:
         getattr(bench, target.replace("-", "_"))()
 
 

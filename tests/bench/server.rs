@@ -2,13 +2,20 @@
 //! `cargo bench --bench server -- --port 8099 --latency-ms 200`. With `--estate in.csv`, each of whose lines has a desktop,
 //! a user and a type, it also shows these desktops, page by page, each with its user bound; filters are ignored.
 //!
+//! With `--world in.csv` in its place it is the whole service of the simulator, whose desktops lose their users 0.8 s after a
+//! write.
+//!
 //! `GET /stats` tells how many writes began, when, over how long, and how close together at the closest; `GET /reset` counts
 //! from zero again.
 
+use std::future::pending;
 use std::io::{BufRead as _, BufReader, Read as _, Write as _};
 use std::net::{Ipv4Addr, TcpListener, TcpStream};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+
+use batch_detach::testing::build;
+use batch_detach::testing::sim::{self, App, Physics, Scenario, World};
 
 fn main() -> std::io::Result<()> {
     let arguments: Vec<String> = std::env::args().collect();
@@ -19,8 +26,11 @@ fn main() -> std::io::Result<()> {
     // Run among all benches, it has nothing to measure.
     let Some(port) = after("--port") else { return Ok(()) };
     let latency = Duration::from_millis(after("--latency-ms").unwrap_or(0).into());
-    let estate = arguments.iter().position(|word| word == "--estate").and_then(|at| arguments.get(at + 1));
-    let estate: Arc<Vec<String>> = match estate {
+    let file = |name: &str| arguments.iter().position(|word| word == name).and_then(|at| arguments.get(at + 1));
+    if let Some(path) = file("--world") {
+        return simulate(&std::fs::read_to_string(path)?, port, latency);
+    }
+    let estate: Arc<Vec<String>> = match file("--estate") {
         Some(path) => std::fs::read_to_string(path)?.lines().skip(1).filter_map(desktop).collect::<Vec<_>>().into(),
         None => Arc::default(),
     };
@@ -30,6 +40,20 @@ fn main() -> std::io::Result<()> {
         std::thread::spawn(move || serve(&connection, latency, &begun, &estate));
     }
     Ok(())
+}
+
+/// The simulator's service, until it is killed.
+fn simulate(list: &str, port: u16, latency: Duration) -> std::io::Result<()> {
+    let seats = list.lines().skip(1).filter_map(|line| {
+        let (desktop, rest) = line.split_once(',')?;
+        Some(build::seat(desktop, rest.split(',').next()?))
+    });
+    let physics = Physics { latency, detach_lag: Duration::from_millis(800), ..Physics::default() };
+    tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build()?.block_on(async {
+        let app = App::without_log(World::from_seats(seats, 1), Scenario { world: physics, ..Scenario::default() });
+        let listener = tokio::net::TcpListener::bind((Ipv4Addr::LOCALHOST, port)).await?;
+        sim::serve(app, listener, pending()).await
+    })
 }
 
 /// A line of the input as a desktop of the list.

@@ -6,9 +6,9 @@ use serde::{Serialize, Serializer};
 use super::plan::{Stats, UndoPlan, word};
 use crate::model::{Caller, Outcome};
 use crate::plan::Draft as _;
+use crate::plan::document::FORMAT;
 use crate::plan::show::{
-    Effect, FORMAT, Facts, IN_USE, Outline, busy, desktops, hibernated, invalid, labelled, place, sending, shut_down,
-    told,
+    Effect, Facts, IN_USE, Outline, busy, desktops, hibernated, invalid, labelled, place, sending, shut_down, told,
 };
 use crate::text::{BOLD, Page, counted as some, escape_untrusted, grouped, serialized};
 
