@@ -115,7 +115,8 @@ mod tests {
 
     /// How often cells of rows are looked up for the preview of a list of so many.
     fn looked_up(rows: usize) -> u64 {
-        let list: String = (0..rows).map(|n| format!("desktop-{},user-{n}\n", n / 4)).collect();
+        let rows_of_list = (0..rows).map(|n| format!("desktop-{},user-{n}", n / 4));
+        let list = rows_of_list.collect::<Vec<_>>().join("\n");
         shown(&format!("desktop_id,user_name\n{list}"), None, |plan, facts| {
             let made: &dyn Draft = plan;
             made.write_requests(facts.covered, &mut io::sink()).unwrap();

@@ -45,8 +45,10 @@ fn main() -> std::io::Result<()> {
 /// The simulator's service, until it is killed.
 fn simulate(list: &str, port: u16, latency: Duration) -> std::io::Result<()> {
     let seats = list.lines().skip(1).filter_map(|line| {
-        let (desktop, rest) = line.split_once(',')?;
-        Some(build::seat(desktop, rest.split(',').next()?))
+        let mut cells = line.split(',');
+        let (desktop, user, kind) = (cells.next()?, cells.next()?, cells.next()?);
+        let mark = if kind == "GROUP" { "%" } else { "" };
+        Some(build::seat(desktop, &format!("{mark}{user}")))
     });
     let physics = Physics { latency, detach_lag: Duration::from_millis(800), ..Physics::default() };
     tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build()?.block_on(async {

@@ -34,6 +34,8 @@ pub(super) struct Reads {
     turn_asked: bool,
     /// Reads under way, those that wait for their turn included.
     pub(super) out: usize,
+    /// Those that were put on the grid last and could all be read from this time on.
+    gathered: (Instant, Vec<ItemId>),
     first_look: Duration,
     longest_first_look: Duration,
     /// What the grid counts from, and its step.
@@ -53,6 +55,7 @@ impl Reads {
             alone: HashSet::new(),
             turn_asked: false,
             out: 0,
+            gathered: (now, Vec::new()),
             first_look: FIRST_LOOK.min(rules.waits.settle_time),
             longest_first_look: rules.waits.doubt_wait.max(rules.waits.settle_time),
             began: now,
@@ -165,6 +168,22 @@ impl Reads {
         at + Duration::from_nanos(u64::try_from(rest).unwrap_or_default())
     }
 
+    /// The item was put on the grid, and could be read from `at` on. As many as fill a read need not wait for others.
+    pub(super) fn gather(&mut self, item: ItemId, at: Instant) {
+        if self.gathered.0 != at {
+            self.gathered = (at, Vec::new());
+        }
+        self.gathered.1.push(item);
+        if self.gathered.1.len() == MAX_IDS_PER_READ {
+            let waits_until = self.on_grid(at);
+            for item in std::mem::take(&mut self.gathered.1) {
+                if self.at.get(&item) == Some(&waits_until) {
+                    self.schedule(item, at);
+                }
+            }
+        }
+    }
+
     /// How long after its answer a desktop is looked at first.
     pub(super) fn first_look(&self) -> Duration {
         self.first_look
@@ -229,6 +248,24 @@ mod tests {
             let at = |ms| now + Duration::from_millis(ms);
             assert_eq!(reads.on_grid(at(at_ms)), at(expected_ms), "{at_ms} ms");
         }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn as_many_as_fill_a_read_do_not_wait_for_the_grid() {
+        let now = Instant::now();
+        let mut reads = Reads::new(&Rules::default(), now);
+        let (at, grid) = (now + SECOND, now + Duration::from_millis(1_250));
+        for item in 1..=250 {
+            reads.schedule(item, grid);
+            if item == 7 {
+                reads.schedule(item, now + 9 * SECOND); // put off for another reason
+            }
+            reads.gather(item, at);
+        }
+        assert_eq!(reads.take_due(at).len(), 100);
+        assert_eq!(reads.take_due(at), (102..=200).collect::<Vec<_>>(), "item 7 is not among them");
+        assert_eq!((reads.take_due(at), reads.wakes_at()), (vec![], Some(grid)));
+        assert_eq!(reads.take_due(grid), (201..=250).collect::<Vec<_>>());
     }
 
     #[tokio::test(start_paused = true)]

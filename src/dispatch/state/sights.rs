@@ -347,6 +347,7 @@ impl State {
             return self.reads.schedule(id, self.reads.on_grid(next));
         }
         self.again_or_park(id, self.reads.on_grid(next), now, out);
+        self.reads.gather(id, next);
     }
 
     /// Slots that are proved to be as they were: refused, or a new attempt.

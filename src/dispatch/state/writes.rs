@@ -196,8 +196,10 @@ impl State {
         // A refusal changes nothing, and a job's end is its work's end: there is nothing to wait for.
         let is_over = refusal.is_some() || matches!(live.phase, Phase::InJob);
         live.waited = if is_over { Duration::ZERO } else { self.reads.first_look() };
-        let first = if is_over { now } else { self.reads.on_grid(now + self.reads.first_look()) };
-        self.watch(id, counts_from, answered + self.rules.waits.read_back_deadline, first);
+        let first = if is_over { now } else { now + self.reads.first_look() };
+        let first_on_grid = if is_over { now } else { self.reads.on_grid(first) };
+        self.watch(id, counts_from, answered + self.rules.waits.read_back_deadline, first_on_grid);
+        self.reads.gather(id, first);
     }
 
     pub(super) fn doubt(&mut self, id: ItemId, sent: Instant) {
