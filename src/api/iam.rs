@@ -13,8 +13,8 @@ use super::auth::Authenticator;
 use super::auth::canonical::encode;
 use super::client::MAX_WRITE_ANSWER;
 use super::explain::{Asked, explain};
+use super::lenient::lenient;
 use super::transport::{Answer, Reply, Transport};
-use super::wire::lenient;
 use crate::error::Error;
 use crate::text::escape_untrusted;
 

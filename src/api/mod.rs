@@ -14,6 +14,7 @@ pub(crate) mod fault;
 mod hosts;
 pub(crate) mod http;
 pub(crate) mod iam;
+pub(crate) mod lenient;
 pub(crate) mod proxy;
 pub(crate) mod redact;
 #[cfg(feature = "own-resolver")]

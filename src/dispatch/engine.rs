@@ -18,7 +18,7 @@ use super::rules::{Rules, StopReason};
 use super::state::{Done, LOOK_LASTS, Op, Output, Part, Start, State, kind_of};
 use super::verdict::{Verdict, judge};
 use crate::api::explain::clock_is_off;
-use crate::api::wire::List;
+use crate::api::lenient::List;
 use crate::api::{Reader, Reply, Writer};
 use crate::error::Error;
 use crate::journal::record::{AnswerRecord, Attempt, ItemId, Record};

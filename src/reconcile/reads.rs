@@ -4,9 +4,10 @@ use std::collections::{HashMap, HashSet};
 use std::time::Duration;
 
 use crate::api::classify::{Judged, Meaning, classify, is_not_found, why};
+use crate::api::lenient::List;
 use crate::api::wire::{
-    Authorised, DesktopAnswer, DesktopsAnswer, JobAnswer, List, PoolUsersAnswer, PoolsAnswer, RawUser, SubJob,
-    SubJobsAnswer, UserGroupsAnswer, UsersAnswer,
+    Authorised, DesktopAnswer, DesktopsAnswer, JobAnswer, PoolUsersAnswer, PoolsAnswer, RawUser, SubJob, SubJobsAnswer,
+    UserGroupsAnswer, UsersAnswer,
 };
 use crate::api::{Answer, Reply};
 use crate::model::{DesktopId, LiveDesktop, Refusal};

@@ -6,7 +6,7 @@ use serde_json::Value;
 use super::provider::{Agency, Credentials, Form, Found, Look, NamedFile, Provider, Reread, half, named_file};
 use super::sign::Key;
 use crate::api::env::{Env, trimmed};
-use crate::api::wire::lenient;
+use crate::api::lenient::lenient;
 use crate::error::Error;
 
 /// The variables by which the Terraform provider, too, is pointed at this file.

@@ -17,8 +17,8 @@ use super::{Authenticator, token_header};
 use crate::api::explain::PROXY;
 use crate::api::fault::ErrorBody;
 use crate::api::iam::{Project, RawProject, ask};
+use crate::api::lenient::lenient;
 use crate::api::transport::{Answer, Transport};
-use crate::api::wire::lenient;
 
 /// A token of 24 hours is renewed an hour before its end.
 const AHEAD: Duration = Duration::from_secs(3_600);

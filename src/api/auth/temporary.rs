@@ -7,8 +7,8 @@ use serde::Deserialize;
 
 use super::renewing::Fresh;
 use super::sign::Key;
+use crate::api::lenient::lenient;
 use crate::api::transport::Answer;
-use crate::api::wire::lenient;
 
 #[derive(Default, Deserialize)]
 #[serde(default)]

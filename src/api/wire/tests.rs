@@ -2,6 +2,7 @@ use proptest::prelude::*;
 use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
 
+use super::super::lenient::MAX_LISTED;
 use super::documented::{DetachDesktop, DetachRequest, DetachUser};
 use super::*;
 
