@@ -18,6 +18,8 @@ pub enum Unreachable {
     /// Closed or reset before it was ready.
     Closed,
     IssuerUnknown,
+    /// A server shows the certificate of an authority as its own.
+    Authority,
     WrongName,
     Expired,
     NotYetValid,
@@ -29,7 +31,7 @@ pub enum Unreachable {
 }
 
 /// What each is called, and what to type. `HOST` stands for the host that is meant.
-pub const SENTENCES: [(Unreachable, &str, &str); 13] = [
+pub const SENTENCES: [(Unreachable, &str, &str); 14] = [
     (
         Unreachable::NameUnknown,
         "the name of the host is not known here",
@@ -55,6 +57,12 @@ pub const SENTENCES: [(Unreachable, &str, &str); 13] = [
         Unreachable::IssuerUnknown,
         "this machine does not know the issuer of the certificate",
         "give the issuer's certificate with --ca-file FILE, as private clouds and inspecting proxies need",
+    ),
+    (
+        Unreachable::Authority,
+        "the server shows the certificate of an authority (CA:TRUE) as its own",
+        "whoever runs it must have one issued for the server; a self-signed one is made with `openssl req -x509 -addext \
+         basicConstraints=critical,CA:FALSE`",
     ),
     (
         Unreachable::WrongName,
@@ -137,6 +145,8 @@ impl Unreachable {
                 Certificate::NotValidForName | Certificate::NotValidForNameContext { .. } => Some(Self::WrongName),
                 Certificate::Expired | Certificate::ExpiredContext { .. } => Some(Self::Expired),
                 Certificate::NotValidYet | Certificate::NotValidYetContext { .. } => Some(Self::NotYetValid),
+                // Of the library beneath, whose type can't be named.
+                Certificate::Other(why) if why.to_string() == "CaUsedAsEndEntity" => Some(Self::Authority),
                 _ => None,
             },
             rustls::Error::InvalidMessage(InvalidMessage::InvalidContentType) => Some(Self::PlainHttp),

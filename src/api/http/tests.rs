@@ -289,6 +289,23 @@ fn file(text: &str) -> tempfile::NamedTempFile {
 }
 
 #[tokio::test]
+async fn p20_an_authoritys_certificate_is_no_servers_and_that_is_told() {
+    let mut params = CertificateParams::new(vec!["127.0.0.1".to_owned()]).unwrap();
+    params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+    let key = KeyPair::generate().unwrap();
+    let own = params.self_signed(&key).unwrap();
+    let config = tokio_rustls::rustls::ServerConfig::builder()
+        .with_no_client_auth()
+        .with_single_cert(vec![own.der().clone()], PrivateKeyDer::try_from(key.serialize_der()).unwrap())
+        .unwrap();
+    let server = Server::start_tls(config, |_| reply(200, "", "{}")).await;
+    let file = file(&own.pem());
+    let options = HttpOptions { ca_file: Some(file.path().to_owned()), ..HttpOptions::default() };
+    tells(&get(&options, &format!("https://{}/", server.address), 99).await, Unreachable::Authority);
+    assert_eq!(server.seen().len(), 0);
+}
+
+#[tokio::test]
 async fn p20_a_private_ca_works_with_its_file_and_is_refused_without() {
     let (pem, config) = private_ca(&["127.0.0.1"]);
     let server = Server::start_tls(config, |_| reply(200, "", "{}")).await;
