@@ -17,7 +17,7 @@ const CANARY: &str = "canary-token-8e17c35d0b";
 pub(super) const DOUBT_WAIT: Duration = Duration::from_millis(400);
 pub(super) const REQUEST_TIMEOUT: Duration = Duration::from_secs(1);
 /// More than a run takes at its worst; what is not over by then hangs.
-const PATIENCE: Duration = Duration::from_secs(45);
+const PATIENCE: Duration = Duration::from_secs(150);
 /// Resident memory that no answer may cost, over what a run needs by itself: the largest answer that is read at all, which
 /// is 32 MiB, and half of that again.
 const MEMORY: u64 = 48 << 20;
@@ -141,7 +141,10 @@ pub(super) fn run(command: &mut Command, directory: &Path, input: &str) -> (i32,
         }
         if began.elapsed() > PATIENCE {
             child.kill().unwrap();
-            panic!("p18: it hangs");
+            let log = std::fs::read_to_string(directory.join("run.log")).unwrap_or_default();
+            let lines: Vec<&str> = log.lines().filter(|line| line.contains("batch_detach")).collect();
+            let last = &lines[lines.len().saturating_sub(60)..];
+            panic!("p18: it hangs; the end of its log:\n{}", last.join("\n"));
         }
         std::thread::sleep(Duration::from_millis(10));
     };
