@@ -34,7 +34,7 @@ pub(super) struct Reads {
     turn_asked: bool,
     /// Reads under way, those that wait for their turn included.
     pub(super) out: usize,
-    /// Those that were put on the grid last and could all be read from this time on.
+    /// Those that wait for the grid since the last read or answer, and could all be read from this time on.
     gathered: (Instant, Vec<ItemId>),
     first_look: Duration,
     longest_first_look: Duration,
@@ -162,25 +162,32 @@ impl Reads {
     }
 
     /// The next point of the grid at or after `at`, for reads that may wait a little.
-    pub(super) fn on_grid(&self, at: Instant) -> Instant {
+    fn on_grid(&self, at: Instant) -> Instant {
         let over = at.saturating_duration_since(self.began).as_nanos() % self.step.as_nanos().max(1);
         let rest = if over == 0 { 0 } else { self.step.as_nanos() - over };
         at + Duration::from_nanos(u64::try_from(rest).unwrap_or_default())
     }
 
-    /// The item was put on the grid, and could be read from `at` on. As many as fill a read need not wait for others.
+    /// Of an item that is to be read at that time: it may wait for the grid, so that reads fall together. As many as fill a
+    /// read wait for no others.
     pub(super) fn gather(&mut self, item: ItemId, at: Instant) {
+        let waits_until = self.on_grid(at);
+        self.move_read(item, at, waits_until);
         if self.gathered.0 != at {
             self.gathered = (at, Vec::new());
         }
         self.gathered.1.push(item);
         if self.gathered.1.len() == MAX_IDS_PER_READ {
-            let waits_until = self.on_grid(at);
             for item in std::mem::take(&mut self.gathered.1) {
-                if self.at.get(&item) == Some(&waits_until) {
-                    self.schedule(item, at);
-                }
+                self.move_read(item, waits_until, at);
             }
+        }
+    }
+
+    /// Reads an item at `to`, if it was to be read at `from`.
+    fn move_read(&mut self, item: ItemId, from: Instant, to: Instant) {
+        if self.at.get(&item) == Some(&from) {
+            self.schedule(item, to);
         }
     }
 
@@ -256,7 +263,7 @@ mod tests {
         let mut reads = Reads::new(&Rules::default(), now);
         let (at, grid) = (now + SECOND, now + Duration::from_millis(1_250));
         for item in 1..=250 {
-            reads.schedule(item, grid);
+            reads.schedule(item, at);
             if item == 7 {
                 reads.schedule(item, now + 9 * SECOND); // put off for another reason
             }

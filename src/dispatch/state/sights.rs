@@ -344,9 +344,10 @@ impl State {
         let is_second = half && now >= live.deadline && live.overtime < 2;
         if is_second && let Some(live) = self.items.get_mut(&id) {
             live.overtime = 2;
-            return self.reads.schedule(id, self.reads.on_grid(next));
+            self.reads.schedule(id, next);
+        } else {
+            self.again_or_park(id, next, now, out);
         }
-        self.again_or_park(id, self.reads.on_grid(next), now, out);
         self.reads.gather(id, next);
     }
 

@@ -197,9 +197,10 @@ impl State {
         let is_over = refusal.is_some() || matches!(live.phase, Phase::InJob);
         live.waited = if is_over { Duration::ZERO } else { self.reads.first_look() };
         let first = if is_over { now } else { now + self.reads.first_look() };
-        let first_on_grid = if is_over { now } else { self.reads.on_grid(first) };
-        self.watch(id, counts_from, answered + self.rules.waits.read_back_deadline, first_on_grid);
-        self.reads.gather(id, first);
+        self.watch(id, counts_from, answered + self.rules.waits.read_back_deadline, first);
+        if !is_over {
+            self.reads.gather(id, first);
+        }
     }
 
     pub(super) fn doubt(&mut self, id: ItemId, sent: Instant) {
