@@ -10,7 +10,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use tracing::{Metadata, Subscriber};
-use tracing_subscriber::filter::{EnvFilter, FilterExt, filter_fn};
+use tracing_subscriber::filter::{FilterExt, Targets, filter_fn};
 use tracing_subscriber::fmt::{self, MakeWriter};
 use tracing_subscriber::layer::SubscriberExt;
 use tracing_subscriber::{Layer, Registry};
@@ -76,7 +76,7 @@ pub(crate) fn start_logging(
     Ok(())
 }
 
-fn filter(format: LogFormat, file: bool, verbosity: i8, wish: Option<&str>) -> Result<EnvFilter, Error> {
+fn filter(format: LogFormat, file: bool, verbosity: i8, wish: Option<&str>) -> Result<Targets, Error> {
     let level = match verbosity {
         ..=-1 => "error",
         // On a screen, bars or lines tell what happens; only what needs attention stands beside them.
@@ -86,14 +86,14 @@ fn filter(format: LogFormat, file: bool, verbosity: i8, wish: Option<&str>) -> R
         2.. => "trace",
     };
     let (text, origin) = wish.map_or((level, "built in"), |wish| (wish, "environment"));
-    EnvFilter::try_new(text).map_err(|error| Error::Setting {
+    text.parse::<Targets>().map_err(|error| Error::Setting {
         name: "RUST_LOG".to_owned(),
         origin: origin.to_owned(),
         problem: format!("{error}; write a level (error, warn, info, debug, trace) or {OWN}=LEVEL"),
     })
 }
 
-fn subscriber<W>(format: LogFormat, filter: EnvFilter, writer: W, ansi: bool) -> impl Subscriber + Send + Sync
+fn subscriber<W>(format: LogFormat, filter: Targets, writer: W, ansi: bool) -> impl Subscriber + Send + Sync
 where
     W: for<'w> MakeWriter<'w> + Send + Sync + 'static,
 {
